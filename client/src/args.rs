@@ -1,0 +1,267 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Ask London's boroughs a question. Only protected figures leave a borough, and every answer says
+/// what was withheld and who did not answer.
+#[derive(Debug, Parser)]
+#[command(name = "loda", version, after_help = AFTER, max_term_width = 100)]
+pub(crate) struct Loda {
+    /// The configuration file [default: $LODA_CONFIG, else ./loda.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+First steps:
+  loda catalogue                      which tables there are
+  loda catalogue stop_search          their columns, and what may be asked of each
+  loda explain 'SELECT …'             what would be sent to whom, and who would say no
+  loda query   'SELECT …' --purpose 'Violence reduction strategy'
+
+The configuration file, with paths relative to it:
+  coordinator = \"coordinator.example:7400\"   # optional; else the manifest's
+  manifest    = \"manifest.toml\"
+  cert        = \"alice.pem\"
+  key         = \"alice.key\"
+
+Exit codes:
+  0  complete
+  1  the connection or the coordinator failed
+  2  the command line or the configuration is wrong
+  3  refused: rule, message and advice are on standard error
+  4  partial: a borough refused or did not answer; the result is printed all the same
+  5  no answer at all, or too late
+  6  cancelled";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask, wait, and print the answer with its statement
+    Query(Query),
+    /// Show what a question would send to whom and who would refuse it, running nothing
+    Explain(Explain),
+    /// List the tables, or the columns of one
+    Catalogue(Catalogue),
+    /// List the boroughs' nodes and what they hold
+    Nodes(Nodes),
+    /// Make certificates for development, or show your own
+    Pki(Pki),
+}
+
+/// The question, from one of three places.
+#[derive(Debug, Args)]
+pub(crate) struct Question {
+    /// The question; without it and --file, standard input
+    #[arg(value_name = "SQL", conflicts_with = "file")]
+    pub(crate) sql: Option<String>,
+    /// Read the question from a file; - is standard input
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// What the answer is for, as the agreements name it
+    #[arg(long, short, value_name = "PURPOSE", default_value = "", hide_default_value = true)]
+    pub(crate) purpose: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = QUERY)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) question: Question,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Write the answer to a file; needed for parquet and arrow unless standard output is a file or pipe
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// How long the boroughs have [default: the coordinator's limit]
+    #[arg(long, short, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) timeout: Option<u32>,
+}
+
+const QUERY: &str = "\
+Examples:
+  loda query 'SELECT borough, count(*) AS stops FROM stop_search GROUP BY borough' -p 'Scrutiny panel'
+  loda query -f outcomes.sql -p 'Scrutiny panel' --format csv --out outcomes.csv
+  echo 'SELECT …' | loda query -p 'Scrutiny panel' --format json | jq .statement
+
+The answer goes to standard output, and its statement to standard error (in json: inside; in
+parquet and arrow also inside, as the metadata loda.statement).
+
+Withheld values: [c] is withheld, [x] is from a borough that did not answer. A note column appears
+where more is to be said, such as \"lacks 3 boroughs: 2 withheld, 1 no answer\". json, parquet and
+arrow have nulls instead and always the column `reason`.
+
+table   rounds decimals to four places and sets commas between thousands; on a terminal, 200 rows
+csv     exact numbers; text that a spreadsheet would run as a formula (it begins with = + - @, a tab
+        or a carriage return) gets a single quote before it; control characters in text are dropped
+json    {\"columns\": […], \"rows\": [[…], …], \"statement\": {…}}, rows in the order of the columns
+arrow   an Arrow IPC stream
+
+Ctrl-C cancels the query at the boroughs. Exit codes: see loda --help.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) question: Question,
+}
+
+const EXPLAIN: &str = "\
+Example:
+  loda explain 'SELECT outcome, count(*) FROM stop_search GROUP BY outcome' -p 'Scrutiny panel'
+
+For each fragment: in words and SQL what the boroughs are asked, the digest of the bytes they get,
+how many cells can come back, and who says no, why, and what would be allowed. Nothing is read.
+
+Exit codes: 0 all say yes, 3 refused by the coordinator or by all, 4 some would not answer, 5 none
+was reached.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Catalogue {
+    /// Show this table's columns
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Nodes {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Csv,
+    Json,
+    Parquet,
+    Arrow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pki {
+    #[command(subcommand)]
+    pub(crate) command: PkiCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PkiCommand {
+    /// Make an authority in a folder, for development only
+    ///
+    /// Each borough, the coordinator, and the analysts together have an authority of their own;
+    /// the manifest says which authority may issue what.
+    #[command(after_help = "Example:\n  loda pki init camden-ca --domain london.example --name 'Camden (development)'")]
+    Init(PkiInit),
+    /// Issue a certificate and its key
+    #[command(after_help = ISSUE)]
+    Issue(PkiIssue),
+    /// Show who your certificate says you are, under the manifest
+    Show(PkiShow),
+}
+
+const ISSUE: &str = "\
+Examples:
+  loda pki issue people-ca analyst alice
+  loda pki issue people-ca auditor bob --days 30
+  loda pki issue camden-ca node E09000007 --out certificates
+  loda pki issue coordinator-ca coordinator";
+
+#[derive(Debug, Args)]
+pub(crate) struct PkiInit {
+    /// The folder to make
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// The federation's trust domain, as in the manifest
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: String,
+    /// The authority's name, for people
+    #[arg(long, default_value = "loda development authority")]
+    pub(crate) name: String,
+    /// How long it is valid
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(i64).range(1..=3650))]
+    pub(crate) days: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PkiIssue {
+    /// The authority's folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// What the holder is
+    #[arg(value_enum)]
+    pub(crate) role: RoleKind,
+    /// Who: an analyst's or auditor's id, a node's GSS code; nothing for the coordinator
+    #[arg(value_name = "ID", required_if_eq_any([("role", "analyst"), ("role", "auditor"), ("role", "node")]))]
+    pub(crate) id: Option<String>,
+    /// Where to write ID.pem and ID.key [default: the working folder]
+    #[arg(long, short, value_name = "FOLDER", default_value = "", hide_default_value = true)]
+    pub(crate) out: PathBuf,
+    /// How long it is valid
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(i64).range(1..=3650))]
+    pub(crate) days: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleKind {
+    Analyst,
+    Auditor,
+    Node,
+    Coordinator,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PkiShow {
+    /// Another certificate than the configuration's
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Another manifest than the configuration's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Loda::command().debug_assert();
+    }
+
+    #[test]
+    fn help_gives_every_exit_code() {
+        let help = Loda::command().render_long_help().to_string();
+        for code in 0..=6 {
+            assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{code}  "))), "{code}: {help}");
+        }
+    }
+
+    #[test]
+    fn a_question_has_one_source() {
+        assert!(Loda::try_parse_from(["loda", "query", "SELECT 1", "--file", "x.sql"]).is_err());
+        assert!(Loda::try_parse_from(["loda", "query", "--timeout", "0", "SELECT 1"]).is_err());
+        assert!(Loda::try_parse_from(["loda", "pki", "issue", "ca", "analyst"]).is_err());
+        assert!(Loda::try_parse_from(["loda", "pki", "issue", "ca", "coordinator"]).is_ok());
+    }
+}

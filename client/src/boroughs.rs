@@ -1,0 +1,74 @@
+//! London's boroughs by GSS code.
+//!
+//! The codes are the ONS's and public, so names need no call and no trust in the far end.
+
+/// "Camden (E09000007)"; the code alone where it is not a London borough's.
+pub(crate) fn named(gss: &str) -> String {
+    let code = crate::plain::line(gss);
+    match name(&code) {
+        Some(name) => format!("{name} ({code})"),
+        None => code,
+    }
+}
+
+/// The short name: "Camden", or the code where there is none.
+pub(crate) fn short(gss: &str) -> String {
+    name(gss).map_or_else(|| crate::plain::line(gss), str::to_owned)
+}
+
+fn name(gss: &str) -> Option<&'static str> {
+    let number: usize = gss.strip_prefix("E090000").filter(|rest| rest.len() == 2)?.parse().ok()?;
+    NAMES.get(number.checked_sub(1)?).copied()
+}
+
+/// In the order of their codes, from E09000001.
+const NAMES: [&str; 33] = [
+    "City of London",
+    "Barking and Dagenham",
+    "Barnet",
+    "Bexley",
+    "Brent",
+    "Bromley",
+    "Camden",
+    "Croydon",
+    "Ealing",
+    "Enfield",
+    "Greenwich",
+    "Hackney",
+    "Hammersmith and Fulham",
+    "Haringey",
+    "Harrow",
+    "Havering",
+    "Hillingdon",
+    "Hounslow",
+    "Islington",
+    "Kensington and Chelsea",
+    "Kingston upon Thames",
+    "Lambeth",
+    "Lewisham",
+    "Merton",
+    "Newham",
+    "Redbridge",
+    "Richmond upon Thames",
+    "Southwark",
+    "Sutton",
+    "Tower Hamlets",
+    "Waltham Forest",
+    "Wandsworth",
+    "Westminster",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_names() {
+        assert_eq!(named("E09000001"), "City of London (E09000001)");
+        assert_eq!(named("E09000033"), "Westminster (E09000033)");
+        assert_eq!(short("E09000007"), "Camden");
+        for other in ["E09000000", "E09000034", "E08000001", "E0900007", "E09000+07", ""] {
+            assert_eq!(named(other), other);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The coordinator's services, as an asker uses them.
+
+use std::future::Future;
+use std::time::Duration;
+
+use loda_identity::{Credentials, Manifest, Peer, PeerId, Role};
+use loda_proto::v1::query_client::QueryClient;
+use loda_proto::v1::{self, State};
+use tokio::time::{sleep, timeout as within};
+use tonic::transport::Channel;
+
+use crate::answer::{Answer, Chunks};
+use crate::config::{Config, ConfigError};
+use crate::error::ClientError;
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// For calls that do not wait for data. Prepare may ask every node, so it has longer than a node's reply.
+const CALL: Duration = Duration::from_secs(60);
+const CANCEL: Duration = Duration::from_secs(5);
+/// How long after the query's own deadline the coordinator may take to say what became of it.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often in a row a lost connection is made again while waiting or fetching.
+const RETRIES: u32 = 5;
+/// Room for a statement or a Prepare with every borough's verdict beside a chunk of 1 MiB.
+const MESSAGE: usize = 16 << 20;
+
+/// A connection to the coordinator, in one asker's name. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    rpc: QueryClient<Channel>,
+}
+
+impl Client {
+    /// Checks the certificate against the manifest and makes a channel, which connects when first used.
+    ///
+    /// # Errors
+    /// [`ClientError::Config`] where certificate, key, manifest or address cannot be used.
+    pub async fn connect(config: &Config) -> Result<Self, ClientError> {
+        let (manifest, credentials, _) = identity(config)?;
+        let address = match &config.coordinator {
+            Some(address) => address.clone(),
+            None => manifest.coordinator.address.clone(),
+        };
+        let coordinator = PeerId { domain: manifest.domain.clone(), role: Role::Coordinator };
+        let channel = loda_identity::channel(&address, &credentials, &manifest, &coordinator, CONNECT)
+            .map_err(|error| ClientError::transport(&address, &error))?;
+        Ok(Self { rpc: QueryClient::new(channel).max_decoding_message_size(MESSAGE) })
+    }
+
+    /// The tables that can be asked.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn catalogue(&self) -> Result<Vec<v1::Table>, ClientError> {
+        let mut rpc = self.rpc.clone();
+        Ok(soon(rpc.catalogue(v1::CatalogueRequest {})).await?.tables)
+    }
+
+    /// The boroughs' nodes, as the coordinator sees them.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn nodes(&self) -> Result<v1::NodesResponse, ClientError> {
+        let mut rpc = self.rpc.clone();
+        soon(rpc.nodes(v1::NodesRequest {})).await
+    }
+
+    /// Plans and runs nothing. With `ask_nodes` every node also gives its yes or no.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Transport`].
+    pub async fn prepare(&self, sql: &str, purpose: &str, ask_nodes: bool) -> Result<v1::PrepareResponse, ClientError> {
+        let mut rpc = self.rpc.clone();
+        let request = v1::PrepareRequest { sql: sql.into(), purpose: purpose.into(), ask_nodes };
+        let mut prepared = soon(rpc.prepare(request)).await?;
+        match prepared.refusal.take() {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(prepared),
+        }
+    }
+
+    /// Asks, waits and fetches. `timeout` is the boroughs' deadline; without it the coordinator's own holds.
+    ///
+    /// A partial answer is an `Ok`: its statement says what is missing. Dropping the future leaves
+    /// the query running; see [`Client::query_until`].
+    ///
+    /// # Errors
+    /// [`ClientError`], each variant.
+    pub async fn query(
+        &self,
+        sql: &str,
+        purpose: &str,
+        timeout: Option<Duration>,
+        on_progress: impl FnMut(&v1::Progress),
+    ) -> Result<Answer, ClientError> {
+        self.query_until(sql, purpose, timeout, on_progress, std::future::pending()).await
+    }
+
+    /// As [`Client::query`]; when `stop` completes first, the query is cancelled at the coordinator too.
+    ///
+    /// # Errors
+    /// As [`Client::query`]; [`ClientError::Cancelled`] after `stop`.
+    pub async fn query_until(
+        &self,
+        sql: &str,
+        purpose: &str,
+        timeout: Option<Duration>,
+        on_progress: impl FnMut(&v1::Progress),
+        stop: impl Future<Output = ()>,
+    ) -> Result<Answer, ClientError> {
+        tokio::pin!(stop);
+        let prepared = tokio::select! {
+            prepared = self.prepare(sql, purpose, false) => prepared?,
+            () = &mut stop => return Err(ClientError::Cancelled),
+        };
+        // Not interrupted: a query whose id never came back could not be cancelled.
+        let query_id = self.start(&prepared.prepared_id, timeout).await?;
+
+        let deadline = async {
+            match timeout {
+                Some(limit) => sleep(limit.saturating_add(GRACE)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let stopped = tokio::select! {
+            answer = self.await_answer(&query_id, on_progress) => return answer,
+            () = &mut stop => ClientError::Cancelled,
+            () = deadline => ClientError::NoAnswer,
+        };
+        // Best effort: the asker is going away, and the coordinator's deadline ends the query anyway.
+        let _ = within(CANCEL, self.cancel(&query_id)).await;
+        Err(stopped)
+    }
+
+    /// Runs what was prepared, and gives the query's id.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn start(&self, prepared_id: &str, timeout: Option<Duration>) -> Result<String, ClientError> {
+        let mut rpc = self.rpc.clone();
+        let request = v1::RunRequest { prepared_id: prepared_id.into(), deadline_ms: deadline_ms(timeout) };
+        Ok(soon(rpc.run(request)).await?.query_id)
+    }
+
+    /// Waits for a query, over lost connections, and fetches its answer.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn await_answer(
+        &self,
+        query_id: &str,
+        mut on_progress: impl FnMut(&v1::Progress),
+    ) -> Result<Answer, ClientError> {
+        let mut failures = 0;
+        loop {
+            match self.watch(query_id, &mut on_progress, &mut failures).await {
+                Ok(Some(outcome)) => {
+                    released(outcome)?;
+                    break;
+                }
+                Ok(None) => again(&mut failures, "the coordinator stopped reporting").await?,
+                Err(status) if is_passing(&status) => {
+                    again(&mut failures, "the connection to the coordinator was lost").await?;
+                }
+                Err(status) => return Err(status.into()),
+            }
+        }
+        failures = 0;
+        loop {
+            match self.fetch(query_id).await {
+                Err(Fetching::Call(status)) if is_passing(&status) => {
+                    again(&mut failures, "the connection was lost while fetching").await?;
+                }
+                Err(Fetching::Call(status)) => return Err(status.into()),
+                Err(Fetching::Content(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// Cancels a query at the coordinator and at the boroughs.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn cancel(&self, query_id: &str) -> Result<(), ClientError> {
+        let mut rpc = self.rpc.clone();
+        soon(rpc.cancel(v1::CancelRequest { query_id: query_id.into() })).await.map(drop)
+    }
+
+    /// Follows one Watch to the final state; `None` where the stream ended without one.
+    async fn watch(
+        &self,
+        query_id: &str,
+        on_progress: &mut impl FnMut(&v1::Progress),
+        failures: &mut u32,
+    ) -> Result<Option<State>, tonic::Status> {
+        let mut rpc = self.rpc.clone();
+        let mut states = rpc.watch(v1::WatchRequest { query_id: query_id.into() }).await?.into_inner();
+        while let Some(progress) = states.message().await? {
+            *failures = 0;
+            on_progress(&progress);
+            let state = progress.state();
+            if matches!(state, State::Released | State::NotAnswered | State::Cancelled | State::Refused) {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn fetch(&self, query_id: &str) -> Result<Answer, Fetching> {
+        let mut rpc = self.rpc.clone();
+        let request = v1::FetchRequest { query_id: query_id.into() };
+        let mut stream = rpc.fetch(request).await.map_err(Fetching::Call)?.into_inner();
+        let mut chunks = Chunks::default();
+        while let Some(chunk) = stream.message().await.map_err(Fetching::Call)? {
+            chunks.add(chunk).map_err(Fetching::Content)?;
+        }
+        chunks.finish().map_err(Fetching::Content)
+    }
+}
+
+/// Loads what a configuration names, and checks that the certificate makes the asker somebody.
+///
+/// # Errors
+/// [`ConfigError::Unusable`], naming the file.
+pub(crate) fn identity(config: &Config) -> Result<(Manifest, Credentials, Peer), ConfigError> {
+    let unusable = |path: &std::path::Path, setting, reason: &dyn std::fmt::Display| ConfigError::Unusable {
+        path: path.to_path_buf(),
+        setting,
+        reason: reason.to_string(),
+    };
+    let manifest =
+        Manifest::load(&config.manifest).map_err(|error| unusable(&config.manifest, "manifest", &error))?;
+    let credentials = Credentials::load(&config.cert, &config.key)
+        .map_err(|error| unusable(&config.cert, "cert and key", &error))?;
+    let peer = credentials.peer(&manifest).map_err(|error| unusable(&config.cert, "cert", &error))?;
+    Ok((manifest, credentials, peer))
+}
+
+enum Fetching {
+    Call(tonic::Status),
+    Content(ClientError),
+}
+
+/// A unary call's message, in [`CALL`].
+async fn soon<T>(call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>) -> Result<T, ClientError> {
+    match within(CALL, call).await {
+        Ok(reply) => Ok(reply?.into_inner()),
+        Err(_) => Err(ClientError::Transport(format!("the coordinator did not reply in {} s", CALL.as_secs()))),
+    }
+}
+
+fn released(outcome: State) -> Result<(), ClientError> {
+    match outcome {
+        State::Released => Ok(()),
+        State::Cancelled => Err(ClientError::Cancelled),
+        State::Refused => Err(ClientError::Refused {
+            rule: "boroughs".into(),
+            message: "every borough that was asked refused".into(),
+            advice: "`loda explain` gives each borough's reason".into(),
+        }),
+        _ => Err(ClientError::NoAnswer),
+    }
+}
+
+/// Whether trying again can help.
+fn is_passing(status: &tonic::Status) -> bool {
+    matches!(status.code(), tonic::Code::Unavailable | tonic::Code::Unknown)
+}
+
+async fn again(failures: &mut u32, why: &str) -> Result<(), ClientError> {
+    if *failures >= RETRIES {
+        return Err(ClientError::Transport(format!("{why}, {RETRIES} times in a row")));
+    }
+    sleep(Duration::from_millis(250 << *failures)).await;
+    *failures += 1;
+    Ok(())
+}
+
+/// 0 is the coordinator's own limit, so the shortest deadline is 1 ms.
+fn deadline_ms(timeout: Option<Duration>) -> u32 {
+    timeout.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_mistaken_for_none() {
+        assert_eq!(deadline_ms(None), 0);
+        assert_eq!(deadline_ms(Some(Duration::ZERO)), 1);
+        assert_eq!(deadline_ms(Some(Duration::from_secs(90))), 90_000);
+        assert_eq!(deadline_ms(Some(Duration::MAX)), u32::MAX);
+    }
+
+    #[test]
+    fn only_released_is_an_answer() {
+        assert!(released(State::Released).is_ok());
+        assert!(matches!(released(State::NotAnswered), Err(ClientError::NoAnswer)));
+        assert!(matches!(released(State::Cancelled), Err(ClientError::Cancelled)));
+        assert!(matches!(released(State::Refused), Err(ClientError::Refused { .. })));
+    }
+}

@@ -1,0 +1,56 @@
+//! `loda explain`.
+
+use std::path::Path;
+
+use loda_proto::v1::PrepareResponse;
+
+use super::{Failure, Session, connect};
+use crate::args::Explain;
+use crate::{exit, render};
+
+pub(super) async fn run(explain: &Explain, config: Option<&Path>, session: &mut Session<'_>) -> Result<u8, Failure> {
+    let sql = explain.question.text()?;
+    let client = connect(config).await?;
+    let prepared = client.prepare(&sql, &explain.question.purpose, true).await?;
+    session.out.write_all(render::explanation(&prepared).as_bytes())?;
+    session.out.flush()?;
+    Ok(code(&prepared))
+}
+
+/// What the exit code of the query itself would be, were it asked now.
+fn code(prepared: &PrepareResponse) -> u8 {
+    let verdicts = || prepared.fragments.iter().flat_map(|fragment| &fragment.verdicts).map(|v| v.answer.as_str());
+    let (all, any) = (|word: &str| verdicts().all(|answer| answer == word), |word: &str| verdicts().any(|a| a == word));
+    if all("yes") {
+        exit::COMPLETE
+    } else if any("yes") {
+        exit::PARTIAL
+    } else if all("no") {
+        exit::REFUSED
+    } else {
+        exit::NO_ANSWER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loda_proto::v1::{Fragment, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn the_code_is_the_one_that_asking_would_give() {
+        for (answers, expected) in [
+            (&[][..], exit::COMPLETE),
+            (&["yes", "yes"], exit::COMPLETE),
+            (&["yes", "no"], exit::PARTIAL),
+            (&["yes", "unreachable"], exit::PARTIAL),
+            (&["no", "no"], exit::REFUSED),
+            (&["no", "unreachable"], exit::NO_ANSWER),
+        ] {
+            let verdicts = answers.iter().map(|answer| Verdict { answer: (*answer).into(), ..Default::default() });
+            let fragment = Fragment { verdicts: verdicts.collect(), ..Default::default() };
+            assert_eq!(code(&PrepareResponse { fragments: vec![fragment], ..Default::default() }), expected);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `loda pki`: certificates for development.
+//!
+//! Production takes certificates from a council's own authority; this is for a first look, the demo
+//! and tests. An authority's folder holds ca.pem, ca.key and the trust domain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use loda_identity::{Authority, Peer, PeerId, Role, write_private};
+
+use super::{Failure, Session};
+use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiShow, RoleKind};
+use crate::client::identity;
+use crate::config::{Config, ConfigError};
+use crate::error::ClientError;
+use crate::{exit, plain};
+
+/// The file in an authority's folder that holds its trust domain.
+const DOMAIN: &str = "domain";
+
+pub(super) fn run(command: &PkiCommand, config: Option<&Path>, session: &mut Session<'_>) -> Result<u8, Failure> {
+    match command {
+        PkiCommand::Init(init) => initialise(init, session)?,
+        PkiCommand::Issue(issue) => issued(issue, session)?,
+        PkiCommand::Show(show) => shown(show, config, session)?,
+    }
+    session.out.flush()?;
+    Ok(exit::COMPLETE)
+}
+
+fn initialise(init: &PkiInit, session: &mut Session<'_>) -> Result<(), Failure> {
+    // A second key under the same name would leave certificates that nothing accepts.
+    if init.folder.join("ca.key").exists() {
+        let there = format!("{} holds an authority already\n  fix: name another folder", init.folder.display());
+        return Err(Failure::Usage(there));
+    }
+    peer_id(&init.domain, Role::Coordinator)?;
+    let authority = Authority::create(&init.name, init.days)?;
+    authority.save(&init.folder)?;
+    write(&init.folder.join(DOMAIN), &format!("{}\n", init.domain))?;
+    writeln!(
+        session.out,
+        "wrote {}: put ca.pem into the manifest and keep ca.key to yourself; valid {} days, for development only",
+        init.folder.display(),
+        init.days
+    )?;
+    Ok(())
+}
+
+fn issued(issue: &PkiIssue, session: &mut Session<'_>) -> Result<(), Failure> {
+    let authority = Authority::load(&issue.folder)?;
+    let file = issue.folder.join(DOMAIN);
+    let domain =
+        fs::read_to_string(&file).map_err(|source| Failure::File { action: "read", path: file, source })?;
+    let id = peer_id(domain.trim(), role(issue)?)?;
+    let name = issue.id.as_deref().unwrap_or("coordinator");
+    let at = |extension: &str| issue.out.join(format!("{name}.{extension}"));
+    let (cert, key) = (at("pem"), at("key"));
+    if let Some(there) = [&cert, &key].into_iter().find(|file| file.exists()) {
+        let taken = format!("{} exists already\n  fix: move it away, or name another folder with --out", there.display());
+        return Err(Failure::Usage(taken));
+    }
+
+    let issued = authority.issue(&id, issue.days)?;
+    if issue.out != Path::new("") {
+        let unmade = |source| Failure::File { action: "make", path: issue.out.clone(), source };
+        fs::create_dir_all(&issue.out).map_err(unmade)?;
+    }
+    write_private(&key, issued.key_pem.as_bytes())?;
+    write(&cert, &issued.cert_pem)?;
+    writeln!(session.out, "wrote {} and {}: {id}, valid {} days", cert.display(), key.display(), issue.days)?;
+    Ok(())
+}
+
+fn shown(show: &PkiShow, config: Option<&Path>, session: &mut Session<'_>) -> Result<(), Failure> {
+    let config = match (&show.manifest, &show.cert, &show.key) {
+        (Some(manifest), Some(cert), Some(key)) => {
+            Config { coordinator: None, manifest: manifest.clone(), cert: cert.clone(), key: key.clone() }
+        }
+        (manifest, cert, key) => {
+            let found = Config::find(config).map_err(ClientError::from)?;
+            let or = |named: &Option<PathBuf>, found: PathBuf| named.clone().unwrap_or(found);
+            Config {
+                coordinator: found.coordinator,
+                manifest: or(manifest, found.manifest),
+                cert: or(cert, found.cert),
+                key: or(key, found.key),
+            }
+        }
+    };
+    let (manifest, _, peer) = identity(&config).map_err(ClientError::from)?;
+    writeln!(session.out, "{}  the certificate in {}", peer.id, config.cert.display())?;
+    writeln!(session.out, "  role         {}", peer.id.role.kind())?;
+    writeln!(session.out, "  valid until  {}", ends(&peer))?;
+    writeln!(session.out, "  fingerprint  {}", hex::encode(peer.fingerprint))?;
+    writeln!(session.out, "  authority    {}", hex::encode(peer.ca_fingerprint))?;
+    writeln!(
+        session.out,
+        "  federation   {}, manifest version {}, sha256 {}",
+        plain::line(&manifest.federation),
+        manifest.version,
+        hex::encode(manifest.sha256())
+    )?;
+    Ok(())
+}
+
+fn role(issue: &PkiIssue) -> Result<Role, Failure> {
+    let id = issue.id.clone().unwrap_or_default();
+    Ok(match issue.role {
+        RoleKind::Analyst => Role::Analyst(id),
+        RoleKind::Auditor => Role::Auditor(id),
+        RoleKind::Node => Role::Node(id.parse().map_err(|error| Failure::Usage(format!("{id}: {error}")))?),
+        RoleKind::Coordinator if id.is_empty() => Role::Coordinator,
+        RoleKind::Coordinator => {
+            return Err(Failure::Usage(format!("the coordinator has no id\n  fix: leave out {id}")));
+        }
+    })
+}
+
+fn peer_id(domain: &str, role: Role) -> Result<PeerId, Failure> {
+    let wrong = |_| {
+        let fix = "a domain is like london.example, and an id of a to z, 0 to 9, and . _ -";
+        Failure::Usage(format!("spiffe://{domain}{role} is not an identity\n  fix: {fix}"))
+    };
+    PeerId::new(domain, role.clone()).map_err(wrong)
+}
+
+fn ends(peer: &Peer) -> String {
+    match chrono::DateTime::from_timestamp(peer.not_after, 0) {
+        Some(time) => time.format("%-d %B %Y, %H:%M UTC").to_string(),
+        None => "a time that no calendar has".into(),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|source| Failure::File { action: "write", path: path.to_path_buf(), source })
+}

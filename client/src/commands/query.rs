@@ -1,0 +1,167 @@
+//! `loda query`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Failure, Session, connect};
+use crate::answer::Answer;
+use crate::args::{Format, Query};
+use crate::error::ClientError;
+use crate::progress::Line;
+use crate::{exit, render};
+
+/// How many rows a table on a terminal has.
+const HEAD: usize = 200;
+
+pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Session<'_>) -> Result<u8, Failure> {
+    // All that can be wrong here is found before a question is asked and logged at 33 boroughs.
+    check_output(query, session)?;
+    let sql = query.question.text()?;
+    let client = connect(config).await?;
+
+    let line = Line::new(session.screen.shows_progress);
+    let timeout = query.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    let interrupted = async {
+        // Without a handler Ctrl-C ends the process, so there is nothing to wait for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let on_progress = |progress: &_| line.show(progress);
+    let asked = client.query_until(&sql, &query.question.purpose, timeout, on_progress, interrupted).await;
+    line.clear();
+    let answer = asked?;
+
+    write_answer(&answer, query, session)?;
+    if query.format != Format::Json {
+        session.out.flush()?;
+        session.err.write_all(render::statement(&answer.statement).as_bytes())?;
+    }
+    Ok(exit::of_statement(&answer.statement))
+}
+
+fn check_output(query: &Query, session: &Session<'_>) -> Result<(), Failure> {
+    let is_binary = matches!(query.format, Format::Parquet | Format::Arrow);
+    if is_binary && query.out.is_none() && session.screen.width.is_some() {
+        return Err(Failure::Usage("a terminal cannot show this format\n  fix: add --out FILE, or redirect".into()));
+    }
+    if let Some(file) = &query.out {
+        let folder = match file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() || file.is_dir() {
+            let wrong = format!("cannot write {}\n  fix: name a file in a folder that exists", file.display());
+            return Err(Failure::Usage(wrong));
+        }
+    }
+    Ok(())
+}
+
+fn write_answer(answer: &Answer, query: &Query, session: &mut Session<'_>) -> Result<(), Failure> {
+    match &query.out {
+        Some(file) => {
+            let mut bytes = Vec::new();
+            write_format(answer, query.format, None, &mut bytes)?;
+            replace(file, &bytes)
+        }
+        None if query.format == Format::Table && session.screen.width.is_some() => {
+            let text = render::table_head(answer, session.screen.width, HEAD);
+            session.out.write_all(text.as_bytes())?;
+            if let Some(more @ 1..) = answer.rows().checked_sub(HEAD) {
+                let more = render::thousands(&more.to_string());
+                writeln!(session.err, "… and {more} more rows; for all of them: --format csv --out FILE")?;
+            }
+            Ok(())
+        }
+        None => write_format(answer, query.format, session.screen.width, session.out),
+    }
+}
+
+fn write_format(answer: &Answer, format: Format, width: Option<u16>, out: &mut dyn Write) -> Result<(), Failure> {
+    let unwritable = |error: &dyn std::error::Error| ClientError::transport("the answer does not fit the format", error);
+    match format {
+        Format::Table => out.write_all(render::table(answer, width).as_bytes())?,
+        Format::Csv => buffered(out, |out| render::csv(answer, out))?,
+        Format::Json => buffered(out, |out| render::json(answer, out))?,
+        Format::Parquet => out.write_all(&render::parquet(answer).map_err(|error| unwritable(&error))?)?,
+        Format::Arrow => out.write_all(&render::arrow(answer).map_err(|error| unwritable(&error))?)?,
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn buffered(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = io::BufWriter::new(out);
+    write(&mut buffer)?;
+    buffer.flush()
+}
+
+/// Writes beside the file and renames, so that a full disk leaves no half answer under its name.
+fn replace(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part: PathBuf = file.with_file_name(name);
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, file));
+    written.map_err(|source| {
+        // Best effort: the failure to report is the first one.
+        let _ = fs::remove_file(&part);
+        Failure::File { action: "write", path: file.to_path_buf(), source }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Screen;
+    use crate::answer::tests::sample;
+    use crate::args::Question;
+
+    fn query(format: Format, out: Option<PathBuf>) -> Query {
+        let question = Question { sql: None, file: None, purpose: String::new() };
+        Query { question, format, out, timeout: None }
+    }
+
+    fn on(width: Option<u16>, run: impl FnOnce(&mut Session<'_>)) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        run(&mut Session { screen: Screen { width, shows_progress: false }, out: &mut out, err: &mut err });
+        (String::from_utf8_lossy(&out).into_owned(), String::from_utf8_lossy(&err).into_owned())
+    }
+
+    #[test]
+    fn a_terminal_gets_no_bytes() {
+        on(Some(80), |session| assert!(check_output(&query(Format::Arrow, None), session).is_err()));
+        on(None, |session| assert!(check_output(&query(Format::Arrow, None), session).is_ok()));
+        let nowhere = Some(PathBuf::from("no/such/folder/x.csv"));
+        on(None, |session| assert!(check_output(&query(Format::Csv, nowhere), session).is_err()));
+    }
+
+    #[test]
+    fn a_long_table_on_a_terminal_is_a_head() {
+        let mut answer = sample([None; 4]);
+        answer.batches = vec![answer.batches[0].clone(); 60];
+        let (out, err) = on(Some(80), |session| {
+            write_answer(&answer, &query(Format::Table, None), session).unwrap();
+        });
+        assert_eq!(out.lines().count(), 202);
+        assert!(err.contains("40 more rows") && err.contains("--out"), "{err}");
+        let (out, err) = on(None, |session| {
+            write_answer(&answer, &query(Format::Table, None), session).unwrap();
+        });
+        assert_eq!((out.lines().count(), err.as_str()), (242, ""));
+    }
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("answer.csv");
+        on(None, |session| {
+            write_answer(&sample([None; 4]), &query(Format::Csv, Some(file.clone())), session).unwrap();
+        });
+        assert!(fs::read_to_string(&file).unwrap().starts_with("outcome,people,share\n"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,52 @@
+//! Where a question comes from.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::Failure;
+use crate::args::Question;
+
+impl Question {
+    /// The SQL: the argument, else the file, else standard input.
+    pub(super) fn text(&self) -> Result<String, Failure> {
+        let sql = match (&self.sql, &self.file) {
+            (Some(sql), _) => sql.clone(),
+            (None, Some(file)) if file != Path::new("-") => {
+                let unreadable = |source| Failure::File { action: "read", path: file.clone(), source };
+                std::fs::read_to_string(file).map_err(unreadable)?
+            }
+            _ => {
+                let mut text = String::new();
+                let unreadable = |source| Failure::File { action: "read", path: "standard input".into(), source };
+                std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
+                text
+            }
+        };
+        if sql.trim().is_empty() {
+            let help = "there is no question\n  fix: loda query 'SELECT …', or --file FILE, or SQL on standard input";
+            return Err(Failure::Usage(help.into()));
+        }
+        Ok(sql)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn question(sql: Option<&str>, file: Option<&Path>) -> Question {
+        Question { sql: sql.map(Into::into), file: file.map(Into::into), purpose: String::new() }
+    }
+
+    #[test]
+    fn a_file_is_read_and_a_blank_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("q.sql");
+        std::fs::write(&file, "SELECT 1\n").unwrap();
+        assert_eq!(question(None, Some(&file)).text().unwrap(), "SELECT 1\n");
+        assert!(matches!(question(Some(" \n"), None).text(), Err(Failure::Usage(_))));
+        let missing = question(None, Some(&folder.path().join("no.sql"))).text();
+        assert!(missing.unwrap_err().to_string().contains("no.sql"));
+    }
+}

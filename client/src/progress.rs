@@ -1,0 +1,104 @@
+//! One line on standard error that says who has answered and whom we wait for.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use loda_proto::v1::{Progress, State};
+
+use crate::boroughs;
+
+/// How many boroughs are named before "and n more".
+const NAMED: usize = 4;
+
+/// The line; silent where standard error is not a terminal.
+pub(crate) struct Line(ProgressBar);
+
+impl Line {
+    pub(crate) fn new(is_terminal: bool) -> Self {
+        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:20} {wide_msg} {elapsed:>4}") {
+            bar.set_style(style);
+        }
+        bar.set_message("preparing");
+        if is_terminal {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Self(bar)
+    }
+
+    pub(crate) fn show(&self, progress: &Progress) {
+        self.0.set_length(progress.boroughs.len() as u64);
+        self.0.set_position(count(progress, |state| !is_pending(state)) as u64);
+        self.0.set_message(words(progress));
+    }
+
+    pub(crate) fn clear(self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// "30 of 33 answered, 1 refused; waiting for Camden, Hackney".
+pub(crate) fn words(progress: &Progress) -> String {
+    let all = progress.boroughs.len();
+    if all == 0 {
+        return "waiting for the coordinator".into();
+    }
+    let mut text = format!("{} of {all} answered", count(progress, |state| state == State::Released));
+    for (state, word) in [
+        (State::Refused, "refused"),
+        (State::NotAnswered, "did not answer"),
+        (State::Held, "held for a person"),
+        (State::Cancelled, "cancelled"),
+    ] {
+        match count(progress, |other| other == state) {
+            0 => {}
+            n => text.push_str(&format!(", {n} {word}")),
+        }
+    }
+    let waiting: Vec<_> =
+        progress.boroughs.iter().filter(|b| is_pending(b.state())).map(|b| boroughs::short(&b.borough)).collect();
+    if !waiting.is_empty() {
+        let named: Vec<_> = waiting.iter().take(NAMED).map(String::as_str).collect();
+        text.push_str(&format!("; waiting for {}", named.join(", ")));
+        if waiting.len() > NAMED {
+            text.push_str(&format!(" and {} more", waiting.len() - NAMED));
+        }
+    }
+    text
+}
+
+fn is_pending(state: State) -> bool {
+    matches!(state, State::Unspecified | State::Queued | State::Running | State::Held)
+}
+
+fn count(progress: &Progress, wanted: impl Fn(State) -> bool) -> usize {
+    progress.boroughs.iter().filter(|borough| wanted(borough.state())).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use loda_proto::v1::BoroughState;
+
+    use super::*;
+
+    #[test]
+    fn the_line_counts_and_names() {
+        let states = [
+            (1, State::Released),
+            (2, State::Refused),
+            (7, State::Running),
+            (12, State::Queued),
+            (13, State::Running),
+            (14, State::Running),
+            (15, State::Held),
+        ];
+        let boroughs = states.map(|(n, state)| BoroughState { borough: format!("E090000{n:02}"), state: state as i32 });
+        let progress = Progress { state: State::Running as i32, boroughs: boroughs.to_vec() };
+        assert_eq!(
+            words(&progress),
+            "1 of 7 answered, 1 refused, 1 held for a person; \
+             waiting for Camden, Hackney, Hammersmith and Fulham, Haringey and 1 more"
+        );
+    }
+}

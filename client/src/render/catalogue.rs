@@ -1,0 +1,108 @@
+//! The tables that can be asked.
+
+use loda_proto::v1::{Table, TableColumn};
+use serde_json::{Value, json};
+
+use super::statement::units_in_words;
+use super::table::grid;
+use crate::plain;
+
+/// One line for each table.
+pub fn catalogue(tables: &[Table], width: Option<u16>) -> String {
+    let names = ["table", "about", "protection", "counts", "boroughs", "columns"].map(str::to_owned);
+    let row = |table: &Table| {
+        vec![
+            plain::line(&table.name),
+            plain::line(&table.title),
+            plain::line(&table.protection),
+            units_in_words(&table.units),
+            held_by(table),
+            table.columns.len().to_string(),
+        ]
+    };
+    let rows: Vec<_> = tables.iter().map(row).collect();
+    grid(&names, &[false, false, false, false, true, true], &rows, width)
+}
+
+/// One table with its columns and what may be asked of each.
+pub fn table_details(table: &Table, width: Option<u16>) -> String {
+    let mut text = format!("{}: {}\n", plain::line(&table.name), plain::line(&table.title));
+    text.push_str(&format!("protection: {}", plain::line(&table.protection)));
+    if !table.units.is_empty() {
+        text.push_str(&format!("; counts {}", units_in_words(&table.units)));
+    }
+    text.push_str(&match table.boroughs.len() {
+        0 => "; held by the coordinator\n\n".to_owned(),
+        1 => "; held by 1 borough\n\n".to_owned(),
+        n => format!("; held by {n} boroughs\n\n"),
+    });
+    let names = ["column", "type", "role", "values", "null", "description"].map(str::to_owned);
+    let row = |column: &TableColumn| {
+        vec![
+            plain::line(&column.name),
+            plain::line(&column.r#type),
+            plain::line(&column.role),
+            plain::line(&column.values),
+            if column.nullable { "yes" } else { "no" }.to_owned(),
+            plain::line(&column.description),
+        ]
+    };
+    let rows: Vec<_> = table.columns.iter().map(row).collect();
+    text.push_str(&grid(&names, &[], &rows, width));
+    text
+}
+
+/// The tables with the field names of the wire contract.
+pub fn catalogue_json(tables: &[Table]) -> Value {
+    let column = |column: &TableColumn| {
+        json!({
+            "name": column.name,
+            "type": column.r#type,
+            "role": column.role,
+            "values": column.values,
+            "nullable": column.nullable,
+            "description": column.description,
+        })
+    };
+    let table = |table: &Table| {
+        json!({
+            "name": table.name,
+            "title": table.title,
+            "protection": table.protection,
+            "units": table.units,
+            "boroughs": table.boroughs,
+            "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
+        })
+    };
+    tables.iter().map(table).collect()
+}
+
+fn held_by(table: &Table) -> String {
+    match table.boroughs.len() {
+        0 => "–".into(),
+        n => n.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_listed_and_described() {
+        let column = TableColumn { name: "age".into(), r#type: "Int64".into(), values: "0 to 120".into(), ..Default::default() };
+        let table = Table {
+            name: "people".into(),
+            title: "Residents\u{7}".into(),
+            units: vec!["person".into()],
+            boroughs: vec!["E09000001".into(); 33],
+            columns: vec![column],
+            ..Default::default()
+        };
+        let list = catalogue(std::slice::from_ref(&table), Some(80));
+        assert!(list.contains("people") && list.contains("33") && !list.contains('\u{7}'), "{list}");
+        let details = table_details(&table, None);
+        assert!(details.contains("counts people; held by 33 boroughs") && details.contains("0 to 120"), "{details}");
+        assert_eq!(catalogue_json(&[table])[0]["columns"][0]["type"], "Int64");
+    }
+}

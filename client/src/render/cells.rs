@@ -1,0 +1,224 @@
+//! The cells of an answer, with the meaning of their NULLs.
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::answer::{Answer, is_protected, reason_at};
+
+/// A column that holds values, as opposed to the reason column.
+pub(crate) struct Column {
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) protected: bool,
+}
+
+/// What a column's values are to a printer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Whole,
+    Decimal,
+    Float,
+    Truth,
+    Text,
+    Other,
+}
+
+impl Kind {
+    pub(crate) fn is_number(self) -> bool {
+        matches!(self, Self::Whole | Self::Decimal | Self::Float)
+    }
+
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Dictionary(_, values) => Self::of(values),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            DataType::Boolean => Self::Truth,
+            other if other.is_integer() => Self::Whole,
+            other if other.is_floating() => Self::Float,
+            other if other.is_decimal() => Self::Decimal,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cell {
+    /// As Arrow prints it, text included: not yet safe for a terminal.
+    Value(String),
+    /// Withheld, in this borough or in so many that a London figure has no value: `[c]`.
+    Withheld,
+    /// A borough did not answer: `[x]`.
+    NoAnswer,
+    /// NULL in the data.
+    Null,
+}
+
+/// The columns of an answer without the reason.
+pub(crate) fn columns(answer: &Answer) -> Vec<Column> {
+    let reason = answer.reason_column();
+    let fields = answer.schema.fields().iter().enumerate().filter(|(index, _)| Some(*index) != reason);
+    fields
+        .map(|(index, field)| Column {
+            index,
+            name: field.name().clone(),
+            kind: Kind::of(field.data_type()),
+            protected: is_protected(field),
+        })
+        .collect()
+}
+
+/// Calls `row` with the cells of each of the first `limit` rows, in the order of `columns`, and the reason.
+pub(crate) fn each_row<E>(
+    answer: &Answer,
+    columns: &[Column],
+    limit: usize,
+    mut row: impl FnMut(&[Cell], Option<&str>) -> Result<(), E>,
+) -> Result<(), E> {
+    let reason = answer.reason_column();
+    let options = FormatOptions::default();
+    let mut left = limit;
+    for batch in &answer.batches {
+        let readers: Vec<_> = columns.iter().map(|column| Reader::new(batch, column, &options)).collect();
+        for number in 0..batch.num_rows().min(left) {
+            let why = reason_at(batch, reason, number);
+            let cells: Vec<_> = readers.iter().map(|reader| reader.cell(number, why.as_deref())).collect();
+            row(&cells, why.as_deref())?;
+        }
+        left = left.saturating_sub(batch.num_rows());
+    }
+    Ok(())
+}
+
+/// Whether any row's reason says more than that a value is withheld.
+pub(crate) fn needs_note(answer: &Answer) -> bool {
+    let reason = answer.reason_column();
+    let says_more = |batch: &RecordBatch| {
+        (0..batch.num_rows()).any(|row| reason_at(batch, reason, row).is_some_and(|text| text != "c"))
+    };
+    answer.batches.iter().any(says_more)
+}
+
+/// The text of a note: "c" alone needs none, since `[c]` says it.
+pub(crate) fn note(reason: Option<&str>) -> &str {
+    reason.filter(|text| *text != "c").unwrap_or("")
+}
+
+/// Commas between thousands, for a number in plain decimal digits; anything else as it is.
+pub(crate) fn thousands(number: &str) -> String {
+    let (sign, rest) = match number.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", number),
+    };
+    let (whole, fraction) = match rest.split_once('.') {
+        Some((whole, fraction)) => (whole, format!(".{fraction}")),
+        None => (rest, String::new()),
+    };
+    if whole.is_empty() || !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return number.to_owned();
+    }
+    let mut grouped = String::with_capacity(whole.len().saturating_mul(4) / 3);
+    for (position, digit) in whole.chars().enumerate() {
+        if position > 0 && (whole.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{sign}{grouped}{fraction}")
+}
+
+struct Reader<'a> {
+    array: Option<&'a dyn Array>,
+    values: Option<ArrayFormatter<'a>>,
+    protected: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(batch: &'a RecordBatch, column: &Column, options: &FormatOptions<'a>) -> Self {
+        let array = batch.columns().get(column.index).map(AsRef::as_ref);
+        let values = array.and_then(|array| ArrayFormatter::try_new(array, options).ok());
+        Self { array, values, protected: column.protected }
+    }
+
+    fn cell(&self, row: usize, reason: Option<&str>) -> Cell {
+        // Logical nulls: a dictionary's NULL may be in its values.
+        let is_null = self.array.is_none_or(|array| match array.logical_nulls() {
+            Some(nulls) => nulls.is_null(row),
+            None => false,
+        });
+        if !is_null {
+            let value = self.values.as_ref().and_then(|values| values.value(row).try_to_string().ok());
+            return Cell::Value(value.unwrap_or_else(|| "(not printable)".into()));
+        }
+        match reason {
+            Some(text) if self.protected && (text.starts_with('c') || text.starts_with("lacks")) => Cell::Withheld,
+            Some(text) if self.protected && text.starts_with('x') => Cell::NoAnswer,
+            _ => Cell::Null,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::answer::tests::sample;
+
+    fn people(reasons: [Option<&str>; 4]) -> Vec<Cell> {
+        let answer = sample(reasons);
+        let columns = columns(&answer);
+        let mut found = Vec::new();
+        each_row(&answer, &columns, usize::MAX, |cells, _| {
+            found.push(cells[1].clone());
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        found
+    }
+
+    #[test]
+    fn a_null_means_what_the_reason_says() {
+        let cells = people([None, Some("c"), Some("x: no answer"), None]);
+        assert_eq!(cells[1..3], [Cell::Withheld, Cell::NoAnswer]);
+        let cells = people([None, Some("lacks 3 boroughs: 2 withheld, 1 no answer"), None, None]);
+        assert_eq!(cells[1..3], [Cell::Withheld, Cell::Null]);
+    }
+
+    #[test]
+    fn an_unprotected_null_is_a_null() {
+        let answer = sample([None, None, Some("c"), None]);
+        let columns = columns(&answer);
+        assert_eq!(columns.len(), 3);
+        let mut shares = Vec::new();
+        each_row(&answer, &columns, 3, |cells, _| {
+            shares.push(cells[2].clone());
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert_eq!(shares.len(), 3);
+        assert_eq!(shares[2], Cell::Null);
+    }
+
+    #[test]
+    fn a_note_is_needed_when_it_says_more_than_the_marker() {
+        assert!(!needs_note(&sample([None, Some("c"), None, None])));
+        assert!(needs_note(&sample([None, None, None, Some("lacks 1 borough: 1 withheld")])));
+        assert_eq!(note(Some("c")), "");
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (plain, grouped) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("1000", "1,000"),
+            ("-1234567.891", "-1,234,567.891"),
+            ("1e20", "1e20"),
+            ("NaN", "NaN"),
+        ] {
+            assert_eq!(thousands(plain), grouped);
+        }
+    }
+}

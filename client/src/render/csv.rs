@@ -1,0 +1,104 @@
+//! An answer as CSV that a spreadsheet opens without running it.
+
+use std::io::{self, Write};
+
+use super::cells::{Cell, Column, Kind, columns, each_row, needs_note, note};
+use crate::answer::Answer;
+use crate::plain;
+
+/// Writes RFC 4180 CSV with a header: UTF-8, line feeds, NULL as an empty field, withheld values as
+/// `[c]`, those of boroughs that did not answer as `[x]`.
+///
+/// Text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab or a
+/// carriage return) gets a single quote before it; numbers are left alone. Controls in text go.
+///
+/// # Errors
+/// Those of `out`.
+pub fn csv(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let columns = columns(answer);
+    let with_note = needs_note(answer);
+    let mut names: Vec<_> = columns.iter().map(|column| field(&column.name)).collect();
+    if with_note {
+        names.push("note".into());
+    }
+    writeln!(out, "{}", names.join(","))?;
+    each_row(answer, &columns, usize::MAX, |cells, reason| {
+        let mut row: Vec<_> = cells.iter().zip(&columns).map(text).collect();
+        if with_note {
+            row.push(match note(reason) {
+                "" => String::new(),
+                note => field(note),
+            });
+        }
+        writeln!(out, "{}", row.join(","))
+    })
+}
+
+fn text((cell, column): (&Cell, &Column)) -> String {
+    match cell {
+        Cell::Withheld => "[c]".into(),
+        Cell::NoAnswer => "[x]".into(),
+        Cell::Null => String::new(),
+        Cell::Value(value) if column.kind == Kind::Text => field(value),
+        Cell::Value(value) => quoted(plain::line(value)),
+    }
+}
+
+/// A text field: harmless, and quoted where it must be. Empty text is `""`, since NULL is nothing.
+fn field(value: &str) -> String {
+    let safe = plain::line(value);
+    // The full-width forms are operators to spreadsheets of some locales.
+    let is_formula = |text: &str| text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
+    if is_formula(value) || is_formula(&safe) { quoted(format!("'{safe}")) } else { quoted(safe) }
+}
+
+fn quoted(text: String) -> String {
+    let needs_quotes = text.is_empty() || text.starts_with(' ') || text.ends_with(' ') || text.contains([',', '"']);
+    if needs_quotes { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::answer::tests::sample;
+
+    fn written(reasons: [Option<&str>; 4]) -> String {
+        let mut out = Vec::new();
+        csv(&sample(reasons), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn withheld_is_marked_and_numbers_are_exact() {
+        let expected = "outcome,people,share\nArrest,1234567,0.25\n'=1+1,[c],0.3333333333333333\n,,\n\"a,\"\"b\"\"\",-12,12345.5\n";
+        assert_eq!(written([None, Some("c"), None, None]), expected);
+    }
+
+    #[test]
+    fn a_lacking_london_figure_keeps_its_note() {
+        let text = written([Some("lacks 3 boroughs: 2 withheld, 1 no answer"), Some("x: no answer"), None, None]);
+        assert!(text.starts_with("outcome,people,share,note\n"), "{text}");
+        assert!(text.contains("Arrest,1234567,0.25,\"lacks 3 boroughs: 2 withheld, 1 no answer\"\n"), "{text}");
+        assert!(text.contains("'=1+1,[x],0.3333333333333333,x: no answer\n"), "{text}");
+    }
+
+    #[test]
+    fn formulas_are_neutralised() {
+        for (given, expected) in [
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "' =1"),
+            ("\r=1", "' =1"),
+            ("\u{1b}=1", "'=1"),
+            ("＝1", "'＝1"),
+            ("=1,2", "\"'=1,2\""),
+            ("a=1", "a=1"),
+            ("", "\"\""),
+        ] {
+            assert_eq!(field(given), expected, "{given:?}");
+        }
+    }
+}

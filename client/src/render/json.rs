@@ -1,0 +1,167 @@
+//! An answer as one JSON document: `{"columns": […], "rows": [[…], …], "statement": {…}}`.
+
+use std::io::{self, Write};
+
+use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
+use serde_json::{Value, json};
+
+use super::cells::{Cell, Column, Kind, columns, each_row};
+use crate::answer::{Answer, REASON};
+use crate::plain;
+
+/// Writes the document. A row is an array in the order of `columns`; its last item is the reason.
+/// Decimals keep all their digits, and NaN and infinities are texts, since JSON has no numbers for them.
+///
+/// # Errors
+/// Those of `out`.
+pub fn json(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let columns = columns(answer);
+    let field_type = |index: usize| answer.schema.fields().get(index).map(|field| field.data_type().to_string());
+    let mut described: Vec<_> = columns
+        .iter()
+        .map(|column| json!({"name": column.name, "type": field_type(column.index), "protected": column.protected}))
+        .collect();
+    let has_reason = answer.reason_column().is_some();
+    if has_reason {
+        described.push(json!({"name": REASON, "type": "Utf8", "protected": false}));
+    }
+    write!(out, "{{\"columns\":{},\n\"rows\":[", escaped(&Value::from(described)))?;
+    let mut separator = "\n";
+    each_row(answer, &columns, usize::MAX, |cells, reason| {
+        let mut row: Vec<_> = cells.iter().zip(&columns).map(text).collect();
+        if has_reason {
+            row.push(escaped(&json!(reason)));
+        }
+        write!(out, "{separator}[{}]", row.join(","))?;
+        separator = ",\n";
+        Ok::<_, io::Error>(())
+    })?;
+    writeln!(out, "\n],\n\"statement\":{}}}", escaped(&statement_json(&answer.statement)))
+}
+
+/// A statement with the field names of the wire contract.
+pub fn statement_json(statement: &Statement) -> Value {
+    json!({
+        "query_id": statement.query_id,
+        "purpose": statement.purpose,
+        "complete": statement.complete,
+        "parts": statement.parts.iter().map(part).collect::<Vec<_>>(),
+        "notes": statement.notes,
+    })
+}
+
+/// JSON text that a terminal can show: serde_json escapes C0 controls, and this the others.
+pub(crate) fn escaped(value: &Value) -> String {
+    safe(value.to_string(), |_| false)
+}
+
+/// The same with an indented line for each value.
+pub(crate) fn escaped_pretty(value: &Value) -> String {
+    // Its only controls outside strings are the line feeds that it sets itself.
+    safe(format!("{value:#}"), |c| c == '\n')
+}
+
+fn safe(text: String, is_layout: impl Fn(char) -> bool) -> String {
+    if !text.contains(plain::is_control) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if plain::is_control(c) && !is_layout(c) {
+            // Controls can only be inside strings here, where \u escapes mean the same.
+            let mut units = [0_u16; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+fn text((cell, column): (&Cell, &Column)) -> String {
+    match cell {
+        Cell::Withheld | Cell::NoAnswer | Cell::Null => "null".into(),
+        Cell::Value(value) => match column.kind {
+            Kind::Whole | Kind::Decimal | Kind::Truth => value.clone(),
+            Kind::Float if value.parse::<f64>().is_ok_and(f64::is_finite) => value.clone(),
+            Kind::Float | Kind::Text | Kind::Other => escaped(&json!(value)),
+        },
+    }
+}
+
+fn part(part: &Part) -> Value {
+    json!({
+        "fragment": part.fragment,
+        "dataset": part.dataset,
+        "method": part.method,
+        "parameters": part.parameters,
+        "london": part.london,
+        "units": part.units,
+        "values": part.values,
+        "withheld": part.withheld,
+        "boroughs": part.boroughs.iter().map(borough).collect::<Vec<_>>(),
+        "lacking": part.lacking,
+        "lacks": part.lacks.iter().map(lack).collect::<Vec<_>>(),
+    })
+}
+
+fn borough(answer: &BoroughAnswer) -> Value {
+    json!({
+        "borough": answer.borough,
+        "answer": answer.answer,
+        "refusal": answer.refusal.as_ref().map(refusal),
+        "snapshot": answer.snapshot,
+        "as_at": answer.as_at,
+        "withheld": answer.withheld,
+    })
+}
+
+fn refusal(refusal: &Refusal) -> Value {
+    json!({"rule": refusal.rule, "message": refusal.message, "advice": refusal.advice})
+}
+
+fn lack(lack: &Lack) -> Value {
+    json!({
+        "cell": lack.cell,
+        "figure": lack.figure,
+        "withheld": lack.withheld,
+        "refused": lack.refused,
+        "no_answer": lack.no_answer,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::answer::tests::sample;
+
+    #[test]
+    fn the_document_parses_and_keeps_nulls_and_reasons() {
+        let mut out = Vec::new();
+        json(&sample([None, Some("c"), None, None]), &mut out).unwrap();
+        let document: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(document["columns"][1], json!({"name": "people", "type": "Int64", "protected": true}));
+        assert_eq!(document["rows"][0], json!(["Arrest", 1_234_567, 0.25, null]));
+        assert_eq!(document["rows"][1], json!(["=1+1", null, 1.0 / 3.0, "c"]));
+        assert_eq!(document["rows"].as_array().unwrap().len(), 4);
+        assert_eq!(document["statement"]["complete"], true);
+    }
+
+    #[test]
+    fn an_empty_answer_is_a_document() {
+        let mut answer = sample([None; 4]);
+        answer.batches.clear();
+        let mut out = Vec::new();
+        json(&answer, &mut out).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap()["rows"], json!([]));
+    }
+
+    #[test]
+    fn controls_are_escaped_and_survive() {
+        let value = json!("a\u{1b}[2J\u{9b}\u{202e}\u{e0001}");
+        let text = escaped(&value);
+        assert!(!text.contains(plain::is_control), "{text:?}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+}

@@ -1,0 +1,96 @@
+//! The boroughs' nodes.
+
+use loda_proto::v1::{HeldDataset, NodeEntry, NodesResponse};
+use serde_json::{Value, json};
+
+use super::table::grid;
+use crate::plain;
+
+/// One line for each node, and how many can take part.
+pub fn nodes(response: &NodesResponse, width: Option<u16>) -> String {
+    let names = ["borough", "name", "state", "software", "datasets (as at)"].map(str::to_owned);
+    let row = |node: &NodeEntry| {
+        vec![
+            plain::line(&node.borough),
+            plain::line(&node.name),
+            state(node),
+            plain::line(&node.software),
+            node.datasets.iter().map(dataset).collect::<Vec<_>>().join(", "),
+        ]
+    };
+    let rows: Vec<_> = response.nodes.iter().map(row).collect();
+    let able = response.nodes.iter().filter(|node| can_take_part(node)).count();
+    format!(
+        "{}{} of {} nodes can take part; federation {}, manifest version {}\n",
+        grid(&names, &[], &rows, width),
+        able,
+        response.nodes.len(),
+        plain::line(&response.federation),
+        response.manifest_version
+    )
+}
+
+/// The same with the field names of the wire contract.
+pub fn nodes_json(response: &NodesResponse) -> Value {
+    let dataset = |held: &HeldDataset| {
+        json!({
+            "name": held.name,
+            "contract_sha256": held.contract_sha256,
+            "snapshot": held.snapshot,
+            "as_at": held.as_at,
+            "method": held.method,
+            "parameters": held.parameters,
+        })
+    };
+    let node = |node: &NodeEntry| {
+        json!({
+            "borough": node.borough,
+            "name": node.name,
+            "reachable": node.reachable,
+            "software": node.software,
+            "fault": node.fault,
+            "datasets": node.datasets.iter().map(dataset).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "federation": response.federation,
+        "manifest_version": response.manifest_version,
+        "nodes": response.nodes.iter().map(node).collect::<Vec<_>>(),
+    })
+}
+
+fn can_take_part(node: &NodeEntry) -> bool {
+    node.reachable && node.fault.is_empty()
+}
+
+fn state(node: &NodeEntry) -> String {
+    match (node.reachable, node.fault.as_str()) {
+        (true, "") => "ready".into(),
+        (false, "") => "not reached".into(),
+        (_, fault) => plain::line(fault),
+    }
+}
+
+fn dataset(held: &HeldDataset) -> String {
+    match held.as_at.as_str() {
+        "" => plain::line(&held.name),
+        day => format!("{} ({})", plain::line(&held.name), plain::line(day)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_cannot_take_part_says_why() {
+        let ready = NodeEntry { borough: "E09000007".into(), reachable: true, ..Default::default() };
+        let faulty = NodeEntry { reachable: true, fault: "another contract of stop_search".into(), ..Default::default() };
+        let response = NodesResponse { nodes: vec![ready, faulty, NodeEntry::default()], ..Default::default() };
+        let text = nodes(&response, None);
+        for expected in ["ready", "another contract of stop_search", "not reached", "1 of 3 nodes can take part"] {
+            assert!(text.contains(expected), "{text}");
+        }
+        assert_eq!(nodes_json(&response)["nodes"][1]["reachable"], true);
+    }
+}

@@ -1,0 +1,230 @@
+//! What a result says of itself, in a few lines.
+
+use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
+
+use super::cells::thousands;
+use crate::{boroughs, plain};
+
+/// How many London figures that lack cells are listed.
+const LISTED: usize = 10;
+
+/// One line for each part, then who is missing, what was withheld and the notes. Safe for a terminal.
+pub fn statement(statement: &Statement) -> String {
+    let mut text = String::new();
+    for part in &statement.parts {
+        text.push_str(&headline(part));
+        text.push_str(&missing(part));
+        text.push_str(&withheld(part));
+        text.push_str(&lacking(part));
+    }
+    for note in &statement.notes {
+        text.push_str(&format!("note: {}\n", plain::line(note)));
+    }
+    text.push_str(&ending(statement));
+    text
+}
+
+/// "council_tax: cell-key (threshold 10); counts households; 33 of 33 boroughs answered".
+fn headline(part: &Part) -> String {
+    let asked = part.boroughs.iter().filter(|borough| borough.answer != "not asked").count();
+    let answered = part.boroughs.iter().filter(|borough| borough.answer == "answered").count();
+    let mut text = format!("{}: {}", plain::line(&part.dataset), plain::line(&part.method));
+    if !part.parameters.is_empty() {
+        text.push_str(&format!(" ({})", plain::line(&part.parameters)));
+    }
+    if !part.units.is_empty() {
+        text.push_str(&format!("; counts {}", units_in_words(&part.units)));
+    }
+    text.push_str(&format!("; {answered} of {asked} boroughs answered"));
+    if part.london {
+        text.push_str("; London figures are sums of protected borough cells");
+    }
+    text.push('\n');
+    text
+}
+
+/// Boroughs that refused, by reason, and those that did not answer.
+fn missing(part: &Part) -> String {
+    let mut text = String::new();
+    let refusing = part.boroughs.iter().filter(|borough| borough.answer == "refused");
+    for (refusal, who) in by_refusal(refusing.map(|b| (b.borough.as_str(), b.refusal.as_ref()))) {
+        text.push_str(&format!("  refused: {}: {}\n", names(&who), reason(&refusal)));
+    }
+    // Whatever is neither an answer nor a refusal is no answer: a newer word must not hide a gap.
+    let is_silent = |b: &&BoroughAnswer| !matches!(b.answer.as_str(), "answered" | "refused" | "not asked");
+    let silent: Vec<_> = part.boroughs.iter().filter(is_silent).map(|b| b.borough.as_str()).collect();
+    if !silent.is_empty() {
+        text.push_str(&format!("  no answer: {}\n", names(&silent)));
+    }
+    text
+}
+
+fn withheld(part: &Part) -> String {
+    if part.withheld == 0 {
+        return String::new();
+    }
+    let number = |n: u64| thousands(&n.to_string());
+    format!("  withheld: {} of {} values, shown as [c]\n", number(part.withheld), number(part.values))
+}
+
+fn lacking(part: &Part) -> String {
+    let total = part.lacking.max(part.lacks.len() as u64);
+    if total == 0 {
+        return String::new();
+    }
+    let shown = part.lacks.len().min(LISTED);
+    let which = if (shown as u64) < total { format!(", the first {shown}") } else { String::new() };
+    let mut text = format!(
+        "  too low: {} London figure{} without every borough's cell{which}:\n",
+        thousands(&total.to_string()),
+        if total == 1 { "" } else { "s" }
+    );
+    for lack in part.lacks.iter().take(LISTED) {
+        text.push_str(&format!("    {}\n", lack_in_words(lack)));
+    }
+    text
+}
+
+/// "outcome = Arrest, people: 2 withheld, 1 no answer".
+fn lack_in_words(lack: &Lack) -> String {
+    let cell = if lack.cell.is_empty() { "all".into() } else { plain::line(&lack.cell) };
+    let parts: Vec<_> = [(lack.withheld, "withheld"), (lack.refused, "refused"), (lack.no_answer, "no answer")]
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    format!("{cell}, {}: {}", plain::line(&lack.figure), parts.join(", "))
+}
+
+fn ending(statement: &Statement) -> String {
+    let is_whole = crate::exit::of_statement(statement) == crate::exit::COMPLETE;
+    let anything_withheld = statement.parts.iter().any(|part| part.withheld > 0 || part.lacking > 0);
+    let verdict = match (is_whole, anything_withheld) {
+        (true, false) => "complete, nothing withheld",
+        (true, true) => "complete, with values withheld",
+        (false, _) => "PARTIAL: not every borough that was asked answered",
+    };
+    let mut text = verdict.to_owned();
+    if !statement.purpose.is_empty() {
+        text.push_str(&format!("; purpose: {}", plain::line(&statement.purpose)));
+    }
+    if !statement.query_id.is_empty() {
+        text.push_str(&format!("; query {}", plain::line(&statement.query_id)));
+    }
+    text.push('\n');
+    text
+}
+
+/// "people", or "incidents, not people", for unit domains or the contract's own words.
+pub(crate) fn units_in_words(units: &[String]) -> String {
+    let words = units.iter().map(|unit| match unit.as_str() {
+        "person" => "people".to_owned(),
+        "household" => "households".to_owned(),
+        "property" => "properties".to_owned(),
+        "business" => "businesses".to_owned(),
+        "row" => "records, not people".to_owned(),
+        other => plain::line(other),
+    });
+    words.collect::<Vec<_>>().join(" and ")
+}
+
+/// Boroughs together that gave the same refusal, in the order of the first of each.
+pub(crate) fn by_refusal<'a>(
+    refusing: impl Iterator<Item = (&'a str, Option<&'a Refusal>)>,
+) -> Vec<(Refusal, Vec<&'a str>)> {
+    let mut groups: Vec<(Refusal, Vec<&str>)> = Vec::new();
+    for (borough, refusal) in refusing {
+        let refusal = refusal.cloned().unwrap_or_default();
+        match groups.iter_mut().find(|(known, _)| *known == refusal) {
+            Some((_, who)) => who.push(borough),
+            None => groups.push((refusal, vec![borough])),
+        }
+    }
+    groups
+}
+
+/// "agreement: no agreement covers this purpose".
+pub(crate) fn reason(refusal: &Refusal) -> String {
+    match (refusal.rule.as_str(), refusal.message.as_str()) {
+        ("", "") => "no reason given".into(),
+        (rule, "") => plain::line(rule),
+        ("", message) => plain::line(message),
+        (rule, message) => format!("{}: {}", plain::line(rule), plain::line(message)),
+    }
+}
+
+pub(crate) fn names(codes: &[&str]) -> String {
+    codes.iter().map(|code| boroughs::named(code)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn borough(number: u8, answer: &str) -> BoroughAnswer {
+        let refusal = (answer == "refused").then(|| Refusal {
+            rule: "agreement".into(),
+            message: "no agreement covers this purpose".into(),
+            advice: String::new(),
+        });
+        BoroughAnswer { borough: format!("E090000{number:02}"), answer: answer.into(), refusal, ..Default::default() }
+    }
+
+    fn stop_search(boroughs: Vec<BoroughAnswer>) -> Part {
+        Part {
+            dataset: "stop_search".into(),
+            method: "threshold".into(),
+            parameters: "t = 10".into(),
+            units: vec!["incidents, not people".into()],
+            values: 1320,
+            boroughs,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn all_well_is_two_lines() {
+        let parts = vec![stop_search(vec![borough(1, "answered"), borough(2, "answered"), borough(3, "not asked")])];
+        let whole = Statement { complete: true, parts, query_id: "q7".into(), ..Default::default() };
+        assert_eq!(
+            statement(&whole),
+            "stop_search: threshold (t = 10); counts incidents, not people; 2 of 2 boroughs answered\n\
+             complete, nothing withheld; query q7\n"
+        );
+    }
+
+    #[test]
+    fn everything_missing_is_named() {
+        let answers = [(1, "answered"), (7, "refused"), (8, "refused"), (12, "no answer"), (13, "unheard of")];
+        let lack = Lack { cell: "outcome = Arrest".into(), figure: "n".into(), withheld: 2, no_answer: 1, refused: 0 };
+        let part = Part {
+            withheld: 1234,
+            lacks: vec![lack; 12],
+            lacking: 40,
+            london: true,
+            ..stop_search(answers.map(|(number, answer)| borough(number, answer)).to_vec())
+        };
+        let notes = vec!["exact counts give no protection against differencing".into()];
+        let text = statement(&Statement { parts: vec![part], notes, ..Default::default() });
+        for expected in [
+            "1 of 5 boroughs answered; London figures are sums of protected borough cells\n",
+            "  refused: Camden (E09000007), Croydon (E09000008): agreement: no agreement covers this purpose\n",
+            "  no answer: Hackney (E09000012), Hammersmith and Fulham (E09000013)\n",
+            "  withheld: 1,234 of 1,320 values, shown as [c]\n",
+            "  too low: 40 London figures without every borough's cell, the first 10:\n",
+            "    outcome = Arrest, n: 2 withheld, 1 no answer\n",
+            "note: exact counts",
+            "PARTIAL",
+        ] {
+            assert!(text.contains(expected), "{expected:?} not in\n{text}");
+        }
+        assert_eq!(text.matches("outcome = Arrest").count(), 10);
+    }
+
+    #[test]
+    fn a_statement_cannot_drive_the_terminal() {
+        let part = Part { dataset: "\u{1b}[2Jx".into(), ..stop_search(vec![borough(1, "answered")]) };
+        let text = statement(&Statement { parts: vec![part], notes: vec!["a\nb".into()], ..Default::default() });
+        assert!(!text.contains('\u{1b}') && text.contains("note: a b\n"), "{text}");
+    }
+}

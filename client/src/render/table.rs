@@ -1,0 +1,157 @@
+//! An answer as a table for reading.
+
+use comfy_table::{
+    Cell as Field, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width,
+};
+
+use super::cells::{Cell, Column, Kind, columns, each_row, needs_note, note, thousands};
+use crate::answer::Answer;
+use crate::plain;
+
+/// Below a header, and nothing else.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// The whole answer. `width` is the terminal's, in columns; without it lines are as long as they need.
+pub fn table(answer: &Answer, width: Option<u16>) -> String {
+    table_head(answer, width, usize::MAX)
+}
+
+/// The first `limit` rows of it.
+pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
+    let columns = columns(answer);
+    let with_note = needs_note(answer);
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let bare = ungrouped(answer, &columns);
+    let done: Result<(), std::convert::Infallible> = each_row(answer, &columns, limit, |cells, reason| {
+        let format = |((cell, column), bare): ((&Cell, &Column), &bool)| text(cell, column.kind, *bare);
+        let mut row: Vec<_> = cells.iter().zip(&columns).zip(&bare).map(format).collect();
+        if with_note {
+            row.push(plain::line(note(reason)));
+        }
+        rows.push(row);
+        Ok(())
+    });
+    let Ok(()) = done;
+
+    let mut names: Vec<_> = columns.iter().map(|column| plain::line(&column.name)).collect();
+    if with_note {
+        names.push("note".into());
+    }
+    let numbers: Vec<_> = columns.iter().map(|column| column.kind.is_number()).collect();
+    grid(&names, &numbers, &rows, width)
+}
+
+/// Rows of safe text under `names`; columns marked in `numbers` are set right and never broken.
+pub(crate) fn grid(names: &[String], numbers: &[bool], rows: &[Vec<String>], width: Option<u16>) -> String {
+    let is_number = |index: usize| numbers.get(index).copied().unwrap_or(false);
+    let aligned = |(index, text): (usize, &String)| {
+        let side = if is_number(index) { CellAlignment::Right } else { CellAlignment::Left };
+        Field::new(text).set_alignment(side)
+    };
+    let mut table = Table::new();
+    table.load_style(STYLE).force_no_tty();
+    match width {
+        Some(width) => table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
+    table.set_header(names.iter().enumerate().map(aligned));
+    for row in rows {
+        table.add_row(row.iter().enumerate().map(aligned));
+    }
+    for index in (0..names.len()).filter(|index| is_number(*index)) {
+        let cells = rows.iter().filter_map(|row| row.get(index));
+        let longest = cells.map(|text| text.chars().count()).max().unwrap_or(0);
+        // A number broken over two lines would be read as two numbers.
+        let least = u16::try_from(longest.saturating_add(2)).unwrap_or(u16::MAX);
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        }
+    }
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    text
+}
+
+/// Which whole-number columns stay without commas: unprotected and below 10,000 throughout, like years.
+fn ungrouped(answer: &Answer, columns: &[Column]) -> Vec<bool> {
+    let mut bare: Vec<_> = columns.iter().map(|column| column.kind == Kind::Whole && !column.protected).collect();
+    let done: Result<(), std::convert::Infallible> = each_row(answer, columns, usize::MAX, |cells, _| {
+        for (cell, bare) in cells.iter().zip(&mut bare) {
+            let is_long = matches!(cell, Cell::Value(text) if text.len() > 4);
+            *bare = *bare && !is_long;
+        }
+        Ok(())
+    });
+    let Ok(()) = done;
+    bare
+}
+
+fn text(cell: &Cell, kind: Kind, bare: bool) -> String {
+    match cell {
+        Cell::Withheld => "[c]".into(),
+        Cell::NoAnswer => "[x]".into(),
+        Cell::Null => "–".into(),
+        Cell::Value(value) if kind == Kind::Float => thousands(&rounded(value)),
+        Cell::Value(value) if kind.is_number() && !bare => thousands(value),
+        Cell::Value(value) => plain::line(value),
+    }
+}
+
+/// To four decimals, or four significant digits where those would all be noughts.
+fn rounded(value: &str) -> String {
+    match value.parse::<f64>() {
+        Ok(number) if !number.is_finite() => value.to_owned(),
+        Ok(number) if number != 0.0 && !(1e-3..1e15).contains(&number.abs()) => format!("{number:.3e}"),
+        Ok(number) => {
+            let fixed = format!("{number:.4}");
+            fixed.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        Err(_) => plain::line(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::tests::sample;
+
+    #[test]
+    fn numbers_are_grouped_and_nulls_marked() {
+        let text = table(&sample([None, Some("c"), None, None]), Some(80));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 6, "{text}");
+        assert!(lines[0].contains("outcome") && !text.contains("reason") && !text.contains("note"), "{text}");
+        assert!(lines[2].contains("1,234,567") && lines[2].contains("0.25"), "{text}");
+        assert!(lines[3].contains("=1+1") && lines[3].contains("[c]") && lines[3].contains("0.3333"), "{text}");
+        assert!(lines[4].contains('–'), "{text}");
+        // Right-aligned: ends where the longest number ends.
+        let end = |line: &str, what: &str| line.find(what).map(|at| at + what.len());
+        assert_eq!(end(lines[2], "1,234,567"), end(lines[3], "[c]"), "{text}");
+    }
+
+    #[test]
+    fn a_reason_that_says_more_becomes_a_note() {
+        let text = table(&sample([Some("lacks 1 borough: 1 withheld"), Some("x: no answer"), None, None]), None);
+        assert!(text.contains("note") && text.contains("lacks 1 borough"), "{text}");
+        assert!(text.contains("[x]"), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_breaks_words_and_not_numbers() {
+        let text = table(&sample([Some("lacks 1 borough: 1 withheld"), None, None, None]), Some(44));
+        assert!(text.lines().all(|line| line.chars().count() <= 44), "{text}");
+        assert!(text.contains("1,234,567") && text.contains("12,345.5"), "{text}");
+    }
+
+    #[test]
+    fn the_head_is_the_first_rows() {
+        assert_eq!(table_head(&sample([None; 4]), None, 2).lines().count(), 4);
+    }
+
+    #[test]
+    fn floats_round_for_reading() {
+        for (exact, read) in [("0", "0"), ("0.00001234", "1.234e-5"), ("12.5", "12.5"), ("NaN", "NaN")] {
+            assert_eq!(rounded(exact), read);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What can go wrong, in words that hold no value of the data.
+
+/// Why a table could not be disclosed. No variant carries data, so that an error may be logged; it
+/// must still not be told apart by an asker, for several depend on the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DisclosureError {
+    /// The specification contradicts itself or the method's rules.
+    #[error("invalid table specification: {0}")]
+    Spec(&'static str),
+    /// A batch does not have the columns, types or ranges of the (cell, unit) stage.
+    #[error("invalid (cell, unit) stage: {0}")]
+    Stage(&'static str),
+    /// One unit id of a domain came with two record keys.
+    #[error("a unit has more than one record key")]
+    KeyConflict,
+    /// A domain declared as "at most one row a unit" has a unit with several.
+    #[error("a unit of a one-row domain has several rows")]
+    SeveralRows,
+    /// Sums of personal data are not released by cell keys (they need noise scaled by bounds).
+    #[error("sums are not available under cell keys")]
+    SumOnPersonal,
+    /// Row counts of personal data are released only where a row is a unit.
+    #[error("row counts under cell keys need a domain with one row a unit")]
+    RowsOnPersonal,
+    /// A figure, or an intermediate value of a rule, does not fit its type.
+    #[error("arithmetic overflow")]
+    Overflow,
+    /// Arrow refused an operation. Its message may quote data and is dropped.
+    #[error("columnar operation failed")]
+    Arrow,
+}
+
+impl DisclosureError {
+    /// A static code for logs and tests.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Spec(_) => "Spec",
+            Self::Stage(_) => "Stage",
+            Self::KeyConflict => "KeyConflict",
+            Self::SeveralRows => "SeveralRows",
+            Self::SumOnPersonal => "SumOnPersonal",
+            Self::RowsOnPersonal => "RowsOnPersonal",
+            Self::Overflow => "Overflow",
+            Self::Arrow => "Arrow",
+        }
+    }
+}
+
+impl From<arrow::error::ArrowError> for DisclosureError {
+    fn from(_: arrow::error::ArrowError) -> Self {
+        Self::Arrow
+    }
+}

@@ -1,0 +1,32 @@
+//! Exact figures, nothing withheld: for data already published, and for tests.
+
+use crate::error::DisclosureError;
+use crate::output::OutputRow;
+use crate::spec::{FigureSpec, FigureKind, TableSpec};
+use crate::stage::{Cell, CellKey, Stage};
+
+/// Every observed cell with every figure. As in SQL, a table without keys has one row even where
+/// there are no records, and the sum of nothing is NULL.
+pub(crate) fn release(spec: &TableSpec, stage: &Stage) -> Result<Vec<OutputRow>, DisclosureError> {
+    if spec.keys.is_empty() && stage.cells.is_empty() {
+        return Ok(vec![row(spec, &CellKey::default(), &Cell::new(spec))?]);
+    }
+    stage.cells.iter().map(|(key, cell)| row(spec, key, cell)).collect()
+}
+
+/// The exact value of one figure in one cell; `None` is SQL's NULL.
+pub(crate) fn figure(cell: &Cell, figure: &FigureSpec) -> Result<Option<i128>, DisclosureError> {
+    Ok(match figure.kind {
+        FigureKind::Rows => Some(i128::from(cell.row_count(figure.requires)?)),
+        FigureKind::Units { domain } => {
+            let units = cell.units(domain, figure.requires)?.len();
+            Some(i128::try_from(units).map_err(|_| DisclosureError::Overflow)?)
+        }
+        FigureKind::Sum { measure } => cell.sum(measure, figure.requires)?,
+    })
+}
+
+fn row(spec: &TableSpec, key: &CellKey, cell: &Cell) -> Result<OutputRow, DisclosureError> {
+    let figures = spec.figures.iter().map(|spec| figure(cell, spec)).collect::<Result<_, _>>()?;
+    Ok(OutputRow { key: key.clone(), figures })
+}

@@ -1,0 +1,88 @@
+//! Statistical disclosure control: pure functions over Arrow batches.
+//!
+//! [`disclose`] takes the *(cell, unit) stage* of a question, that is one or more rows for each
+//! group, protected unit and combination of conditions, and gives the table that may leave the node.
+//! It holds no state, reads no clock and knows nothing of the asker, so that the answer depends on
+//! the set of records alone. Its result is [`Released`], which only this crate can make: a node can
+//! put a type bound on its outgoing messages and the compiler keeps raw rows at home.
+//!
+//! | method | module | figures |
+//! |---|---|---|
+//! | `public` | `exact` | exact, for data already published |
+//! | `threshold` | `threshold`, `atoms`, `dominance` | exact or withheld, for data that is not about people |
+//! | `cell-key` | `cell_key`, `ptable` | counts of people, perturbed (Office for National Statistics) |
+//! | `unprotected` | `exact` | exact; only with the feature `unprotected`, for tests |
+//!
+//! ```text
+//! batches ─ stage::read ─► cells ─ one method's release ─► rows ─ output::build ─► Released<RecordBatch>
+//! ```
+//!
+//! What this crate does not do: decide which method a dataset has, or combine methods. One dataset
+//! has one method for an epoch; a mixture of exact and perturbed answers can be differenced.
+
+mod atoms;
+mod cell_key;
+mod dominance;
+mod error;
+mod exact;
+mod method;
+mod output;
+mod ptable;
+mod released;
+mod spec;
+mod stage;
+mod threshold;
+mod total;
+
+use arrow::array::RecordBatch;
+
+pub use error::DisclosureError;
+pub use method::{CellKeyRules, Method, ThresholdRules};
+pub use ptable::{PTable, PTableError, Summary, default_table, pcv};
+pub use released::Released;
+pub use spec::{
+    DomainSpec, FigureKind, FigureSpec, MeasureSpec, PossibleMasks, TableSpec, MAX_CONDITIONS,
+};
+
+/// Applies one method of disclosure control to the (cell, unit) stage of a question.
+///
+/// `batches` hold, in this order, the columns
+///
+/// 1. the group keys, with the types of `spec.keys`;
+/// 2. for each domain: unit id `UInt64`, record key `UInt32`, both without nulls;
+/// 3. mask `UInt16`: bit i is set where condition i holds;
+/// 4. rows `Int64`, at least 1: how many records the row stands for;
+/// 5. for each measure: sum `Decimal128(38, scale)`, null exactly where the next is 0, and the number
+///    of non-null values `Int64`, between 0 and `rows`.
+///
+/// The same (cell, units, mask) may come many times, in any batch and any order; the result does not
+/// change.
+///
+/// The result has the keys, then one nullable column for each figure: `Int64` for rows and units,
+/// `Decimal128(38, scale)` for sums. Null means withheld (under `public` and `unprotected`: an SQL
+/// NULL, the sum of nothing). Rows are sorted by key in Arrow's row order with nulls first, so that
+/// their order says nothing about the data. Cells without a released figure are absent.
+///
+/// # Errors
+/// [`DisclosureError`] where the specification contradicts itself or the method, where a batch does
+/// not have the columns above, where one unit has two record keys, or where a figure overflows. The
+/// error never contains a value of the data. An error after reading began may depend on the data: the
+/// node must send one code for all of them.
+pub fn disclose(
+    spec: &TableSpec,
+    batches: &[RecordBatch],
+    method: &Method,
+) -> Result<Released<RecordBatch>, DisclosureError> {
+    spec.check()?;
+    method.check(spec)?;
+    let codec = stage::KeyCodec::new(&spec.keys)?;
+    let cells = stage::Stage::read(spec, &codec, batches)?;
+    let rows = match method {
+        Method::Public => exact::release(spec, &cells)?,
+        Method::Threshold(rules) => threshold::release(spec, &codec, &cells, rules)?,
+        Method::CellKey(rules) => cell_key::release(spec, &cells, rules)?,
+        #[cfg(feature = "unprotected")]
+        Method::Unprotected => exact::release(spec, &cells)?,
+    };
+    output::build(spec, &codec, &rows).map(Released::new)
+}

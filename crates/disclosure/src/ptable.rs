@@ -1,0 +1,200 @@
+//! Perturbation tables: noise by (perturbation cell value, cell key).
+
+mod csv;
+mod entropy;
+mod generate;
+
+use std::fmt;
+
+pub use generate::default_table;
+
+/// The last perturbation cell value: a table has rows 1..=750.
+pub(crate) const LAST_PCV: u32 = 750;
+
+/// Counts above [`LAST_PCV`] go round the last this many rows.
+const WRAP: u64 = 250;
+
+/// The row of a perturbation table for a count of n units: n itself up to 750, then round and round
+/// 501..=750, so that large counts need no larger table. 0 has no row. (ONS, step 4.)
+#[must_use]
+pub fn pcv(n: u64) -> u32 {
+    let row = if n <= u64::from(LAST_PCV) { n } else { (n - 1) % WRAP + 501 };
+    u32::try_from(row).unwrap_or(LAST_PCV)
+}
+
+/// Why a perturbation table could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PTableError {
+    /// A parameter is out of range.
+    #[error("invalid perturbation table parameter: {0}")]
+    Parameter(&'static str),
+    /// A row is wrong. For CSV the line of the file, its header being line 1; otherwise the row's
+    /// place, from 1.
+    #[error("perturbation table, line {line}: {problem}")]
+    Line {
+        /// Where.
+        line: usize,
+        /// What.
+        problem: &'static str,
+    },
+    /// The allowed noise of a row is all above or all below zero, or the solver did not converge.
+    #[error("no noise with mean zero for a count of {pcv}: widen the noise or block less")]
+    NoDistribution {
+        /// The row.
+        pcv: u32,
+    },
+}
+
+/// A perturbation table for keys in 0..modulus.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PTable {
+    modulus: u32,
+    /// Row of pcv at index pcv − 1: intervals by `lo`, without overlap. Keys in no interval: 0.
+    rows: Vec<Vec<Interval>>,
+}
+
+/// Inclusive range of cell keys with one noise value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Interval {
+    lo: u32,
+    hi: u32,
+    value: i32,
+}
+
+/// What a table does, over all rows with uniform keys; for printing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Keys are in 0..modulus.
+    pub modulus: u32,
+    /// Largest magnitude of the noise.
+    pub max_noise: u32,
+    /// Largest variance of a row.
+    pub variance: f64,
+    /// The mean of a row that is furthest from zero.
+    pub mean: f64,
+}
+
+/// A row of input: its line, for errors, then pcv, first and last key, noise.
+struct Line {
+    line: usize,
+    pcv: u32,
+    lo: u32,
+    hi: u32,
+    value: i32,
+}
+
+impl PTable {
+    /// A table from rows (pcv, first key, last key, noise), the keys inclusive, in any order. A key
+    /// that no row names has no noise, as in ONS's package.
+    ///
+    /// # Errors
+    /// pcv outside 1..=750, keys outside 0..modulus or reversed, noise that makes a count negative or
+    /// is above 750, or two rows for one key: named by the row's place, from 1.
+    pub fn from_rows(
+        modulus: u32,
+        rows: impl Iterator<Item = (u32, u32, u32, i32)>,
+    ) -> Result<Self, PTableError> {
+        let lines = rows.enumerate().map(|(index, (pcv, lo, hi, value))| {
+            let line = index + 1;
+            Line { line, pcv, lo, hi, value }
+        });
+        Self::from_lines(modulus, lines.collect())
+    }
+
+    /// The number of keys, M.
+    #[must_use]
+    pub fn modulus(&self) -> u32 {
+        self.modulus
+    }
+
+    /// The noise for a count of n units whose keys add to `ckey` modulo M; 0 where no row says
+    /// otherwise, and for n = 0.
+    #[must_use]
+    pub fn lookup(&self, n: u64, ckey: u32) -> i32 {
+        let key = ckey % self.modulus;
+        let row = usize::try_from(pcv(n)).ok().and_then(|pcv| pcv.checked_sub(1));
+        let row = row.and_then(|index| self.rows.get(index)).map_or(&[][..], Vec::as_slice);
+        let after = row.partition_point(|interval| interval.lo <= key);
+        let interval = after.checked_sub(1).and_then(|index| row.get(index));
+        interval.filter(|interval| key <= interval.hi).map_or(0, |interval| interval.value)
+    }
+
+    /// Largest noise, variance and bias over all rows.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let mut summary =
+            Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0 };
+        for row in &self.rows {
+            let mut first = 0_i64;
+            let mut second = 0_i64;
+            for interval in row {
+                let width = i64::from(interval.hi) - i64::from(interval.lo) + 1;
+                let value = i64::from(interval.value);
+                first += width * value;
+                second += width * value * value;
+                summary.max_noise = summary.max_noise.max(interval.value.unsigned_abs());
+            }
+            let mean = first as f64 / f64::from(self.modulus);
+            let variance = second as f64 / f64::from(self.modulus) - mean * mean;
+            summary.variance = summary.variance.max(variance);
+            if mean.abs() > summary.mean.abs() {
+                summary.mean = mean;
+            }
+        }
+        summary
+    }
+
+    fn from_lines(modulus: u32, mut lines: Vec<Line>) -> Result<Self, PTableError> {
+        if modulus < 2 {
+            return Err(PTableError::Parameter("the modulus must be at least 2"));
+        }
+        for line in &lines {
+            line.check(modulus)?;
+        }
+        lines.sort_unstable_by_key(|line| (line.pcv, line.lo, line.line));
+        let mut rows: Vec<Vec<Interval>> = Vec::new();
+        rows.resize_with(usize::try_from(LAST_PCV).unwrap_or(0), Vec::new);
+        let mut last: Option<&Line> = None;
+        for line in &lines {
+            if let Some(last) = last
+                && last.pcv == line.pcv
+                && line.lo <= last.hi
+            {
+                let problem = "overlaps another row";
+                return Err(PTableError::Line { line: last.line.max(line.line), problem });
+            }
+            last = Some(line);
+            let row = usize::try_from(line.pcv - 1).ok().and_then(|index| rows.get_mut(index));
+            if let Some(row) = row {
+                row.push(Interval { lo: line.lo, hi: line.hi, value: line.value });
+            }
+        }
+        Ok(Self { modulus, rows })
+    }
+}
+
+impl Line {
+    fn check(&self, modulus: u32) -> Result<(), PTableError> {
+        let problem = if !(1..=LAST_PCV).contains(&self.pcv) {
+            "pcv is not in 1..=750"
+        } else if self.lo > self.hi {
+            "the first key is above the last"
+        } else if self.hi >= modulus {
+            "a key is not below the modulus"
+        } else if self.value.unsigned_abs() > LAST_PCV {
+            "noise above 750"
+        } else if i64::from(self.pcv) + i64::from(self.value) < 0 {
+            "noise that makes a count negative"
+        } else {
+            return Ok(());
+        };
+        Err(PTableError::Line { line: self.line, problem })
+    }
+}
+
+/// Prints what the table does, not its thousands of intervals.
+impl fmt::Debug for PTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PTable").field(&self.summary()).finish()
+    }
+}

@@ -1,0 +1,60 @@
+//! Reads perturbation tables from CSV.
+
+use super::{Line, PTable, PTableError};
+
+/// Columns of a table with noise by key.
+const BY_KEY: &str = "pcv,ckey_lo,ckey_hi,pvalue";
+
+/// Columns of a table whose noise does not depend on the key (rounding rules such as ONS's "10-5").
+const BY_COUNT: &str = "pcv,pvalue";
+
+impl PTable {
+    /// Reads a table with one of the headers `pcv,ckey_lo,ckey_hi,pvalue` (keys inclusive) or
+    /// `pcv,pvalue` (for every key). Numbers only: no quotes. Empty lines are passed over.
+    ///
+    /// # Errors
+    /// Another header, a field too few or too many, something that is no number, or a row that
+    /// [`PTable::from_rows`] refuses: named by the line, of which the header is the first.
+    pub fn parse_csv(text: &str, modulus: u32) -> Result<Self, PTableError> {
+        let mut numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let header = numbered.next().map(|(_, header)| header.trim_start_matches('\u{feff}'));
+        let by_key = match header {
+            Some(BY_KEY) => true,
+            Some(BY_COUNT) => false,
+            _ => {
+                let problem = "the header is neither of the two that are known";
+                return Err(PTableError::Line { line: 1, problem });
+            }
+        };
+        let mut lines = Vec::new();
+        for (line, text) in numbered.filter(|(_, text)| !text.is_empty()) {
+            lines.push(parse_line(line, text, by_key, modulus)?);
+        }
+        Self::from_lines(modulus, lines)
+    }
+}
+
+fn parse_line(
+    line: usize,
+    text: &str,
+    by_key: bool,
+    modulus: u32,
+) -> Result<Line, PTableError> {
+    let mut fields = text.split(',').map(str::trim);
+    let pcv = number(line, fields.next())?;
+    let (lo, hi) = if by_key {
+        (number(line, fields.next())?, number(line, fields.next())?)
+    } else {
+        (0, modulus.saturating_sub(1))
+    };
+    let value = number(line, fields.next())?;
+    if fields.next().is_some() {
+        return Err(PTableError::Line { line, problem: "too many fields" });
+    }
+    Ok(Line { line, pcv, lo, hi, value })
+}
+
+fn number<N: std::str::FromStr>(line: usize, field: Option<&str>) -> Result<N, PTableError> {
+    let field = field.ok_or(PTableError::Line { line, problem: "too few fields" })?;
+    field.parse().map_err(|_| PTableError::Line { line, problem: "not a number in range" })
+}

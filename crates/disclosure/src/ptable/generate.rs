@@ -1,0 +1,166 @@
+//! Makes perturbation tables from public parameters, the same on every machine.
+
+use super::{LAST_PCV, Line, PTable, PTableError, entropy};
+
+/// Modulus of [`default_table`].
+const DEFAULT_MODULUS: u32 = 4096;
+/// Largest noise of [`default_table`].
+const DEFAULT_MAX_NOISE: u32 = 5;
+/// Variance of [`default_table`].
+const DEFAULT_VARIANCE: f64 = 3.0;
+/// Outputs 1 and 2 never occur in [`default_table`].
+const DEFAULT_BLOCKED_BELOW: u32 = 2;
+
+/// Expected interval widths are rounded to multiples of 2^−20 keys before they are compared, far
+/// above the solver's tolerance and far below what matters: a second guard, beside the solver's
+/// fixed arithmetic, that ties break in the same way everywhere.
+const GRID: f64 = 1_048_576.0;
+
+/// Knuth's multiplier (2^32 / golden ratio): neighbouring rows get distant offsets.
+const OFFSET_MULTIPLIER: u64 = 2_654_435_761;
+
+/// The federation's default: modulus 4096, noise of at most 5, variance 3, mean zero, and never an
+/// output of 1 or 2.
+///
+/// # Errors
+/// None with these parameters; the signature is that of [`PTable::generate`].
+pub fn default_table() -> Result<PTable, PTableError> {
+    PTable::generate(DEFAULT_MODULUS, DEFAULT_MAX_NOISE, DEFAULT_VARIANCE, DEFAULT_BLOCKED_BELOW)
+}
+
+impl PTable {
+    /// A table of maximum entropy. For every count n in 1..=750 the noise v is an integer in
+    /// [−D, D], D = `max_noise`, with n + v ≥ 0 and n + v not in 1..=`blocked_below`; it has mean
+    /// zero and variance `variance`, or the closest that those bounds allow for a small n.
+    ///
+    /// Probabilities become whole keys (multiples of 1/modulus) by largest remainders; then single
+    /// keys move between values, least distortion first, until the mean is zero: exactly where
+    /// n > D, elsewhere as nearly as such moves allow ([`PTable::summary`] tells). The values of a row
+    /// lie in ascending order on the circle of keys, from an offset that depends on the row, so that
+    /// a wrong row shows in tests. The same parameters give the same table on every machine.
+    ///
+    /// # Errors
+    /// [`PTableError::Parameter`] for a modulus below 2, a noise of 0 or above 750 or a variance that
+    /// is not a positive number; [`PTableError::NoDistribution`] where a row allows no mean of zero.
+    pub fn generate(
+        modulus: u32,
+        max_noise: u32,
+        variance: f64,
+        blocked_below: u32,
+    ) -> Result<Self, PTableError> {
+        let max_noise = match i32::try_from(max_noise) {
+            Ok(noise) if (1..=LAST_PCV).contains(&max_noise) => noise,
+            _ => return Err(PTableError::Parameter("the largest noise must be in 1..=750")),
+        };
+        if !(variance.is_finite() && variance > 0.0) {
+            return Err(PTableError::Parameter("the variance must be positive"));
+        }
+        if modulus < 2 {
+            return Err(PTableError::Parameter("the modulus must be at least 2"));
+        }
+        let mut lines = Vec::new();
+        // Most rows have the full support, and so the same widths as the row before.
+        let mut support = Vec::new();
+        let mut widths = Vec::new();
+        for pcv in 1..=LAST_PCV {
+            let row_support: Vec<i32> = (-max_noise..=max_noise)
+                .filter(|value| is_allowed(pcv, *value, blocked_below))
+                .collect();
+            if row_support != support {
+                let probabilities = entropy::solve(&row_support, variance);
+                let probabilities = probabilities.ok_or(PTableError::NoDistribution { pcv })?;
+                widths = quantise(&row_support, &probabilities, modulus);
+                support = row_support;
+            }
+            lay_out(pcv, modulus, support.iter().copied().zip(widths.iter().copied()), &mut lines);
+        }
+        Self::from_lines(modulus, lines)
+    }
+}
+
+fn is_allowed(pcv: u32, value: i32, blocked_below: u32) -> bool {
+    let output = i64::from(pcv) + i64::from(value);
+    output == 0 || output > i64::from(blocked_below)
+}
+
+/// Whole keys for each value: they add to the modulus, and value × keys to zero if moves allow.
+fn quantise(support: &[i32], probabilities: &[f64], modulus: u32) -> Vec<i64> {
+    let expected: Vec<f64> = probabilities
+        .iter()
+        .map(|probability| (probability * f64::from(modulus) * GRID).round() / GRID)
+        .collect();
+    let mut widths: Vec<i64> = expected.iter().map(|keys| keys.floor() as i64).collect();
+    let missing = i64::from(modulus) - widths.iter().sum::<i64>();
+    let mut by_remainder: Vec<(f64, &mut i64)> =
+        expected.iter().map(|keys| keys - keys.floor()).zip(&mut widths).collect();
+    // A stable sort: equal remainders go to the smaller value.
+    by_remainder.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+    for (_, width) in by_remainder.into_iter().take(usize::try_from(missing).unwrap_or(0)) {
+        *width += 1;
+    }
+    balance(support, &expected, &mut widths);
+    widths
+}
+
+/// Moves single keys from one value to another until Σ value × keys is zero, or no move brings it
+/// nearer. Each time the move that takes the widths least far from the expected ones; of equal
+/// ones the first in order of values.
+fn balance(support: &[i32], expected: &[f64], widths: &mut [i64]) {
+    loop {
+        let mean: i64 = support.iter().zip(&*widths).map(|(v, keys)| i64::from(*v) * keys).sum();
+        let mut best: Option<(f64, usize, usize)> = None;
+        let values = support.iter().zip(expected).zip(&*widths).enumerate();
+        for (from, ((from_value, from_expected), from_keys)) in values.clone() {
+            for (to, ((to_value, to_expected), to_keys)) in values.clone() {
+                let moved = mean + i64::from(*to_value) - i64::from(*from_value);
+                if *from_keys == 0 || moved.abs() >= mean.abs() {
+                    continue;
+                }
+                // Change of Σ (keys − expected)², halved.
+                let distortion =
+                    (*to_keys as f64 - to_expected) - (*from_keys as f64 - from_expected) + 1.0;
+                // A long move corrects more at once: compare by what one unit of mean costs.
+                let cost = distortion / (mean.abs() - moved.abs()) as f64;
+                if best.is_none_or(|(least, _, _)| cost < least) {
+                    best = Some((cost, from, to));
+                }
+            }
+        }
+        let Some((_, from, to)) = best else {
+            return;
+        };
+        if let Some(keys) = widths.get_mut(from) {
+            *keys -= 1;
+        }
+        if let Some(keys) = widths.get_mut(to) {
+            *keys += 1;
+        }
+    }
+}
+
+/// Lays the values of one row on the circle of keys.
+fn lay_out(
+    pcv: u32,
+    modulus: u32,
+    widths: impl Iterator<Item = (i32, i64)>,
+    lines: &mut Vec<Line>,
+) {
+    let modulus = u64::from(modulus);
+    let mut start = u64::from(pcv) * OFFSET_MULTIPLIER % modulus;
+    let mut push = |lo: u64, hi: u64, value: i32| {
+        if let (Ok(lo), Ok(hi)) = (u32::try_from(lo), u32::try_from(hi)) {
+            lines.push(Line { line: lines.len() + 1, pcv, lo, hi, value });
+        }
+    };
+    for (value, width) in widths {
+        let Ok(width @ 1..) = u64::try_from(width) else {
+            continue;
+        };
+        let end = start + width;
+        push(start, end.min(modulus) - 1, value);
+        if end > modulus {
+            push(0, end - modulus - 1, value);
+        }
+        start = end % modulus;
+    }
+}

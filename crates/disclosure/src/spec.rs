@@ -1,0 +1,160 @@
+//! The shape of one table: keys, unit domains, conditions, measures and figures.
+
+use arrow::array::{ArrayRef, UInt16Array};
+use arrow::datatypes::{DataType, FieldRef};
+
+use crate::error::DisclosureError;
+
+/// The most conditions a question may have: a mask is a `u16`.
+pub const MAX_CONDITIONS: usize = 16;
+
+/// The most digits of a Decimal128.
+const MAX_SCALE: i8 = 38;
+
+/// What a table asks for. It follows from the question and the contract alone, never from the data.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    /// Group keys: Utf8, Int64, Date32, Decimal128 or Boolean. NULL is a category of its own.
+    pub keys: Vec<FieldRef>,
+    /// Unit domains that contribute, at least one. Every rule holds for every domain.
+    pub domains: Vec<DomainSpec>,
+    /// Number of conditions, at most [`MAX_CONDITIONS`], in canonical order: bit i of a mask says
+    /// that condition i holds. Where conditions must be withheld, bit 0 goes first.
+    pub conditions: usize,
+    /// Measures that are summed.
+    pub measures: Vec<MeasureSpec>,
+    /// The columns of the result after the keys.
+    pub figures: Vec<FigureSpec>,
+    /// Combinations that contract and logic allow. `None`: every mask is possible in every cell.
+    /// Used by `threshold` alone.
+    pub possible: Option<PossibleMasks>,
+}
+
+/// A domain of protected units: person, household, property, business, …
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSpec {
+    /// The domain's name in the contract.
+    pub name: String,
+    /// By contract a unit has at most one row in the dataset (after its joins).
+    pub one_row: bool,
+}
+
+/// A measure of which sums are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasureSpec {
+    /// Decimal places of its `Decimal128(38, scale)`.
+    pub scale: i8,
+    /// Declared lower bound in scaled units (scale 2: pence). Dominance is judged on what a unit
+    /// contributes above it.
+    pub lower: i128,
+}
+
+/// What a figure counts or sums, over the rows of its set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FigureKind {
+    /// Records.
+    Rows,
+    /// Distinct units of `domains[domain]`.
+    Units {
+        /// Index into [`TableSpec::domains`].
+        domain: usize,
+    },
+    /// The sum of `measures[measure]`.
+    Sum {
+        /// Index into [`TableSpec::measures`].
+        measure: usize,
+    },
+}
+
+/// One column of the result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FigureSpec {
+    /// Column name.
+    pub name: String,
+    /// What it counts or sums.
+    pub kind: FigureKind,
+    /// The figure's set is the rows with `mask & requires == requires`.
+    pub requires: u16,
+    /// Figures with an equal number are parts of one derived aggregate (AVG = SUM / COUNT): if one
+    /// is withheld in a cell, all are.
+    pub together: usize,
+}
+
+/// The (cell, mask) pairs that contract and logic allow; any other is structurally empty, and so
+/// its zero discloses nothing.
+#[derive(Debug, Clone)]
+pub struct PossibleMasks {
+    /// One array for each key of the table, all as long as `masks`.
+    pub keys: Vec<ArrayRef>,
+    /// Masks over all conditions of the table, without nulls.
+    pub masks: UInt16Array,
+}
+
+impl TableSpec {
+    /// Refuses a specification that no later stage could read without a special case.
+    pub(crate) fn check(&self) -> Result<(), DisclosureError> {
+        let refuse = |problem| Err(DisclosureError::Spec(problem));
+        if self.domains.is_empty() {
+            return refuse("no unit domain");
+        }
+        if self.conditions > MAX_CONDITIONS {
+            return refuse("more than 16 conditions");
+        }
+        if !self.keys.iter().all(|key| is_key_type(key.data_type())) {
+            return refuse("a key has a type that cannot be grouped by");
+        }
+        if self.measures.iter().any(|measure| measure.scale > MAX_SCALE) {
+            return refuse("a measure has more than 38 decimal places");
+        }
+        for figure in &self.figures {
+            if !self.mask_is_known(figure.requires) {
+                return refuse("a figure requires a condition that does not exist");
+            }
+            match figure.kind {
+                FigureKind::Units { domain } if domain >= self.domains.len() => {
+                    return refuse("a figure counts a domain that does not exist");
+                }
+                FigureKind::Sum { measure } if measure >= self.measures.len() => {
+                    return refuse("a figure sums a measure that does not exist");
+                }
+                _ => {}
+            }
+        }
+        self.possible.as_ref().map_or(Ok(()), |possible| self.check_possible(possible))
+    }
+
+    /// Whether every bit of the mask is a condition of this table.
+    pub(crate) fn mask_is_known(&self, mask: u16) -> bool {
+        u32::from(mask).checked_shr(u32::try_from(self.conditions).unwrap_or(u32::MAX)) == Some(0)
+    }
+
+    /// The conditions that some figure requires. Others cut no released set, and are not judged.
+    pub(crate) fn live_conditions(&self) -> u16 {
+        self.figures.iter().fold(0, |live, figure| live | figure.requires)
+    }
+
+    fn check_possible(&self, possible: &PossibleMasks) -> Result<(), DisclosureError> {
+        let same_keys = possible.keys.len() == self.keys.len()
+            && possible.keys.iter().zip(&self.keys).all(|(array, field)| {
+                array.data_type() == field.data_type() && array.len() == possible.masks.len()
+            });
+        if !same_keys {
+            return Err(DisclosureError::Spec("possible masks do not have the keys of the table"));
+        }
+        if !possible.masks.iter().all(|mask| mask.is_some_and(|mask| self.mask_is_known(mask))) {
+            return Err(DisclosureError::Spec("a possible mask is null or has an unknown condition"));
+        }
+        Ok(())
+    }
+}
+
+fn is_key_type(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8
+            | DataType::Int64
+            | DataType::Date32
+            | DataType::Decimal128(_, _)
+            | DataType::Boolean
+    )
+}

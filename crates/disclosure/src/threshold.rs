@@ -1,0 +1,113 @@
+//! `threshold`: exact figures that rest on enough units, everything else withheld.
+//!
+//! For data that is not about people: exact figures give no protection against differencing between
+//! questions.
+
+use crate::atoms::AtomRule;
+use crate::dominance;
+use crate::error::DisclosureError;
+use crate::exact;
+use crate::method::ThresholdRules;
+use crate::output::{OutputRow, withhold_together};
+use crate::spec::{FigureKind, FigureSpec, TableSpec};
+use crate::stage::{Cell, KeyCodec, Stage};
+
+/// The cells with at least one released figure, in key order.
+pub(crate) fn release(
+    spec: &TableSpec,
+    codec: &KeyCodec,
+    stage: &Stage,
+    rules: &ThresholdRules,
+) -> Result<Vec<OutputRow>, DisclosureError> {
+    let possible = spec.possible.as_ref().map(|possible| codec.possible(possible)).transpose()?;
+    let mut released = Vec::new();
+    for (key, cell) in &stage.cells {
+        let possible_here = match &possible {
+            None => None,
+            Some(masks_of) => match masks_of.get(key) {
+                Some(masks) if cell.masks().iter().all(|mask| masks.contains(mask)) => Some(masks),
+                // The data contradicts what contract and logic allow: nothing can be judged here.
+                _ => continue,
+            },
+        };
+        let rule = AtomRule {
+            domains: spec.domains.len(),
+            live: spec.live_conditions(),
+            possible: possible_here,
+            units: rules.units,
+        };
+        let Some(kept) = rule.kept(cell)? else {
+            continue;
+        };
+        let figures = release_cell(spec, cell, kept, rules)?;
+        if figures.iter().any(Option::is_some) {
+            released.push(OutputRow { key: key.clone(), figures });
+        }
+    }
+    Ok(released)
+}
+
+fn release_cell(
+    spec: &TableSpec,
+    cell: &Cell,
+    kept: u16,
+    rules: &ThresholdRules,
+) -> Result<Vec<Option<i128>>, DisclosureError> {
+    let mut values = Vec::with_capacity(spec.figures.len());
+    for figure in &spec.figures {
+        let passes = figure.requires & !kept == 0
+            && match figure.kind {
+                FigureKind::Rows => true,
+                FigureKind::Units { domain } => units_pass(spec, cell, figure, domain, rules)?,
+                FigureKind::Sum { measure } => sum_passes(spec, cell, figure, measure, rules)?,
+            };
+        values.push(if passes { exact::figure(cell, figure)? } else { None });
+    }
+    withhold_together(&spec.figures, &mut values);
+    Ok(values)
+}
+
+/// Rows less units is what units with several rows have in excess (501 rows of 500 people: one
+/// person came twice). So where both are asked of one set, both "exactly one row" and "more than one
+/// row" must have enough units; else the count of units is withheld.
+fn units_pass(
+    spec: &TableSpec,
+    cell: &Cell,
+    figure: &FigureSpec,
+    domain: usize,
+    rules: &ThresholdRules,
+) -> Result<bool, DisclosureError> {
+    let rows_too = spec
+        .figures
+        .iter()
+        .any(|other| other.kind == FigureKind::Rows && other.requires == figure.requires);
+    if !rows_too {
+        return Ok(true);
+    }
+    let rows_of = cell.rows_by_unit(domain, figure.requires)?;
+    let several = rows_of.values().filter(|rows| **rows > 1).count();
+    let one = rows_of.len().saturating_sub(several);
+    let by_contract_one = spec.domains.get(domain).is_some_and(|domain| domain.one_row);
+    if by_contract_one && several == 0 {
+        return Ok(true);
+    }
+    let enough = |count: usize| u64::try_from(count).is_ok_and(|count| count >= rules.units);
+    Ok(enough(several) && enough(one))
+}
+
+fn sum_passes(
+    spec: &TableSpec,
+    cell: &Cell,
+    figure: &FigureSpec,
+    measure: usize,
+    rules: &ThresholdRules,
+) -> Result<bool, DisclosureError> {
+    let lower = spec.measures.get(measure).ok_or(DisclosureError::Spec("no such measure"))?.lower;
+    for domain in 0..spec.domains.len() {
+        let contributions = cell.contributions(domain, measure, lower, figure.requires)?;
+        if !dominance::passes(&contributions, rules)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,289 @@
+//! Properties of the methods on random stages, each against a checker written independently.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt16Array};
+use loda_disclosure::{
+    CellKeyRules, FigureKind, Method, PossibleMasks, TableSpec, ThresholdRules, default_table, disclose,
+};
+use proptest::prelude::*;
+use support::{StageRow, ask, batch, read, run, table};
+
+const CONDITIONS: usize = 3;
+
+/// A low threshold, so that small random tables lie on both sides of it.
+const UNITS: u64 = 3;
+
+fn threshold() -> Method {
+    Method::Threshold(ThresholdRules { units: UNITS, ..ThresholdRules::default() })
+}
+
+fn cell_key(threshold: i64) -> Method {
+    Method::CellKey(CellKeyRules { table: Arc::new(default_table().unwrap()), threshold })
+}
+
+/// Rows over three cells, two domains (the second coarser) and one measure.
+fn stage_rows(most: usize) -> impl Strategy<Value = Vec<StageRow>> {
+    let cell = prop_oneof![Just(None), Just(Some(1)), Just(Some(2))];
+    let row = (cell, 0_u64..60, 0_u16..8, 1_i64..4, 0_i64..4, 0_i128..400).prop_map(
+        |(cell, unit, mask, rows, count, sum)| {
+            let count = count.min(rows);
+            let sum = (count > 0).then_some(sum * i128::from(count));
+            StageRow { cell, units: vec![unit, unit / 2], mask, rows, sums: vec![(sum, count)] }
+        },
+    );
+    prop::collection::vec(row, 0..most)
+}
+
+/// Rows for each set of conditions; units and sums for some.
+fn spec_with_figures(counts_of_units_only: bool) -> TableSpec {
+    let mut spec = table(&[false, false], CONDITIONS, &[0]);
+    for requires in 0..8_u16 {
+        if !counts_of_units_only {
+            ask(&mut spec, FigureKind::Rows, requires);
+        }
+        ask(&mut spec, FigureKind::Units { domain: usize::from(requires % 2) }, requires);
+        if !counts_of_units_only && requires < 3 {
+            ask(&mut spec, FigureKind::Sum { measure: 0 }, requires);
+        }
+    }
+    spec
+}
+
+/// Masks that could occur, by cell; the observed ones are among them.
+fn possible_masks(rows: &[StageRow], extra: &[(i64, u16)]) -> BTreeMap<Option<i64>, BTreeSet<u16>> {
+    let mut masks: BTreeMap<_, BTreeSet<u16>> = BTreeMap::new();
+    for (cell, mask) in rows.iter().map(|row| (row.cell, row.mask)) {
+        masks.entry(cell).or_default().insert(mask);
+    }
+    for (cell, mask) in extra {
+        masks.entry(Some(*cell)).or_default().insert(*mask);
+    }
+    masks
+}
+
+fn as_arrays(masks: &BTreeMap<Option<i64>, BTreeSet<u16>>) -> PossibleMasks {
+    let pairs = masks.iter().flat_map(|(cell, masks)| masks.iter().map(move |mask| (*cell, *mask)));
+    let keys: ArrayRef = Arc::new(pairs.clone().map(|(cell, _)| cell).collect::<Int64Array>());
+    PossibleMasks { keys: vec![keys], masks: pairs.map(|(_, mask)| mask).collect::<Vec<_>>().into() }
+}
+
+/// Distinct units of one domain among the rows of a cell that pass a test of the mask.
+fn units_where(
+    rows: &[StageRow],
+    cell: Option<i64>,
+    domain: usize,
+    test: impl Fn(u16) -> bool,
+) -> u64 {
+    let units: BTreeSet<u64> = rows
+        .iter()
+        .filter(|row| row.cell == cell && test(row.mask))
+        .map(|row| row.units[domain])
+        .collect();
+    units.len() as u64
+}
+
+/// Whether every possible atom of the conditions has enough units of both domains.
+fn atoms_hold(
+    rows: &[StageRow],
+    cell: Option<i64>,
+    conditions: u16,
+    possible: &BTreeSet<u16>,
+) -> bool {
+    let atoms: BTreeSet<u16> = possible.iter().map(|mask| mask & conditions).collect();
+    atoms.iter().all(|atom| {
+        (0..2).all(|domain| {
+            units_where(rows, cell, domain, |mask| mask & conditions == *atom) >= UNITS
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn neither_order_nor_batches_matter(
+        rows in stage_rows(150),
+        shuffle in prop::collection::vec(any::<u32>(), 150),
+        size in 1_usize..40,
+    ) {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|index| shuffle[*index]);
+        let shuffled: Vec<StageRow> = order.into_iter().map(|index| rows[index].clone()).collect();
+        for (method, units_only) in
+            [(Method::Public, false), (threshold(), false), (cell_key(1), true), (cell_key(10), true)]
+        {
+            let spec = spec_with_figures(units_only);
+            let parts: Vec<RecordBatch> = shuffled.chunks(size).map(|part| batch(&spec, part)).collect();
+            let whole = disclose(&spec, &[batch(&spec, &rows)], &method).unwrap();
+            let split = disclose(&spec, &parts, &method).unwrap();
+            prop_assert_eq!(whole.get(), split.get());
+        }
+    }
+
+    #[test]
+    fn no_released_figure_rests_on_a_small_atom(
+        rows in stage_rows(250),
+        extra in prop::collection::vec((1_i64..4, 0_u16..8), 0..6),
+        restrict in any::<bool>(),
+    ) {
+        // One figure of rows for each set of conditions, so that what is released tells what is kept.
+        let mut spec = table(&[false, false], CONDITIONS, &[0]);
+        for requires in 0..8 {
+            ask(&mut spec, FigureKind::Rows, requires);
+        }
+        let masks = possible_masks(&rows, &extra);
+        spec.possible = restrict.then(|| as_arrays(&masks));
+        let released = run(&spec, &rows, &threshold()).unwrap();
+        for cell in [None, Some(1), Some(2), Some(3)] {
+            let all = (0..8).collect();
+            let possible = if restrict { masks.get(&cell) } else { Some(&all) };
+            let Some(figures) = released.get(&cell) else {
+                prop_assert!(units_where(&rows, cell, 1, |_| true) < UNITS, "withheld without need");
+                continue;
+            };
+            let possible = possible.unwrap();
+            let kept = (0..8_u16).filter(|r| figures[usize::from(*r)].is_some()).fold(0, |k, r| k | r);
+            prop_assert!(atoms_hold(&rows, cell, kept, possible));
+            for condition in [1, 2, 4] {
+                let more = kept | condition;
+                prop_assert!(more == kept || !atoms_hold(&rows, cell, more, possible), "not maximal");
+            }
+            for requires in 0..8_u16 {
+                let set = rows.iter().filter(|row| row.cell == cell && row.mask & requires == requires);
+                let count: i64 = set.map(|row| row.rows).sum();
+                let expected = (requires & !kept == 0).then_some(i128::from(count));
+                prop_assert_eq!(figures[usize::from(requires)], expected);
+            }
+            // Subtraction: the set of `larger` is contained in that of `smaller`.
+            for (smaller, larger) in (0..8_u16).flat_map(|s| (0..8_u16).map(move |l| (s, l))) {
+                let both = figures[usize::from(smaller)].is_some() && figures[usize::from(larger)].is_some();
+                if both && smaller != larger && smaller & larger == smaller {
+                    let between = |mask: u16| mask & smaller == smaller && mask & larger != larger;
+                    let structural = !possible.iter().any(|mask| between(*mask));
+                    for domain in 0..2 {
+                        let units = units_where(&rows, cell, domain, between);
+                        prop_assert!(if structural { units == 0 } else { units >= UNITS });
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn units_beside_rows_need_both_kinds_of_units(rows in stage_rows(120)) {
+        let mut spec = table(&[false, false], CONDITIONS, &[0]);
+        ask(&mut spec, FigureKind::Rows, 0);
+        ask(&mut spec, FigureKind::Units { domain: 0 }, 0);
+        let released = run(&spec, &rows, &threshold()).unwrap();
+        for (cell, figures) in released {
+            let mut rows_of: BTreeMap<u64, i64> = BTreeMap::new();
+            for row in rows.iter().filter(|row| row.cell == cell) {
+                *rows_of.entry(row.units[0]).or_default() += row.rows;
+            }
+            let one = rows_of.values().filter(|rows| **rows == 1).count() as u64;
+            let several = rows_of.len() as u64 - one;
+            let expected = (one >= UNITS && several >= UNITS).then_some(rows_of.len() as i128);
+            prop_assert_eq!(figures[1], expected);
+        }
+    }
+
+    #[test]
+    fn sums_follow_the_dominance_rules(
+        parts in prop::collection::vec((0_u64..12, 0_i128..1000, 1_i64..3), 1..40),
+        whale in prop::option::of(0_i128..20_000),
+        lower in -50_i128..50,
+    ) {
+        let mut spec = table(&[false], 0, &[lower]);
+        ask(&mut spec, FigureKind::Sum { measure: 0 }, 0);
+        let part = |unit: u64, sum: i128, count: i64| StageRow {
+            cell: Some(1), units: vec![unit], mask: 0, rows: count, sums: vec![(Some(sum), count)],
+        };
+        let mut rows: Vec<StageRow> = parts.iter().map(|(unit, sum, count)| part(*unit, *sum, *count)).collect();
+        rows.extend(whale.map(|sum| part(99, sum, 1)));
+
+        let mut of_unit: BTreeMap<u64, i128> = BTreeMap::new();
+        for row in &rows {
+            let (sum, count) = row.sums[0];
+            *of_unit.entry(row.units[0]).or_default() += sum.unwrap() - lower * i128::from(count);
+        }
+        let mut sorted: Vec<i128> = of_unit.values().copied().collect();
+        sorted.sort_by_key(|x| -x);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(0);
+        let total: i128 = sorted.iter().sum();
+        let safe = sorted.iter().all(|x| *x >= 0)
+            && sorted.iter().filter(|x| **x != 0).count() as u64 >= UNITS
+            && 100 * (at(0) + at(1)) < 90 * total
+            && 100 * (total - at(0) - at(1)) >= 10 * at(0);
+        let exact: i128 = rows.iter().map(|row| row.sums[0].0.unwrap()).sum();
+        let expected = safe.then_some(exact);
+        let released = run(&spec, &rows, &threshold()).unwrap();
+        prop_assert_eq!(released.get(&Some(1)).map(|figures| figures[0].unwrap()), expected);
+    }
+
+    #[test]
+    fn equal_sets_have_equal_answers_under_cell_keys(
+        units in prop::collection::btree_set(0_u64..500, 1..120),
+        masks in prop::collection::vec(0_u16..8, 120),
+        repeats in prop::collection::vec(1_i64..4, 120),
+    ) {
+        // One set of units, as two cells, with other masks and other numbers of rows.
+        let mut spec = table(&[false], CONDITIONS, &[]);
+        ask(&mut spec, FigureKind::Units { domain: 0 }, 0);
+        ask(&mut spec, FigureKind::Units { domain: 0 }, 1);
+        ask(&mut spec, FigureKind::Units { domain: 0 }, 6);
+        let mut rows: Vec<StageRow> = Vec::new();
+        for (index, unit) in units.iter().enumerate() {
+            rows.push(StageRow { rows: repeats[index], ..StageRow::new(1, *unit, 7) });
+            rows.push(StageRow::new(2, *unit, masks[index]));
+            rows.push(StageRow::new(2, *unit, masks[119 - index]));
+        }
+        let released = run(&spec, &rows, &cell_key(10)).unwrap();
+        let one = released.get(&Some(1)).map(|figures| figures[0].unwrap());
+        prop_assert_eq!(one, released.get(&Some(2)).and_then(|figures| figures[0]));
+        if let Some(figures) = released.get(&Some(1)) {
+            prop_assert!(figures.iter().all(|figure| *figure == figures[0]), "every condition holds");
+            let count = figures[0].unwrap();
+            prop_assert!(count >= 10 && (count - units.len() as i128).abs() <= 5);
+        }
+    }
+}
+
+#[test]
+fn a_mask_that_is_not_possible_closes_its_cell() {
+    let mut spec = table(&[true], 1, &[]);
+    ask(&mut spec, FigureKind::Rows, 0);
+    let cells = [1, 2];
+    let keys: ArrayRef = Arc::new(Int64Array::from(cells.to_vec()));
+    spec.possible = Some(PossibleMasks { keys: vec![keys], masks: UInt16Array::from(vec![1, 1]) });
+    let mut rows: Vec<StageRow> =
+        cells.iter().flat_map(|cell| (0..20).map(|unit| StageRow::new(*cell, unit, 1))).collect();
+    rows.push(StageRow::new(2, 20, 0));
+    rows.extend((0..20).map(|unit| StageRow::new(3, unit, 1)));
+    let released = run(&spec, &rows, &Method::Threshold(ThresholdRules::default())).unwrap();
+    assert_eq!(released, BTreeMap::from([(Some(1), vec![Some(20)])]));
+}
+
+#[test]
+fn parts_of_one_aggregate_are_withheld_together() {
+    let mut spec = table(&[true], 0, &[0]);
+    ask(&mut spec, FigureKind::Sum { measure: 0 }, 0);
+    ask(&mut spec, FigureKind::Rows, 0);
+    ask(&mut spec, FigureKind::Rows, 0);
+    spec.figures[1].together = spec.figures[0].together;
+    // Enough units, but one of them has nearly all.
+    let row = |unit: u64| {
+        let sums = vec![(Some(if unit == 0 { 1_000_000 } else { 1 }), 1)];
+        StageRow { sums, ..StageRow::new(1, unit, 0) }
+    };
+    let rows: Vec<StageRow> = (0..30).map(row).collect();
+    let method = Method::Threshold(ThresholdRules::default());
+    let released = run(&spec, &rows, &method).unwrap();
+    assert_eq!(released[&Some(1)], [None, None, Some(30)]);
+    let exact = disclose(&spec, &[batch(&spec, &rows)], &Method::Public).unwrap();
+    assert_eq!(read(&spec, exact.get())[&Some(1)], [Some(1_000_029), Some(30), Some(30)]);
+}

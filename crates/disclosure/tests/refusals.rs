@@ -1,0 +1,165 @@
+//! What is refused, what the output looks like, and what is said about a method.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod support;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::{DataType, Field, Int64Type};
+use loda_disclosure::{
+    CellKeyRules, DisclosureError, FigureKind, Method, TableSpec, ThresholdRules, default_table, disclose,
+};
+use support::{StageRow, ask, assemble, batch, from_columns, run, table};
+
+fn cell_key() -> Method {
+    Method::CellKey(CellKeyRules { table: Arc::new(default_table().unwrap()), threshold: 10 })
+}
+
+fn code(spec: &TableSpec, batch: &RecordBatch, method: &Method) -> &'static str {
+    disclose(spec, std::slice::from_ref(batch), method).map_or_else(|error| error.code(), |_| "released")
+}
+
+fn rows_of(units: u64) -> Vec<StageRow> {
+    (0..units).map(|unit| StageRow { sums: vec![(Some(5), 1)], ..StageRow::new(1, unit, 0) }).collect()
+}
+
+#[test]
+fn methods_say_what_they_do() {
+    let threshold = Method::Threshold(ThresholdRules::default());
+    assert_eq!(
+        [Method::Public.name(), threshold.name(), cell_key().name()],
+        ["public", "threshold", "cell-key"]
+    );
+    assert_eq!(threshold.parameters(), "at least 10 units, (2, 90 %) dominance, p 10 %");
+    assert_eq!(cell_key().parameters(), "modulus 4096, max noise 5, variance 3, threshold 10");
+    assert!(threshold.dense() && cell_key().dense() && !Method::Public.dense());
+}
+
+#[test]
+fn columns_that_are_not_the_stage_are_errors() {
+    let mut spec = table(&[true], 1, &[0]);
+    ask(&mut spec, FigureKind::Rows, 0);
+    let good = batch(&spec, &rows_of(12));
+    assert_eq!(code(&spec, &good, &Method::Public), "released");
+    for column in 0..good.num_columns() {
+        let mut columns = good.columns().to_vec();
+        columns.remove(column);
+        assert_eq!(code(&spec, &from_columns(columns), &Method::Public), "Stage", "without {column}");
+        let mut columns = good.columns().to_vec();
+        columns[column] = Arc::new(arrow::array::Float64Array::from(vec![0.5; 12]));
+        assert_eq!(code(&spec, &from_columns(columns), &Method::Public), "Stage", "other {column}");
+    }
+    let mut columns = good.columns().to_vec();
+    columns.push(Arc::clone(&columns[0]));
+    assert_eq!(code(&spec, &from_columns(columns), &Method::Public), "Stage", "too many");
+    let mut columns = good.columns().to_vec();
+    columns[1] = Arc::new(UInt64Array::from(vec![None; 12]));
+    assert_eq!(code(&spec, &from_columns(columns), &Method::Public), "Stage", "null units");
+}
+
+#[test]
+fn values_out_of_range_are_errors() {
+    let mut spec = table(&[true], 1, &[0]);
+    ask(&mut spec, FigureKind::Sum { measure: 0 }, 0);
+    let with = |change: fn(&mut StageRow)| {
+        let mut rows = rows_of(3);
+        change(&mut rows[1]);
+        code(&spec, &batch(&spec, &rows), &Method::Public)
+    };
+    assert_eq!(with(|row| row.mask = 2), "Stage");
+    assert_eq!(with(|row| row.rows = 0), "Stage");
+    assert_eq!(with(|row| row.sums = vec![(Some(1), 2)]), "Stage");
+    assert_eq!(with(|row| row.sums = vec![(None, 1)]), "Stage");
+    assert_eq!(with(|row| row.sums = vec![(Some(0), 0)]), "Stage");
+    assert_eq!(with(|row| row.sums = vec![(None, 0)]), "released");
+    let most = 10_i128.pow(38) - 1;
+    assert_eq!(with(|row| row.sums = vec![(Some(10_i128.pow(38) - 1), 1)]), "Overflow");
+    let negative = [(-5, 0), (most, 1)].map(|(sum, unit)| StageRow {
+        sums: vec![(Some(sum), 1)],
+        ..StageRow::new(1, unit, 0)
+    });
+    assert_eq!(run(&spec, &negative, &Method::Public).unwrap()[&Some(1)], [Some(most - 5)]);
+    let many = [0, 1].map(|unit| StageRow { rows: i64::MAX, sums: vec![(None, 0)], ..StageRow::new(1, unit, 0) });
+    spec.figures[0].kind = FigureKind::Rows;
+    assert_eq!(code(&spec, &batch(&spec, &many), &Method::Public), "Overflow");
+}
+
+#[test]
+fn specifications_that_contradict_themselves_are_errors() {
+    let good = table(&[true], 2, &[0]);
+    let refused = |change: &dyn Fn(&mut TableSpec)| {
+        let mut spec = good.clone();
+        change(&mut spec);
+        let result = disclose(&spec, &[], &Method::Public);
+        assert!(matches!(result, Err(DisclosureError::Spec(_))), "{result:?}");
+    };
+    refused(&|spec| spec.domains.clear());
+    refused(&|spec| spec.conditions = 17);
+    refused(&|spec| spec.keys[0] = Arc::new(Field::new("k", DataType::Float64, true)));
+    refused(&|spec| ask(spec, FigureKind::Rows, 4));
+    refused(&|spec| ask(spec, FigureKind::Units { domain: 1 }, 0));
+    refused(&|spec| ask(spec, FigureKind::Sum { measure: 1 }, 0));
+    let zero = Method::Threshold(ThresholdRules { units: 0, ..ThresholdRules::default() });
+    assert_eq!(disclose(&good, &[], &zero).unwrap_err().code(), "Spec");
+}
+
+#[test]
+fn cell_keys_refuse_sums_and_rows_that_are_not_units() {
+    let mut spec = table(&[true], 0, &[0]);
+    ask(&mut spec, FigureKind::Sum { measure: 0 }, 0);
+    assert_eq!(disclose(&spec, &[], &cell_key()).unwrap_err(), DisclosureError::SumOnPersonal);
+    spec.figures.clear();
+    ask(&mut spec, FigureKind::Rows, 0);
+    spec.domains[0].one_row = false;
+    assert_eq!(disclose(&spec, &[], &cell_key()).unwrap_err(), DisclosureError::RowsOnPersonal);
+    spec.domains[0].one_row = true;
+    let mut rows = rows_of(40);
+    assert!(run(&spec, &rows, &cell_key()).is_ok());
+    rows[7].rows = 2;
+    assert_eq!(run(&spec, &rows, &cell_key()).unwrap_err(), DisclosureError::SeveralRows);
+}
+
+#[test]
+fn one_unit_has_one_record_key() {
+    let mut spec = table(&[true], 0, &[]);
+    spec.keys.clear();
+    ask(&mut spec, FigureKind::Units { domain: 0 }, 0);
+    let part = |key: u32| assemble(&spec, vec![], vec![(vec![7], vec![key])], vec![0], vec![1], vec![]);
+    assert!(disclose(&spec, &[part(3), part(3)], &cell_key()).is_ok());
+    let conflict = disclose(&spec, &[part(3), part(4)], &cell_key());
+    assert_eq!(conflict.unwrap_err(), DisclosureError::KeyConflict);
+}
+
+#[test]
+fn a_table_without_keys_has_one_row_as_in_sql() {
+    let mut spec = table(&[true], 0, &[0]);
+    spec.keys.clear();
+    for kind in [FigureKind::Rows, FigureKind::Units { domain: 0 }, FigureKind::Sum { measure: 0 }] {
+        ask(&mut spec, kind, 0);
+    }
+    let exact = disclose(&spec, &[], &Method::Public).unwrap().into_inner();
+    assert_eq!(exact.num_rows(), 1);
+    assert_eq!(exact.column(0).as_primitive::<Int64Type>().value(0), 0);
+    assert_eq!(exact.column(1).as_primitive::<Int64Type>().value(0), 0);
+    assert!(exact.column(2).is_null(0));
+    assert_eq!(exact.column(2).data_type(), &DataType::Decimal128(38, 2));
+    let withheld = disclose(&spec, &[], &Method::Threshold(ThresholdRules::default())).unwrap();
+    assert_eq!(withheld.get().num_rows(), 0);
+}
+
+#[test]
+fn rows_are_sorted_by_key_nulls_first_and_debug_is_silent() {
+    let mut spec = table(&[true], 0, &[]);
+    ask(&mut spec, FigureKind::Units { domain: 0 }, 0);
+    let cells = [Some(9), None, Some(-3), Some(4)];
+    let rows: Vec<StageRow> = (0..80)
+        .map(|unit| StageRow { cell: cells[usize::try_from(unit % 4).unwrap()], ..StageRow::new(0, unit, 0) })
+        .collect();
+    let released = disclose(&spec, &[batch(&spec, &rows)], &Method::Threshold(ThresholdRules::default()));
+    let released = released.unwrap();
+    assert_eq!(format!("{released:?}"), "Released(..)");
+    let expected: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(-3), Some(4), Some(9)]));
+    assert_eq!(released.get().column(0), &expected);
+    assert_eq!(released.get().schema().field(1).name(), "f0");
+}

@@ -1,0 +1,59 @@
+//! A borough's name: its GSS code.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The ONS GSS code of an area, such as `E09000007` for Camden: a capital `E` and eight digits.
+///
+/// London's boroughs are `E09000001` to `E09000033`; the type does not insist on London, since a
+/// federation of other English areas needs no other code.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Gss(String);
+
+impl Gss {
+    /// The code as text, nine ASCII characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is not a GSS code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a GSS code: expected a capital E and eight digits, such as E09000007")]
+pub struct NotAGss;
+
+impl FromStr for Gss {
+    type Err = NotAGss;
+
+    fn from_str(text: &str) -> Result<Self, NotAGss> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for Gss {
+    type Error = NotAGss;
+
+    fn try_from(text: String) -> Result<Self, NotAGss> {
+        let digits = text.strip_prefix('E').ok_or(NotAGss)?;
+        if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(Self(text))
+        } else {
+            Err(NotAGss)
+        }
+    }
+}
+
+impl From<Gss> for String {
+    fn from(gss: Gss) -> Self {
+        gss.0
+    }
+}
+
+impl fmt::Display for Gss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,144 @@
+//! What can go wrong with identities: faults of our own set-up, and refusals of others.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::manifest::ManifestError;
+
+/// A failure to set up, or a peer refused.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// `"read"` or `"write"`.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate, key, address or identity of our own configuration cannot be used.
+    #[error("{what}: {reason}")]
+    Unusable {
+        /// What it is, and where it came from.
+        what: String,
+        /// What is wrong, and how to put it right.
+        reason: String,
+    },
+    /// The manifest is not valid.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// rustls does not accept the configuration.
+    #[error("TLS configuration: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A certificate could not be made.
+    #[error("certificate generation: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// The cryptographic library failed to make a key or a random number.
+    #[error("the cryptographic library failed")]
+    Crypto,
+    /// The peer's certificate does not make it anybody in this federation.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl IdentityError {
+    /// A short static name of the failure, safe to log and to count.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "identity_file",
+            Self::Unusable { .. } => "identity_unusable",
+            Self::Manifest(_) => "manifest_invalid",
+            Self::Tls(_) => "tls_configuration",
+            Self::Generate(_) | Self::Crypto => "identity_generation",
+            Self::Refused(refusal) => refusal.code(),
+        }
+    }
+
+    pub(crate) fn unusable(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Unusable {
+            what: what.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Why a peer's certificate was refused. Carries nothing that the peer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// No certificate, or more than the leaf: intermediates are not part of this federation.
+    #[error("expected a chain of exactly one certificate")]
+    ChainLength,
+    /// Not a certificate, or one with parts that cannot be read.
+    #[error("the certificate is malformed")]
+    Malformed,
+    /// Issued by no authority of the manifest, or not signed by the one that it names.
+    #[error("the certificate was issued by no authority of the manifest")]
+    UnknownAuthority,
+    /// The authority's own certificate has ended or not begun.
+    #[error("the authority's certificate is not valid at this time")]
+    AuthorityExpired,
+    /// The certificate has ended.
+    #[error("the certificate has expired")]
+    Expired,
+    /// The certificate has not begun.
+    #[error("the certificate is not valid yet")]
+    NotYetValid,
+    /// The certificate is for something else, such as signing code or other certificates.
+    #[error("the certificate is not for client and server authentication")]
+    Purpose,
+    /// No URI among the names, or more than one.
+    #[error("the certificate must carry exactly one URI name")]
+    IdentityCount,
+    /// The URI is not one of the four forms.
+    #[error(
+        "the identity is not of the form spiffe://<domain>/(borough/<gss>/node | coordinator | analyst/<id> | auditor/<id>)"
+    )]
+    IdentityForm,
+    /// The identity belongs to another federation.
+    #[error("the identity is of another trust domain")]
+    Domain,
+    /// The authority may not issue this role or borough.
+    #[error("the authority may not issue this identity")]
+    AuthorityRole,
+    /// A server that is genuine, but not the one that was called.
+    #[error("the server is not the one that was called")]
+    WrongPeer,
+}
+
+impl Refusal {
+    /// A short static name, safe to log and to count.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ChainLength => "chain_length",
+            Self::Malformed => "certificate_malformed",
+            Self::UnknownAuthority => "authority_unknown",
+            Self::AuthorityExpired => "authority_expired",
+            Self::Expired => "certificate_expired",
+            Self::NotYetValid => "certificate_not_yet_valid",
+            Self::Purpose => "certificate_purpose",
+            Self::IdentityCount => "identity_count",
+            Self::IdentityForm => "identity_form",
+            Self::Domain => "identity_domain",
+            Self::AuthorityRole => "authority_role",
+            Self::WrongPeer => "wrong_peer",
+        }
+    }
+
+    /// What a failed chain check comes to.
+    pub(crate) fn from_tls(error: &rustls::Error) -> Self {
+        use rustls::CertificateError as C;
+        match error {
+            rustls::Error::NoCertificatesPresented => Self::ChainLength,
+            rustls::Error::InvalidCertificate(reason) => match reason {
+                C::Expired | C::ExpiredContext { .. } => Self::Expired,
+                C::NotValidYet | C::NotValidYetContext { .. } => Self::NotYetValid,
+                C::InvalidPurpose | C::InvalidPurposeContext { .. } => Self::Purpose,
+                C::BadEncoding | C::UnhandledCriticalExtension => Self::Malformed,
+                _ => Self::UnknownAuthority,
+            },
+            _ => Self::UnknownAuthority,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Who is calling, and what they may call.
+//!
+//! The federation's members pin one [`Manifest`]: which certificate authority speaks for which
+//! borough, which for the coordinator and which for people. A connection is TLS 1.3 with
+//! certificates on both sides; the identity is the one SPIFFE URI in the certificate, and it counts
+//! only under the authority that the manifest gives that role. DNS names prove nothing here.
+//!
+//! | question | module |
+//! |---|---|
+//! | how a borough and a caller are named | [`borough`], [`peer`] |
+//! | who belongs to the federation | [`manifest`] |
+//! | whose certificate is this | [`trust`] |
+//! | how are connections protected, made and accepted | [`tls`], [`connect`], [`accept`] |
+//! | may this caller use this RPC | [`authorise`] |
+//! | where certificates come from in development | [`pki`] |
+//! | how log entries are signed | [`sign`] |
+//!
+//! Not here yet: revocation lists and live rotation. Until they land, a lost key is answered with a
+//! new manifest and a restart, and leaf certificates should be short-lived.
+
+pub mod accept;
+pub mod authorise;
+pub mod borough;
+pub mod connect;
+pub mod error;
+pub mod manifest;
+pub mod peer;
+pub mod pki;
+pub mod private;
+pub mod sign;
+pub mod tls;
+pub mod trust;
+
+pub use accept::{Limits, PeerInfo, TlsConnection, incoming, incoming_with};
+pub use authorise::{AuthoriseLayer, Caller, Denied, authorise, server};
+pub use borough::{Gss, NotAGss};
+pub use connect::channel;
+pub use error::{IdentityError, Refusal};
+pub use manifest::Authority as AnalystAuthority;
+pub use manifest::{CoordinatorEntry, DatasetEntry, Manifest, ManifestError, Member};
+pub use peer::{Peer, PeerId, Role};
+pub use pki::{Authority, Issued};
+pub use private::write_private;
+pub use sign::{SigningKey, verify};
+pub use tls::{Credentials, SERVER_NAME, client_config, server_config};
+pub use trust::peer_of;

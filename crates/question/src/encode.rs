@@ -1,0 +1,195 @@
+//! To `loda.fragment.v1`: the canonical bytes of a question.
+
+use loda_contract::{ColumnType, Contract, Value};
+use loda_proto::fragment as pb;
+use pb::logical_expr_node::Expr;
+use pb::logical_plan_node::Plan;
+use prost::Message;
+
+use crate::derive::Question;
+use crate::draft::{Draft, Figure, Measure, Predicate, Scalar};
+
+impl Question {
+    /// The canonical bytes: the same question, however worded, has the same bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        fragment(self.draft(), self.contract()).encode_to_vec()
+    }
+}
+
+/// Most digits of a decimal, as DataFusion's Decimal128 has them.
+pub(crate) const PRECISION: u8 = 38;
+
+/// The prefixes of the positional names that keys and figures have on the wire.
+pub(crate) const KEY: &str = "k";
+pub(crate) const FIGURE: &str = "f";
+
+fn fragment(draft: &Draft, contract: &Contract) -> pb::LogicalPlanNode {
+    let scan = plan(Plan::CustomScan(pb::CustomTableScanNode {
+        schema: Some(schema(contract)),
+        custom_table_data: Vec::new(),
+        table_name: Some(pb::TableReference {
+            reference: Some(pb::table_reference::Reference::Bare(pb::BareTableReference {
+                table: draft.dataset.clone(),
+            })),
+        }),
+    }));
+    let input = match &draft.filter {
+        None => scan,
+        Some(filter) => plan(Plan::Selection(Box::new(pb::SelectionNode {
+            input: Some(Box::new(scan)),
+            expr: Some(predicate(filter)),
+        }))),
+    };
+    plan(Plan::Aggregate(Box::new(pb::AggregateNode {
+        input: Some(Box::new(input)),
+        group_expr: draft.keys.iter().enumerate().map(|(i, k)| alias(scalar(k), KEY, i)).collect(),
+        aggr_expr: draft.figures.iter().enumerate().map(|(i, f)| alias(figure(f), FIGURE, i)).collect(),
+    })))
+}
+
+fn plan(plan: Plan) -> pb::LogicalPlanNode {
+    pb::LogicalPlanNode { plan: Some(plan) }
+}
+
+fn node(expr: Expr) -> pb::LogicalExprNode {
+    pb::LogicalExprNode { expr: Some(expr) }
+}
+
+fn boxed(expr: pb::LogicalExprNode) -> Option<Box<pb::LogicalExprNode>> {
+    Some(Box::new(expr))
+}
+
+fn alias(expr: pb::LogicalExprNode, prefix: &str, number: usize) -> pb::LogicalExprNode {
+    node(Expr::Alias(Box::new(pb::AliasNode { expr: boxed(expr), alias: format!("{prefix}{number}") })))
+}
+
+/// Every column of the contract, so that the bytes stand alone.
+pub(crate) fn schema(contract: &Contract) -> pb::Schema {
+    let columns = contract.columns.iter().map(|c| pb::Field {
+        name: c.name.clone(),
+        arrow_type: Some(arrow_type(c.kind)),
+        nullable: c.nullable,
+    });
+    pb::Schema { columns: columns.collect() }
+}
+
+pub(crate) fn arrow_type(kind: ColumnType) -> pb::ArrowType {
+    use pb::arrow_type::Kind;
+    let empty = pb::EmptyMessage {};
+    let kind = match kind {
+        ColumnType::Text => Kind::Utf8(empty),
+        ColumnType::Integer => Kind::Int64(empty),
+        ColumnType::Date => Kind::Date32(empty),
+        ColumnType::Boolean => Kind::Bool(empty),
+        ColumnType::Decimal(scale) => {
+            Kind::Decimal128(pb::Decimal128Type { precision: PRECISION.into(), scale: scale.into() })
+        }
+    };
+    pb::ArrowType { kind: Some(kind) }
+}
+
+fn figure(figure: &Figure) -> pb::LogicalExprNode {
+    let column = |name: &String| node(Expr::Column(pb::Column { name: name.clone() }));
+    let (fun_name, argument, distinct) = match &figure.measure {
+        Measure::Rows => ("count", literal(&Value::Integer(1), ColumnType::Integer), false),
+        Measure::Units(name) => ("count", column(name), true),
+        Measure::Sum(name) => ("sum", column(name), false),
+    };
+    node(Expr::AggregateUdf(Box::new(pb::AggregateUdfExprNode {
+        fun_name: fun_name.to_owned(),
+        args: vec![argument],
+        filter: figure.condition.as_ref().map(|c| Box::new(predicate(c))),
+        distinct,
+    })))
+}
+
+fn scalar(scalar_: &Scalar) -> pb::LogicalExprNode {
+    match scalar_ {
+        Scalar::Column(name) => node(Expr::Column(pb::Column { name: name.clone() })),
+        Scalar::Literal(value, kind) => literal(value, *kind),
+        // DataFusion's date_trunc gives a timestamp and date_part an Int32: the casts give the contract's types.
+        Scalar::DateTrunc(grain, of) => cast(function("date_trunc", vec![text(grain.name()), scalar(of)]), ColumnType::Date),
+        Scalar::DatePart(part, of) => cast(function("date_part", vec![text(part.name()), scalar(of)]), ColumnType::Integer),
+        Scalar::Upper(of) => function("upper", vec![scalar(of)]),
+        Scalar::Lower(of) => function("lower", vec![scalar(of)]),
+        Scalar::Coalesce(operands) => function("coalesce", operands.iter().map(scalar).collect()),
+        Scalar::Case { branches, otherwise } => {
+            let when_then = branches
+                .iter()
+                .map(|(when, then)| pb::WhenThen { when: Some(predicate(when)), then: Some(scalar(then)) })
+                .collect();
+            let else_expr = otherwise.as_ref().map(|o| Box::new(scalar(o)));
+            node(Expr::Case(Box::new(pb::CaseNode { when_then, else_expr })))
+        }
+    }
+}
+
+fn text(text: &str) -> pb::LogicalExprNode {
+    literal(&Value::Text(text.to_owned()), ColumnType::Text)
+}
+
+fn function(name: &str, args: Vec<pb::LogicalExprNode>) -> pb::LogicalExprNode {
+    node(Expr::ScalarUdf(pb::ScalarUdfExprNode { fun_name: name.to_owned(), args }))
+}
+
+fn cast(expr: pb::LogicalExprNode, kind: ColumnType) -> pb::LogicalExprNode {
+    node(Expr::Cast(Box::new(pb::CastNode { expr: boxed(expr), arrow_type: Some(arrow_type(kind)) })))
+}
+
+fn literal(value: &Value, kind: ColumnType) -> pb::LogicalExprNode {
+    use pb::scalar_value::Value as Wire;
+    let scale = match kind {
+        ColumnType::Decimal(scale) => i64::from(scale),
+        _ => 0,
+    };
+    let value = match value {
+        Value::Null => Wire::NullValue(arrow_type(kind)),
+        Value::Boolean(b) => Wire::BoolValue(*b),
+        Value::Integer(i) => Wire::Int64Value(*i),
+        Value::Date(d) => Wire::Date32Value(*d),
+        Value::Text(t) => Wire::Utf8Value(t.clone()),
+        Value::Decimal(units) => Wire::Decimal128Value(pb::Decimal128 {
+            value: units.to_be_bytes().to_vec(),
+            p: PRECISION.into(),
+            s: scale,
+        }),
+    };
+    node(Expr::Literal(pb::ScalarValue { value: Some(value) }))
+}
+
+fn predicate(predicate_: &Predicate) -> pb::LogicalExprNode {
+    match predicate_ {
+        Predicate::Constant(Some(truth)) => literal(&Value::Boolean(*truth), ColumnType::Boolean),
+        Predicate::Constant(None) => literal(&Value::Null, ColumnType::Boolean),
+        Predicate::Truth(of) => scalar(of),
+        Predicate::Compare { left, op, right } => binary(op_name(op.sql()), vec![scalar(left), scalar(right)]),
+        Predicate::In { of, values } => node(Expr::InList(Box::new(pb::InListNode {
+            expr: boxed(scalar(of)),
+            list: values.iter().map(|(v, kind)| literal(v, *kind)).collect(),
+        }))),
+        Predicate::IsNull(of) => node(Expr::IsNull(Box::new(pb::IsNull { expr: boxed(scalar(of)) }))),
+        Predicate::Not(of) => match of.as_ref() {
+            Predicate::IsNull(of) => node(Expr::IsNotNull(Box::new(pb::IsNotNull { expr: boxed(scalar(of)) }))),
+            other => node(Expr::Not(Box::new(pb::Not { expr: boxed(predicate(other)) }))),
+        },
+        Predicate::And(operands) => binary("And", operands.iter().map(predicate).collect()),
+        Predicate::Or(operands) => binary("Or", operands.iter().map(predicate).collect()),
+    }
+}
+
+fn binary(op: &str, operands: Vec<pb::LogicalExprNode>) -> pb::LogicalExprNode {
+    node(Expr::BinaryExpr(pb::BinaryExprNode { operands, op: op.to_owned() }))
+}
+
+/// DataFusion names operators as its `Operator` enum does.
+pub(crate) fn op_name(sql: &str) -> &'static str {
+    match sql {
+        "=" => "Eq",
+        "<>" => "NotEq",
+        "<" => "Lt",
+        "<=" => "LtEq",
+        ">" => "Gt",
+        _ => "GtEq",
+    }
+}

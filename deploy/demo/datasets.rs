@@ -1,0 +1,213 @@
+//! What the demo federation holds: contracts, a node's configuration for a dataset, and the tour.
+
+use std::path::PathBuf;
+
+/// A dataset of the federation and the text of its contract.
+pub(crate) struct Dataset {
+    pub(crate) name: &'static str,
+    pub(crate) contract: &'static str,
+}
+
+/// What a node's configuration says for one dataset.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) dataset: &'static str,
+    pub(crate) sources: Vec<Source>,
+    /// The mapping: one SELECT over the sources that gives the contract's columns, in its order.
+    pub(crate) sql: String,
+    /// The day up to which the records are complete, as YYYY-MM-DD.
+    pub(crate) as_at: String,
+}
+
+/// A file of the borough and the name that the mapping calls it by.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// `csv` (every column is text, an empty field is NULL) or `parquet`.
+    pub(crate) format: &'static str,
+}
+
+/// Open data that its publishers wrote.
+pub(crate) const REAL: [Dataset; 4] = [
+    Dataset { name: "dwelling_fires", contract: include_str!("../contracts/dwelling_fires.toml") },
+    Dataset { name: "hmo_households", contract: include_str!("../contracts/hmo_households.toml") },
+    Dataset { name: "food_businesses", contract: include_str!("../contracts/food_businesses.toml") },
+    Dataset { name: "stop_and_search", contract: include_str!("../contracts/stop_and_search.toml") },
+];
+
+/// The synthetic London that `generate` writes.
+pub(crate) const SYNTHETIC: [Dataset; 8] = [
+    Dataset { name: "residents", contract: include_str!("../contracts/residents.toml") },
+    Dataset { name: "properties", contract: include_str!("../contracts/properties.toml") },
+    Dataset { name: "council_tax", contract: include_str!("../contracts/council_tax.toml") },
+    Dataset { name: "electoral_roll", contract: include_str!("../contracts/electoral_roll.toml") },
+    Dataset { name: "social_care_clients", contract: include_str!("../contracts/social_care_clients.toml") },
+    Dataset { name: "benefits", contract: include_str!("../contracts/benefits.toml") },
+    Dataset { name: "damp_sensors", contract: include_str!("../contracts/damp_sensors.toml") },
+    Dataset { name: "schools", contract: include_str!("../contracts/schools.toml") },
+];
+
+/// Questions for a first look at the open data: (title and why, SQL, purpose).
+///
+/// `CAST(… AS DECIMAL)` rounds, because the engine is built without mathematical functions.
+pub(crate) const TOUR_REAL: &[(&str, &str, &str)] = &[
+    (
+        "Fires in unlicensed HMOs per 1,000 HMO households. The question of the 2016 pilot. Years are \
+         pooled: year by year, most cells hold fewer than five incidents and would be withheld.",
+        "SELECT b.name, f.fires, h.households, \
+                CAST(1000.0 * f.fires / h.households AS DECIMAL(10, 2)) AS fires_per_1000 \
+         FROM (SELECT borough, COUNT(*) AS fires FROM dwelling_fires \
+               WHERE hmo_license = 'HMO - unlicensed' GROUP BY borough) f \
+         JOIN (SELECT borough, SUM(households) AS households FROM hmo_households \
+               WHERE hmo_size <> 'Does not apply' GROUP BY borough) h ON f.borough = h.borough \
+         JOIN boroughs b ON f.borough = b.gss \
+         ORDER BY fires_per_1000 DESC NULLS LAST",
+        "housing-safety",
+    ),
+    (
+        "Food businesses rated 0 to 2, by borough. Where would a London-wide inspection team begin? \
+         Businesses are not people, so these counts are exact.",
+        "SELECT b.name, r.rated, r.poor, CAST(100.0 * r.poor / r.rated AS DECIMAL(5, 1)) AS percent_poor \
+         FROM (SELECT borough, COUNT(*) AS rated, \
+                      COUNT(*) FILTER (WHERE rating IN ('0', '1', '2')) AS poor \
+               FROM food_businesses WHERE rating IN ('0', '1', '2', '3', '4', '5') GROUP BY borough) r \
+         JOIN boroughs b ON r.borough = b.gss \
+         ORDER BY percent_poor DESC NULLS LAST",
+        "food-safety",
+    ),
+    (
+        "Stops by borough and outcome, the twenty largest figures that are not 'no further action'. \
+         Stops tell of people, so every count is perturbed by cell keys.",
+        "SELECT b.name, s.outcome, s.stops \
+         FROM (SELECT borough, outcome, COUNT(*) AS stops FROM stop_and_search \
+               WHERE outcome <> 'A no further action disposal' GROUP BY borough, outcome) s \
+         JOIN boroughs b ON s.borough = b.gss \
+         ORDER BY s.stops DESC NULLS LAST, b.name, s.outcome LIMIT 20",
+        "policing-scrutiny",
+    ),
+    (
+        "Share of stops that led to no further action, by borough. A rate is formed after release, from \
+         two protected counts.",
+        "SELECT b.name, s.stops, s.no_action, \
+                CAST(100.0 * s.no_action / s.stops AS DECIMAL(5, 1)) AS percent_no_action \
+         FROM (SELECT borough, COUNT(*) AS stops, \
+                      COUNT(*) FILTER (WHERE outcome = 'A no further action disposal') AS no_action \
+               FROM stop_and_search GROUP BY borough) s \
+         JOIN boroughs b ON s.borough = b.gss \
+         ORDER BY percent_no_action DESC NULLS LAST",
+        "policing-scrutiny",
+    ),
+    (
+        "Stops by self-defined ethnicity, one figure for London. Without borough among its groups a \
+         question asks for London; the statement says which boroughs it lacks.",
+        "SELECT self_ethnicity, COUNT(*) AS stops FROM stop_and_search \
+         GROUP BY self_ethnicity ORDER BY stops DESC NULLS LAST",
+        "policing-scrutiny",
+    ),
+];
+
+/// Questions for a first look at the synthetic London: (title and why, SQL, purpose).
+pub(crate) const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
+    (
+        "Residents and households by borough. People are counted, not rows, and the City of London is \
+         small enough to show what protection does.",
+        "SELECT b.name, r.people, r.households, \
+                CAST(1.0 * r.people / r.households AS DECIMAL(5, 2)) AS household_size \
+         FROM (SELECT borough, COUNT(DISTINCT person_key) AS people, \
+                      COUNT(DISTINCT household_key) AS households \
+               FROM residents GROUP BY borough) r \
+         JOIN boroughs b ON r.borough = b.gss \
+         ORDER BY r.people DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Single-person discounts where two or more adults are registered to vote. Three tables of one \
+         borough meet inside its node; the matched homes never leave it.",
+        "SELECT b.name, t.homes \
+         FROM (SELECT c.borough, COUNT(DISTINCT c.uprn) AS homes \
+               FROM council_tax c \
+               JOIN (SELECT borough, uprn, COUNT(DISTINCT person_key) AS adults FROM electoral_roll \
+                     WHERE adult = TRUE GROUP BY borough, uprn \
+                     HAVING COUNT(DISTINCT person_key) >= 2) e \
+               ON c.borough = e.borough AND c.uprn = e.uprn \
+               WHERE c.single_person_discount = TRUE GROUP BY c.borough) t \
+         JOIN boroughs b ON t.borough = b.gss \
+         ORDER BY t.homes DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Homes whose council tax payer changed three times or more in two years, and those of them without \
+         an HMO licence: where the pilot looked for houses in multiple occupation that nobody licensed.",
+        "SELECT b.name, t.homes, t.unlicensed \
+         FROM (SELECT c.borough, COUNT(DISTINCT c.uprn) AS homes, \
+                      COUNT(DISTINCT c.uprn) FILTER (WHERE p.hmo_licence = 'None') AS unlicensed \
+               FROM council_tax c JOIN properties p ON c.borough = p.borough AND c.uprn = p.uprn \
+               WHERE c.moves_24m >= 3 GROUP BY c.borough) t \
+         JOIN boroughs b ON t.borough = b.gss \
+         ORDER BY t.unlicensed DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Homes with a month of 70 % humidity or more, and those of them in energy bands D to G. A sensor \
+         has a row a month, so COUNT(DISTINCT uprn) counts homes and not readings.",
+        "SELECT b.name, t.damp_homes, t.poor_energy_band \
+         FROM (SELECT d.borough, COUNT(DISTINCT d.uprn) AS damp_homes, \
+                      COUNT(DISTINCT d.uprn) FILTER (WHERE p.epc_band IN ('D', 'E', 'F', 'G')) \
+                          AS poor_energy_band \
+               FROM damp_sensors d JOIN properties p ON d.borough = p.borough AND d.uprn = p.uprn \
+               WHERE d.rh_band = '70 % and over' GROUP BY d.borough) t \
+         JOIN boroughs b ON t.borough = b.gss \
+         ORDER BY t.damp_homes DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Residents of London by age. A resident has one row in a borough, so COUNT(*) counts people, once \
+         in each borough that holds them; what the City withholds is missing, and the answer says so.",
+        "SELECT age_band, COUNT(*) AS people FROM residents GROUP BY age_band ORDER BY people DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Adult social care clients of London by need. Most boroughs support fewer than ten people for the \
+         rarer needs: those cells are withheld, and the statement counts the boroughs that a figure lacks.",
+        "SELECT need, COUNT(*) AS clients FROM social_care_clients \
+         GROUP BY need ORDER BY clients DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Households on benefits by borough, and those of pension age among them. The amounts are not \
+         asked for: sums over people need noise that is scaled to their bounds.",
+        "SELECT b.name, t.households, t.pension_age \
+         FROM (SELECT borough, COUNT(DISTINCT household_key) AS households, \
+                      COUNT(DISTINCT household_key) FILTER (WHERE pension_age = TRUE) AS pension_age \
+               FROM benefits GROUP BY borough) t \
+         JOIN boroughs b ON t.borough = b.gss \
+         ORDER BY t.households DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Pupils eligible for free school meals, by borough. Published figures need no protection and \
+         join with anything.",
+        "SELECT b.name, s.pupils, s.eligible, \
+                CAST(100.0 * s.eligible / s.pupils AS DECIMAL(5, 1)) AS percent_eligible \
+         FROM (SELECT borough, SUM(pupils) AS pupils, SUM(free_school_meals) AS eligible \
+               FROM schools GROUP BY borough) s \
+         JOIN boroughs b ON s.borough = b.gss \
+         ORDER BY percent_eligible DESC NULLS LAST",
+        "demo",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_contract_parses_under_its_name() {
+        for dataset in REAL.iter().chain(&SYNTHETIC) {
+            let contract = loda_contract::Contract::parse(dataset.contract, dataset.name).unwrap();
+            assert_eq!(contract.dataset, dataset.name);
+        }
+    }
+}

@@ -95,7 +95,7 @@ impl Chunks {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::collections::HashMap;
     use std::sync::Arc;
 

@@ -209,8 +209,8 @@ pub(crate) struct PkiIssue {
     #[arg(value_name = "ID", required_if_eq_any([("role", "analyst"), ("role", "auditor"), ("role", "node")]))]
     pub(crate) id: Option<String>,
     /// Where to write ID.pem and ID.key [default: the working folder]
-    #[arg(long, short, value_name = "FOLDER", default_value = "", hide_default_value = true)]
-    pub(crate) out: PathBuf,
+    #[arg(long, short, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
     /// How long it is valid
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(i64).range(1..=3650))]
     pub(crate) days: i64,
@@ -239,7 +239,7 @@ pub(crate) struct PkiShow {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use clap::CommandFactory;
 
     use super::*;

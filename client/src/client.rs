@@ -229,10 +229,9 @@ pub(crate) fn identity(config: &Config) -> Result<(Manifest, Credentials, Peer),
         setting,
         reason: reason.to_string(),
     };
-    let manifest =
-        Manifest::load(&config.manifest).map_err(|error| unusable(&config.manifest, "manifest", &error))?;
-    let credentials = Credentials::load(&config.cert, &config.key)
-        .map_err(|error| unusable(&config.cert, "cert and key", &error))?;
+    let manifest = Manifest::load(&config.manifest).map_err(|error| unusable(&config.manifest, "manifest", &error))?;
+    let credentials =
+        Credentials::load(&config.cert, &config.key).map_err(|error| unusable(&config.cert, "cert and key", &error))?;
     let peer = credentials.peer(&manifest).map_err(|error| unusable(&config.cert, "cert", &error))?;
     Ok((manifest, credentials, peer))
 }
@@ -263,9 +262,15 @@ fn released(outcome: State) -> Result<(), ClientError> {
     }
 }
 
-/// Whether trying again can help.
+/// Whether trying again can help: the far end is away, or the connection (which ages) ended under us.
+/// A status that has a cause was made here, and one without came from the coordinator.
 fn is_passing(status: &tonic::Status) -> bool {
-    matches!(status.code(), tonic::Code::Unavailable | tonic::Code::Unknown)
+    let made_here = std::error::Error::source(status).is_some();
+    match status.code() {
+        tonic::Code::Unavailable => true,
+        tonic::Code::Unknown | tonic::Code::Internal | tonic::Code::Cancelled => made_here,
+        _ => false,
+    }
 }
 
 async fn again(failures: &mut u32, why: &str) -> Result<(), ClientError> {

@@ -132,7 +132,7 @@ fn is_host_port(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::fs;
 
     use super::*;

@@ -1,0 +1,33 @@
+//! A borough's node.
+//!
+//! ```text
+//! borough's tables ─ ingest ─► snapshot ─► inspect ─► execute ─► disclose ─► release ─► serve
+//! ```
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config`, `agreement` | what the borough wrote: parsed once, refused with file and fix |
+//! | `ingest`, `check`, `dictionary`, `snapshot` | from sources to a checked snapshot with unit ids and record keys |
+//! | `inspect` | from wire bytes to a typed job under contract and agreement |
+//! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
+//! | `disclose` | the stage through the dataset's method: the only way to something released |
+//! | `release` | the one serial, durable point through which figures leave |
+//! | `jobs`, `serve` | queries as jobs, over mTLS gRPC |
+
+mod agreement;
+mod check;
+mod config;
+mod dictionary;
+mod disclose;
+mod execute;
+mod ingest;
+mod inspect;
+mod jobs;
+mod release;
+mod serve;
+mod snapshot;
+
+pub use config::{Config, ConfigError};
+pub use disclose::Methods;
+pub use ingest::IngestReport;
+pub use serve::{Node, run};

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn a_refusal_gives_rule_message_and_advice() {
-        let refused = ClientError::Refused { rule: "grid".into(), message: "too many cells".into(), advice: "band age".into() };
+        let refused =
+            ClientError::Refused { rule: "grid".into(), message: "too many cells".into(), advice: "band age".into() };
         let expected = "refused: too many cells\n  rule: grid\n  advice: band age\n";
         assert_eq!(reported(refused.into()), (exit::REFUSED, expected.into()));
     }

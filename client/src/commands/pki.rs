@@ -11,7 +11,7 @@ use loda_identity::{Authority, Peer, PeerId, Role, write_private};
 use super::{Failure, Session};
 use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiShow, RoleKind};
 use crate::client::identity;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::error::ClientError;
 use crate::{exit, plain};
 
@@ -50,21 +50,22 @@ fn initialise(init: &PkiInit, session: &mut Session<'_>) -> Result<(), Failure> 
 fn issued(issue: &PkiIssue, session: &mut Session<'_>) -> Result<(), Failure> {
     let authority = Authority::load(&issue.folder)?;
     let file = issue.folder.join(DOMAIN);
-    let domain =
-        fs::read_to_string(&file).map_err(|source| Failure::File { action: "read", path: file, source })?;
+    let domain = fs::read_to_string(&file).map_err(|source| Failure::File { action: "read", path: file, source })?;
     let id = peer_id(domain.trim(), role(issue)?)?;
     let name = issue.id.as_deref().unwrap_or("coordinator");
-    let at = |extension: &str| issue.out.join(format!("{name}.{extension}"));
+    let folder = issue.out.clone().unwrap_or_default();
+    let at = |extension: &str| folder.join(format!("{name}.{extension}"));
     let (cert, key) = (at("pem"), at("key"));
     if let Some(there) = [&cert, &key].into_iter().find(|file| file.exists()) {
-        let taken = format!("{} exists already\n  fix: move it away, or name another folder with --out", there.display());
+        let taken =
+            format!("{} exists already\n  fix: move it away, or name another folder with --out", there.display());
         return Err(Failure::Usage(taken));
     }
 
     let issued = authority.issue(&id, issue.days)?;
-    if issue.out != Path::new("") {
-        let unmade = |source| Failure::File { action: "make", path: issue.out.clone(), source };
-        fs::create_dir_all(&issue.out).map_err(unmade)?;
+    if issue.out.is_some() {
+        let unmade = |source| Failure::File { action: "make", path: folder.clone(), source };
+        fs::create_dir_all(&folder).map_err(unmade)?;
     }
     write_private(&key, issued.key_pem.as_bytes())?;
     write(&cert, &issued.cert_pem)?;

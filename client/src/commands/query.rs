@@ -81,7 +81,8 @@ fn write_answer(answer: &Answer, query: &Query, session: &mut Session<'_>) -> Re
 }
 
 fn write_format(answer: &Answer, format: Format, width: Option<u16>, out: &mut dyn Write) -> Result<(), Failure> {
-    let unwritable = |error: &dyn std::error::Error| ClientError::transport("the answer does not fit the format", error);
+    let unwritable =
+        |error: &dyn std::error::Error| ClientError::transport("the answer does not fit the format", error);
     match format {
         Format::Table => out.write_all(render::table(answer, width).as_bytes())?,
         Format::Csv => buffered(out, |out| render::csv(answer, out))?,
@@ -114,7 +115,7 @@ fn replace(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::Screen;
     use crate::answer::tests::sample;

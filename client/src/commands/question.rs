@@ -12,7 +12,9 @@ impl Question {
         let sql = match (&self.sql, &self.file) {
             (Some(sql), _) => sql.clone(),
             (None, Some(file)) if file != Path::new("-") => {
-                let unreadable = |source| Failure::File { action: "read", path: file.clone(), source };
+                let name = file.display();
+                let unreadable =
+                    |error| Failure::Usage(format!("cannot read {name}: {error}\n  fix: name a file of SQL"));
                 std::fs::read_to_string(file).map_err(unreadable)?
             }
             _ => {
@@ -32,7 +34,7 @@ impl Question {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn question(sql: Option<&str>, file: Option<&Path>) -> Question {

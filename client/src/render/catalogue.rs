@@ -86,11 +86,13 @@ fn held_by(table: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     #[test]
     fn a_table_is_listed_and_described() {
-        let column = TableColumn { name: "age".into(), r#type: "Int64".into(), values: "0 to 120".into(), ..Default::default() };
+        let column =
+            TableColumn { name: "age".into(), r#type: "Int64".into(), values: "0 to 120".into(), ..Default::default() };
         let table = Table {
             name: "people".into(),
             title: "Residents\u{7}".into(),

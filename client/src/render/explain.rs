@@ -54,7 +54,11 @@ fn verdicts(verdicts: &[Verdict]) -> String {
     let said = |answer: &'static str| verdicts.iter().filter(move |verdict| verdict.answer == answer);
     let mut text = "  asked   ".to_owned();
     let yes = said("yes").count();
-    text.push_str(&if yes == verdicts.len() { format!("all {yes} say yes\n") } else { format!("{yes} of {} say yes\n", verdicts.len()) });
+    text.push_str(&if yes == verdicts.len() {
+        format!("all {yes} say yes\n")
+    } else {
+        format!("{yes} of {} say yes\n", verdicts.len())
+    });
     for (refusal, who) in by_refusal(said("no").map(|v| (v.borough.as_str(), v.refusal.as_ref()))) {
         let verb = if who.len() == 1 { "says" } else { "say" };
         text.push_str(&format!("          {} {verb} no: {}\n", names(&who), reason(&refusal)));

@@ -57,7 +57,7 @@ fn with_statement(answer: &Answer) -> SchemaRef {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use arrow::ipc::reader::StreamReader;
 
     use super::*;

@@ -132,7 +132,7 @@ fn lack(lack: &Lack) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::answer::tests::sample;
 

@@ -80,12 +80,14 @@ fn dataset(held: &HeldDataset) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     #[test]
     fn a_node_that_cannot_take_part_says_why() {
         let ready = NodeEntry { borough: "E09000007".into(), reachable: true, ..Default::default() };
-        let faulty = NodeEntry { reachable: true, fault: "another contract of stop_search".into(), ..Default::default() };
+        let faulty =
+            NodeEntry { reachable: true, fault: "another contract of stop_search".into(), ..Default::default() };
         let response = NodesResponse { nodes: vec![ready, faulty, NodeEntry::default()], ..Default::default() };
         let text = nodes(&response, None);
         for expected in ["ready", "another contract of stop_search", "not reached", "1 of 3 nodes can take part"] {

@@ -112,6 +112,7 @@ fn rounded(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
     use crate::answer::tests::sample;
 

@@ -91,10 +91,7 @@ fn main() -> Result<(), PTableError> {
     let table = default_table()?;
     let mut random = Random(20_26);
     let people: Vec<Person> = (0..PEOPLE)
-        .map(|_| Person {
-            key: random.next() % u64::from(table.modulus()),
-            has_attribute: random.next() & 1 == 1,
-        })
+        .map(|_| Person { key: random.next() % u64::from(table.modulus()), has_attribute: random.next() & 1 == 1 })
         .collect();
     // As many targets with the attribute as without: a guess without questions is right for 50 %.
     let with = (0..PEOPLE).filter(|index| people[*index].has_attribute).take(TARGETS / 2);

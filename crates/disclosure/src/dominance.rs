@@ -13,10 +13,7 @@ use crate::method::ThresholdRules;
 ///
 /// # Errors
 /// Overflow of a total or a percentage.
-pub(crate) fn passes(
-    contributions: &[i128],
-    rules: &ThresholdRules,
-) -> Result<bool, DisclosureError> {
+pub(crate) fn passes(contributions: &[i128], rules: &ThresholdRules) -> Result<bool, DisclosureError> {
     let mut total = 0_i128;
     let mut largest = 0_i128;
     let mut second = 0_i128;

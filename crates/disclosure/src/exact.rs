@@ -2,7 +2,7 @@
 
 use crate::error::DisclosureError;
 use crate::output::OutputRow;
-use crate::spec::{FigureSpec, FigureKind, TableSpec};
+use crate::spec::{FigureKind, FigureSpec, TableSpec};
 use crate::stage::{Cell, CellKey, Stage};
 
 /// Every observed cell with every figure. As in SQL, a table without keys has one row even where

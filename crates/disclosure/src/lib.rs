@@ -40,9 +40,7 @@ pub use error::DisclosureError;
 pub use method::{CellKeyRules, Method, ThresholdRules};
 pub use ptable::{PTable, PTableError, Summary, default_table, pcv};
 pub use released::Released;
-pub use spec::{
-    DomainSpec, FigureKind, FigureSpec, MeasureSpec, PossibleMasks, TableSpec, MAX_CONDITIONS,
-};
+pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, PossibleMasks, TableSpec};
 
 /// Applies one method of disclosure control to the (cell, unit) stage of a question.
 ///

@@ -35,13 +35,8 @@ pub(crate) fn withhold_together(figures: &[FigureSpec], values: &mut [Option<i12
 }
 
 /// Builds the result. `rows` are in key order, as the stage's ordered map gave them.
-pub(crate) fn build(
-    spec: &TableSpec,
-    codec: &KeyCodec,
-    rows: &[OutputRow],
-) -> Result<RecordBatch, DisclosureError> {
-    let mut fields: Vec<Field> =
-        spec.keys.iter().map(|key| key.as_ref().clone().with_nullable(true)).collect();
+pub(crate) fn build(spec: &TableSpec, codec: &KeyCodec, rows: &[OutputRow]) -> Result<RecordBatch, DisclosureError> {
+    let mut fields: Vec<Field> = spec.keys.iter().map(|key| key.as_ref().clone().with_nullable(true)).collect();
     let mut columns = codec.decode(rows.iter().map(|row| &row.key))?;
     for (index, figure) in spec.figures.iter().enumerate() {
         let values = rows.iter().map(|row| row.figures.get(index).copied().flatten());
@@ -68,10 +63,7 @@ fn counts(values: impl Iterator<Item = Option<i128>>) -> Result<ArrayRef, Disclo
     Ok(Arc::new(array))
 }
 
-fn sums(
-    values: impl Iterator<Item = Option<i128>>,
-    scale: i8,
-) -> Result<ArrayRef, DisclosureError> {
+fn sums(values: impl Iterator<Item = Option<i128>>, scale: i8) -> Result<ArrayRef, DisclosureError> {
     let array = values
         .map(|value| match value {
             Some(value) if value.unsigned_abs() > MAX_DECIMAL => Err(DisclosureError::Overflow),

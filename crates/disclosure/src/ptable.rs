@@ -90,10 +90,7 @@ impl PTable {
     /// # Errors
     /// pcv outside 1..=750, keys outside 0..modulus or reversed, noise that makes a count negative or
     /// is above 750, or two rows for one key: named by the row's place, from 1.
-    pub fn from_rows(
-        modulus: u32,
-        rows: impl Iterator<Item = (u32, u32, u32, i32)>,
-    ) -> Result<Self, PTableError> {
+    pub fn from_rows(modulus: u32, rows: impl Iterator<Item = (u32, u32, u32, i32)>) -> Result<Self, PTableError> {
         let lines = rows.enumerate().map(|(index, (pcv, lo, hi, value))| {
             let line = index + 1;
             Line { line, pcv, lo, hi, value }
@@ -122,8 +119,7 @@ impl PTable {
     /// Largest noise, variance and bias over all rows.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut summary =
-            Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0 };
+        let mut summary = Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0 };
         for row in &self.rows {
             let mut first = 0_i64;
             let mut second = 0_i64;

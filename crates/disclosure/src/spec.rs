@@ -134,10 +134,11 @@ impl TableSpec {
     }
 
     fn check_possible(&self, possible: &PossibleMasks) -> Result<(), DisclosureError> {
-        let same_keys = possible.keys.len() == self.keys.len()
-            && possible.keys.iter().zip(&self.keys).all(|(array, field)| {
-                array.data_type() == field.data_type() && array.len() == possible.masks.len()
-            });
+        let same_keys =
+            possible.keys.len() == self.keys.len()
+                && possible.keys.iter().zip(&self.keys).all(|(array, field)| {
+                    array.data_type() == field.data_type() && array.len() == possible.masks.len()
+                });
         if !same_keys {
             return Err(DisclosureError::Spec("possible masks do not have the keys of the table"));
         }
@@ -151,10 +152,6 @@ impl TableSpec {
 fn is_key_type(data_type: &DataType) -> bool {
     matches!(
         data_type,
-        DataType::Utf8
-            | DataType::Int64
-            | DataType::Date32
-            | DataType::Decimal128(_, _)
-            | DataType::Boolean
+        DataType::Utf8 | DataType::Int64 | DataType::Date32 | DataType::Decimal128(_, _) | DataType::Boolean
     )
 }

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Int64Array, PrimitiveArray,
-    RecordBatch, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Int64Array, PrimitiveArray, RecordBatch,
+    UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{
-    DataType, Decimal128Type, FieldRef, Int64Type, UInt16Type, UInt32Type, UInt64Type,
-};
+use arrow::datatypes::{DataType, Decimal128Type, FieldRef, Int64Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow::row::{RowConverter, SortField};
 
 use crate::error::DisclosureError;
@@ -51,11 +49,7 @@ impl KeyCodec {
         Ok(Self { converter: Some(RowConverter::new(fields)?) })
     }
 
-    pub(crate) fn encode(
-        &self,
-        columns: &[ArrayRef],
-        row_count: usize,
-    ) -> Result<Vec<CellKey>, DisclosureError> {
+    pub(crate) fn encode(&self, columns: &[ArrayRef], row_count: usize) -> Result<Vec<CellKey>, DisclosureError> {
         let Some(converter) = &self.converter else {
             return Ok(vec![CellKey::default(); row_count]);
         };
@@ -63,10 +57,7 @@ impl KeyCodec {
         Ok(rows.iter().map(|row| CellKey::from(row.as_ref())).collect())
     }
 
-    pub(crate) fn decode<'a>(
-        &self,
-        keys: impl Iterator<Item = &'a CellKey>,
-    ) -> Result<Vec<ArrayRef>, DisclosureError> {
+    pub(crate) fn decode<'a>(&self, keys: impl Iterator<Item = &'a CellKey>) -> Result<Vec<ArrayRef>, DisclosureError> {
         let Some(converter) = &self.converter else {
             return Ok(Vec::new());
         };
@@ -94,25 +85,15 @@ impl Stage {
     ///
     /// # Errors
     /// Wrong columns, a null where none may be, a count out of range, or two record keys of a unit.
-    pub(crate) fn read(
-        spec: &TableSpec,
-        codec: &KeyCodec,
-        batches: &[RecordBatch],
-    ) -> Result<Self, DisclosureError> {
-        let mut stage =
-            Self { cells: BTreeMap::new(), record_keys: vec![HashMap::new(); spec.domains.len()] };
+    pub(crate) fn read(spec: &TableSpec, codec: &KeyCodec, batches: &[RecordBatch]) -> Result<Self, DisclosureError> {
+        let mut stage = Self { cells: BTreeMap::new(), record_keys: vec![HashMap::new(); spec.domains.len()] };
         for batch in batches {
             stage.read_batch(spec, codec, &Columns::of(spec, batch)?)?;
         }
         Ok(stage)
     }
 
-    fn read_batch(
-        &mut self,
-        spec: &TableSpec,
-        codec: &KeyCodec,
-        columns: &Columns<'_>,
-    ) -> Result<(), DisclosureError> {
+    fn read_batch(&mut self, spec: &TableSpec, codec: &KeyCodec, columns: &Columns<'_>) -> Result<(), DisclosureError> {
         for ((units, keys), known) in columns.domains.iter().zip(&mut self.record_keys) {
             for (unit, key) in units.values().iter().zip(keys.values()) {
                 if *known.entry(*unit).or_insert(*key) != *key {
@@ -144,10 +125,7 @@ impl Cell {
     }
 
     /// (mask, unit) of every stage row, with repeats.
-    pub(crate) fn mask_units(
-        &self,
-        domain: usize,
-    ) -> Result<impl Iterator<Item = (u16, u64)>, DisclosureError> {
+    pub(crate) fn mask_units(&self, domain: usize) -> Result<impl Iterator<Item = (u16, u64)>, DisclosureError> {
         let units = self.units.get(domain).ok_or(DisclosureError::Spec("no such domain"))?;
         Ok(self.masks.iter().copied().zip(units.iter().copied()))
     }
@@ -155,9 +133,7 @@ impl Cell {
     /// The number of records in the set of `requires`.
     pub(crate) fn row_count(&self, requires: u16) -> Result<i64, DisclosureError> {
         let mut counts = self.masks.iter().zip(&self.rows).filter(|(mask, _)| holds(**mask, requires));
-        counts
-            .try_fold(0_i64, |total, (_, rows)| total.checked_add(*rows))
-            .ok_or(DisclosureError::Overflow)
+        counts.try_fold(0_i64, |total, (_, rows)| total.checked_add(*rows)).ok_or(DisclosureError::Overflow)
     }
 
     /// The distinct units of a domain in the set of `requires`, ascending.
@@ -170,11 +146,7 @@ impl Cell {
     }
 
     /// For each unit of a domain, its records in the set of `requires`.
-    pub(crate) fn rows_by_unit(
-        &self,
-        domain: usize,
-        requires: u16,
-    ) -> Result<HashMap<u64, i64>, DisclosureError> {
+    pub(crate) fn rows_by_unit(&self, domain: usize, requires: u16) -> Result<HashMap<u64, i64>, DisclosureError> {
         let mut rows_of = HashMap::<u64, i64>::new();
         for ((mask, unit), rows) in self.mask_units(domain)?.zip(&self.rows) {
             if holds(mask, requires) {
@@ -225,12 +197,7 @@ impl Cell {
         moments.ok_or(DisclosureError::Spec("no such measure"))
     }
 
-    fn push(
-        &mut self,
-        spec: &TableSpec,
-        columns: &Columns<'_>,
-        index: usize,
-    ) -> Result<(), DisclosureError> {
+    fn push(&mut self, spec: &TableSpec, columns: &Columns<'_>, index: usize) -> Result<(), DisclosureError> {
         let mask = columns.mask.value(index);
         let rows = columns.rows.value(index);
         if !spec.mask_is_known(mask) {
@@ -303,9 +270,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn next<'a>(
-    columns: &mut impl Iterator<Item = &'a ArrayRef>,
-) -> Result<&'a ArrayRef, DisclosureError> {
+fn next<'a>(columns: &mut impl Iterator<Item = &'a ArrayRef>) -> Result<&'a ArrayRef, DisclosureError> {
     columns.next().ok_or(DisclosureError::Stage("too few columns"))
 }
 
@@ -313,9 +278,7 @@ fn typed<T: ArrowPrimitiveType>(column: &ArrayRef) -> Result<&PrimitiveArray<T>,
     column.as_primitive_opt::<T>().ok_or(DisclosureError::Stage("a column has another type"))
 }
 
-fn complete<T: ArrowPrimitiveType>(
-    column: &ArrayRef,
-) -> Result<&PrimitiveArray<T>, DisclosureError> {
+fn complete<T: ArrowPrimitiveType>(column: &ArrayRef) -> Result<&PrimitiveArray<T>, DisclosureError> {
     let column = typed::<T>(column)?;
     if column.null_count() > 0 {
         return Err(DisclosureError::Stage("a column has a null that may not have one"));

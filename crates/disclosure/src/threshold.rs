@@ -77,10 +77,7 @@ fn units_pass(
     domain: usize,
     rules: &ThresholdRules,
 ) -> Result<bool, DisclosureError> {
-    let rows_too = spec
-        .figures
-        .iter()
-        .any(|other| other.kind == FigureKind::Rows && other.requires == figure.requires);
+    let rows_too = spec.figures.iter().any(|other| other.kind == FigureKind::Rows && other.requires == figure.requires);
     if !rows_too {
         return Ok(true);
     }

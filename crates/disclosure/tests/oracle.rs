@@ -10,9 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Int64Type};
-use loda_disclosure::{
-    CellKeyRules, DomainSpec, FigureKind, FigureSpec, Method, PTable, TableSpec, disclose, pcv,
-};
+use loda_disclosure::{CellKeyRules, DomainSpec, FigureKind, FigureSpec, Method, PTable, TableSpec, disclose, pcv};
 use support::{assemble, strings};
 
 /// A CSV file by column.
@@ -92,8 +90,7 @@ fn perturb(micro: &Csv, record_keys: &[u32], keys: &[&str], method: &Method) -> 
         .iter()
         .map(|start| {
             let part = *start..(*start + 700).min(micro.rows);
-            let columns =
-                keys.iter().map(|key| strings(micro.column(key)[part.clone()].iter().cloned()));
+            let columns = keys.iter().map(|key| strings(micro.column(key)[part.clone()].iter().cloned()));
             let units = part.clone().map(|row| row as u64).collect();
             let part_keys = record_keys[part.clone()].to_vec();
             let (masks, rows) = (vec![0; part.len()], vec![1; part.len()]);
@@ -199,11 +196,8 @@ fn case_f_pooled_pairs_are_perturbed_once() {
         let cell = pooled.entry(key).or_default();
         *cell = (cell.0 + n, (cell.1 + keys) % 256);
     }
-    let out = |n: i64, key: i64| {
-        n + i64::from(table.lookup(u64::try_from(n).unwrap(), u32::try_from(key).unwrap()))
-    };
-    let perturbed_once: BTreeMap<_, _> =
-        pooled.into_iter().map(|(cell, (n, key))| (cell, out(n, key))).collect();
+    let out = |n: i64, key: i64| n + i64::from(table.lookup(u64::try_from(n).unwrap(), u32::try_from(key).unwrap()));
+    let perturbed_once: BTreeMap<_, _> = pooled.into_iter().map(|(cell, (n, key))| (cell, out(n, key))).collect();
     let case = csv("F_fed_pooled_expected_synth255_t0.csv").unwrap();
     assert_eq!(perturbed_once, expected(&case, &keys));
 

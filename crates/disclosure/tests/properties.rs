@@ -73,33 +73,18 @@ fn as_arrays(masks: &BTreeMap<Option<i64>, BTreeSet<u16>>) -> PossibleMasks {
 }
 
 /// Distinct units of one domain among the rows of a cell that pass a test of the mask.
-fn units_where(
-    rows: &[StageRow],
-    cell: Option<i64>,
-    domain: usize,
-    test: impl Fn(u16) -> bool,
-) -> u64 {
-    let units: BTreeSet<u64> = rows
-        .iter()
-        .filter(|row| row.cell == cell && test(row.mask))
-        .map(|row| row.units[domain])
-        .collect();
+fn units_where(rows: &[StageRow], cell: Option<i64>, domain: usize, test: impl Fn(u16) -> bool) -> u64 {
+    let units: BTreeSet<u64> =
+        rows.iter().filter(|row| row.cell == cell && test(row.mask)).map(|row| row.units[domain]).collect();
     units.len() as u64
 }
 
 /// Whether every possible atom of the conditions has enough units of both domains.
-fn atoms_hold(
-    rows: &[StageRow],
-    cell: Option<i64>,
-    conditions: u16,
-    possible: &BTreeSet<u16>,
-) -> bool {
+fn atoms_hold(rows: &[StageRow], cell: Option<i64>, conditions: u16, possible: &BTreeSet<u16>) -> bool {
     let atoms: BTreeSet<u16> = possible.iter().map(|mask| mask & conditions).collect();
-    atoms.iter().all(|atom| {
-        (0..2).all(|domain| {
-            units_where(rows, cell, domain, |mask| mask & conditions == *atom) >= UNITS
-        })
-    })
+    atoms
+        .iter()
+        .all(|atom| (0..2).all(|domain| units_where(rows, cell, domain, |mask| mask & conditions == *atom) >= UNITS))
 }
 
 proptest! {
@@ -167,7 +152,8 @@ proptest! {
                     let structural = !possible.iter().any(|mask| between(*mask));
                     for domain in 0..2 {
                         let units = units_where(&rows, cell, domain, between);
-                        prop_assert!(if structural { units == 0 } else { units >= UNITS });
+                        let safe = if structural { units == 0 } else { units >= UNITS };
+                        prop_assert!(safe, "{} minus {} leaves {} units", smaller, larger, units);
                     }
                 }
             }

@@ -27,10 +27,7 @@ fn rows_of(units: u64) -> Vec<StageRow> {
 #[test]
 fn methods_say_what_they_do() {
     let threshold = Method::Threshold(ThresholdRules::default());
-    assert_eq!(
-        [Method::Public.name(), threshold.name(), cell_key().name()],
-        ["public", "threshold", "cell-key"]
-    );
+    assert_eq!([Method::Public.name(), threshold.name(), cell_key().name()], ["public", "threshold", "cell-key"]);
     assert_eq!(threshold.parameters(), "at least 10 units, (2, 90 %) dominance, p 10 %");
     assert_eq!(cell_key().parameters(), "modulus 4096, max noise 5, variance 3, threshold 10");
     assert!(threshold.dense() && cell_key().dense() && !Method::Public.dense());
@@ -75,10 +72,8 @@ fn values_out_of_range_are_errors() {
     assert_eq!(with(|row| row.sums = vec![(None, 0)]), "released");
     let most = 10_i128.pow(38) - 1;
     assert_eq!(with(|row| row.sums = vec![(Some(10_i128.pow(38) - 1), 1)]), "Overflow");
-    let negative = [(-5, 0), (most, 1)].map(|(sum, unit)| StageRow {
-        sums: vec![(Some(sum), 1)],
-        ..StageRow::new(1, unit, 0)
-    });
+    let negative =
+        [(-5, 0), (most, 1)].map(|(sum, unit)| StageRow { sums: vec![(Some(sum), 1)], ..StageRow::new(1, unit, 0) });
     assert_eq!(run(&spec, &negative, &Method::Public).unwrap()[&Some(1)], [Some(most - 5)]);
     let many = [0, 1].map(|unit| StageRow { rows: i64::MAX, sums: vec![(None, 0)], ..StageRow::new(1, unit, 0) });
     spec.figures[0].kind = FigureKind::Rows;

@@ -34,12 +34,7 @@ impl PTable {
     }
 }
 
-fn parse_line(
-    line: usize,
-    text: &str,
-    by_key: bool,
-    modulus: u32,
-) -> Result<Line, PTableError> {
+fn parse_line(line: usize, text: &str, by_key: bool, modulus: u32) -> Result<Line, PTableError> {
     let mut fields = text.split(',').map(str::trim);
     let pcv = number(line, fields.next())?;
     let (lo, hi) = if by_key {

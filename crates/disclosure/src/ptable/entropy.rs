@@ -85,10 +85,8 @@ fn newton(support: &[i32], variance: f64) -> Option<Vec<f64>> {
         if determinant <= 0.0 || !determinant.is_finite() {
             return None;
         }
-        let step = (
-            (h12 * gradient.1 - h22 * gradient.0) / determinant,
-            (h12 * gradient.0 - h11 * gradient.1) / determinant,
-        );
+        let step =
+            ((h12 * gradient.1 - h22 * gradient.0) / determinant, (h12 * gradient.0 - h11 * gradient.1) / determinant);
         let decrement = -(step.0 * gradient.0 + step.1 * gradient.1);
         // The dual falls by log E[exp(step · (feature − target))], so that no logarithm is needed.
         // Near the solution its change drowns in rounding, and the full step is right.
@@ -116,8 +114,7 @@ fn newton(support: &[i32], variance: f64) -> Option<Vec<f64>> {
 fn gibbs(features: &[f64], linear: f64, square: f64) -> Vec<f64> {
     let exponent = |feature: &f64| linear * feature + square * feature * feature;
     let largest = features.iter().map(exponent).fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> =
-        features.iter().map(|feature| exp(exponent(feature) - largest)).collect();
+    let weights: Vec<f64> = features.iter().map(|feature| exp(exponent(feature) - largest)).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
 }

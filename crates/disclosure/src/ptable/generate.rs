@@ -42,12 +42,7 @@ impl PTable {
     /// # Errors
     /// [`PTableError::Parameter`] for a modulus below 2, a noise of 0 or above 750 or a variance that
     /// is not a positive number; [`PTableError::NoDistribution`] where a row allows no mean of zero.
-    pub fn generate(
-        modulus: u32,
-        max_noise: u32,
-        variance: f64,
-        blocked_below: u32,
-    ) -> Result<Self, PTableError> {
+    pub fn generate(modulus: u32, max_noise: u32, variance: f64, blocked_below: u32) -> Result<Self, PTableError> {
         let max_noise = match i32::try_from(max_noise) {
             Ok(noise) if (1..=LAST_PCV).contains(&max_noise) => noise,
             _ => return Err(PTableError::Parameter("the largest noise must be in 1..=750")),
@@ -63,9 +58,8 @@ impl PTable {
         let mut support = Vec::new();
         let mut widths = Vec::new();
         for pcv in 1..=LAST_PCV {
-            let row_support: Vec<i32> = (-max_noise..=max_noise)
-                .filter(|value| is_allowed(pcv, *value, blocked_below))
-                .collect();
+            let row_support: Vec<i32> =
+                (-max_noise..=max_noise).filter(|value| is_allowed(pcv, *value, blocked_below)).collect();
             if row_support != support {
                 let probabilities = entropy::solve(&row_support, variance);
                 let probabilities = probabilities.ok_or(PTableError::NoDistribution { pcv })?;
@@ -85,10 +79,8 @@ fn is_allowed(pcv: u32, value: i32, blocked_below: u32) -> bool {
 
 /// Whole keys for each value: they add to the modulus, and value × keys to zero if moves allow.
 fn quantise(support: &[i32], probabilities: &[f64], modulus: u32) -> Vec<i64> {
-    let expected: Vec<f64> = probabilities
-        .iter()
-        .map(|probability| (probability * f64::from(modulus) * GRID).round() / GRID)
-        .collect();
+    let expected: Vec<f64> =
+        probabilities.iter().map(|probability| (probability * f64::from(modulus) * GRID).round() / GRID).collect();
     let mut widths: Vec<i64> = expected.iter().map(|keys| keys.floor() as i64).collect();
     let missing = i64::from(modulus) - widths.iter().sum::<i64>();
     let mut by_remainder: Vec<(f64, &mut i64)> =
@@ -117,8 +109,7 @@ fn balance(support: &[i32], expected: &[f64], widths: &mut [i64]) {
                     continue;
                 }
                 // Change of Σ (keys − expected)², halved.
-                let distortion =
-                    (*to_keys as f64 - to_expected) - (*from_keys as f64 - from_expected) + 1.0;
+                let distortion = (*to_keys as f64 - to_expected) - (*from_keys as f64 - from_expected) + 1.0;
                 // A long move corrects more at once: compare by what one unit of mean costs.
                 let cost = distortion / (mean.abs() - moved.abs()) as f64;
                 if best.is_none_or(|(least, _, _)| cost < least) {
@@ -139,12 +130,7 @@ fn balance(support: &[i32], expected: &[f64], widths: &mut [i64]) {
 }
 
 /// Lays the values of one row on the circle of keys.
-fn lay_out(
-    pcv: u32,
-    modulus: u32,
-    widths: impl Iterator<Item = (i32, i64)>,
-    lines: &mut Vec<Line>,
-) {
+fn lay_out(pcv: u32, modulus: u32, widths: impl Iterator<Item = (i32, i64)>, lines: &mut Vec<Line>) {
     let modulus = u64::from(modulus);
     let mut start = u64::from(pcv) * OFFSET_MULTIPLIER % modulus;
     let mut push = |lo: u64, hi: u64, value: i32| {

@@ -1,17 +1,15 @@
 //! Builds stage batches from plain rows, and reads results back, for all tests of this crate.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, UInt16Array,
-    UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type, Schema};
-use loda_disclosure::{
-    DisclosureError, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, TableSpec, disclose,
-};
+use loda_disclosure::{DisclosureError, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, TableSpec, disclose};
 
 /// One row of the (cell, unit) stage, with one Int64 key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,9 +72,8 @@ pub fn batch(spec: &TableSpec, rows: &[StageRow]) -> RecordBatch {
     });
     let masks = rows.iter().map(|row| row.mask).collect();
     let counts = rows.iter().map(|row| row.rows).collect();
-    let measures = (0..spec.measures.len())
-        .map(|measure| rows.iter().map(|row| row.sums[measure]).unzip())
-        .collect::<Vec<_>>();
+    let measures =
+        (0..spec.measures.len()).map(|measure| rows.iter().map(|row| row.sums[measure]).unzip()).collect::<Vec<_>>();
     assemble(spec, keys, domains.collect(), masks, counts, measures)
 }
 

@@ -1,0 +1,111 @@
+//! Mapped rows against the contract: types, NULLs, code lists, ranges, bounds. A row that does not
+//! keep the contract is left out and counted, by column and reason.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options, filter};
+use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type};
+use loda_contract::{Column, ColumnType, Contract, Domain, Role};
+use loda_question::plan::arrow_type;
+
+/// Rows left out, by column and reason.
+pub(crate) type Rejects = BTreeMap<(String, &'static str), u64>;
+
+/// The rows of a mapped batch that keep the contract: its columns, in its order and types.
+///
+/// # Errors
+/// Where a column is missing: the mapping is at fault, not a row.
+pub(crate) fn conforming(
+    contract: &Contract,
+    batch: &RecordBatch,
+    rejects: &mut Rejects,
+) -> anyhow::Result<Vec<ArrayRef>> {
+    let mut keep = vec![true; batch.num_rows()];
+    let mut columns = Vec::with_capacity(contract.columns.len());
+    for column in &contract.columns {
+        let Some(mapped) = batch.column_by_name(&column.name) else {
+            bail!("the mapping gives no column '{}': add it to the SELECT", column.name);
+        };
+        let options = CastOptions { safe: true, ..CastOptions::default() };
+        let values = cast_with_options(mapped, &arrow_type(column.kind), &options)
+            .with_context(|| format!("column '{}' cannot become {}: CAST it in the mapping", column.name, column.kind))?;
+        let values = at_grain(column, values);
+        let verdict = verdicts(column, mapped, &values);
+        for (row, fault) in verdict.into_iter().enumerate() {
+            if let (Some(fault), Some(kept)) = (fault, keep.get_mut(row)) {
+                // A row counts once, at the first column that it breaks.
+                if *kept {
+                    *rejects.entry((column.name.clone(), fault)).or_default() += 1;
+                }
+                *kept = false;
+            }
+        }
+        columns.push(values);
+    }
+    let keep = BooleanArray::from(keep);
+    columns.iter().map(|c| Ok(filter(c, &keep)?)).collect()
+}
+
+/// Dates are kept at the first day of their contract's grain, so that nothing finer is ever there.
+fn at_grain(column: &Column, values: ArrayRef) -> ArrayRef {
+    match (&column.role, values.as_primitive_opt::<Date32Type>()) {
+        (Role::Dimension(Domain::Dates { grain, .. }), Some(dates)) => {
+            let floored: Date32Array = dates.unary(|day| grain.floor(day));
+            Arc::new(floored)
+        }
+        _ => values,
+    }
+}
+
+/// For each row the fault, if any.
+fn verdicts(column: &Column, mapped: &ArrayRef, values: &ArrayRef) -> Vec<Option<&'static str>> {
+    let valid = domain_check(column, values);
+    (0..values.len())
+        .map(|row| match (mapped.is_null(row), values.is_null(row)) {
+            (true, _) if column.nullable => None,
+            (true, _) => Some("is missing"),
+            (false, true) => Some("has another type"),
+            (false, false) => (!valid(row)).then_some(match column.role {
+                Role::Dimension(Domain::Codes(_)) => "is not in the code list",
+                _ => "is outside the declared range",
+            }),
+        })
+        .collect()
+}
+
+/// Whether the value of a row stands in the contract's domain.
+fn domain_check<'a>(column: &'a Column, values: &'a ArrayRef) -> Box<dyn Fn(usize) -> bool + 'a> {
+    match &column.role {
+        Role::Dimension(Domain::Codes(codes)) => {
+            let codes: HashSet<&str> = codes.iter().map(String::as_str).collect();
+            let texts = values.as_string::<i32>();
+            Box::new(move |row| codes.contains(texts.value(row)))
+        }
+        Role::Dimension(Domain::Range { min, max }) => {
+            let numbers = values.as_primitive::<Int64Type>();
+            Box::new(move |row| (*min..=*max).contains(&numbers.value(row)))
+        }
+        Role::Dimension(Domain::Dates { from, to, grain }) => {
+            let days = values.as_primitive::<Date32Type>();
+            let from = grain.floor(*from);
+            Box::new(move |row| (from..=*to).contains(&days.value(row)))
+        }
+        Role::Measure { lower, upper, .. } => {
+            let bounds = *lower..=*upper;
+            match column.kind {
+                ColumnType::Decimal(_) => {
+                    let units = values.as_primitive::<Decimal128Type>();
+                    Box::new(move |row| bounds.contains(&units.value(row)))
+                }
+                _ => {
+                    let units = values.as_primitive::<Int64Type>();
+                    Box::new(move |row| bounds.contains(&i128::from(units.value(row))))
+                }
+            }
+        }
+        _ => Box::new(|_| true),
+    }
+}

@@ -1,0 +1,164 @@
+//! The node's configuration: TOML, parsed once into what the rest of the program uses.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use loda_identity::Gss;
+use serde::Deserialize;
+
+/// What `node.toml` says. Paths are relative to the file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub borough: Gss,
+    /// `address:port` to listen on.
+    pub listen: String,
+    pub manifest: PathBuf,
+    pub agreement: PathBuf,
+    /// Where snapshots, dictionaries, keys and the log live; private to the node's account.
+    pub state: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub limits: Limits,
+    pub datasets: Vec<DatasetConfig>,
+}
+
+/// What one node spends on queries at most.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub memory_mb: usize,
+    pub query_seconds: u64,
+    /// Queries that run at once; more wait.
+    pub running: usize,
+    /// Queries that run or wait; more are refused.
+    pub accepted: usize,
+    /// The (cell, unit) stage of one query.
+    pub stage_mb: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct DatasetConfig {
+    pub contract: PathBuf,
+    pub as_at: chrono::NaiveDate,
+    pub sources: Vec<Source>,
+    /// One SELECT that gives the contract's columns by name.
+    pub sql: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub path: PathBuf,
+    pub format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Every column is text; an empty field is NULL.
+    Csv,
+    Parquet,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path}: {problem}")]
+    Invalid { path: String, problem: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    borough: Gss,
+    listen: String,
+    manifest: PathBuf,
+    agreement: PathBuf,
+    state: PathBuf,
+    tls: Tls,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    dataset: Vec<DatasetEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatasetEntry {
+    contract: PathBuf,
+    as_at: String,
+    sql: String,
+    source: Vec<SourceEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceEntry {
+    name: String,
+    path: PathBuf,
+    format: Format,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_mb: 256, query_seconds: 60, running: 2, accepted: 64, stage_mb: 256 }
+    }
+}
+
+impl Limits {
+    pub(crate) fn query_time(&self) -> Duration {
+        Duration::from_secs(self.query_seconds)
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// The file, the line where TOML gives one, and what to write instead.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        let invalid = |problem: String| ConfigError::Invalid { path: name.clone(), problem };
+        let file: File = toml::from_str(&text).map_err(|e| invalid(e.to_string()))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let limits = file.limits;
+        if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0) || limits.query_seconds == 0
+        {
+            return Err(invalid("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
+        }
+        let dataset = |entry: DatasetEntry| {
+            let as_at = entry.as_at.parse().map_err(|_| {
+                invalid(format!("as_at = \"{}\" is not a date: write YYYY-MM-DD", entry.as_at))
+            })?;
+            let sources = entry.source.into_iter();
+            let sources = sources.map(|s| Source { name: s.name, path: base.join(s.path), format: s.format });
+            Ok(DatasetConfig {
+                contract: base.join(entry.contract),
+                as_at,
+                sources: sources.collect(),
+                sql: entry.sql,
+            })
+        };
+        Ok(Self {
+            borough: file.borough,
+            listen: file.listen,
+            manifest: base.join(file.manifest),
+            agreement: base.join(file.agreement),
+            state: base.join(file.state),
+            certificate: base.join(file.tls.certificate),
+            key: base.join(file.tls.key),
+            limits,
+            datasets: file.dataset.into_iter().map(dataset).collect::<Result<Vec<_>, ConfigError>>()?,
+        })
+    }
+}

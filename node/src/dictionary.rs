@@ -1,0 +1,144 @@
+//! Dense unit ids and record keys, from a borough's own secret.
+//!
+//! A dictionary file a unit domain holds keyed hashes only, 16 bytes each, in order of first sight: the
+//! position is the unit's id. It only ever grows, so that ids are never reused.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use ring::hmac;
+
+/// Record keys are uniform in 0..MODULUS.
+pub(crate) const MODULUS: u32 = 4096;
+
+const WIDTH: usize = 16;
+
+type Hash = [u8; WIDTH];
+
+/// The borough's secret for unit hashes and record keys. It never leaves the node and is never printed.
+#[derive(Clone)]
+pub(crate) struct RecordSecret(hmac::Key);
+
+impl RecordSecret {
+    /// Loads the secret, or makes one at the first start.
+    pub(crate) fn load_or_create(path: &Path) -> anyhow::Result<Self> {
+        if !path.exists() {
+            let mut secret = [0_u8; 32];
+            ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut secret)
+                .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+            loda_identity::write_private(path, hex::encode(secret).as_bytes())?;
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let bytes = hex::decode(text.trim()).ok().filter(|b| b.len() == 32);
+        let Some(bytes) = bytes else {
+            bail!(
+                "{}: not 64 hexadecimal digits. Restore it from the backup: a new secret would give everybody fresh noise",
+                path.display()
+            );
+        };
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+    }
+
+    /// The keyed hash of a unit in its domain.
+    pub(crate) fn unit(&self, domain: &str, unit: &[u8]) -> Hash {
+        let tag = self.tag("unit", domain, unit);
+        let mut hash = [0; WIDTH];
+        hash.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        hash
+    }
+
+    /// The record key: by domain and unit, whatever the dataset, so that the same people always get the same noise.
+    pub(crate) fn record_key(&self, domain: &str, unit: &Hash) -> u32 {
+        let tag = self.tag("record", domain, unit);
+        tag.as_ref().iter().take(4).fold(0_u32, |key, byte| (key << 8) | u32::from(*byte)) % MODULUS
+    }
+
+    fn tag(&self, use_: &str, domain: &str, unit: &[u8]) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in [use_.as_bytes(), domain.as_bytes(), unit] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        context.sign()
+    }
+}
+
+/// One domain's dictionary.
+pub(crate) struct Dictionary {
+    file: File,
+    ids: HashMap<Hash, u64>,
+    fresh: Vec<u8>,
+}
+
+impl Dictionary {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).with_context(|| format!("opening {}", path.display()))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // A crash in mid-append leaves part of an entry: nobody has used it yet.
+        let whole = bytes.len() - bytes.len() % WIDTH;
+        file.set_len(whole as u64)?;
+        let mut ids = HashMap::with_capacity(whole / WIDTH);
+        for (id, entry) in bytes.chunks_exact(WIDTH).enumerate() {
+            let hash: Hash = entry.try_into().context("a dictionary entry has another width")?;
+            ids.insert(hash, id as u64);
+        }
+        Ok(Self { file, ids, fresh: Vec::new() })
+    }
+
+    /// The id of a unit, a new one where it was never seen.
+    pub(crate) fn id(&mut self, hash: Hash) -> u64 {
+        let next = self.ids.len() as u64;
+        *self.ids.entry(hash).or_insert_with(|| {
+            self.fresh.extend_from_slice(&hash);
+            next
+        })
+    }
+
+    /// Makes new ids durable: before the snapshot that uses them is.
+    pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
+        self.file.write_all(&self.fresh)?;
+        self.file.sync_all()?;
+        self.fresh.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ids_are_dense_stable_and_survive_a_torn_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = RecordSecret::load_or_create(&dir.path().join("secret")).unwrap();
+        let path = dir.path().join("person");
+        let hash = |name: &str| secret.unit("person", name.as_bytes());
+        let mut dictionary = Dictionary::open(&path).unwrap();
+        assert_eq!(["a", "b", "a"].map(|n| dictionary.id(hash(n))), [0, 1, 0]);
+        dictionary.sync().unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"torn").unwrap();
+        let mut dictionary = Dictionary::open(&path).unwrap();
+        assert_eq!(["c", "b"].map(|n| dictionary.id(hash(n))), [2, 1]);
+    }
+
+    #[test]
+    fn domains_and_lengths_do_not_run_into_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = RecordSecret::load_or_create(&dir.path().join("secret")).unwrap();
+        assert_ne!(secret.unit("ab", b"c"), secret.unit("a", b"bc"));
+        let keys: Vec<u32> =
+            (0..40_000_u32).map(|i| secret.record_key("p", &secret.unit("p", &i.to_be_bytes()))).collect();
+        assert!(keys.iter().all(|k| *k < MODULUS));
+        let mean = keys.iter().map(|k| f64::from(*k)).sum::<f64>() / 40_000.0;
+        assert!((mean - 2047.5).abs() < 30.0, "{mean}");
+    }
+}

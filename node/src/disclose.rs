@@ -1,0 +1,165 @@
+//! The stage through its dataset's method of disclosure control.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt16Array};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type};
+use datafusion::common::ScalarValue;
+use loda_contract::{ColumnType, Protection, Role, Value};
+use loda_disclosure::{
+    CellKeyRules, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, PTable, PossibleMasks, Released, TableSpec,
+    ThresholdRules, disclose, default_table,
+};
+use loda_question::plan::{arrow_type, value_scalar};
+use loda_question::{Measure, Question};
+
+/// The methods of disclosure control that this node applies.
+#[derive(Clone)]
+pub struct Methods {
+    table: Arc<PTable>,
+    #[cfg(feature = "unprotected")]
+    off: bool,
+}
+
+impl Methods {
+    /// The federation's defaults.
+    ///
+    /// # Errors
+    /// Where the perturbation table cannot be generated.
+    pub fn standard() -> anyhow::Result<Self> {
+        let table = default_table().context("generating the perturbation table")?;
+        Ok(Self {
+            table: Arc::new(table),
+            #[cfg(feature = "unprotected")]
+            off: false,
+        })
+    }
+
+    /// No protection at all: for the tests' comparison with pooled data. No configuration reaches it.
+    ///
+    /// # Errors
+    /// As [`Methods::standard`].
+    #[cfg(feature = "unprotected")]
+    pub fn unprotected() -> anyhow::Result<Self> {
+        Ok(Self { off: true, ..Self::standard()? })
+    }
+
+    /// The one method of a dataset.
+    pub(crate) fn of(&self, protection: Protection) -> Method {
+        #[cfg(feature = "unprotected")]
+        if self.off {
+            return Method::Unprotected;
+        }
+        match protection {
+            Protection::Public => Method::Public,
+            Protection::Threshold => Method::Threshold(ThresholdRules::default()),
+            Protection::CellKey => Method::CellKey(CellKeyRules { table: Arc::clone(&self.table), threshold: 10 }),
+        }
+    }
+}
+
+/// The released cells of a question.
+///
+/// # Errors
+/// Where the stage and the question do not fit together: one static code for the asker.
+pub(crate) fn released(
+    question: &Question,
+    method: &Method,
+    stage: &[RecordBatch],
+) -> anyhow::Result<Released<RecordBatch>> {
+    let spec = specification(question, method, stage)?;
+    Ok(disclose(&spec, stage, method)?)
+}
+
+fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) -> anyhow::Result<TableSpec> {
+    let contract = question.contract();
+    let measures = question.measures();
+    let domain_of = |column: &str| contract.units.iter().position(|u| u.column.as_deref() == Some(column));
+    let figures = question.figures().iter().enumerate().map(|(i, figure)| {
+        let kind = match &figure.measure {
+            Measure::Rows => FigureKind::Rows,
+            Measure::Units(name) => FigureKind::Units { domain: domain_of(name).context("a figure counts no unit")? },
+            Measure::Sum(name) => {
+                let measure = measures.iter().position(|m| m.name == *name);
+                FigureKind::Sum { measure: measure.context("a figure sums no measure")? }
+            }
+        };
+        Ok(FigureSpec { name: format!("f{i}"), kind, requires: figure.requires, together: figure.together })
+    });
+    let figures = figures.collect::<anyhow::Result<Vec<_>>>()?;
+    let measures = measures.iter().map(|column| match column.role {
+        Role::Measure { lower, .. } => {
+            let scale = if let ColumnType::Decimal(scale) = column.kind { scale } else { 0 };
+            Ok(MeasureSpec { scale, lower })
+        }
+        _ => bail!("a figure sums no measure"),
+    });
+    Ok(TableSpec {
+        keys: question
+            .keys()
+            .iter()
+            .enumerate()
+            .map(|(i, key)| Arc::new(Field::new(format!("k{i}"), arrow_type(key.kind), true)))
+            .collect(),
+        domains: contract
+            .units
+            .iter()
+            .map(|u| DomainSpec { name: u.domain.clone(), one_row: u.one_row })
+            .collect(),
+        conditions: question.conditions().len(),
+        measures: measures.collect::<anyhow::Result<Vec<_>>>()?,
+        figures,
+        possible: match method {
+            Method::Threshold(_) => possible(question, stage)?,
+            _ => None,
+        },
+    })
+}
+
+/// The masks that contract and logic allow in each cell that was observed. What is empty otherwise is low.
+fn possible(question: &Question, stage: &[RecordBatch]) -> anyhow::Result<Option<PossibleMasks>> {
+    let Some(possible) = question.possible() else { return Ok(None) };
+    let kinds: Vec<ColumnType> = question.keys().iter().map(|k| k.kind).collect();
+    let mut cells = BTreeSet::new();
+    for batch in stage {
+        for row in 0..batch.num_rows() {
+            let cell = batch.columns().iter().zip(&kinds).map(|(values, kind)| value_at(values, *kind, row));
+            cells.insert(cell.collect::<anyhow::Result<Vec<Value>>>()?);
+        }
+    }
+    let mut keys: Vec<Vec<ScalarValue>> = vec![Vec::new(); kinds.len()];
+    let mut masks = Vec::new();
+    for cell in &cells {
+        for mask in possible.masks(cell).into_iter().flatten() {
+            for ((column, value), kind) in keys.iter_mut().zip(cell).zip(&kinds) {
+                column.push(value_scalar(value, *kind));
+            }
+            masks.push(*mask);
+        }
+    }
+    let arrays = keys.into_iter().zip(&kinds).map(|(column, kind)| {
+        if column.is_empty() {
+            return Ok(arrow::array::new_empty_array(&arrow_type(*kind)));
+        }
+        Ok(ScalarValue::iter_to_array(column)?)
+    });
+    Ok(Some(PossibleMasks { keys: arrays.collect::<anyhow::Result<Vec<ArrayRef>>>()?, masks: UInt16Array::from(masks) }))
+}
+
+fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> anyhow::Result<Value> {
+    if values.is_null(row) {
+        return Ok(Value::Null);
+    }
+    Ok(match (kind, values.data_type()) {
+        (ColumnType::Text, DataType::Utf8) => Value::Text(values.as_string::<i32>().value(row).to_owned()),
+        (ColumnType::Integer, DataType::Int64) => Value::Integer(values.as_primitive::<Int64Type>().value(row)),
+        (ColumnType::Date, DataType::Date32) => Value::Date(values.as_primitive::<Date32Type>().value(row)),
+        (ColumnType::Boolean, DataType::Boolean) => Value::Boolean(values.as_boolean().value(row)),
+        (ColumnType::Decimal(_), DataType::Decimal128(..)) => {
+            Value::Decimal(values.as_primitive::<Decimal128Type>().value(row))
+        }
+        (kind, found) => bail!("a key of type {kind} came as {found}"),
+    })
+}

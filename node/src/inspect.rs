@@ -1,0 +1,102 @@
+//! From a request's bytes to a typed job, or a refusal: before a row is read.
+
+use loda_identity::{Gss, PeerId};
+use loda_ledger::Entry;
+use loda_proto::v1::SubmitRequest;
+use loda_question::{LIMITS, Question, Refusal, Rule};
+use ring::digest::{SHA256, digest};
+use uuid::Uuid;
+
+use crate::agreement::Agreement;
+use crate::snapshot::Snapshot;
+
+/// A question that this node will run: under contract and agreement, over one pinned snapshot.
+pub(crate) struct Accepted {
+    pub(crate) question: Question,
+    pub(crate) snapshot: Snapshot,
+    /// The agreement's id and version.
+    pub(crate) agreement: String,
+}
+
+/// A request's own words as typed values; what cannot be typed is no request.
+pub(crate) struct Asked {
+    pub(crate) query: Uuid,
+    pub(crate) analyst: PeerId,
+    pub(crate) purpose: String,
+    pub(crate) fragment: Vec<u8>,
+    targets: Vec<Gss>,
+}
+
+const MAX_TARGETS: usize = 64;
+const MAX_PURPOSE: usize = 128;
+
+impl Asked {
+    /// Types a request.
+    ///
+    /// # Errors
+    /// Rule `fragment`.
+    pub(crate) fn parse(request: SubmitRequest) -> Result<Self, Refusal> {
+        let fault = |what: &str| Refusal::new(Rule::Fragment, what, "Send requests as the coordinator makes them");
+        let query = Uuid::try_parse(&request.query_id).map_err(|_| fault("the query id is not a UUID"))?;
+        let analyst = request.analyst.parse().map_err(|_| fault("the analyst is not a SPIFFE id"))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_. /".contains(c);
+        if request.purpose.is_empty() || request.purpose.len() > MAX_PURPOSE || !request.purpose.chars().all(plain) {
+            return Err(fault("the purpose is empty, too long or not plain text"));
+        }
+        if request.targets.len() > MAX_TARGETS || request.fragment.len() > LIMITS.bytes {
+            return Err(fault("the request is larger than the limits"));
+        }
+        let targets = request.targets.iter().map(|t| t.parse().map_err(|_| fault("a target is not a GSS code")));
+        let targets = targets.collect::<Result<Vec<Gss>, Refusal>>()?;
+        Ok(Self { query, analyst, purpose: request.purpose, fragment: request.fragment, targets })
+    }
+
+    pub(crate) fn fragment_hash(&self) -> String {
+        hex::encode(digest(&SHA256, &self.fragment))
+    }
+
+    /// The log entry that begins this query's story.
+    pub(crate) fn entry(&self, kind: loda_ledger::Kind, dataset: &str, agreement: &str, detail: &str) -> Entry {
+        Entry {
+            kind,
+            query: self.query.to_string(),
+            analyst: self.analyst.to_string(),
+            purpose: self.purpose.clone(),
+            dataset: dataset.to_owned(),
+            agreement: agreement.to_owned(),
+            fragment: self.fragment_hash(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// Judges the request by contract and agreement.
+    ///
+    /// # Errors
+    /// The rule that says no.
+    pub(crate) fn judge(
+        &self,
+        borough: &Gss,
+        agreement: &Agreement,
+        snapshots: &dyn Fn(&str) -> Option<Snapshot>,
+    ) -> Result<Accepted, Refusal> {
+        if !self.targets.contains(borough) {
+            return Err(Refusal::new(
+                Rule::Target,
+                "this borough is not among the query's targets",
+                "Name every borough that the query goes to",
+            ));
+        }
+        let mut snapshot = None;
+        let question = Question::decode(&self.fragment, LIMITS, |dataset| {
+            snapshot = snapshots(dataset);
+            snapshot.as_ref().map(|s| s.contract.clone())
+        })?;
+        let snapshot = snapshot.ok_or_else(|| {
+            Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue")
+        })?;
+        let today = chrono::Utc::now().date_naive();
+        let analyst = self.analyst.to_string();
+        let agreement = agreement.allows(&analyst, &self.purpose, &question.contract().dataset, today)?;
+        Ok(Accepted { question, snapshot, agreement })
+    }
+}

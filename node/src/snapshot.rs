@@ -1,0 +1,108 @@
+//! Snapshots: one Parquet file a dataset and ingest, numbered, swapped atomically, kept two deep.
+//!
+//! A snapshot holds no identifier and no unit's name: dimensions, measures, and for each unit domain
+//! the dense id and the record key. Of free text it holds whether it is there.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::RecordBatch;
+use chrono::NaiveDate;
+use loda_contract::{Contract, Role};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// How many snapshots of a dataset stay on disk.
+const KEPT: usize = 2;
+
+/// What a query reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) contract: Arc<Contract>,
+    /// A counter a dataset.
+    pub(crate) id: u64,
+    pub(crate) as_at: NaiveDate,
+    pub(crate) file: PathBuf,
+}
+
+/// The column that holds a unit's dense id.
+pub(crate) fn unit_column(domain: &str) -> String {
+    format!("__unit_{domain}")
+}
+
+/// The column that holds a unit's record key.
+pub(crate) fn key_column(domain: &str) -> String {
+    format!("__key_{domain}")
+}
+
+/// Whether a contract column is kept in snapshots.
+pub(crate) fn is_kept(role: &Role) -> bool {
+    !matches!(role, Role::Unit(_) | Role::Identifier)
+}
+
+/// Writes a snapshot beside the earlier ones, and makes it the newest by renaming it into place.
+pub(crate) fn write(
+    state: &Path,
+    contract: &Arc<Contract>,
+    as_at: NaiveDate,
+    batches: &[RecordBatch],
+    schema: &arrow::datatypes::SchemaRef,
+) -> anyhow::Result<Snapshot> {
+    let folder = folder(state, contract);
+    std::fs::create_dir_all(&folder)?;
+    let id = list(&folder)?.last().map_or(1, |(id, _, _)| id.saturating_add(1));
+    let file = folder.join(name(id, as_at));
+    let partial = folder.join("partial");
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+    let mut writer = ArrowWriter::try_new(File::create(&partial)?, Arc::clone(schema), Some(properties))?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.into_inner()?.sync_all()?;
+    std::fs::rename(&partial, &file).with_context(|| format!("renaming into {}", file.display()))?;
+    File::open(&folder)?.sync_all()?;
+    let mut old = list(&folder)?;
+    old.truncate(old.len().saturating_sub(KEPT));
+    for (_, _, path) in old {
+        std::fs::remove_file(path)?;
+    }
+    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, file })
+}
+
+/// The newest snapshot of exactly this contract on disk.
+pub(crate) fn newest(state: &Path, contract: &Arc<Contract>) -> anyhow::Result<Option<Snapshot>> {
+    let newest = list(&folder(state, contract))?.pop();
+    Ok(newest.map(|(id, as_at, file)| Snapshot { contract: Arc::clone(contract), id, as_at, file }))
+}
+
+/// Snapshots of another version of the contract live elsewhere: their columns may mean something else.
+fn folder(state: &Path, contract: &Contract) -> PathBuf {
+    let version: String = contract.sha256.chars().take(16).collect();
+    state.join("snapshots").join(&contract.dataset).join(version)
+}
+
+fn name(id: u64, as_at: NaiveDate) -> String {
+    format!("{id:08}_{as_at}.parquet")
+}
+
+fn list(folder: &Path) -> anyhow::Result<Vec<(u64, NaiveDate, PathBuf)>> {
+    let mut found = Vec::new();
+    if !folder.exists() {
+        return Ok(found);
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let parsed = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".parquet"));
+        if let Some((id, as_at)) = parsed.and_then(|n| n.split_once('_'))
+            && let (Ok(id), Ok(as_at)) = (id.parse(), as_at.parse())
+        {
+            found.push((id, as_at, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,34 @@
+//! The coordinator: an analyst's SQL in, protected figures from many boroughs out.
+//!
+//! ```text
+//! SQL ─ plan ─► split ─► log INTENT ─► dispatch ─► merge ─► log OUTCOME ─► finish ─► result + statement
+//! ```
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config`, `catalogue` | the manifest's contracts as tables with a `borough` column; reference tables |
+//! | `plan` | SQL to a logical plan: one SELECT, nothing else |
+//! | `split`, `federated` | each aggregate over records becomes a leaf that boroughs answer, or a refusal |
+//! | `notes`, `lineage` | what is withheld or missing follows its row and column to the end |
+//! | `dispatch` | fragments to nodes and released cells back, under one deadline |
+//! | `merge` | borough cells to the cells of the question |
+//! | `finish` | HAVING, ORDER BY, LIMIT, ratios and joins, on protected values only |
+//! | `statement` | what a result says of itself |
+//! | `jobs`, `serve` | questions as jobs, over mTLS gRPC |
+
+mod catalogue;
+mod config;
+mod dispatch;
+mod federated;
+mod finish;
+mod jobs;
+mod lineage;
+mod merge;
+mod notes;
+mod plan;
+mod serve;
+mod split;
+mod statement;
+
+pub use config::{Config, ConfigError};
+pub use serve::{Coordinator, run};

@@ -3,19 +3,20 @@
 use std::fmt::Write;
 
 /// A London borough (the City of London, which is not one in law, counts as one here).
-pub(crate) struct Borough {
+#[derive(Debug)]
+pub struct Borough {
     /// The Government Statistical Service code that names the borough everywhere.
-    pub(crate) gss: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) population: u32,
-    pub(crate) inner_london: bool,
+    pub gss: &'static str,
+    pub name: &'static str,
+    pub population: u32,
+    pub inner_london: bool,
 }
 
 /// In the order of their codes. Population: usual residents on Census Day, 21 March 2021 (Office for
 /// National Statistics, Census 2021, table TS001, Open Government Licence v3), rounded to hundreds.
 /// Inner London as ONS statistics draw it, with Haringey and Newham and without Greenwich; the
 /// London Government Act 1963 draws it the other way round.
-pub(crate) const BOROUGHS: [Borough; 33] = [
+pub const BOROUGHS: [Borough; 33] = [
     borough("E09000001", "City of London", 8_600, true),
     borough("E09000002", "Barking and Dagenham", 218_900, false),
     borough("E09000003", "Barnet", 389_300, false),
@@ -53,7 +54,7 @@ pub(crate) const BOROUGHS: [Borough; 33] = [
 
 /// The table that the coordinator offers as `boroughs`: gss text, name text, population integer,
 /// inner_london boolean.
-pub(crate) fn reference_csv() -> String {
+pub fn reference_csv() -> String {
     let mut csv = String::from("gss,name,population,inner_london\n");
     for b in &BOROUGHS {
         // Writing to a string cannot fail.
@@ -63,7 +64,7 @@ pub(crate) fn reference_csv() -> String {
 }
 
 /// A borough and its place in the list, by its code.
-pub(crate) fn find(gss: &str) -> Option<(usize, &'static Borough)> {
+pub fn find(gss: &str) -> Option<(usize, &'static Borough)> {
     BOROUGHS.iter().enumerate().find(|(_, b)| b.gss == gss)
 }
 

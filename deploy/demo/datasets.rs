@@ -3,33 +3,34 @@
 use std::path::PathBuf;
 
 /// A dataset of the federation and the text of its contract.
-pub(crate) struct Dataset {
-    pub(crate) name: &'static str,
-    pub(crate) contract: &'static str,
+#[derive(Debug)]
+pub struct Dataset {
+    pub name: &'static str,
+    pub contract: &'static str,
 }
 
 /// What a node's configuration says for one dataset.
 #[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) dataset: &'static str,
-    pub(crate) sources: Vec<Source>,
+pub struct Held {
+    pub dataset: &'static str,
+    pub sources: Vec<Source>,
     /// The mapping: one SELECT over the sources that gives the contract's columns, in its order.
-    pub(crate) sql: String,
+    pub sql: String,
     /// The day up to which the records are complete, as YYYY-MM-DD.
-    pub(crate) as_at: String,
+    pub as_at: String,
 }
 
 /// A file of the borough and the name that the mapping calls it by.
 #[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
+pub struct Source {
+    pub name: String,
+    pub path: PathBuf,
     /// `csv` (every column is text, an empty field is NULL) or `parquet`.
-    pub(crate) format: &'static str,
+    pub format: &'static str,
 }
 
 /// Open data that its publishers wrote.
-pub(crate) const REAL: [Dataset; 4] = [
+pub const REAL: [Dataset; 4] = [
     Dataset { name: "dwelling_fires", contract: include_str!("../contracts/dwelling_fires.toml") },
     Dataset { name: "hmo_households", contract: include_str!("../contracts/hmo_households.toml") },
     Dataset { name: "food_businesses", contract: include_str!("../contracts/food_businesses.toml") },
@@ -37,7 +38,7 @@ pub(crate) const REAL: [Dataset; 4] = [
 ];
 
 /// The synthetic London that `generate` writes.
-pub(crate) const SYNTHETIC: [Dataset; 8] = [
+pub const SYNTHETIC: [Dataset; 8] = [
     Dataset { name: "residents", contract: include_str!("../contracts/residents.toml") },
     Dataset { name: "properties", contract: include_str!("../contracts/properties.toml") },
     Dataset { name: "council_tax", contract: include_str!("../contracts/council_tax.toml") },
@@ -51,7 +52,7 @@ pub(crate) const SYNTHETIC: [Dataset; 8] = [
 /// Questions for a first look at the open data: (title and why, SQL, purpose).
 ///
 /// `CAST(… AS DECIMAL)` rounds, because the engine is built without mathematical functions.
-pub(crate) const TOUR_REAL: &[(&str, &str, &str)] = &[
+pub const TOUR_REAL: &[(&str, &str, &str)] = &[
     (
         "Fires in unlicensed HMOs per 1,000 HMO households. The question of the 2016 pilot. Years are \
          pooled: year by year, most cells hold fewer than five incidents and would be withheld.",
@@ -108,7 +109,7 @@ pub(crate) const TOUR_REAL: &[(&str, &str, &str)] = &[
 ];
 
 /// Questions for a first look at the synthetic London: (title and why, SQL, purpose).
-pub(crate) const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
+pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
     (
         "Residents and households by borough. People are counted, not rows, and the City of London is \
          small enough to show what protection does.",
@@ -119,46 +120,6 @@ pub(crate) const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
                FROM residents GROUP BY borough) r \
          JOIN boroughs b ON r.borough = b.gss \
          ORDER BY r.people DESC NULLS LAST",
-        "demo",
-    ),
-    (
-        "Single-person discounts where two or more adults are registered to vote. Three tables of one \
-         borough meet inside its node; the matched homes never leave it.",
-        "SELECT b.name, t.homes \
-         FROM (SELECT c.borough, COUNT(DISTINCT c.uprn) AS homes \
-               FROM council_tax c \
-               JOIN (SELECT borough, uprn, COUNT(DISTINCT person_key) AS adults FROM electoral_roll \
-                     WHERE adult = TRUE GROUP BY borough, uprn \
-                     HAVING COUNT(DISTINCT person_key) >= 2) e \
-               ON c.borough = e.borough AND c.uprn = e.uprn \
-               WHERE c.single_person_discount = TRUE GROUP BY c.borough) t \
-         JOIN boroughs b ON t.borough = b.gss \
-         ORDER BY t.homes DESC NULLS LAST",
-        "demo",
-    ),
-    (
-        "Homes whose council tax payer changed three times or more in two years, and those of them without \
-         an HMO licence: where the pilot looked for houses in multiple occupation that nobody licensed.",
-        "SELECT b.name, t.homes, t.unlicensed \
-         FROM (SELECT c.borough, COUNT(DISTINCT c.uprn) AS homes, \
-                      COUNT(DISTINCT c.uprn) FILTER (WHERE p.hmo_licence = 'None') AS unlicensed \
-               FROM council_tax c JOIN properties p ON c.borough = p.borough AND c.uprn = p.uprn \
-               WHERE c.moves_24m >= 3 GROUP BY c.borough) t \
-         JOIN boroughs b ON t.borough = b.gss \
-         ORDER BY t.unlicensed DESC NULLS LAST",
-        "demo",
-    ),
-    (
-        "Homes with a month of 70 % humidity or more, and those of them in energy bands D to G. A sensor \
-         has a row a month, so COUNT(DISTINCT uprn) counts homes and not readings.",
-        "SELECT b.name, t.damp_homes, t.poor_energy_band \
-         FROM (SELECT d.borough, COUNT(DISTINCT d.uprn) AS damp_homes, \
-                      COUNT(DISTINCT d.uprn) FILTER (WHERE p.epc_band IN ('D', 'E', 'F', 'G')) \
-                          AS poor_energy_band \
-               FROM damp_sensors d JOIN properties p ON d.borough = p.borough AND d.uprn = p.uprn \
-               WHERE d.rh_band = '70 % and over' GROUP BY d.borough) t \
-         JOIN boroughs b ON t.borough = b.gss \
-         ORDER BY t.damp_homes DESC NULLS LAST",
         "demo",
     ),
     (

@@ -137,7 +137,7 @@ impl Home {
 ///
 /// # Errors
 /// The code is not a London borough's, or a file cannot be written.
-pub(crate) fn write(out: &Path, gss: &str, seed: u64, scale: f64) -> anyhow::Result<Vec<Held>> {
+pub fn write(out: &Path, gss: &str, seed: u64, scale: f64) -> anyhow::Result<Vec<Held>> {
     let (index, borough) = boroughs::find(gss).with_context(|| format!("'{gss}' is not a London borough"))?;
     let folder = out.join(gss);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

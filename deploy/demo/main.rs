@@ -1,1 +1,185 @@
-fn main(){}
+//! `cargo run --release`: a working federation of London's boroughs on this machine, and a tour of it.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use loda_demo::layout::{Layout, Options};
+use loda_demo::processes::{Processes, end_with_parent};
+use loda_demo::{real, tour};
+
+/// Starts a federation of 33 borough nodes and a coordinator, asks it a round of questions, and serves.
+#[derive(Parser)]
+#[command(after_help = "Examples:\n  \
+    cargo run --release                                  a generated London\n  \
+    cargo run --release -- --once                        the tour, and stop\n  \
+    cargo run --release -- --data ../shared/data         real open data\n  \
+    cargo run --release -- loda query \"SELECT …\"         ask the federation that is running")]
+struct Arguments {
+    /// End after the tour.
+    #[arg(long)]
+    once: bool,
+    /// A folder of open data, laid out as the README says; without it, small tables are generated.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How many boroughs take part.
+    #[arg(long, value_name = "N", default_value_t = 33, value_parser = clap::value_parser!(u8).range(1..=33))]
+    nodes: u8,
+    /// The coordinator's port; the nodes take those that follow.
+    #[arg(long, value_name = "P", default_value_t = 24100, value_parser = clap::value_parser!(u16).range(1024..=65000))]
+    port: u16,
+    /// Where to put certificates, configurations, snapshots and logs; made anew.
+    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    dir: PathBuf,
+    /// The generator's seed: the same seed gives the same London.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+const FOLDER: &str = "federation";
+
+#[derive(Subcommand)]
+enum Role {
+    /// Run one borough's node (what `loda-node` does).
+    #[command(hide = true)]
+    Node {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Run the coordinator (what `loda-coordinator` does).
+    #[command(hide = true)]
+    Coordinator {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// The analyst's client, set up for the demo that is running.
+    #[command(disable_help_flag = true)]
+    Loda {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ended = match arguments.role {
+        Some(Role::Node { config }) => {
+            end_with_parent();
+            loda_node::run(&config, false).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Role::Coordinator { config }) => {
+            end_with_parent();
+            loda_coordinator::run(&config).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Role::Loda { arguments }) => client(arguments),
+        None => demo(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    ended.unwrap_or_else(|fault| {
+        // A closed terminal cannot be told anything.
+        let _told = writeln!(std::io::stderr(), "error: {fault:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+fn client(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let names_config = arguments.iter().any(|a| a == "--config") || std::env::var_os("LODA_CONFIG").is_some();
+    let demo = Path::new(FOLDER).join("analyst").join("loda.toml");
+    if !names_config && demo.exists() && !arguments.is_empty() {
+        arguments.extend([OsString::from("--config"), demo.into_os_string()]);
+    }
+    let all = std::iter::once(OsString::from("loda")).chain(arguments);
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
+    Ok(ExitCode::from(runtime()?.block_on(loda::run_on(loda::Screen::detect(), all, &mut out, &mut err))))
+}
+
+fn demo(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    let started = Instant::now();
+    if arguments.dir.join("manifest.toml").exists() {
+        std::fs::remove_dir_all(&arguments.dir).with_context(|| format!("clearing {}", arguments.dir.display()))?;
+    }
+    let bar = ProgressBar::new(u64::from(arguments.nodes));
+    bar.set_style(ProgressStyle::with_template("{msg:40} {wide_bar} {pos}/{len}")?);
+    let options = Options {
+        dir: arguments.dir.clone(),
+        nodes: usize::from(arguments.nodes),
+        port: arguments.port,
+        data: arguments.data.clone(),
+        seed: arguments.seed,
+        scale: 1.0,
+    };
+    let layout = Layout::create(&options, &mut |what| bar.set_message(format!("preparing {what}")))?;
+    let binary = std::env::current_exe()?;
+    runtime()?.block_on(async {
+        let mut processes = Processes::start(&binary, &layout)?;
+        bar.set_message("boroughs that have read their data");
+        let client = processes.ready(Duration::from_secs(300), &mut |n| bar.set_position(n as u64)).await?;
+        bar.finish_and_clear();
+        writeln!(
+            out,
+            "{} borough nodes and a coordinator run on this machine, each a process of its own; up in {:.0} s.",
+            layout.boroughs.len(),
+            started.elapsed().as_secs_f64()
+        )?;
+        if let Some(data) = &arguments.data {
+            for note in notes(data).await? {
+                writeln!(out, "Note: {note}")?;
+            }
+        }
+        let width = loda::Screen::detect().width;
+        tour::tour(&client, arguments.data.is_some(), width, &mut out).await?;
+        if arguments.once {
+            return Ok(());
+        }
+        write!(out, "{}", invitation(&arguments.dir))?;
+        out.flush()?;
+        tokio::signal::ctrl_c().await?;
+        anyhow::Ok(())
+    })
+}
+
+/// Records that belong to no borough: no node holds them.
+async fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
+    use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
+    let mut notes = real::notes(data)?;
+    let Some(stops) = real::stops(data).filter(|s| s.format == "parquet") else { return Ok(notes) };
+    let context = SessionContext::new();
+    let path = stops.path.to_str().context("the path is not UTF-8")?;
+    match stops.format {
+        "csv" => context.register_csv("stop_and_search", path, CsvReadOptions::new()).await?,
+        _ => context.register_parquet("stop_and_search", path, ParquetReadOptions::default()).await?,
+    }
+    let counts = context.sql(real::UNASSIGNED_SQL).await?.collect().await?;
+    let count = |column: &str| -> anyhow::Result<u64> {
+        use arrow::array::AsArray;
+        use arrow::datatypes::Int64Type;
+        let values = counts.first().and_then(|b| b.column_by_name(column)).context("no count")?;
+        let values = values.as_primitive_opt::<Int64Type>().context("a count is not a number")?;
+        Ok(values.iter().flatten().next().and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
+    };
+    notes.extend(real::stops_note(count("unassigned")?, count("records")?));
+    Ok(notes)
+}
+
+fn invitation(dir: &Path) -> String {
+    format!(
+        "\nThe federation serves until Ctrl-C. In another terminal, in this folder:\n\n  \
+         cargo run --release -- loda catalogue\n  \
+         cargo run --release -- loda nodes\n  \
+         cargo run --release -- loda query --purpose demo \"SELECT borough, COUNT(*) FROM … GROUP BY borough\"\n  \
+         cargo run --release -- loda explain --purpose demo \"SELECT …\"\n\n\
+         Every node's log and settings are in {}/nodes.\n",
+        dir.display()
+    )
+}

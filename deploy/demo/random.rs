@@ -8,38 +8,38 @@
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A stream of numbers that a seed and a place determine.
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// The stream of one place, for example (seed, borough, home, purpose). Streams of different
     /// places do not depend on each other, so that a table can change without changing the rest.
-    pub(crate) fn at(place: &[u64]) -> Self {
+    pub fn at(place: &[u64]) -> Self {
         Self(place.iter().fold(0, |state, &part| mix(state.wrapping_add(GOLDEN_GAMMA) ^ mix(part))))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN_GAMMA);
         mix(self.0)
     }
 
     /// A number from 0 to `limit` − 1 (0 if the limit is 0). The bias is below 2⁻³² for the limits used here.
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         let product = u128::from(self.next()) * u128::from(limit);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
     /// A number from `low` to `high`, both included.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
     /// True in `parts` of 1,000 cases.
-    pub(crate) fn chance(&mut self, parts: u64) -> bool {
+    pub fn chance(&mut self, parts: u64) -> bool {
         self.below(1000) < parts
     }
 
     /// One of the values, as often as its weight says; the default value of the type if there are none.
-    pub(crate) fn pick<T: Copy + Default>(&mut self, weighted: &[(T, u64)]) -> T {
+    pub fn pick<T: Copy + Default>(&mut self, weighted: &[(T, u64)]) -> T {
         let mut left = self.below(weighted.iter().map(|&(_, weight)| weight).sum());
         for &(value, weight) in weighted {
             if left < weight {
@@ -51,7 +51,7 @@ impl Random {
     }
 
     /// One of the codes of a list such as `"Owned 3|Rented 1"`, as often as the number after it says.
-    pub(crate) fn code(&mut self, list: &'static str) -> &'static str {
+    pub fn code(&mut self, list: &'static str) -> &'static str {
         let weighted = list.split('|').map(|entry| {
             let (code, weight) = entry.rsplit_once(' ').unwrap_or((entry, "1"));
             (code, weight.parse().unwrap_or(1))
@@ -61,7 +61,7 @@ impl Random {
 
     /// A draw from a distribution given by its quantiles: (per mille, value) pairs, rising, from 0 to 1,000,
     /// with straight lines between them.
-    pub(crate) fn quantile(&mut self, curve: &[(u64, u64)]) -> u64 {
+    pub fn quantile(&mut self, curve: &[(u64, u64)]) -> u64 {
         // Finer than the curve's per mille, or there would be only 1,000 different values.
         let at = self.below(1_000_000);
         let segments = curve.iter().zip(curve.iter().skip(1));
@@ -76,7 +76,7 @@ impl Random {
 }
 
 /// A fixed number for a place, for keys and for choices that two boroughs must make alike.
-pub(crate) fn fixed(place: &[u64]) -> u64 {
+pub fn fixed(place: &[u64]) -> u64 {
     Random::at(place).next()
 }
 

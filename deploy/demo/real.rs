@@ -11,12 +11,12 @@ use crate::datasets::{Held, Source};
 
 /// Counts, over the source `stop_and_search`, all records and those that stand in no borough:
 /// columns `records` and `unassigned`. For files that `notes` cannot read itself (Parquet).
-pub(crate) const UNASSIGNED_SQL: &str = "SELECT COUNT(*) AS records, \
+pub const UNASSIGNED_SQL: &str = "SELECT COUNT(*) AS records, \
      COUNT(*) FILTER (WHERE borough_gss IS NULL OR borough_gss = '') AS unassigned \
      FROM stop_and_search";
 
 /// What the borough's node holds of the open data in a folder; a dataset that is not there is left out.
-pub(crate) fn held(data: &Path, gss: &str) -> Vec<Held> {
+pub fn held(data: &Path, gss: &str) -> Vec<Held> {
     // The code is spliced into SQL below: only a known one may be.
     if boroughs::find(gss).is_none() {
         return Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn held(data: &Path, gss: &str) -> Vec<Held> {
 }
 
 /// The national stop and search file of a folder, as Parquet or else as CSV.
-pub(crate) fn stops(data: &Path) -> Option<Source> {
+pub fn stops(data: &Path) -> Option<Source> {
     let parquet = file("stop_and_search", data, "stop_and_search/stop_and_search.parquet", "parquet");
     parquet.or_else(|| csv("stop_and_search", data, "stop_and_search/stop_and_search.csv"))
 }
@@ -49,7 +49,7 @@ pub(crate) fn stops(data: &Path) -> Option<Source> {
 ///
 /// # Errors
 /// A file that is there cannot be read, or lacks its borough column.
-pub(crate) fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
+pub fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
     let mut notes = Vec::new();
     if let Some(source) = csv("fires", data, "lfb_dwelling_fires/fires.csv") {
         let (unassigned, records) = count_unassigned(&source.path, "borough")?;
@@ -63,7 +63,7 @@ pub(crate) fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// The sentence for stop and search, from the counts that [`UNASSIGNED_SQL`] gives; none if no record is lost.
-pub(crate) fn stops_note(unassigned: u64, records: u64) -> Option<String> {
+pub fn stops_note(unassigned: u64, records: u64) -> Option<String> {
     note("stop and search", unassigned, records)
 }
 

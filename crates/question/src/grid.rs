@@ -109,6 +109,10 @@ impl Question {
     /// Every cell of the grid in order, as far as contract and filter allow it; `None` where a key is open.
     #[must_use]
     pub fn cells(&self) -> Option<Vec<Cell>> {
+        if self.keys().is_empty() {
+            // Without GROUP BY there is always one row, whatever the filter.
+            return Some(vec![Vec::new()]);
+        }
         let mut without_conditions = self.clone();
         without_conditions.forget_conditions();
         if let Some(possible) = without_conditions.possible() {

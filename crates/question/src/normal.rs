@@ -28,6 +28,12 @@ impl Draft {
 }
 
 impl Scalar {
+    /// The scalar with what is constant evaluated.
+    #[must_use]
+    pub fn folded(self) -> Self {
+        self.normal()
+    }
+
     fn normal(self) -> Self {
         if self.is_constant() && !matches!(self, Self::Literal(..)) {
             let value = self.evaluate(&|_| Value::Null);

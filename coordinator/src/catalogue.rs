@@ -1,0 +1,211 @@
+//! What can be asked: each dataset as one table with a `borough` column, and reference tables.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow::csv::ReaderBuilder;
+use arrow::csv::reader::Format;
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use loda_contract::{Column, ColumnType, Contract, Domain, Role, Value};
+use loda_identity::Manifest;
+use loda_proto::v1;
+use loda_question::plan::arrow_schema;
+use loda_question::{Refusal, Rule};
+
+use crate::config::{Config, Reference};
+
+/// The column that says which borough a figure is of: its GSS code.
+pub(crate) const BOROUGH: &str = "borough";
+
+/// Every table that SQL may name.
+pub(crate) struct Catalogue {
+    pub(crate) contracts: BTreeMap<String, Arc<Contract>>,
+    references: Vec<(Reference, Arc<MemTable>)>,
+}
+
+impl Catalogue {
+    /// Loads the contracts that the manifest pins, and the reference tables.
+    ///
+    /// # Errors
+    /// A contract that is not the manifest's, one that is missing, or a table that cannot be read.
+    pub(crate) fn load(config: &Config, manifest: &Manifest) -> anyhow::Result<Self> {
+        let mut contracts = BTreeMap::new();
+        for path in &config.contracts {
+            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            let contract = Contract::parse(&text, &path.display().to_string())?;
+            let pinned = manifest.datasets.iter().find(|d| d.name == contract.dataset);
+            if pinned.is_none_or(|d| d.contract_sha256 != contract.sha256) {
+                bail!("{}: not the contract that the manifest pins: use the agreed version", path.display());
+            }
+            contracts.insert(contract.dataset.clone(), Arc::new(contract));
+        }
+        if let Some(missing) = manifest.datasets.iter().find(|d| !contracts.contains_key(&d.name)) {
+            bail!("the manifest names dataset '{}': add its contract to contracts = […]", missing.name);
+        }
+        let references = config.references.iter().map(|reference| {
+            if contracts.contains_key(&reference.name) {
+                bail!("reference table '{}' has the name of a dataset: rename it", reference.name);
+            }
+            let table = read_csv(reference).with_context(|| format!("reference {}", reference.path.display()))?;
+            Ok((reference.clone(), Arc::new(table)))
+        });
+        let references = references.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self { contracts, references })
+    }
+
+    /// Each table by name.
+    pub(crate) fn tables(&self) -> Vec<(String, Arc<dyn TableProvider>)> {
+        let federated = self.contracts.values().map(|contract| {
+            let table: Arc<dyn TableProvider> = Arc::new(FederatedTable::new(contract));
+            (contract.dataset.clone(), table)
+        });
+        let references = self.references.iter().map(|(reference, table)| {
+            let table: Arc<dyn TableProvider> = Arc::<MemTable>::clone(table);
+            (reference.name.clone(), table)
+        });
+        federated.chain(references).collect()
+    }
+
+    /// The catalogue for people; `holders` gives the boroughs of a dataset.
+    pub(crate) fn wire(&self, holders: &dyn Fn(&str) -> Vec<String>) -> v1::CatalogueResponse {
+        let federated = self.contracts.values().map(|contract| {
+            let borough = v1::TableColumn {
+                name: BOROUGH.to_owned(),
+                r#type: "text".to_owned(),
+                role: "dimension".to_owned(),
+                values: "GSS codes".to_owned(),
+                nullable: false,
+                description: "The borough whose node answers".to_owned(),
+            };
+            v1::Table {
+                name: contract.dataset.clone(),
+                title: contract.title.clone(),
+                protection: contract.protection.name().to_owned(),
+                units: contract.units.iter().map(|u| u.domain.clone()).collect(),
+                columns: std::iter::once(borough).chain(contract.columns.iter().map(wire_column)).collect(),
+                boroughs: holders(&contract.dataset),
+            }
+        });
+        let references = self.references.iter().map(|(reference, table)| v1::Table {
+            name: reference.name.clone(),
+            title: reference.title.clone(),
+            protection: "reference".to_owned(),
+            columns: table.schema().fields().iter().map(|f| reference_column(f)).collect(),
+            ..Default::default()
+        });
+        v1::CatalogueResponse { tables: federated.chain(references).collect() }
+    }
+}
+
+fn wire_column(column: &Column) -> v1::TableColumn {
+    let values = match &column.role {
+        Role::Dimension(Domain::Codes(codes)) => codes.join(" | "),
+        Role::Dimension(Domain::Range { min, max }) => format!("{min} to {max}"),
+        Role::Dimension(Domain::Dates { from, to, grain }) => {
+            let plain = |day: &i32| Value::Date(*day).plain(ColumnType::Date);
+            format!("{} to {}, by {}", plain(from), plain(to), grain.name())
+        }
+        Role::Dimension(Domain::Booleans) => "true | false".to_owned(),
+        Role::Dimension(Domain::Open) => "open".to_owned(),
+        Role::Measure { lower, upper, edges } => {
+            let plain = |units: &i128| match column.kind {
+                ColumnType::Decimal(_) => Value::Decimal(*units).plain(column.kind),
+                _ => units.to_string(),
+            };
+            let edges: Vec<String> = edges.iter().map(plain).collect();
+            format!("{} to {}; edges {}", plain(lower), plain(upper), edges.join(", "))
+        }
+        Role::Unit(domain) => format!("COUNT(DISTINCT {}) counts each {domain}", column.name),
+        Role::Identifier => "never leaves the borough".to_owned(),
+        Role::Reference(to) => format!("joins {to}"),
+        Role::Text => "IS NULL and IS NOT NULL only".to_owned(),
+    };
+    v1::TableColumn {
+        name: column.name.clone(),
+        r#type: column.kind.to_string(),
+        role: column.role.name().to_owned(),
+        values,
+        nullable: column.nullable,
+        description: column.description.clone(),
+    }
+}
+
+fn reference_column(field: &Field) -> v1::TableColumn {
+    v1::TableColumn {
+        name: field.name().clone(),
+        r#type: field.data_type().to_string(),
+        role: "public".to_owned(),
+        nullable: field.is_nullable(),
+        ..Default::default()
+    }
+}
+
+fn read_csv(reference: &Reference) -> anyhow::Result<MemTable> {
+    let format = Format::default().with_header(true);
+    let (schema, _) = format.infer_schema(File::open(&reference.path)?, None)?;
+    let schema = Arc::new(schema);
+    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).build(File::open(&reference.path)?)?;
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok(MemTable::try_new(schema, vec![batches])?)
+}
+
+/// A dataset of the boroughs. It plans, and never scans.
+#[derive(Debug)]
+pub(crate) struct FederatedTable {
+    schema: SchemaRef,
+}
+
+impl FederatedTable {
+    fn new(contract: &Contract) -> Self {
+        let columns = arrow_schema(contract);
+        let borough = Field::new(BOROUGH, DataType::Utf8, false);
+        let fields = std::iter::once(Arc::new(borough)).chain(columns.fields().iter().cloned());
+        Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
+    }
+}
+
+/// What is said wherever records themselves would be needed.
+pub(crate) fn rows_stay_home() -> Refusal {
+    Refusal::new(
+        Rule::Rows,
+        "row-level access is not permitted: records never leave their borough",
+        "Ask for figures: SELECT borough, COUNT(*) FROM … GROUP BY borough",
+    )
+}
+
+#[async_trait]
+impl TableProvider for FederatedTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Fail closed: a rewrite that does not match cannot fall back to pulling rows.
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        _projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Err(DataFusionError::External(Box::new(rows_stay_home())))
+    }
+}
+
+/// Whether a provider is a federated table.
+pub(crate) fn is_federated(table: &dyn TableProvider) -> bool {
+    let table: &dyn Any = table;
+    table.is::<FederatedTable>()
+}

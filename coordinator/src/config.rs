@@ -1,0 +1,109 @@
+//! The coordinator's configuration: TOML, parsed once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What `coordinator.toml` says. Paths are relative to the file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: String,
+    pub manifest: PathBuf,
+    /// One contract file for each dataset of the manifest.
+    pub contracts: Vec<PathBuf>,
+    pub state: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub limits: Limits,
+    pub references: Vec<Reference>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The longest that a question may take.
+    pub deadline_seconds: u64,
+    /// Queries at once in all, and of one asker.
+    pub queries: usize,
+    pub queries_per_analyst: usize,
+    /// Memory for what runs after the merge.
+    pub memory_mb: usize,
+}
+
+/// A public table of the coordinator's own, from a CSV file with a header.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    pub name: String,
+    pub title: String,
+    pub path: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct ConfigError {
+    path: String,
+    problem: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: String,
+    manifest: PathBuf,
+    contracts: Vec<PathBuf>,
+    state: PathBuf,
+    tls: Tls,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    reference: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { deadline_seconds: 60, queries: 64, queries_per_analyst: 8, memory_mb: 512 }
+    }
+}
+
+impl Limits {
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline_seconds)
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// The file, the line where TOML gives one, and what to write instead.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let fault = |problem: String| ConfigError { path: path.display().to_string(), problem };
+        let text = std::fs::read_to_string(path).map_err(|e| fault(e.to_string()))?;
+        let file: File = toml::from_str(&text).map_err(|e| fault(e.to_string()))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let Limits { deadline_seconds, queries, queries_per_analyst, memory_mb } = file.limits;
+        if deadline_seconds == 0 || [queries, queries_per_analyst, memory_mb].contains(&0) {
+            return Err(fault("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
+        }
+        let reference = |r: Reference| Reference { path: base.join(&r.path), ..r };
+        Ok(Self {
+            listen: file.listen,
+            manifest: base.join(file.manifest),
+            contracts: file.contracts.iter().map(|c| base.join(c)).collect(),
+            state: base.join(file.state),
+            certificate: base.join(file.tls.certificate),
+            key: base.join(file.tls.key),
+            limits: file.limits,
+            references: file.reference.into_iter().map(reference).collect(),
+        })
+    }
+}

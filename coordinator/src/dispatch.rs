@@ -1,0 +1,255 @@
+//! Fragments to nodes, released cells back, under one deadline.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema};
+use arrow::ipc::reader::StreamReader;
+use loda_contract::ColumnType;
+use loda_identity::{Credentials, Gss, Manifest, PeerId, Role, channel};
+use loda_proto::v1::node_client::NodeClient;
+use loda_proto::{VERSIONS, v1};
+use loda_question::plan::arrow_type;
+use loda_question::{Measure, Question};
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::transport::Channel;
+
+/// Released bytes of one answer at most.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The federation's nodes, connected as needed.
+pub(crate) struct Nodes {
+    channels: BTreeMap<Gss, Channel>,
+}
+
+/// What became of one fragment at one borough.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    Cells { header: v1::ReleasedHeader, cells: RecordBatch },
+    Refused(v1::Refusal),
+    /// Nothing arrived by the deadline, for whatever reason.
+    None,
+    /// The filter cannot hold there.
+    NotAsked,
+}
+
+/// A fragment on its way to a borough.
+pub(crate) struct Errand {
+    pub(crate) query: String,
+    pub(crate) analyst: String,
+    pub(crate) purpose: String,
+    pub(crate) targets: Vec<String>,
+    pub(crate) question: Arc<Question>,
+}
+
+impl Nodes {
+    /// # Errors
+    /// Where a channel cannot be set up; connecting happens later.
+    pub(crate) fn new(manifest: &Manifest, credentials: &Credentials) -> anyhow::Result<Self> {
+        let channels = manifest.members.iter().map(|member| {
+            let id = PeerId { domain: manifest.domain.clone(), role: Role::Node(member.gss.clone()) };
+            Ok((member.gss.clone(), channel(&member.address, credentials, manifest, &id, CONNECT)?))
+        });
+        Ok(Self { channels: channels.collect::<anyhow::Result<BTreeMap<_, _>>>()? })
+    }
+
+    fn client(&self, gss: &Gss) -> anyhow::Result<NodeClient<Channel>> {
+        let channel = self.channels.get(gss).context("no such member")?;
+        Ok(NodeClient::new(channel.clone()).max_decoding_message_size(4 << 20))
+    }
+
+    /// What a node says of itself, if it answers in time and speaks our version.
+    pub(crate) async fn describe(&self, gss: &Gss) -> Result<v1::DescribeResponse, &'static str> {
+        let asked = async {
+            let request = v1::DescribeRequest { versions: VERSIONS.to_vec() };
+            anyhow::Ok(self.client(gss)?.describe(request).await?.into_inner())
+        };
+        match timeout(CONNECT, asked).await {
+            Ok(Ok(description)) if description.refusal.is_some() => Err("it speaks another protocol version: upgrade the older side"),
+            Ok(Ok(description)) if description.borough != gss.as_str() => Err("it answers for another borough"),
+            Ok(Ok(description)) => Ok(description),
+            Ok(Err(_)) | Err(_) => Err("it cannot be reached"),
+        }
+    }
+
+    /// A node's yes or no, running nothing. `None`: it did not say.
+    pub(crate) async fn judge(&self, gss: &Gss, errand: &Errand) -> Option<Option<v1::Refusal>> {
+        let asked = async {
+            let request = v1::SubmitRequest { dry_run: true, ..errand.request(CONNECT) };
+            anyhow::Ok(self.client(gss)?.submit(request).await?.into_inner().refusal)
+        };
+        timeout(CONNECT, asked).await.ok()?.ok()
+    }
+
+    /// Submits, watches and fetches until the deadline.
+    pub(crate) async fn run(
+        &self,
+        gss: &Gss,
+        errand: &Errand,
+        deadline: Instant,
+        told: &(dyn Fn(v1::State) + Sync),
+    ) -> Answer {
+        let answer = match timeout_at(deadline, self.ask(gss, errand, deadline, told)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(fault)) => {
+                tracing::warn!(borough = %gss, query = errand.query, "no answer: {fault:#}");
+                Answer::None
+            }
+            Err(_elapsed) => {
+                tracing::warn!(borough = %gss, query = errand.query, "no answer by the deadline");
+                Answer::None
+            }
+        };
+        told(match answer {
+            Answer::Cells { .. } => v1::State::Released,
+            Answer::Refused(_) => v1::State::Refused,
+            Answer::None | Answer::NotAsked => v1::State::NotAnswered,
+        });
+        answer
+    }
+
+    async fn ask(
+        &self,
+        gss: &Gss,
+        errand: &Errand,
+        deadline: Instant,
+        told: &(dyn Fn(v1::State) + Sync),
+    ) -> anyhow::Result<Answer> {
+        let mut client = self.client(gss)?;
+        // The node gives up a little earlier, so that its word arrives in time.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let request = errand.request(left.saturating_sub(left / 10));
+        if let Some(refusal) = client.submit(request).await?.into_inner().refusal {
+            return Ok(Answer::Refused(refusal));
+        }
+        let watch = v1::WatchNodeRequest { query_id: errand.query.clone() };
+        let mut states = client.watch(watch).await?.into_inner();
+        loop {
+            let state = states.message().await?.context("the node stopped telling its state")?.state();
+            told(state);
+            match state {
+                v1::State::Released => break,
+                v1::State::Queued | v1::State::Running | v1::State::Held => {}
+                _ => return Ok(Answer::None),
+            }
+        }
+        let fetch = v1::FetchReleasedRequest { query_id: errand.query.clone() };
+        let mut chunks = client.fetch(fetch).await?.into_inner();
+        let (mut header, mut bytes) = (None, Vec::new());
+        while let Some(chunk) = chunks.message().await? {
+            header = header.or(chunk.header);
+            bytes.extend_from_slice(&chunk.arrow_ipc);
+            if bytes.len() > MAX_ANSWER {
+                bail!("the answer is larger than the limit");
+            }
+        }
+        let header = header.context("the answer has no header")?;
+        let question = Arc::clone(&errand.question);
+        // Foreign bytes are read on a thread of their own: a panic there ends this answer alone.
+        let cells = tokio::task::spawn_blocking(move || read_cells(&question, bytes)).await??;
+        Ok(Answer::Cells { header, cells })
+    }
+
+    /// Tells a node to stop; whether it hears does not matter.
+    pub(crate) async fn cancel(&self, gss: &Gss, query: &str) {
+        if let Ok(mut client) = self.client(gss) {
+            let request = v1::CancelNodeRequest { query_id: query.to_owned() };
+            let _heard = timeout(Duration::from_secs(1), client.cancel(request)).await;
+        }
+    }
+}
+
+impl Errand {
+    fn request(&self, time: Duration) -> v1::SubmitRequest {
+        v1::SubmitRequest {
+            query_id: self.query.clone(),
+            analyst: self.analyst.clone(),
+            purpose: self.purpose.clone(),
+            fragment: self.question.encode(),
+            targets: self.targets.clone(),
+            deadline_ms: u32::try_from(time.as_millis()).unwrap_or(u32::MAX),
+            dry_run: false,
+            authority: None,
+        }
+    }
+}
+
+/// The released cells, if they are exactly of the shape that the question has.
+fn read_cells(question: &Question, bytes: Vec<u8>) -> anyhow::Result<RecordBatch> {
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    let expected: Vec<(String, DataType)> = question
+        .keys()
+        .iter()
+        .enumerate()
+        .map(|(i, k)| (format!("k{i}"), arrow_type(k.kind)))
+        .chain(question.figures().iter().enumerate().map(|(i, f)| (format!("f{i}"), figure_type(question, &f.measure))))
+        .collect();
+    let schema = reader.schema();
+    let found = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone()));
+    if !found.eq(expected) {
+        bail!("the answer has other columns than the question");
+    }
+    let plain = Arc::new(Schema::new(schema.fields().clone()));
+    let cells = reader.next().transpose()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&plain)));
+    if reader.next().is_some() {
+        bail!("the answer has more batches than one");
+    }
+    if question.grid().is_some_and(|grid| cells.num_rows() as u64 > grid) {
+        bail!("the answer has more cells than the grid");
+    }
+    Ok(cells)
+}
+
+fn figure_type(question: &Question, measure: &Measure) -> DataType {
+    match measure {
+        Measure::Sum(name) => {
+            let scale = match question.contract().column(name).map(|c| c.kind) {
+                Some(ColumnType::Decimal(scale)) => scale,
+                _ => 0,
+            };
+            DataType::Decimal128(38, scale)
+        }
+        Measure::Rows | Measure::Units(_) => DataType::Int64,
+    }
+}
+
+/// Where each borough of a query stands, for progress.
+#[derive(Default)]
+pub(crate) struct Progress(Mutex<BTreeMap<(Gss, usize), v1::State>>);
+
+impl Progress {
+    pub(crate) fn set(&self, gss: &Gss, part: usize, state: v1::State) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((gss.clone(), part), state);
+    }
+
+    /// One state a borough: the least finished of its parts.
+    pub(crate) fn boroughs(&self) -> Vec<v1::BoroughState> {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut least: BTreeMap<&Gss, v1::State> = BTreeMap::new();
+        for ((gss, _), state) in states.iter() {
+            let entry = least.entry(gss).or_insert(*state);
+            if rank(*state) < rank(*entry) {
+                *entry = *state;
+            }
+        }
+        let wire = |(gss, state): (&Gss, v1::State)| v1::BoroughState { borough: gss.to_string(), state: state.into() };
+        least.into_iter().map(wire).collect()
+    }
+}
+
+fn rank(state: v1::State) -> u8 {
+    match state {
+        v1::State::Queued | v1::State::Unspecified => 0,
+        v1::State::Running | v1::State::Held => 1,
+        v1::State::NotAnswered | v1::State::Cancelled => 2,
+        v1::State::Refused => 3,
+        v1::State::Released => 4,
+    }
+}

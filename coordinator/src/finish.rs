@@ -1,0 +1,79 @@
+//! What follows the merge: HAVING, ORDER BY, LIMIT, ratios, windows and joins, on protected values only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::collect;
+
+use crate::federated::{Merged, NOTE};
+use crate::split::SplitPlan;
+
+/// The column that says what a NULL in a protected column means.
+const REASON: &str = "reason";
+
+/// Field metadata of a column that rests on protected figures.
+const PROTECTED: &str = "loda.protected";
+
+/// Rows of a result at most.
+const MAX_ROWS: usize = 2_000_000;
+
+/// Runs what follows the merge and folds the notes into one `reason` column, the last.
+///
+/// # Errors
+/// What the asker's own expressions lead to (a division by zero, a cast), or a limit.
+pub(crate) async fn finish(
+    state: SessionState,
+    split: &SplitPlan,
+    parts: BTreeMap<usize, RecordBatch>,
+) -> anyhow::Result<(SchemaRef, Vec<RecordBatch>)> {
+    let state = SessionStateBuilder::new_from_existing(state).with_query_planner(Arc::new(Merged(parts))).build();
+    let plan = state.optimize(&split.plan)?;
+    let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    let batches = collect(physical, state.task_ctx()).await?;
+    let schema = result_schema(&split.plan, &split.protected);
+    let mut rows = 0_usize;
+    let results = batches.iter().map(|batch| {
+        rows = rows.saturating_add(batch.num_rows());
+        anyhow::ensure!(rows <= MAX_ROWS, "the result has more than {MAX_ROWS} rows");
+        result_batch(batch, &schema)
+    });
+    let results = results.collect::<anyhow::Result<Vec<_>>>()?;
+    Ok((schema, results))
+}
+
+fn result_schema(plan: &LogicalPlan, protected: &[bool]) -> SchemaRef {
+    let columns = plan.schema().fields().iter().zip(protected).filter(|(f, _)| !f.name().starts_with(NOTE));
+    let mut fields: Vec<Field> = columns
+        .map(|(field, protected)| {
+            let plain = Field::new(field.name(), field.data_type().clone(), true);
+            if *protected { plain.with_metadata(HashMap::from([(PROTECTED.to_owned(), "1".to_owned())])) } else { plain }
+        })
+        .collect();
+    fields.push(Field::new(REASON, arrow::datatypes::DataType::Utf8, true));
+    Arc::new(Schema::new(fields))
+}
+
+fn result_batch(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch> {
+    let named = batch.schema();
+    let (notes, values): (Vec<_>, Vec<_>) =
+        named.fields().iter().zip(batch.columns()).partition(|(f, _)| f.name().starts_with(NOTE));
+    let notes: Vec<&StringArray> =
+        notes.iter().map(|(_, n)| n.as_string_opt::<i32>().context("a note is not text")).collect::<anyhow::Result<_>>()?;
+    let reasons = (0..batch.num_rows()).map(|row| {
+        let mut said: Vec<&str> = notes.iter().filter(|n| n.is_valid(row)).map(|n| n.value(row)).collect();
+        said.dedup();
+        // What is missing altogether says more than what is withheld.
+        said.sort_by_key(|s| !s.starts_with('x'));
+        (!said.is_empty()).then(|| said.join("; "))
+    });
+    let reasons: ArrayRef = Arc::new(reasons.collect::<StringArray>());
+    let columns = values.into_iter().zip(schema.fields()).map(|((_, c), f)| Ok(arrow::compute::cast(c, f.data_type())?));
+    let mut columns = columns.collect::<anyhow::Result<Vec<ArrayRef>>>()?;
+    columns.push(reasons);
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}

@@ -1,0 +1,50 @@
+//! Which columns of a plan rest on figures that boroughs protect: a NULL there means withheld or missing.
+
+use std::collections::HashSet;
+
+use datafusion::common::{Column, JoinType};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use crate::federated::Federated;
+
+/// For each column of the plan's schema, whether it rests on a protected figure.
+pub(crate) fn protected(plan: &LogicalPlan) -> Vec<bool> {
+    let width = plan.schema().fields().len();
+    match plan {
+        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<Federated>() {
+            Some(federated) => (0..width).map(|i| i >= federated.keys && i + 1 < width).collect(),
+            None => vec![false; width],
+        },
+        LogicalPlan::Projection(p) => of_expressions(p.expr.iter(), &p.input),
+        LogicalPlan::Aggregate(a) => of_expressions(a.group_expr.iter().chain(&a.aggr_expr), &a.input),
+        LogicalPlan::Window(w) => {
+            let mut flags = protected(&w.input);
+            flags.extend(of_expressions(w.window_expr.iter(), &w.input));
+            flags
+        }
+        LogicalPlan::Join(j) => match j.join_type {
+            JoinType::LeftSemi | JoinType::LeftAnti => protected(&j.left),
+            JoinType::RightSemi | JoinType::RightAnti => protected(&j.right),
+            _ => {
+                let mut flags = protected(&j.left);
+                flags.extend(protected(&j.right));
+                flags.resize(width, false);
+                flags
+            }
+        },
+        LogicalPlan::Union(u) => u.inputs.iter().fold(vec![false; width], |flags, input| {
+            flags.into_iter().zip(protected(input)).map(|(a, b)| a || b).collect()
+        }),
+        other => match other.inputs().as_slice() {
+            [input] if input.schema().fields().len() == width => protected(input),
+            _ => vec![false; width],
+        },
+    }
+}
+
+fn of_expressions<'a>(exprs: impl Iterator<Item = &'a Expr>, input: &LogicalPlan) -> Vec<bool> {
+    let columns = input.schema().columns();
+    let resting: HashSet<&Column> =
+        columns.iter().zip(protected(input)).filter(|(_, flag)| *flag).map(|(c, _)| c).collect();
+    exprs.map(|e| e.column_refs().iter().any(|c| resting.contains(*c))).collect()
+}

@@ -1,0 +1,371 @@
+//! Borough cells to the cells of the question.
+//!
+//! A cell of one borough is that borough's released value. A cell of several is the sum of their released
+//! values, and says how many it lacks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
+use datafusion::common::ScalarValue;
+use loda_contract::{ColumnType, Protection, Value};
+use loda_identity::Gss;
+use loda_question::plan::{arrow_type, value_scalar};
+use loda_question::{Measure, Question};
+
+use crate::dispatch::Answer;
+use crate::federated::Federated;
+use crate::split::{Output, OutputKey, Part};
+
+/// One part after the merge.
+pub(crate) struct MergedPart {
+    pub(crate) batch: RecordBatch,
+    /// Values of boroughs that answered: how many there could be, and how many are withheld.
+    pub(crate) values: u64,
+    pub(crate) withheld: BTreeMap<Gss, u64>,
+    pub(crate) lacks: Vec<Lack>,
+}
+
+/// A London figure that lacks cells.
+pub(crate) struct Lack {
+    pub(crate) cell: Vec<Value>,
+    pub(crate) output: usize,
+    pub(crate) withheld: u32,
+    pub(crate) refused: u32,
+    pub(crate) no_answer: u32,
+}
+
+/// What one output cell is made of.
+#[derive(Clone, Default)]
+struct Group {
+    boroughs: u32,
+    sums: Vec<Option<i128>>,
+    /// For each figure of the node, how many boroughs withheld it.
+    withheld: Vec<u32>,
+    refused: u32,
+    no_answer: u32,
+}
+
+/// Merges the answers of one part.
+///
+/// # Errors
+/// Where an answer does not fit its question: it is a node's fault, and no result is better than a wrong one.
+pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answer>) -> anyhow::Result<MergedPart> {
+    let figures = part.questions.values().flatten().next().map_or(0, |q| q.figures().len());
+    let sparse = answers.values().any(|a| matches!(a, Answer::Cells { header, .. } if !header.dense))
+        || part.contract.protection == Protection::Public;
+    let mut groups: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
+    let (mut values, mut withheld) = (0_u64, BTreeMap::new());
+    let mut grids: BTreeMap<Vec<u8>, Option<Arc<Vec<Vec<Value>>>>> = BTreeMap::new();
+    for (gss, question) in &part.questions {
+        let (Some(question), Some(answer)) = (question, answers.get(gss)) else { continue };
+        let grid = grids.entry(question.encode()).or_insert_with(|| question.cells().map(Arc::new)).clone();
+        let grid = if sparse { None } else { grid };
+        let mut cells = match answer {
+            Answer::Cells { cells, .. } => cells_of(question, cells)?,
+            Answer::Refused(_) | Answer::None => BTreeMap::new(),
+            Answer::NotAsked => continue,
+        };
+        let answered = matches!(answer, Answer::Cells { .. });
+        if answered {
+            let of = grid.as_ref().map_or(cells.len(), |g| g.len()) as u64;
+            let possible = of.saturating_mul(figures as u64);
+            let released = cells.values().flatten().flatten().count() as u64;
+            values = values.saturating_add(possible);
+            if !sparse {
+                withheld.insert(gss.clone(), possible.saturating_sub(released));
+            }
+        }
+        if let Some(grid) = &grid {
+            if answered && cells.keys().any(|cell| grid.binary_search(cell).is_err()) {
+                bail!("{gss} answered with a cell outside the grid");
+            }
+            for cell in grid.iter() {
+                cells.entry(cell.clone()).or_insert_with(|| vec![None; figures]);
+            }
+        }
+        for (cell, row) in cells {
+            let group = groups.entry(part.output_cell(gss, &cell)).or_default();
+            group.add(figures, answer, &row, sparse)?;
+        }
+    }
+    add_missing(part, answers, sparse, figures, &mut groups);
+    let lacks = lacks(part, &groups);
+    let batch = batch(part, leaf, &groups)?;
+    Ok(MergedPart { batch, values, withheld, lacks })
+}
+
+/// A borough that is missing lacks in every London figure, also where nothing says which cells it would have had.
+fn add_missing(
+    part: &Part,
+    answers: &BTreeMap<Gss, Answer>,
+    sparse: bool,
+    figures: usize,
+    groups: &mut BTreeMap<Vec<Value>, Group>,
+) {
+    let enumerable = part.questions.values().flatten().all(|q| q.grid().is_some());
+    if !sparse && enumerable {
+        return;
+    }
+    let asked: Vec<&Gss> = part.questions.iter().filter(|(_, q)| q.is_some()).map(|(gss, _)| gss).collect();
+    for (cell, group) in groups {
+        for gss in &asked {
+            if !part.is_of(gss, cell) {
+                continue;
+            }
+            match answers.get(gss) {
+                Some(Answer::Refused(_)) => group.refused += 1,
+                Some(Answer::None) | None => group.no_answer += 1,
+                _ => continue,
+            }
+            group.boroughs += 1;
+        }
+        let of_cell = u32::try_from(asked.iter().filter(|gss| part.is_of(gss, cell)).count()).unwrap_or(u32::MAX);
+        if !sparse {
+            // An open key: a borough that does not name this group withholds it, or has none. Nobody can tell.
+            let silent = of_cell.saturating_sub(group.boroughs);
+            group.withheld.resize(figures, 0);
+            group.withheld.iter_mut().for_each(|n| *n += silent);
+        }
+        group.boroughs = of_cell.max(group.boroughs);
+    }
+}
+
+impl Group {
+    fn add(&mut self, figures: usize, answer: &Answer, row: &[Option<i128>], sparse: bool) -> anyhow::Result<()> {
+        self.sums.resize(figures, None);
+        self.withheld.resize(figures, 0);
+        self.boroughs += 1;
+        match answer {
+            Answer::Refused(_) => self.refused += 1,
+            Answer::None => self.no_answer += 1,
+            _ => {
+                for ((sum, withheld), value) in self.sums.iter_mut().zip(&mut self.withheld).zip(row) {
+                    match value {
+                        Some(value) => {
+                            let total = sum.unwrap_or(0).checked_add(*value).context("a sum overflows")?;
+                            *sum = Some(total);
+                        }
+                        None if sparse => {}
+                        None => *withheld += 1,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lack(&self, output: Output) -> u32 {
+        let withheld = |figure: usize| self.withheld.get(figure).copied().unwrap_or(0);
+        match output {
+            Output::Figure(figure) => withheld(figure),
+            Output::Average { sum, count } => withheld(sum).max(withheld(count)),
+        }
+    }
+
+    /// What the reader of this row must know.
+    fn note(&self, outputs: &[Output]) -> Option<String> {
+        let withheld = outputs.iter().map(|o| self.lack(*o)).max().unwrap_or(0);
+        if self.boroughs <= 1 {
+            return match (self.no_answer, self.refused) {
+                (0, 0) => (withheld > 0).then(|| "c".to_owned()),
+                (0, _) => Some("x: refused".to_owned()),
+                _ => Some("x: no answer".to_owned()),
+            };
+        }
+        let parts = [(withheld, "withheld"), (self.refused, "refused"), (self.no_answer, "no answer")];
+        let said: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let lacking = withheld.saturating_add(self.refused).saturating_add(self.no_answer);
+        (lacking > 0).then(|| format!("lacks {lacking} of {} boroughs: {}", self.boroughs, said.join(", ")))
+    }
+}
+
+impl Part {
+    fn output_cell(&self, gss: &Gss, cell: &[Value]) -> Vec<Value> {
+        self.keys
+            .iter()
+            .map(|key| match key {
+                OutputKey::Borough(values) => values.get(gss).cloned().unwrap_or(Value::Null),
+                OutputKey::Node { index, .. } => cell.get(*index).cloned().unwrap_or(Value::Null),
+            })
+            .collect()
+    }
+
+    /// Whether a borough contributes to an output cell.
+    fn is_of(&self, gss: &Gss, cell: &[Value]) -> bool {
+        self.keys.iter().zip(cell).all(|(key, value)| match key {
+            OutputKey::Borough(values) => values.get(gss) == Some(value),
+            OutputKey::Node { .. } => true,
+        })
+    }
+}
+
+fn lacks(part: &Part, groups: &BTreeMap<Vec<Value>, Group>) -> Vec<Lack> {
+    let mut lacks = Vec::new();
+    for (cell, group) in groups.iter().filter(|(_, g)| g.boroughs > 1) {
+        for (output, of) in part.outputs.iter().enumerate() {
+            let lack = Lack {
+                cell: cell.clone(),
+                output,
+                withheld: group.lack(*of),
+                refused: group.refused,
+                no_answer: group.no_answer,
+            };
+            if lack.total() > 0 {
+                lacks.push(lack);
+            }
+        }
+    }
+    lacks.sort_by_key(|lack| std::cmp::Reverse(lack.total()));
+    lacks
+}
+
+impl Lack {
+    fn total(&self) -> u32 {
+        self.withheld.saturating_add(self.refused).saturating_add(self.no_answer)
+    }
+}
+
+/// The released cells by key. A cell twice, or a value that is not in its key's domain, is a fault.
+fn cells_of(question: &Question, cells: &RecordBatch) -> anyhow::Result<BTreeMap<Vec<Value>, Vec<Option<i128>>>> {
+    let mut found = BTreeMap::new();
+    let (keys, figures) = cells.columns().split_at(question.keys().len().min(cells.num_columns()));
+    for row in 0..cells.num_rows() {
+        let mut cell = Vec::with_capacity(keys.len());
+        for (values, key) in keys.iter().zip(question.keys()) {
+            let value = value_at(values, key.kind, row)?;
+            if key.values.as_ref().is_some_and(|domain| domain.binary_search(&value).is_err()) {
+                bail!("a node answered with a value outside its key's domain");
+            }
+            cell.push(value);
+        }
+        let mut row_figures = Vec::with_capacity(figures.len());
+        for (figure, values) in question.figures().iter().zip(figures) {
+            let value = figure_at(values, row)?;
+            if figure.measure == Measure::Rows && value.is_some_and(|v| v < 0) {
+                bail!("a node answered with a negative count");
+            }
+            row_figures.push(value);
+        }
+        if found.insert(cell, row_figures).is_some() {
+            bail!("a node answered with one cell twice");
+        }
+    }
+    Ok(found)
+}
+
+fn figure_at(values: &ArrayRef, row: usize) -> anyhow::Result<Option<i128>> {
+    if values.is_null(row) {
+        return Ok(None);
+    }
+    match values.data_type() {
+        DataType::Int64 => Ok(Some(i128::from(values.as_primitive::<Int64Type>().value(row)))),
+        DataType::Decimal128(..) => Ok(Some(values.as_primitive::<Decimal128Type>().value(row))),
+        other => bail!("a figure came as {other}"),
+    }
+}
+
+fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> anyhow::Result<Value> {
+    if values.is_null(row) {
+        return Ok(Value::Null);
+    }
+    Ok(match (kind, values.data_type()) {
+        (ColumnType::Text, DataType::Utf8) => Value::Text(values.as_string::<i32>().value(row).to_owned()),
+        (ColumnType::Integer, DataType::Int64) => Value::Integer(values.as_primitive::<Int64Type>().value(row)),
+        (ColumnType::Date, DataType::Date32) => Value::Date(values.as_primitive::<Date32Type>().value(row)),
+        (ColumnType::Boolean, DataType::Boolean) => Value::Boolean(values.as_boolean().value(row)),
+        (ColumnType::Decimal(_), DataType::Decimal128(..)) => {
+            Value::Decimal(values.as_primitive::<Decimal128Type>().value(row))
+        }
+        (kind, found) => bail!("a key of type {kind} came as {found}"),
+    })
+}
+
+/// The cells in the aggregate's schema, and the note.
+fn batch(part: &Part, leaf: &Federated, groups: &BTreeMap<Vec<Value>, Group>) -> anyhow::Result<RecordBatch> {
+    let schema = Arc::new(leaf.schema.as_arrow().clone());
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    let type_of = |i: usize| schema.fields().get(i).map(|f| f.data_type().clone()).context("the schema is short");
+    for (i, key) in part.keys.iter().enumerate() {
+        let values = groups.keys().map(|cell| cell.get(i).cloned().unwrap_or(Value::Null));
+        columns.push(cast(&key_array(values, key_type(key))?, &type_of(i)?)?);
+    }
+    for output in &part.outputs {
+        let wanted = type_of(columns.len())?;
+        columns.push(cast(&output_array(part, *output, groups, &wanted)?, &wanted)?);
+    }
+    let notes = groups.values().map(|g| g.note(&part.outputs));
+    columns.push(Arc::new(notes.collect::<StringArray>()));
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+fn key_type(key: &OutputKey) -> ColumnType {
+    match key {
+        OutputKey::Node { kind, .. } => *kind,
+        OutputKey::Borough(values) => match values.values().find(|v| **v != Value::Null) {
+            Some(Value::Integer(_)) => ColumnType::Integer,
+            Some(Value::Boolean(_)) => ColumnType::Boolean,
+            Some(Value::Date(_)) => ColumnType::Date,
+            _ => ColumnType::Text,
+        },
+    }
+}
+
+fn key_array(values: impl Iterator<Item = Value>, kind: ColumnType) -> anyhow::Result<ArrayRef> {
+    let mut scalars = values.map(|v| value_scalar(&v, kind)).peekable();
+    if scalars.peek().is_none() {
+        return Ok(arrow::array::new_empty_array(&arrow_type(kind)));
+    }
+    Ok(ScalarValue::iter_to_array(scalars)?)
+}
+
+fn output_array(
+    part: &Part,
+    output: Output,
+    groups: &BTreeMap<Vec<Value>, Group>,
+    wanted: &DataType,
+) -> anyhow::Result<ArrayRef> {
+    let at = |group: &Group, figure: usize| group.sums.get(figure).copied().flatten();
+    let scale_of = |figure: usize| {
+        let question = part.questions.values().flatten().next();
+        match question.and_then(|q| q.figures().get(figure)).map(|f| &f.measure) {
+            Some(Measure::Sum(name)) => match part.contract.column(name).map(|c| c.kind) {
+                Some(ColumnType::Decimal(scale)) => scale,
+                _ => 0,
+            },
+            _ => 0,
+        }
+    };
+    match output {
+        Output::Figure(figure) => {
+            let values = groups.values().map(|g| at(g, figure));
+            match scale_of(figure) {
+                0 if *wanted == DataType::Int64 => {
+                    let numbers = values.map(|v| v.map(i64::try_from).transpose());
+                    Ok(Arc::new(numbers.collect::<Result<Int64Array, _>>().context("a figure overflows")?))
+                }
+                scale => Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(38, scale)?)),
+            }
+        }
+        Output::Average { sum, count } => {
+            let pairs = groups.values().map(|g| at(g, sum).zip(at(g, count)).filter(|(_, n)| *n != 0));
+            let scale = scale_of(sum);
+            if let DataType::Decimal128(precision, wanted_scale) = wanted {
+                let factor = u32::try_from(wanted_scale.saturating_sub(scale)).ok();
+                let factor = factor.and_then(|f| 10_i128.checked_pow(f)).context("a mean has a smaller scale than its sum")?;
+                let means = pairs.map(|pair| {
+                    pair.map(|(s, n)| s.checked_mul(factor).and_then(|s| s.checked_div(n)).context("a mean overflows"))
+                        .transpose()
+                });
+                let means = means.collect::<anyhow::Result<Decimal128Array>>()?;
+                return Ok(Arc::new(means.with_precision_and_scale(*precision, *wanted_scale)?));
+            }
+            #[allow(clippy::cast_precision_loss, reason = "a mean is a float: 53 bits are what the type has")]
+            let means = pairs.map(|pair| pair.map(|(s, n)| s as f64 / n as f64 / 10_f64.powi(scale.into())));
+            Ok(Arc::new(means.collect::<Float64Array>()))
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What is withheld or missing follows its row to the end: a hidden text column on each federated leaf,
+//! carried through everything that keeps rows, and dropped where rows are combined.
+//!
+//! A note is NULL (nothing is missing), `c` (withheld), `x: …` (a borough did not answer) or `lacks …`.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, Union};
+use datafusion::common::tree_node::TreeNode;
+
+use crate::federated::NOTE;
+
+/// Carries notes through one node whose inputs carry them already.
+pub(crate) fn carry(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let plan = plan.map_expressions(|expr| expr.transform_up(strip_subquery))?.data;
+    let carried = match plan {
+        LogicalPlan::Projection(projection) => {
+            let mut exprs = projection.expr;
+            for note in notes_of(projection.input.schema()) {
+                if !exprs.iter().any(|e| matches!(e, Expr::Column(c) if *c == note)) {
+                    exprs.push(Expr::Column(note));
+                }
+            }
+            LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?)
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => LogicalPlan::Distinct(Distinct::All(Arc::new(strip(&input)?))),
+        LogicalPlan::Union(union) => {
+            let inputs = union.inputs.iter().map(|i| strip(i).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+            LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)
+        }
+        other => other.recompute_schema()?,
+    };
+    Ok(Transformed::yes(carried))
+}
+
+/// A subquery inside an expression gives its own columns and no note.
+fn strip_subquery(expr: Expr) -> Result<Transformed<Expr>> {
+    let stripped = |subquery: &Subquery| -> Result<Subquery> {
+        Ok(subquery.with_plan(Arc::new(strip(&subquery.subquery)?)))
+    };
+    Ok(match expr {
+        Expr::ScalarSubquery(subquery) => Transformed::yes(Expr::ScalarSubquery(stripped(&subquery)?)),
+        Expr::InSubquery(of) => {
+            let subquery = stripped(&of.subquery)?;
+            Transformed::yes(Expr::InSubquery(InSubquery { subquery, ..of }))
+        }
+        Expr::Exists(of) => {
+            let subquery = stripped(&of.subquery)?;
+            Transformed::yes(Expr::Exists(Exists { subquery, ..of }))
+        }
+        other => Transformed::no(other),
+    })
+}
+
+fn strip(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    if notes_of(plan.schema()).is_empty() {
+        return Ok(plan.clone());
+    }
+    let kept = plan.schema().columns().into_iter().filter(|c| !is_note(c)).map(Expr::Column);
+    LogicalPlanBuilder::from(plan.clone()).project(kept.collect::<Vec<_>>())?.build()
+}
+
+fn notes_of(schema: &DFSchema) -> Vec<Column> {
+    schema.columns().into_iter().filter(is_note).collect()
+}
+
+fn is_note(column: &Column) -> bool {
+    column.name.starts_with(NOTE)
+}

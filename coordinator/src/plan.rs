@@ -1,0 +1,124 @@
+//! From SQL to a logical plan: one SELECT over the catalogue, and nothing else.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::Optimizer;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use loda_question::{Refusal, Rule};
+
+use crate::catalogue::Catalogue;
+use crate::config::Limits;
+use crate::split::{Split, SplitPlan};
+
+/// The longest SQL text.
+const MAX_SQL: usize = 100_000;
+
+/// Plans questions over one catalogue.
+pub(crate) struct Planner {
+    context: SessionContext,
+}
+
+impl Planner {
+    /// # Errors
+    /// Where a table cannot be registered.
+    pub(crate) fn new(catalogue: &Catalogue, limits: &Limits) -> Result<Self> {
+        let memory = limits.memory_mb.saturating_mul(1 << 20);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()?;
+        let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+        // Withheld values are NULL: they belong at the end of an order, not at the top of a ranking.
+        config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_table_function_list(Vec::new())
+            .build();
+        let context = SessionContext::new_with_state(state);
+        for (name, table) in catalogue.tables() {
+            context.register_table(name, table)?;
+        }
+        Ok(Self { context })
+    }
+
+    pub(crate) fn state(&self) -> SessionState {
+        self.context.state()
+    }
+
+    /// Plans SQL and splits it into what boroughs answer and what follows.
+    ///
+    /// # Errors
+    /// The rule that refuses it.
+    pub(crate) async fn plan(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Refusal> {
+        if sql.len() > MAX_SQL {
+            return Err(Refusal::new(Rule::Sql, "the SQL text is too long", format!("Keep it under {MAX_SQL} bytes")));
+        }
+        let state = self.state();
+        let plan = state.create_logical_plan(sql).await.map_err(|e| refusal_of(&e))?;
+        only_select(&plan)?;
+        // Type coercion and constants first; the clock is read once, here.
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+        let plan = plan.map_err(|e| refusal_of(&e))?;
+        let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
+        let plan = optimizer.optimize(plan, &state, |_, _| {}).map_err(|e| refusal_of(&e))?;
+        // Not one of the optimiser's rules: it adds columns (notes), and those must keep the schema.
+        split.split(plan).map_err(|e| refusal_of(&e))
+    }
+}
+
+fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let statement = |what: &str| {
+        Err(Refusal::new(
+            Rule::Statement,
+            format!("{what} is not allowed: questions are one SELECT"),
+            "Write SELECT … FROM … GROUP BY …",
+        ))
+    };
+    if options.verify_plan(plan).is_err() {
+        return statement("a statement that defines, writes or sets something");
+    }
+    let mut other = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        other = match node {
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Some("EXPLAIN (use `loda explain`)"),
+            LogicalPlan::RecursiveQuery(_) => Some("a recursive query"),
+            LogicalPlan::DescribeTable(_) => Some("DESCRIBE (use the catalogue)"),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        Ok(TreeNodeRecursion::Stop)
+    });
+    match (walked, other) {
+        (_, Some(what)) => statement(what),
+        (Err(fault), None) => Err(refusal_of(&fault)),
+        (Ok(_), None) => Ok(()),
+    }
+}
+
+/// The refusal inside an error, or the error as rule `sql`: it speaks of the asker's own text and the catalogue.
+pub(crate) fn refusal_of(error: &DataFusionError) -> Refusal {
+    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = current {
+        if let Some(refusal) = inner.downcast_ref::<Refusal>() {
+            return refusal.clone();
+        }
+        if let Some(DataFusionError::External(boxed)) = inner.downcast_ref::<DataFusionError>()
+            && let Some(refusal) = boxed.downcast_ref::<Refusal>()
+        {
+            return refusal.clone();
+        }
+        current = inner.source();
+    }
+    let message = error.strip_backtrace();
+    Refusal::new(Rule::Sql, message, "See the catalogue for tables, columns and their types")
+}

@@ -1,0 +1,496 @@
+//! The coordinator's gRPC service, and the program around it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arrow::ipc::writer::StreamWriter;
+use futures::future::join_all;
+use futures::{Stream, StreamExt};
+use loda_identity::{
+    AuthoriseLayer, Credentials, Gss, Manifest, PeerId, PeerInfo, SigningKey, incoming, server, server_config,
+};
+use loda_ledger::{Entry, Kind, Log, SignedLines};
+use loda_proto::v1::query_server::{Query as QueryService, QueryServer};
+use loda_proto::{CHUNK, v1};
+use loda_question::{Question, Refusal};
+use ring::digest::{SHA256, digest};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::dispatch::{Answer, Errand, Nodes};
+use crate::federated::Federated;
+use crate::finish::finish;
+use crate::jobs::{Jobs, Prepared, Query, QueryResult, is_final};
+use crate::merge::{MergedPart, merge};
+use crate::plan::Planner;
+use crate::split::{Split, SplitPlan};
+use crate::statement::statement;
+
+const QUERY_STACK: usize = 8 << 20;
+
+/// Time kept back from the deadline for merging and finishing.
+const FINISHING: Duration = Duration::from_millis(500);
+
+/// A coordinator that can serve.
+#[derive(Clone)]
+pub struct Coordinator(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    manifest: Arc<Manifest>,
+    catalogue: Arc<Catalogue>,
+    planner: Planner,
+    nodes: Nodes,
+    log: Arc<dyn Log>,
+    jobs: Jobs,
+    credentials: Credentials,
+    queries: tokio::runtime::Handle,
+}
+
+/// Runs a coordinator until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from serving, with the file and the fix.
+pub fn run(config: &Path) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    // A second initialisation, by a host that embeds the coordinator, keeps the host's.
+    let _already = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let queries = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("queries")
+        .thread_stack_size(QUERY_STACK)
+        .enable_all()
+        .build()?;
+    let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    serving.block_on(async {
+        let coordinator = Coordinator::open(Config::load(config)?, queries.handle().clone())?;
+        let listener = coordinator.bind().await?;
+        tokio::select! {
+            served = coordinator.serve(listener) => served,
+            stopped = tokio::signal::ctrl_c() => Ok(stopped?),
+        }
+    })
+}
+
+impl Coordinator {
+    /// Loads manifest, contracts and keys. To be called inside a runtime: channels belong to it.
+    ///
+    /// # Errors
+    /// A fault in any of them.
+    pub fn open(config: Config, queries: tokio::runtime::Handle) -> anyhow::Result<Self> {
+        let manifest = Arc::new(Manifest::load(&config.manifest)?);
+        let catalogue = Arc::new(Catalogue::load(&config, &manifest)?);
+        let planner = Planner::new(&catalogue, &config.limits)?;
+        let credentials = Credentials::load(&config.certificate, &config.key)?;
+        let nodes = Nodes::new(&manifest, &credentials)?;
+        std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
+        let log_key = config.state.join("log.key");
+        if !log_key.exists() {
+            SigningKey::generate()?.0.save(&log_key)?;
+        }
+        let log = SignedLines::open(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?)?;
+        let jobs = Jobs::new(config.limits);
+        let log: Arc<dyn Log> = Arc::new(log);
+        Ok(Self(Arc::new(Inner { config, manifest, catalogue, planner, nodes, log, jobs, credentials, queries })))
+    }
+
+    /// Binds the address that the configuration names.
+    ///
+    /// # Errors
+    /// Where it cannot be bound.
+    pub async fn bind(&self) -> anyhow::Result<TcpListener> {
+        let listen = &self.0.config.listen;
+        TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))
+    }
+
+    /// Serves until the listener fails.
+    ///
+    /// # Errors
+    /// Where certificates cannot be used or the transport fails.
+    pub async fn serve(&self, listener: TcpListener) -> anyhow::Result<()> {
+        let tls = server_config(&self.0.credentials, &self.0.manifest)?;
+        let connections = incoming(listener, tls, Arc::clone(&self.0.manifest));
+        let service = QueryServer::new(self.clone()).max_decoding_message_size(256 << 10);
+        tracing::info!(datasets = self.0.catalogue.contracts.len(), "serving");
+        server().layer(AuthoriseLayer::new()).add_service(service).serve_with_incoming(connections).await?;
+        Ok(())
+    }
+}
+
+/// Fragments with equal bytes, and the boroughs that they go to.
+struct Bundle {
+    part: usize,
+    question: Arc<Question>,
+    boroughs: Vec<Gss>,
+}
+
+fn bundles(split: &SplitPlan) -> Vec<Bundle> {
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for (part, of) in split.parts.iter().enumerate() {
+        let mut by_bytes: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        for (gss, question) in &of.questions {
+            let Some(question) = question else { continue };
+            let index = *by_bytes.entry(question.encode()).or_insert_with(|| {
+                bundles.push(Bundle { part, question: Arc::clone(question), boroughs: Vec::new() });
+                bundles.len() - 1
+            });
+            if let Some(bundle) = bundles.get_mut(index) {
+                bundle.boroughs.push(gss.clone());
+            }
+        }
+    }
+    bundles
+}
+
+impl Inner {
+    fn boroughs(&self) -> Vec<Gss> {
+        self.manifest.members.iter().map(|m| m.gss.clone()).collect()
+    }
+
+    fn entry(&self, kind: Kind, query: &Query, detail: String) -> Entry {
+        let prepared = &query.prepared;
+        let datasets: Vec<&str> = prepared.split.parts.iter().map(|p| p.contract.dataset.as_str()).collect();
+        let fragments = bundles(&prepared.split).iter().map(|b| sha256(&b.question.encode())).collect::<Vec<_>>();
+        Entry {
+            kind,
+            query: query.id.to_string(),
+            analyst: prepared.owner.to_string(),
+            purpose: prepared.purpose.clone(),
+            dataset: datasets.join(" "),
+            agreement: String::new(),
+            fragment: fragments.join(" "),
+            detail,
+        }
+    }
+
+    /// log INTENT → dispatch → merge → finish → log OUTCOME → released.
+    async fn answer(&self, query: &Query, deadline: Instant) -> anyhow::Result<QueryResult> {
+        let prepared = &query.prepared;
+        let sql_hash = format!("sql {}", sha256(prepared.sql.as_bytes()));
+        self.log.append(&self.entry(Kind::Intent, query, sql_hash))?;
+        query.set(v1::State::Running);
+        let answers = self.dispatch(query, deadline).await;
+        let leaves = leaves(&prepared.split)?;
+        let merged = prepared.split.parts.iter().zip(&leaves).zip(&answers);
+        let merged = merged.map(|((part, leaf), answers)| merge(part, leaf, answers));
+        let merged = merged.collect::<anyhow::Result<Vec<MergedPart>>>()?;
+        let statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
+        let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
+        let (schema, batches) = finish(self.planner.state(), &prepared.split, cells).await?;
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        for batch in &batches {
+            writer.write(batch)?;
+        }
+        let arrow_ipc = writer.into_inner()?;
+        let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
+        self.log.append(&self.entry(Kind::Outcome, query, format!("{answered} answers")))?;
+        Ok(QueryResult { statement, arrow_ipc })
+    }
+
+    async fn dispatch(&self, query: &Query, deadline: Instant) -> Vec<BTreeMap<Gss, Answer>> {
+        let prepared = &query.prepared;
+        let bundles = bundles(&prepared.split);
+        let errands = bundles.iter().enumerate().flat_map(|(number, bundle)| {
+            let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
+            bundle.boroughs.iter().map(move |gss| {
+                let errand = Errand {
+                    query: fragment_id(query.id, number).to_string(),
+                    analyst: prepared.owner.to_string(),
+                    purpose: prepared.purpose.clone(),
+                    targets: targets.clone(),
+                    question: Arc::clone(&bundle.question),
+                };
+                (bundle.part, gss, errand)
+            })
+        });
+        let runs = errands.map(|(part, gss, errand)| async move {
+            let told = |state| {
+                query.progress.set(gss, part, state);
+                query.touch();
+            };
+            told(v1::State::Queued);
+            (part, gss.clone(), self.nodes.run(gss, &errand, deadline, &told).await)
+        });
+        let mut answers: Vec<BTreeMap<Gss, Answer>> = prepared
+            .split
+            .parts
+            .iter()
+            .map(|part| part.questions.keys().map(|gss| (gss.clone(), Answer::NotAsked)).collect())
+            .collect();
+        for (part, gss, answer) in join_all(runs).await {
+            if let Some(of_part) = answers.get_mut(part) {
+                of_part.insert(gss, answer);
+            }
+        }
+        answers
+    }
+
+    async fn cancel_at_nodes(&self, query: &Query) {
+        let bundles = bundles(&query.prepared.split);
+        let cancels = bundles.iter().enumerate().flat_map(|(number, bundle)| {
+            let id = fragment_id(query.id, number).to_string();
+            bundle.boroughs.iter().map(move |gss| {
+                let id = id.clone();
+                async move { self.nodes.cancel(gss, &id).await }
+            })
+        });
+        join_all(cancels).await;
+    }
+
+    async fn run(self: Arc<Self>, query: Arc<Query>, time: Duration) {
+        let deadline = Instant::now() + time;
+        let answered = tokio::select! {
+            answered = tokio::time::timeout_at(deadline, self.answer(&query, deadline - FINISHING.min(time / 4))) => answered,
+            () = cancelled(&query) => return self.cancel_at_nodes(&query).await,
+        };
+        match answered {
+            Ok(Ok(result)) => {
+                if query.result.set(result).is_ok() {
+                    query.set(v1::State::Released);
+                }
+            }
+            Ok(Err(fault)) => {
+                tracing::warn!(query = %query.id, "not answered: {fault:#}");
+                query.set(v1::State::NotAnswered);
+            }
+            Err(_elapsed) => query.set(v1::State::NotAnswered),
+        }
+    }
+
+    async fn prepare(&self, owner: PeerId, request: v1::PrepareRequest) -> v1::PrepareResponse {
+        let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
+        let split = match self.planner.plan(&request.sql, split).await {
+            Ok(split) => split,
+            Err(refusal) => {
+                return v1::PrepareResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() };
+            }
+        };
+        let after_merge = split.plan.display_indent().to_string();
+        let (id, prepared) = self.jobs.prepare(owner, request.purpose, request.sql, split);
+        let verdicts = if request.ask_nodes { self.verdicts(&prepared).await } else { Vec::new() };
+        let mut verdicts = verdicts.into_iter();
+        let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {
+            let bytes = bundle.question.encode();
+            v1::Fragment {
+                number,
+                sha256: sha256(&bytes),
+                bytes,
+                words: bundle.question.words(),
+                sql: bundle.question.sql(),
+                boroughs: bundle.boroughs.iter().map(Gss::to_string).collect(),
+                grid: bundle.question.grid().unwrap_or(0),
+                verdicts: verdicts.next().unwrap_or_default(),
+            }
+        });
+        v1::PrepareResponse { refusal: None, prepared_id: id.to_string(), fragments: fragments.collect(), after_merge }
+    }
+
+    async fn verdicts(&self, prepared: &Prepared) -> Vec<Vec<v1::Verdict>> {
+        let bundles = bundles(&prepared.split);
+        let asked = bundles.iter().map(|bundle| {
+            let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
+            let verdicts = bundle.boroughs.iter().map(move |gss| {
+                let errand = Errand {
+                    query: Uuid::new_v4().to_string(),
+                    analyst: prepared.owner.to_string(),
+                    purpose: prepared.purpose.clone(),
+                    targets: targets.clone(),
+                    question: Arc::clone(&bundle.question),
+                };
+                async move {
+                    let (answer, refusal) = match self.nodes.judge(gss, &errand).await {
+                        Some(None) => ("yes", None),
+                        Some(Some(refusal)) => ("no", Some(refusal)),
+                        None => ("unreachable", None),
+                    };
+                    v1::Verdict { borough: gss.to_string(), answer: answer.to_owned(), refusal }
+                }
+            });
+            join_all(verdicts)
+        });
+        join_all(asked).await
+    }
+
+    async fn describe_all(&self) -> Vec<v1::NodeEntry> {
+        let described = self.manifest.members.iter().map(|member| async move {
+            let mut entry = v1::NodeEntry {
+                borough: member.gss.to_string(),
+                name: member.name.clone(),
+                ..Default::default()
+            };
+            match self.nodes.describe(&member.gss).await {
+                Ok(description) => {
+                    entry.reachable = true;
+                    entry.software = description.software;
+                    entry.datasets = description.datasets;
+                }
+                Err(fault) => entry.fault = fault.to_owned(),
+            }
+            entry
+        });
+        join_all(described).await
+    }
+}
+
+async fn cancelled(query: &Query) {
+    let mut watch = query.watch();
+    // The sender lives as long as the query: waiting ends by the state alone.
+    let _seen = watch.wait_for(|state| *state == v1::State::Cancelled).await.is_ok();
+}
+
+/// Each fragment of a query has an id of its own at the nodes, the same whenever it is sent.
+fn fragment_id(query: Uuid, number: usize) -> Uuid {
+    let mut named = query.as_bytes().to_vec();
+    named.extend_from_slice(&(number as u64).to_be_bytes());
+    let hash = digest(&SHA256, &named);
+    let mut bytes = [0_u8; 16];
+    bytes.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+fn leaves(split: &SplitPlan) -> anyhow::Result<Vec<Federated>> {
+    use datafusion::common::tree_node::TreeNodeRecursion;
+    let mut leaves = BTreeMap::new();
+    split.plan.apply_with_subqueries(|node| {
+        if let datafusion::logical_expr::LogicalPlan::Extension(extension) = node
+            && let Some(leaf) = extension.node.as_any().downcast_ref::<Federated>()
+        {
+            leaves.insert(leaf.part, leaf.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let leaves: Vec<Federated> = leaves.into_values().collect();
+    anyhow::ensure!(leaves.len() == split.parts.len(), "a part of the question has no leaf");
+    Ok(leaves)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
+}
+
+fn wire_refusal(refusal: &Refusal) -> v1::Refusal {
+    v1::Refusal {
+        rule: refusal.rule.name().to_owned(),
+        message: refusal.message.clone(),
+        advice: refusal.advice.clone(),
+    }
+}
+
+fn caller<T>(request: &Request<T>) -> Result<PeerId, Status> {
+    let info = request.extensions().get::<PeerInfo>();
+    info.map(|i| i.peer.id.clone()).ok_or_else(|| Status::unauthenticated("caller_unauthenticated"))
+}
+
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl QueryService for Coordinator {
+    type WatchStream = Replies<v1::Progress>;
+    type FetchStream = Replies<v1::ResultChunk>;
+
+    async fn catalogue(&self, _: Request<v1::CatalogueRequest>) -> Result<Response<v1::CatalogueResponse>, Status> {
+        let nodes = self.0.describe_all().await;
+        let holders = |dataset: &str| {
+            let holds = |n: &&v1::NodeEntry| n.datasets.iter().any(|d| d.name == dataset);
+            nodes.iter().filter(holds).map(|n| n.borough.clone()).collect()
+        };
+        Ok(Response::new(self.0.catalogue.wire(&holders)))
+    }
+
+    async fn nodes(&self, _: Request<v1::NodesRequest>) -> Result<Response<v1::NodesResponse>, Status> {
+        Ok(Response::new(v1::NodesResponse {
+            federation: self.0.manifest.federation.clone(),
+            manifest_version: self.0.manifest.version,
+            nodes: self.0.describe_all().await,
+        }))
+    }
+
+    async fn prepare(&self, request: Request<v1::PrepareRequest>) -> Result<Response<v1::PrepareResponse>, Status> {
+        let owner = caller(&request)?;
+        let (inner, request) = (Arc::clone(&self.0), request.into_inner());
+        // Planning is computing, on deep stacks: a panic there ends this request alone.
+        let prepared = self.0.queries.spawn(async move { inner.prepare(owner, request).await });
+        Ok(Response::new(prepared.await.map_err(|_| Status::internal("internal"))?))
+    }
+
+    async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
+        let owner = caller(&request)?;
+        let request = request.into_inner();
+        let prepared = parse_id(&request.prepared_id).and_then(|id| {
+            self.0.jobs.prepared(&id, &owner).ok_or_else(|| Status::not_found("unknown_prepared"))
+        })?;
+        let query = self.0.jobs.start(prepared).map_err(|r| Status::resource_exhausted(r.rule.name()))?;
+        let longest = self.0.config.limits.deadline();
+        let time = match request.deadline_ms {
+            0 => longest,
+            ms => Duration::from_millis(ms.into()).min(longest),
+        };
+        let id = query.id.to_string();
+        let task = self.0.queries.spawn(Arc::clone(&self.0).run(Arc::clone(&query), time));
+        self.0.queries.spawn(async move {
+            if task.await.is_err() {
+                query.set(v1::State::NotAnswered);
+            }
+        });
+        Ok(Response::new(v1::RunResponse { query_id: id }))
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let owner = caller(&request)?;
+        let query = self.query(&request.into_inner().query_id, &owner)?;
+        let mut over = false;
+        let states = WatchStream::new(query.watch()).take_while(move |state| {
+            let more = !over;
+            over = is_final(*state);
+            futures::future::ready(more)
+        });
+        let told = states.map(move |state| {
+            Ok(v1::Progress { state: state.into(), boroughs: query.progress.boroughs() })
+        });
+        Ok(Response::new(Box::pin(told)))
+    }
+
+    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+        let owner = caller(&request)?;
+        let query = self.query(&request.into_inner().query_id, &owner)?;
+        if query.result.get().is_none() {
+            return Err(Status::failed_precondition("not_ready"));
+        }
+        let mut offset = 0_usize;
+        let mut first = true;
+        let chunks = futures::stream::iter(std::iter::from_fn(move || {
+            let result = query.result.get()?;
+            let rest = result.arrow_ipc.get(offset..).filter(|rest| first || !rest.is_empty())?;
+            let chunk = rest.get(..CHUNK / 2).unwrap_or(rest);
+            offset = offset.saturating_add(chunk.len());
+            let statement = std::mem::take(&mut first).then(|| result.statement.clone());
+            Some(Ok(v1::ResultChunk { statement, arrow_ipc: chunk.to_vec() }))
+        }));
+        Ok(Response::new(Box::pin(chunks)))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+        let owner = caller(&request)?;
+        self.query(&request.into_inner().query_id, &owner)?.set(v1::State::Cancelled);
+        Ok(Response::new(v1::CancelResponse {}))
+    }
+}
+
+impl Coordinator {
+    fn query(&self, id: &str, owner: &PeerId) -> Result<Arc<Query>, Status> {
+        self.0.jobs.query(&parse_id(id)?, owner).ok_or_else(|| Status::not_found("unknown_query"))
+    }
+}
+
+fn parse_id(id: &str) -> Result<Uuid, Status> {
+    Uuid::try_parse(id).map_err(|_| Status::invalid_argument("id"))
+}

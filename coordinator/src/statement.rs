@@ -1,0 +1,98 @@
+//! What a result says of itself: who answered, by which method, what is withheld and what is missing.
+
+use std::collections::BTreeMap;
+
+use loda_contract::{ColumnType, Value};
+use loda_identity::Gss;
+use loda_proto::v1;
+
+use crate::dispatch::Answer;
+use crate::merge::MergedPart;
+use crate::split::{OutputKey, Part, SplitPlan};
+
+/// Lacks that are listed one by one at most.
+const LISTED: usize = 200;
+
+/// The statement of a whole result.
+pub(crate) fn statement(
+    query: &str,
+    purpose: &str,
+    split: &SplitPlan,
+    answers: &[BTreeMap<Gss, Answer>],
+    merged: &[MergedPart],
+) -> v1::Statement {
+    let numbered = split.parts.iter().zip(answers).zip(merged).enumerate();
+    let parts: Vec<v1::Part> = numbered.map(|(i, ((part, answers), merged))| wire_part(i, part, answers, merged)).collect();
+    let missing = |a: &Answer| matches!(a, Answer::Refused(_) | Answer::None);
+    let complete = !answers.iter().flat_map(BTreeMap::values).any(missing);
+    let mut notes = Vec::new();
+    if parts.iter().any(|p| p.london) {
+        notes.push("London figures are sums of protected borough cells".to_owned());
+    }
+    if split.combines && parts.iter().any(|p| p.withheld > 0 || p.boroughs.iter().any(|b| b.answer != "answered")) {
+        notes.push(
+            "The question adds up or ranks cells of which some are withheld or missing: its totals lack those".to_owned(),
+        );
+    }
+    v1::Statement { query_id: query.to_owned(), purpose: purpose.to_owned(), complete, parts, notes }
+}
+
+fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged: &MergedPart) -> v1::Part {
+    let header = answers.values().find_map(|a| match a {
+        Answer::Cells { header, .. } => Some(header),
+        _ => None,
+    });
+    let boroughs = answers.iter().map(|(gss, answer)| {
+        let mut said = v1::BoroughAnswer { borough: gss.to_string(), ..Default::default() };
+        match answer {
+            Answer::Cells { header, .. } => {
+                said.answer = "answered".to_owned();
+                said.snapshot = header.snapshot;
+                said.as_at.clone_from(&header.as_at);
+                said.withheld = merged.withheld.get(gss).copied().unwrap_or(0);
+            }
+            Answer::Refused(refusal) => {
+                said.answer = "refused".to_owned();
+                said.refusal = Some(refusal.clone());
+            }
+            Answer::None => said.answer = "no answer".to_owned(),
+            Answer::NotAsked => said.answer = "not asked".to_owned(),
+        }
+        said
+    });
+    let figure_names: Vec<String> =
+        part.schema.fields().iter().skip(part.keys.len()).map(|f| f.name().clone()).collect();
+    let lacks = merged.lacks.iter().take(LISTED).map(|lack| v1::Lack {
+        cell: cell_words(part, &lack.cell),
+        figure: figure_names.get(lack.output).cloned().unwrap_or_default(),
+        withheld: lack.withheld,
+        refused: lack.refused,
+        no_answer: lack.no_answer,
+    });
+    v1::Part {
+        fragment: u32::try_from(number).unwrap_or(u32::MAX),
+        dataset: part.contract.dataset.clone(),
+        method: header.map_or_else(|| part.contract.protection.name().to_owned(), |h| h.method.clone()),
+        parameters: header.map(|h| h.parameters.clone()).unwrap_or_default(),
+        london: part.is_london(),
+        boroughs: boroughs.collect(),
+        values: merged.values,
+        withheld: merged.withheld.values().sum(),
+        lacks: lacks.collect(),
+        lacking: merged.lacks.len() as u64,
+        units: part.contract.units.iter().map(|u| u.domain.clone()).collect(),
+    }
+}
+
+/// "outcome = Arrest, year = 2019"; empty for the one figure of a question without GROUP BY.
+fn cell_words(part: &Part, cell: &[Value]) -> String {
+    let names = part.schema.fields().iter().zip(&part.keys);
+    let words = names.zip(cell).map(|((field, key), value)| {
+        let kind = match key {
+            OutputKey::Node { kind, .. } => *kind,
+            OutputKey::Borough(_) => ColumnType::Text,
+        };
+        format!("{} = {}", field.name(), value.plain(kind))
+    });
+    words.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,294 @@
+//! The folder of a federation, as an operator would lay it out over many machines.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use loda_contract::Contract;
+use loda_identity::manifest::{Authority as AnalystAuthority, CoordinatorEntry, DatasetEntry, Member};
+use loda_identity::{Authority, Gss, Manifest, PeerId, Role, SigningKey, write_private};
+use serde::Serialize;
+
+use crate::boroughs::{BOROUGHS, Borough, reference_csv};
+use crate::datasets::{Dataset, Held, REAL, SYNTHETIC};
+use crate::{generate, real};
+
+/// The trust domain of every demo federation.
+pub const DOMAIN: &str = "demo.london";
+
+/// The purposes that the demo's agreements grant.
+pub const PURPOSES: [&str; 4] = ["housing-safety", "food-safety", "policing-scrutiny", "demo"];
+
+/// Days that demo certificates and agreements hold.
+const DAYS: i64 = 365;
+
+/// What to lay out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub dir: PathBuf,
+    /// How many boroughs take part, in the order of their codes.
+    pub nodes: usize,
+    /// The coordinator listens here, and the nodes on the ports that follow.
+    pub port: u16,
+    /// A folder of open data; `None`: generated tables.
+    pub data: Option<PathBuf>,
+    pub seed: u64,
+    pub scale: f64,
+}
+
+/// A federation that was laid out.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub dir: PathBuf,
+    pub boroughs: Vec<&'static Borough>,
+}
+
+impl Layout {
+    #[must_use]
+    pub fn manifest(&self) -> PathBuf {
+        self.dir.join("manifest.toml")
+    }
+
+    #[must_use]
+    pub fn node(&self, gss: &str) -> PathBuf {
+        self.dir.join("nodes").join(gss)
+    }
+
+    #[must_use]
+    pub fn coordinator(&self) -> PathBuf {
+        self.dir.join("coordinator")
+    }
+
+    /// The client's configuration.
+    #[must_use]
+    pub fn client(&self) -> PathBuf {
+        self.dir.join("analyst").join("loda.toml")
+    }
+
+    /// The development authority of a borough, for tests that issue certificates of their own.
+    #[must_use]
+    pub fn authority(&self, name: &str) -> PathBuf {
+        self.dir.join("pki").join(name)
+    }
+
+    /// Makes authorities, keys, certificates, manifest, contracts, data, configurations and agreements.
+    ///
+    /// # Errors
+    /// Where a file cannot be written or the data cannot be read.
+    pub fn create(options: &Options, told: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
+        let boroughs: Vec<&Borough> = BOROUGHS.iter().take(options.nodes.clamp(1, BOROUGHS.len())).collect();
+        let layout = Self { dir: std::path::absolute(&options.dir)?, boroughs };
+        let datasets: &[Dataset] = if options.data.is_some() { &REAL } else { &SYNTHETIC };
+        told("certificates and manifest");
+        let contracts = layout.write_contracts(datasets)?;
+        layout.write_identities(options.port, contracts)?;
+        layout.write_coordinator(options.port, datasets)?;
+        for (borough, number) in layout.boroughs.iter().zip(1_u16..) {
+            told(borough.name);
+            let folder = layout.node(borough.gss);
+            let held = match &options.data {
+                Some(data) => real::held(&std::path::absolute(data)?, borough.gss),
+                None => generate::write(&folder.join("data"), borough.gss, options.seed, options.scale)?,
+            };
+            layout.write_node(borough, options.port.saturating_add(number), held)?;
+        }
+        Ok(layout)
+    }
+
+    fn write_contracts(&self, datasets: &[Dataset]) -> anyhow::Result<Vec<DatasetEntry>> {
+        let entries = datasets.iter().map(|dataset| {
+            let contract = Contract::parse(dataset.contract, dataset.name)?;
+            write(&self.dir.join("contracts").join(format!("{}.toml", dataset.name)), dataset.contract)?;
+            Ok(DatasetEntry {
+                name: contract.dataset,
+                contract_sha256: contract.sha256,
+                protection: contract.protection.name().to_owned(),
+            })
+        });
+        entries.collect()
+    }
+
+    fn write_identities(&self, port: u16, datasets: Vec<DatasetEntry>) -> anyhow::Result<()> {
+        let office = self.make_authority("coordinator")?;
+        let analysts = self.make_authority("analysts")?;
+        self.issue(&office, Role::Coordinator, &self.coordinator())?;
+        self.issue(&analysts, Role::Analyst("demo".to_owned()), &self.dir.join("analyst"))?;
+        let members = self.boroughs.iter().zip(1_u16..).map(|(borough, number)| {
+            let gss: Gss = borough.gss.parse()?;
+            let authority = self.make_authority(borough.gss)?;
+            let folder = self.node(borough.gss);
+            self.issue(&authority, Role::Node(gss.clone()), &folder)?;
+            Ok(Member {
+                gss,
+                name: borough.name.to_owned(),
+                address: format!("127.0.0.1:{}", port.saturating_add(number)),
+                ca: authority.ca_pem().to_owned(),
+                log_key: log_key(&folder)?,
+            })
+        });
+        let manifest = Manifest {
+            federation: "London data federation (demo)".to_owned(),
+            domain: DOMAIN.to_owned(),
+            version: 1,
+            members: members.collect::<anyhow::Result<Vec<_>>>()?,
+            coordinator: CoordinatorEntry {
+                address: format!("127.0.0.1:{port}"),
+                ca: office.ca_pem().to_owned(),
+                log_key: log_key(&self.coordinator())?,
+            },
+            analysts: vec![AnalystAuthority { ca: analysts.ca_pem().to_owned() }],
+            datasets,
+        };
+        manifest.check()?;
+        write(&self.manifest(), &manifest.to_toml())?;
+        write(&self.client(), "manifest = \"../manifest.toml\"\ncert = \"tls.pem\"\nkey = \"tls.key\"\n")
+    }
+
+    fn make_authority(&self, name: &str) -> anyhow::Result<Authority> {
+        let authority = Authority::create(&format!("Demo authority of {name}"), DAYS)?;
+        authority.save(self.authority(name))?;
+        Ok(authority)
+    }
+
+    fn issue(&self, authority: &Authority, role: Role, folder: &Path) -> anyhow::Result<()> {
+        let issued = authority.issue(&PeerId::new(DOMAIN, role)?, DAYS)?;
+        write(&folder.join("tls.pem"), &issued.cert_pem)?;
+        Ok(write_private(&folder.join("tls.key"), issued.key_pem.as_bytes())?)
+    }
+
+    fn write_coordinator(&self, port: u16, datasets: &[Dataset]) -> anyhow::Result<()> {
+        write(&self.dir.join("reference/boroughs.csv"), &reference_csv())?;
+        let config = CoordinatorFile {
+            listen: format!("127.0.0.1:{port}"),
+            manifest: "../manifest.toml",
+            contracts: datasets.iter().map(|d| format!("../contracts/{}.toml", d.name)).collect(),
+            state: "state",
+            tls: TLS,
+            reference: vec![ReferenceEntry {
+                name: "boroughs",
+                title: "London boroughs: names, populations, inner or outer",
+                path: "../reference/boroughs.csv",
+            }],
+        };
+        write(&self.coordinator().join("coordinator.toml"), &toml::to_string(&config)?)
+    }
+
+    fn write_node(&self, borough: &Borough, port: u16, held: Vec<Held>) -> anyhow::Result<()> {
+        let folder = self.node(borough.gss);
+        let today = chrono::Utc::now().date_naive();
+        let agreement = AgreementFile {
+            id: "DEMO-2026-01",
+            version: 1,
+            grant: vec![Grant {
+                analysts: vec![format!("spiffe://{DOMAIN}/analyst/demo")],
+                purposes: PURPOSES.to_vec(),
+                datasets: held.iter().map(|h| h.dataset).collect(),
+                from: (today - chrono::TimeDelta::days(1)).to_string(),
+                until: (today + chrono::TimeDelta::days(DAYS)).to_string(),
+            }],
+        };
+        write(&folder.join("agreement.toml"), &toml::to_string(&agreement)?)?;
+        let dataset = held.into_iter().map(|held| DatasetFile {
+            contract: format!("../../contracts/{}.toml", held.dataset),
+            as_at: held.as_at,
+            sql: held.sql,
+            source: held
+                .sources
+                .into_iter()
+                .map(|s| SourceFile { name: s.name, path: s.path, format: s.format })
+                .collect(),
+        });
+        let config = NodeFile {
+            borough: borough.gss,
+            listen: format!("127.0.0.1:{port}"),
+            manifest: "../../manifest.toml",
+            agreement: "agreement.toml",
+            state: "state",
+            tls: TLS,
+            dataset: dataset.collect(),
+        };
+        write(&folder.join("node.toml"), &toml::to_string(&config)?)
+    }
+}
+
+/// Makes a party's log key and returns its public half, for the manifest.
+fn log_key(folder: &Path) -> anyhow::Result<String> {
+    let path = folder.join("state").join("log.key");
+    std::fs::create_dir_all(folder.join("state"))?;
+    let (key, _) = SigningKey::generate()?;
+    key.save(&path)?;
+    Ok(key.public_hex())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+#[derive(Serialize)]
+struct NodeFile {
+    borough: &'static str,
+    listen: String,
+    manifest: &'static str,
+    agreement: &'static str,
+    state: &'static str,
+    tls: TlsFile,
+    dataset: Vec<DatasetFile>,
+}
+
+#[derive(Serialize)]
+struct TlsFile {
+    certificate: &'static str,
+    key: &'static str,
+}
+
+const TLS: TlsFile = TlsFile { certificate: "tls.pem", key: "tls.key" };
+
+#[derive(Serialize)]
+struct DatasetFile {
+    contract: String,
+    as_at: String,
+    sql: String,
+    source: Vec<SourceFile>,
+}
+
+#[derive(Serialize)]
+struct SourceFile {
+    name: String,
+    path: PathBuf,
+    format: &'static str,
+}
+
+#[derive(Serialize)]
+struct AgreementFile {
+    id: &'static str,
+    version: u32,
+    grant: Vec<Grant>,
+}
+
+#[derive(Serialize)]
+struct Grant {
+    analysts: Vec<String>,
+    purposes: Vec<&'static str>,
+    datasets: Vec<&'static str>,
+    from: String,
+    until: String,
+}
+
+#[derive(Serialize)]
+struct CoordinatorFile {
+    listen: String,
+    manifest: &'static str,
+    contracts: Vec<String>,
+    state: &'static str,
+    tls: TlsFile,
+    reference: Vec<ReferenceEntry>,
+}
+
+#[derive(Serialize)]
+struct ReferenceEntry {
+    name: &'static str,
+    title: &'static str,
+    path: &'static str,
+}

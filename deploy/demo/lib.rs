@@ -1,0 +1,19 @@
+//! A federation on one machine: 33 borough nodes and a coordinator, each a process of its own, with real
+//! certificates and real sockets. For a first look, and for the tests.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `boroughs` | the 33 boroughs of London |
+//! | `datasets`, `real`, `generate`, `random` | what each borough holds: open data, or a generated London |
+//! | `layout` | the folder of a federation: authorities, manifest, contracts, configurations, agreements |
+//! | `processes` | its processes: started, waited for, ended |
+//! | `tour` | a first round of questions |
+
+pub mod boroughs;
+pub mod datasets;
+pub mod generate;
+pub mod layout;
+pub mod processes;
+pub mod random;
+pub mod real;
+pub mod tour;

@@ -1,0 +1,148 @@
+//! The processes of a federation: children of one binary, that end with it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use loda::Client;
+
+use crate::layout::Layout;
+
+/// A running federation. Dropping it ends every process that it started.
+pub struct Processes {
+    binary: PathBuf,
+    layout: Layout,
+    coordinator: Option<Child>,
+    nodes: BTreeMap<&'static str, Child>,
+}
+
+impl Processes {
+    /// Starts the nodes and the coordinator from `binary`, which must be this crate's own.
+    ///
+    /// # Errors
+    /// Where a process cannot be started.
+    pub fn start(binary: &Path, layout: &Layout) -> anyhow::Result<Self> {
+        let mut processes =
+            Self { binary: binary.to_owned(), layout: layout.clone(), coordinator: None, nodes: BTreeMap::new() };
+        for borough in &layout.boroughs {
+            processes.start_node(borough.gss)?;
+        }
+        let folder = layout.coordinator();
+        processes.coordinator = Some(processes.spawn("coordinator", &folder, "coordinator.toml")?);
+        Ok(processes)
+    }
+
+    /// Starts (again) one node.
+    ///
+    /// # Errors
+    /// Where the process cannot be started.
+    pub fn start_node(&mut self, gss: &'static str) -> anyhow::Result<()> {
+        let child = self.spawn("node", &self.layout.node(gss), "node.toml")?;
+        self.nodes.insert(gss, child);
+        Ok(())
+    }
+
+    /// The process id of a node.
+    #[must_use]
+    pub fn node_id(&self, gss: &str) -> Option<u32> {
+        self.nodes.get(gss).map(Child::id)
+    }
+
+    /// The process id of the coordinator.
+    #[must_use]
+    pub fn coordinator_id(&self) -> Option<u32> {
+        self.coordinator.as_ref().map(Child::id)
+    }
+
+    /// Kills one node as a failing machine would.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn kill_node(&mut self, gss: &str) -> anyhow::Result<()> {
+        let mut child = self.nodes.remove(gss).context("no such node runs")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// A child writes to a log in its folder, and ends when its standard input does: also when this process is killed.
+    fn spawn(&self, role: &str, folder: &Path, config: &str) -> anyhow::Result<Child> {
+        let log = File::create(folder.join("process.log"))?;
+        Command::new(&self.binary)
+            .args([role, "--config"])
+            .arg(folder.join(config))
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", self.binary.display()))
+    }
+
+    /// Waits until every node answers, telling how many do.
+    ///
+    /// # Errors
+    /// Where one ends or does not come up in time, with the last lines of its log.
+    pub async fn ready(&mut self, limit: Duration, told: &mut dyn FnMut(usize)) -> anyhow::Result<Client> {
+        let started = Instant::now();
+        let config = loda::Config::load(&self.layout.client())?;
+        loop {
+            self.check()?;
+            if let Ok(client) = Client::connect(&config).await
+                && let Ok(said) = client.nodes().await
+            {
+                let reachable = said.nodes.iter().filter(|n| n.reachable).count();
+                told(reachable);
+                if reachable == self.nodes.len() {
+                    return Ok(client);
+                }
+            }
+            if started.elapsed() > limit {
+                bail!("the federation did not come up within {} s: see process.log in each folder", limit.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    fn check(&mut self) -> anyhow::Result<()> {
+        for (gss, child) in &mut self.nodes {
+            if child.try_wait()?.is_some() {
+                bail!("node {gss} ended:\n{}", last_lines(&self.layout.node(gss)));
+            }
+        }
+        if let Some(child) = &mut self.coordinator
+            && child.try_wait()?.is_some()
+        {
+            bail!("the coordinator ended:\n{}", last_lines(&self.layout.coordinator()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in self.nodes.values_mut().chain(&mut self.coordinator) {
+            // One that has ended already is as good.
+            let _ended = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+/// Ends this process when its standard input does: with the parent.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut buffer = [0_u8; 64];
+        while matches!(std::io::stdin().read(&mut buffer), Ok(n) if n > 0) {}
+        std::process::exit(0);
+    });
+}
+
+fn last_lines(folder: &Path) -> String {
+    let text = std::fs::read_to_string(folder.join("process.log")).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join("\n")
+}

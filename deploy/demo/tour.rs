@@ -1,0 +1,26 @@
+//! A first round of questions, with their answers.
+
+use std::io::Write;
+use std::time::Instant;
+
+use loda::Client;
+
+use crate::datasets::{TOUR_REAL, TOUR_SYNTHETIC};
+
+/// Asks the questions of the tour one by one and prints what comes back.
+///
+/// # Errors
+/// Where a question is refused or not answered.
+pub async fn tour(client: &Client, real: bool, width: Option<u16>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let questions = if real { TOUR_REAL } else { TOUR_SYNTHETIC };
+    for (number, (why, sql, purpose)) in questions.iter().enumerate() {
+        writeln!(out, "\n── Question {} of {} ─ purpose: {purpose}\n{why}\n", number + 1, questions.len())?;
+        writeln!(out, "    {}\n", sql.split_whitespace().collect::<Vec<_>>().join(" "))?;
+        let started = Instant::now();
+        let answer = client.query(sql, purpose, None, |_| {}).await?;
+        writeln!(out, "{}", loda::render::table(&answer, width))?;
+        write!(out, "{}", loda::render::statement(&answer.statement))?;
+        writeln!(out, "Answered in {:.2} s", started.elapsed().as_secs_f64())?;
+    }
+    Ok(())
+}

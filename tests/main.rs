@@ -1,1 +1,19 @@
+//! What the system promises, tried on real processes, real TLS and real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test says what went wrong by panicking, and why it was skipped by printing"
+)]
 
+mod faults;
+mod hostile;
+mod identity;
+mod pooled;
+mod protection;
+mod scenarios;
+mod support;
+mod wire;

@@ -116,7 +116,7 @@ fn wire_column(column: &Column) -> v1::TableColumn {
         }
         Role::Dimension(Domain::Booleans) => "true | false".to_owned(),
         Role::Dimension(Domain::Open) => "open".to_owned(),
-        Role::Measure { lower, upper, edges } => {
+        Role::Measure { lower, upper, edges, .. } => {
             let plain = |units: &i128| match column.kind {
                 ColumnType::Decimal(_) => Value::Decimal(*units).plain(column.kind),
                 _ => units.to_string(),

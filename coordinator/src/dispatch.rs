@@ -32,7 +32,10 @@ pub(crate) struct Nodes {
 /// What became of one fragment at one borough.
 #[derive(Clone)]
 pub(crate) enum Answer {
-    Cells { header: v1::ReleasedHeader, cells: RecordBatch },
+    Cells {
+        header: v1::ReleasedHeader,
+        cells: RecordBatch,
+    },
     Refused(v1::Refusal),
     /// Nothing arrived by the deadline, for whatever reason.
     None,
@@ -72,7 +75,9 @@ impl Nodes {
             anyhow::Ok(self.client(gss)?.describe(request).await?.into_inner())
         };
         match timeout(CONNECT, asked).await {
-            Ok(Ok(description)) if description.refusal.is_some() => Err("it speaks another protocol version: upgrade the older side"),
+            Ok(Ok(description)) if description.refusal.is_some() => {
+                Err("it speaks another protocol version: upgrade the older side")
+            }
             Ok(Ok(description)) if description.borough != gss.as_str() => Err("it answers for another borough"),
             Ok(Ok(description)) => Ok(description),
             Ok(Err(_)) | Err(_) => Err("it cannot be reached"),
@@ -216,7 +221,7 @@ fn figure_type(question: &Question, measure: &Measure) -> DataType {
             };
             DataType::Decimal128(38, scale)
         }
-        Measure::Rows | Measure::Units(_) => DataType::Int64,
+        Measure::Rows | Measure::Units(_) | Measure::Present(_) => DataType::Int64,
     }
 }
 

@@ -12,9 +12,9 @@ use datafusion::catalog::Session;
 use datafusion::common::{DFSchemaRef, DataFusionError, Result};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 /// The prefix of the hidden column that carries what is missing from a row; see `notes`.
@@ -101,9 +101,10 @@ impl ExtensionPlanner for Merged {
         _context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(federated) = node.as_any().downcast_ref::<Federated>() else { return Ok(None) };
-        let batch = self.0.get(&federated.part).ok_or_else(|| {
-            DataFusionError::Internal(format!("part {} was not merged", federated.part))
-        })?;
+        let batch = self
+            .0
+            .get(&federated.part)
+            .ok_or_else(|| DataFusionError::Internal(format!("part {} was not merged", federated.part)))?;
         let plan = MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None)?;
         Ok(Some(plan))
     }
@@ -111,11 +112,7 @@ impl ExtensionPlanner for Merged {
 
 #[async_trait]
 impl QueryPlanner for Merged {
-    async fn create_physical_plan(
-        &self,
-        plan: &LogicalPlan,
-        session: &dyn Session,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Self(self.0.clone()))]);
         planner.create_physical_plan(plan, session).await
     }

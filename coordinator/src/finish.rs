@@ -51,7 +51,11 @@ fn result_schema(plan: &LogicalPlan, protected: &[bool]) -> SchemaRef {
     let mut fields: Vec<Field> = columns
         .map(|(field, protected)| {
             let plain = Field::new(field.name(), field.data_type().clone(), true);
-            if *protected { plain.with_metadata(HashMap::from([(PROTECTED.to_owned(), "1".to_owned())])) } else { plain }
+            if *protected {
+                plain.with_metadata(HashMap::from([(PROTECTED.to_owned(), "1".to_owned())]))
+            } else {
+                plain
+            }
         })
         .collect();
     fields.push(Field::new(REASON, arrow::datatypes::DataType::Utf8, true));
@@ -62,17 +66,20 @@ fn result_batch(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<Recor
     let named = batch.schema();
     let (notes, values): (Vec<_>, Vec<_>) =
         named.fields().iter().zip(batch.columns()).partition(|(f, _)| f.name().starts_with(NOTE));
-    let notes: Vec<&StringArray> =
-        notes.iter().map(|(_, n)| n.as_string_opt::<i32>().context("a note is not text")).collect::<anyhow::Result<_>>()?;
+    let notes: Vec<&StringArray> = notes
+        .iter()
+        .map(|(_, n)| n.as_string_opt::<i32>().context("a note is not text"))
+        .collect::<anyhow::Result<_>>()?;
     let reasons = (0..batch.num_rows()).map(|row| {
         let mut said: Vec<&str> = notes.iter().filter(|n| n.is_valid(row)).map(|n| n.value(row)).collect();
-        said.dedup();
         // What is missing altogether says more than what is withheld.
-        said.sort_by_key(|s| !s.starts_with('x'));
+        said.sort_by_key(|s| (!s.starts_with('x'), *s));
+        said.dedup();
         (!said.is_empty()).then(|| said.join("; "))
     });
     let reasons: ArrayRef = Arc::new(reasons.collect::<StringArray>());
-    let columns = values.into_iter().zip(schema.fields()).map(|((_, c), f)| Ok(arrow::compute::cast(c, f.data_type())?));
+    let columns =
+        values.into_iter().zip(schema.fields()).map(|((_, c), f)| Ok(arrow::compute::cast(c, f.data_type())?));
     let mut columns = columns.collect::<anyhow::Result<Vec<ArrayRef>>>()?;
     columns.push(reasons);
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)

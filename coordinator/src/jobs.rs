@@ -91,7 +91,13 @@ impl Jobs {
         Self { prepared: Mutex::default(), queries: Mutex::default(), limits }
     }
 
-    pub(crate) fn prepare(&self, owner: PeerId, purpose: String, sql: String, split: SplitPlan) -> (Uuid, Arc<Prepared>) {
+    pub(crate) fn prepare(
+        &self,
+        owner: PeerId,
+        purpose: String,
+        sql: String,
+        split: SplitPlan,
+    ) -> (Uuid, Arc<Prepared>) {
         let prepared = Arc::new(Prepared { owner, purpose, sql, split, made: Instant::now() });
         let mut all = lock(&self.prepared);
         all.retain(|_, p| p.made.elapsed() < KEPT);
@@ -120,9 +126,8 @@ impl Jobs {
         let mut all = lock(&self.queries);
         all.retain(|_, q| !q.is_over() || q.started.elapsed() < KEPT.saturating_add(self.limits.deadline()));
         let running = all.values().filter(|q| !q.is_over());
-        let (total, mine) = running.fold((0, 0), |(total, mine), q| {
-            (total + 1, mine + usize::from(q.prepared.owner == prepared.owner))
-        });
+        let (total, mine) = running
+            .fold((0, 0), |(total, mine), q| (total + 1, mine + usize::from(q.prepared.owner == prepared.owner)));
         if total >= self.limits.queries || mine >= self.limits.queries_per_analyst {
             let advice = "Wait for one to end, or cancel it";
             return Err(Refusal::new(Rule::Busy, "as many questions run as may run at once", advice));

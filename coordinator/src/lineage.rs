@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
@@ -46,5 +47,18 @@ fn of_expressions<'a>(exprs: impl Iterator<Item = &'a Expr>, input: &LogicalPlan
     let columns = input.schema().columns();
     let resting: HashSet<&Column> =
         columns.iter().zip(protected(input)).filter(|(_, flag)| *flag).map(|(c, _)| c).collect();
-    exprs.map(|e| e.column_refs().iter().any(|c| resting.contains(*c))).collect()
+    exprs.map(|e| e.column_refs().iter().any(|c| resting.contains(*c)) || rests_on_a_subquery(e)).collect()
+}
+
+/// A scalar subquery brings its own lineage.
+fn rests_on_a_subquery(expr: &Expr) -> bool {
+    let mut found = false;
+    // The closure never fails.
+    let _walked = expr.apply(|e| {
+        if let Expr::ScalarSubquery(subquery) = e {
+            found |= protected(&subquery.subquery).contains(&true);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }

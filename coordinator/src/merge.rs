@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
 use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Protection, Value};
 use loda_identity::Gss;
-use loda_question::plan::{arrow_type, value_scalar};
-use loda_question::{Measure, Question};
+use loda_question::plan::{Reading, arrow_type, value_scalar};
+use loda_question::{Measure, Predicate, Question};
 
 use crate::dispatch::Answer;
 use crate::federated::Federated;
@@ -38,10 +38,17 @@ pub(crate) struct Lack {
     pub(crate) no_answer: u32,
 }
 
+/// Every cell of a grid, in order.
+type Grid = Arc<Vec<Vec<Value>>>;
+
 /// What one output cell is made of.
 #[derive(Clone, Default)]
 struct Group {
     boroughs: u32,
+    /// Boroughs whose cells are in it.
+    answered: u32,
+    /// Boroughs that answered and have no record of it.
+    idle: u32,
     sums: Vec<Option<i128>>,
     /// For each figure of the node, how many boroughs withheld it.
     withheld: Vec<u32>,
@@ -54,16 +61,19 @@ struct Group {
 /// # Errors
 /// Where an answer does not fit its question: it is a node's fault, and no result is better than a wrong one.
 pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answer>) -> anyhow::Result<MergedPart> {
-    let figures = part.questions.values().flatten().next().map_or(0, |q| q.figures().len());
+    let figures = part.measures.len();
     let sparse = answers.values().any(|a| matches!(a, Answer::Cells { header, .. } if !header.dense))
         || part.contract.protection == Protection::Public;
     let mut groups: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
     let (mut values, mut withheld) = (0_u64, BTreeMap::new());
-    let mut grids: BTreeMap<Vec<u8>, Option<Arc<Vec<Vec<Value>>>>> = BTreeMap::new();
+    let mut grids: BTreeMap<Vec<u8>, Option<Grid>> = BTreeMap::new();
     for (gss, question) in &part.questions {
         let (Some(question), Some(answer)) = (question, answers.get(gss)) else { continue };
         let grid = grids.entry(question.encode()).or_insert_with(|| question.cells().map(Arc::new)).clone();
         let grid = if sparse { None } else { grid };
+        // A figure whose condition cannot hold here (another borough's) is empty by logic: it lacks nothing.
+        let figures_here = question.draft().figures.iter();
+        let empty: Vec<bool> = figures_here.map(|f| f.condition == Some(Predicate::Constant(Some(false)))).collect();
         let mut cells = match answer {
             Answer::Cells { cells, .. } => cells_of(question, cells)?,
             Answer::Refused(_) | Answer::None => BTreeMap::new(),
@@ -89,12 +99,16 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answe
         }
         for (cell, row) in cells {
             let group = groups.entry(part.output_cell(gss, &cell)).or_default();
-            group.add(figures, answer, &row, sparse)?;
+            group.add(figures, answer, &row, sparse, &empty)?;
         }
+    }
+    if part.keys.is_empty() && groups.is_empty() {
+        // Without GROUP BY there is one row, also where nobody has a record.
+        groups.insert(Vec::new(), Group { sums: vec![None; figures], ..Group::default() });
     }
     add_missing(part, answers, sparse, figures, &mut groups);
     let lacks = lacks(part, &groups);
-    let batch = batch(part, leaf, &groups)?;
+    let batch = batch(part, leaf, &groups, sparse)?;
     Ok(MergedPart { batch, values, withheld, lacks })
 }
 
@@ -124,7 +138,9 @@ fn add_missing(
             group.boroughs += 1;
         }
         let of_cell = u32::try_from(asked.iter().filter(|gss| part.is_of(gss, cell)).count()).unwrap_or(u32::MAX);
-        if !sparse {
+        if sparse {
+            group.idle = of_cell.saturating_sub(group.boroughs);
+        } else {
             // An open key: a borough that does not name this group withholds it, or has none. Nobody can tell.
             let silent = of_cell.saturating_sub(group.boroughs);
             group.withheld.resize(figures, 0);
@@ -135,7 +151,14 @@ fn add_missing(
 }
 
 impl Group {
-    fn add(&mut self, figures: usize, answer: &Answer, row: &[Option<i128>], sparse: bool) -> anyhow::Result<()> {
+    fn add(
+        &mut self,
+        figures: usize,
+        answer: &Answer,
+        row: &[Option<i128>],
+        sparse: bool,
+        empty: &[bool],
+    ) -> anyhow::Result<()> {
         self.sums.resize(figures, None);
         self.withheld.resize(figures, 0);
         self.boroughs += 1;
@@ -143,13 +166,16 @@ impl Group {
             Answer::Refused(_) => self.refused += 1,
             Answer::None => self.no_answer += 1,
             _ => {
-                for ((sum, withheld), value) in self.sums.iter_mut().zip(&mut self.withheld).zip(row) {
+                self.answered += 1;
+                for (((sum, withheld), value), empty) in
+                    self.sums.iter_mut().zip(&mut self.withheld).zip(row).zip(empty)
+                {
                     match value {
                         Some(value) => {
                             let total = sum.unwrap_or(0).checked_add(*value).context("a sum overflows")?;
                             *sum = Some(total);
                         }
-                        None if sparse => {}
+                        None if sparse || *empty => {}
                         None => *withheld += 1,
                     }
                 }
@@ -161,7 +187,7 @@ impl Group {
     fn lack(&self, output: Output) -> u32 {
         let withheld = |figure: usize| self.withheld.get(figure).copied().unwrap_or(0);
         match output {
-            Output::Figure(figure) => withheld(figure),
+            Output::Figure { figure, .. } => withheld(figure),
             Output::Average { sum, count } => withheld(sum).max(withheld(count)),
         }
     }
@@ -285,7 +311,12 @@ fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> anyhow::Result<V
 }
 
 /// The cells in the aggregate's schema, and the note.
-fn batch(part: &Part, leaf: &Federated, groups: &BTreeMap<Vec<Value>, Group>) -> anyhow::Result<RecordBatch> {
+fn batch(
+    part: &Part,
+    leaf: &Federated,
+    groups: &BTreeMap<Vec<Value>, Group>,
+    sparse: bool,
+) -> anyhow::Result<RecordBatch> {
     let schema = Arc::new(leaf.schema.as_arrow().clone());
     let mut columns: Vec<ArrayRef> = Vec::new();
     let type_of = |i: usize| schema.fields().get(i).map(|f| f.data_type().clone()).context("the schema is short");
@@ -295,7 +326,7 @@ fn batch(part: &Part, leaf: &Federated, groups: &BTreeMap<Vec<Value>, Group>) ->
     }
     for output in &part.outputs {
         let wanted = type_of(columns.len())?;
-        columns.push(cast(&output_array(part, *output, groups, &wanted)?, &wanted)?);
+        columns.push(cast(&output_array(part, *output, groups, sparse, &wanted)?, &wanted)?);
     }
     let notes = groups.values().map(|g| g.note(&part.outputs));
     columns.push(Arc::new(notes.collect::<StringArray>()));
@@ -326,22 +357,27 @@ fn output_array(
     part: &Part,
     output: Output,
     groups: &BTreeMap<Vec<Value>, Group>,
+    sparse: bool,
     wanted: &DataType,
 ) -> anyhow::Result<ArrayRef> {
     let at = |group: &Group, figure: usize| group.sums.get(figure).copied().flatten();
-    let scale_of = |figure: usize| {
-        let question = part.questions.values().flatten().next();
-        match question.and_then(|q| q.figures().get(figure)).map(|f| &f.measure) {
-            Some(Measure::Sum(name)) => match part.contract.column(name).map(|c| c.kind) {
-                Some(ColumnType::Decimal(scale)) => scale,
-                _ => 0,
-            },
+    // Where nobody has a record, nobody withholds: SQL's own values for nothing.
+    let nothing = |group: &Group| group.boroughs == group.idle;
+    let scale_of = |figure: usize| match part.measures.get(figure) {
+        Some(Measure::Sum(name)) => match part.contract.column(name).map(|c| c.kind) {
+            Some(ColumnType::Decimal(scale)) => scale,
             _ => 0,
-        }
+        },
+        _ => 0,
     };
     match output {
-        Output::Figure(figure) => {
-            let values = groups.values().map(|g| at(g, figure));
+        Output::Figure { figure, reading } => {
+            let sums = matches!(part.measures.get(figure), Some(Measure::Sum(_)));
+            let values = groups.values().map(|g| match (at(g, figure), reading) {
+                (None, Reading::Plain) if nothing(g) && !sums => Some(0),
+                (None, Reading::OrZero) if sparse && g.answered > 0 => Some(0),
+                (value, _) => value,
+            });
             match scale_of(figure) {
                 0 if *wanted == DataType::Int64 => {
                     let numbers = values.map(|v| v.map(i64::try_from).transpose());
@@ -355,7 +391,8 @@ fn output_array(
             let scale = scale_of(sum);
             if let DataType::Decimal128(precision, wanted_scale) = wanted {
                 let factor = u32::try_from(wanted_scale.saturating_sub(scale)).ok();
-                let factor = factor.and_then(|f| 10_i128.checked_pow(f)).context("a mean has a smaller scale than its sum")?;
+                let factor =
+                    factor.and_then(|f| 10_i128.checked_pow(f)).context("a mean has a smaller scale than its sum")?;
                 let means = pairs.map(|pair| {
                     pair.map(|(s, n)| s.checked_mul(factor).and_then(|s| s.checked_div(n)).context("a mean overflows"))
                         .transpose()

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, Union};
-use datafusion::common::tree_node::TreeNode;
 
 use crate::federated::NOTE;
 
@@ -38,9 +38,8 @@ pub(crate) fn carry(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 /// A subquery inside an expression gives its own columns and no note.
 fn strip_subquery(expr: Expr) -> Result<Transformed<Expr>> {
-    let stripped = |subquery: &Subquery| -> Result<Subquery> {
-        Ok(subquery.with_plan(Arc::new(strip(&subquery.subquery)?)))
-    };
+    let stripped =
+        |subquery: &Subquery| -> Result<Subquery> { Ok(subquery.with_plan(Arc::new(strip(&subquery.subquery)?))) };
     Ok(match expr {
         Expr::ScalarSubquery(subquery) => Transformed::yes(Expr::ScalarSubquery(stripped(&subquery)?)),
         Expr::InSubquery(of) => {

@@ -9,8 +9,8 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use loda_question::{Refusal, Rule};
 
@@ -63,6 +63,7 @@ impl Planner {
         if sql.len() > MAX_SQL {
             return Err(Refusal::new(Rule::Sql, "the SQL text is too long", format!("Keep it under {MAX_SQL} bytes")));
         }
+        no_sampling(sql)?;
         let state = self.state();
         let plan = state.create_logical_plan(sql).await.map_err(|e| refusal_of(&e))?;
         only_select(&plan)?;
@@ -74,6 +75,22 @@ impl Planner {
         // Not one of the optimiser's rules: it adds columns (notes), and those must keep the schema.
         split.split(plan).map_err(|e| refusal_of(&e))
     }
+}
+
+/// The planner would pass over TABLESAMPLE without a word: the answer would not be what was asked.
+fn no_sampling(sql: &str) -> std::result::Result<(), Refusal> {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::keywords::Keyword;
+    use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+    // Text that is no SQL is the planner's to refuse.
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
+    let samples =
+        |t: &Token| matches!(t, Token::Word(w) if w.keyword == Keyword::TABLESAMPLE && w.quote_style.is_none());
+    if tokens.iter().any(samples) {
+        let advice = "Leave out TABLESAMPLE: a sample is the asker's choice of records";
+        return Err(Refusal::new(Rule::Operator, "TABLESAMPLE is not in the algebra", advice));
+    }
+    Ok(())
 }
 
 fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {

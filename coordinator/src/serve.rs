@@ -322,11 +322,8 @@ impl Inner {
 
     async fn describe_all(&self) -> Vec<v1::NodeEntry> {
         let described = self.manifest.members.iter().map(|member| async move {
-            let mut entry = v1::NodeEntry {
-                borough: member.gss.to_string(),
-                name: member.name.clone(),
-                ..Default::default()
-            };
+            let mut entry =
+                v1::NodeEntry { borough: member.gss.to_string(), name: member.name.clone(), ..Default::default() };
             match self.nodes.describe(&member.gss).await {
                 Ok(description) => {
                     entry.reachable = true;
@@ -425,9 +422,8 @@ impl QueryService for Coordinator {
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
         let owner = caller(&request)?;
         let request = request.into_inner();
-        let prepared = parse_id(&request.prepared_id).and_then(|id| {
-            self.0.jobs.prepared(&id, &owner).ok_or_else(|| Status::not_found("unknown_prepared"))
-        })?;
+        let prepared = parse_id(&request.prepared_id)
+            .and_then(|id| self.0.jobs.prepared(&id, &owner).ok_or_else(|| Status::not_found("unknown_prepared")))?;
         let query = self.0.jobs.start(prepared).map_err(|r| Status::resource_exhausted(r.rule.name()))?;
         let longest = self.0.config.limits.deadline();
         let time = match request.deadline_ms {
@@ -447,14 +443,13 @@ impl QueryService for Coordinator {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let owner = caller(&request)?;
         let query = self.query(&request.into_inner().query_id, &owner)?;
-        let mut over = false;
-        let states = WatchStream::new(query.watch()).take_while(move |state| {
-            let more = !over;
-            over = is_final(*state);
-            futures::future::ready(more)
-        });
-        let told = states.map(move |state| {
-            Ok(v1::Progress { state: state.into(), boroughs: query.progress.boroughs() })
+        let watching = Some((WatchStream::new(query.watch()), query));
+        let told = futures::stream::unfold(watching, |watching| async {
+            let (mut states, query) = watching?;
+            let state = states.next().await?;
+            let progress = v1::Progress { state: state.into(), boroughs: query.progress.boroughs() };
+            let next = (!is_final(state)).then_some((states, query));
+            Some((Ok(progress), next))
         });
         Ok(Response::new(Box::pin(told)))
     }

@@ -10,7 +10,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Aggregate, Distinct, Extension, LogicalPlan};
 use loda_contract::{ColumnType, Contract, Protection, Value};
 use loda_identity::Gss;
-use loda_question::plan::{ReadFigure, read_aggregate};
+use loda_question::plan::{ReadFigure, Reading, read_aggregate};
 use loda_question::{Draft, Figure, Measure, Predicate, Question, Refusal, Rule, Scalar};
 
 use crate::catalogue::{BOROUGH, Catalogue, is_federated, rows_stay_home};
@@ -43,6 +43,8 @@ pub(crate) struct Part {
     pub(crate) contract: Arc<Contract>,
     /// Each group key in the order of the output.
     pub(crate) keys: Vec<OutputKey>,
+    /// What each of the node's figures measures.
+    pub(crate) measures: Vec<Measure>,
     /// Each figure in the order of the output.
     pub(crate) outputs: Vec<Output>,
     /// The question to each borough; `None`: its filter cannot hold there, so it is not asked.
@@ -62,7 +64,7 @@ pub(crate) enum OutputKey {
 /// How an output figure follows from the node's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    Figure(usize),
+    Figure { figure: usize, reading: Reading },
     Average { sum: usize, count: usize },
 }
 
@@ -72,6 +74,16 @@ impl Part {
         let mut seen = BTreeSet::new();
         let asked = self.questions.iter().filter(|(_, q)| q.is_some());
         asked.into_iter().any(|(gss, _)| !seen.insert(self.borough_values(gss)))
+    }
+
+    /// An output figure as SQL writes it.
+    pub(crate) fn figure_words(&self, output: Output) -> String {
+        let question = self.questions.values().flatten().next();
+        let words = |figure: usize| question.and_then(|q| q.figure_sql(figure)).unwrap_or_default();
+        match output {
+            Output::Figure { figure, .. } => words(figure),
+            Output::Average { sum, .. } => words(sum).replacen("SUM", "AVG", 1),
+        }
     }
 
     fn borough_values(&self, gss: &Gss) -> Vec<Option<&Value>> {
@@ -101,7 +113,7 @@ impl Split {
         plan.apply_with_subqueries(|node| {
             match node {
                 LogicalPlan::TableScan(_) if reads_records(node) => return refuse(rows_stay_home()),
-                LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => combines = true,
+                LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Subquery(_) => combines = true,
                 _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
@@ -115,7 +127,10 @@ impl Split {
         if methods.len() > 1 {
             return refuse(Refusal::new(
                 Rule::MixedMethods,
-                format!("one question mixes datasets protected by {}", methods.into_iter().collect::<Vec<_>>().join(" and ")),
+                format!(
+                    "one question mixes datasets protected by {}",
+                    methods.into_iter().collect::<Vec<_>>().join(" and ")
+                ),
                 "Ask them one by one: mixed exact and perturbed figures can be differenced",
             ));
         }
@@ -128,15 +143,13 @@ impl Split {
             LogicalPlan::Aggregate(aggregate) if holds_records(&aggregate.input)? => {
                 self.aggregate(aggregate).map(Transformed::yes)
             }
-            LogicalPlan::Distinct(Distinct::All(input) | Distinct::On(datafusion::logical_expr::DistinctOn { input, .. }))
-                if holds_records(input)? =>
-            {
-                refuse(Refusal::new(
-                    Rule::Rows,
-                    "DISTINCT over records lists them",
-                    "Group by the columns and ask for COUNT(*)",
-                ))
-            }
+            LogicalPlan::Distinct(
+                Distinct::All(input) | Distinct::On(datafusion::logical_expr::DistinctOn { input, .. }),
+            ) if holds_records(input)? => refuse(Refusal::new(
+                Rule::Rows,
+                "DISTINCT over records lists them",
+                "Group by the columns and ask for COUNT(*)",
+            )),
             _ => notes::carry(node),
         }
     }
@@ -146,9 +159,8 @@ impl Split {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let number = parts.len();
         let note = Arc::new(Field::new(format!("{NOTE}{number}"), DataType::Utf8, true));
-        let all_nullable = part.schema.iter().map(|(q, f)| {
-            (q.cloned(), Arc::new(f.as_ref().clone().with_nullable(true)))
-        });
+        let all_nullable =
+            part.schema.iter().map(|(q, f)| (q.cloned(), Arc::new(f.as_ref().clone().with_nullable(true))));
         let fields = all_nullable.chain([(None, note)]).collect();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
         let words = part.questions.values().flatten().next().map_or_else(String::new, |q| q.sql());
@@ -180,16 +192,21 @@ impl Split {
             }
         }
         let (figures, outputs) = figures(&read.figures);
+        if figures.iter().any(|f| f.measure == Measure::Units(BOROUGH.to_owned())) {
+            return Err(Refusal::new(
+                Rule::UnitCount,
+                "'borough' does not name a unit",
+                "Group by borough and count the rows of the result",
+            ));
+        }
         let mut questions = BTreeMap::new();
         for gss in &self.boroughs {
             let here = Scalar::Literal(Value::Text(gss.to_string()), ColumnType::Text);
             let fix = |p: &Predicate| p.fix(BOROUGH, &here);
             let filter = read.filter.as_ref().map(fix);
             let impossible = matches!(filter, Some(Predicate::Constant(Some(false) | None)));
-            let fixed = figures.iter().map(|f| Figure {
-                measure: f.measure.clone(),
-                condition: f.condition.as_ref().map(fix),
-            });
+            let fixed =
+                figures.iter().map(|f| Figure { measure: f.measure.clone(), condition: f.condition.as_ref().map(fix) });
             let draft =
                 Draft { dataset: read.dataset.clone(), filter, keys: node_keys.clone(), figures: fixed.collect() };
             // Derived even where the borough is not asked: a question is allowed or not, wherever it goes.
@@ -199,6 +216,7 @@ impl Split {
         let part = Part {
             contract: Arc::clone(contract),
             keys: output_keys(keys, questions.values().flatten().next()),
+            measures: figures.iter().map(|f| f.measure.clone()).collect(),
             outputs,
             questions,
             schema: Arc::clone(&aggregate.schema),
@@ -212,7 +230,9 @@ fn borough_value(key: &Scalar, gss: &Gss) -> std::result::Result<Value, Refusal>
     let here = Scalar::Literal(Value::Text(gss.to_string()), ColumnType::Text);
     match key.fix(BOROUGH, &here).folded() {
         Scalar::Literal(value, _) => Ok(value),
-        _ => Err(Refusal::new(Rule::Function, "a group key over borough is not a plain expression", "Group by borough")),
+        _ => {
+            Err(Refusal::new(Rule::Function, "a group key over borough is not a plain expression", "Group by borough"))
+        }
     }
 }
 
@@ -245,14 +265,13 @@ fn figures(read: &[ReadFigure]) -> (Vec<Figure>, Vec<Output>) {
     let outputs = read
         .iter()
         .map(|figure| match figure {
-            ReadFigure::One { measure, condition } => {
-                Output::Figure(index(Figure { measure: measure.clone(), condition: condition.clone() }))
+            ReadFigure::One { measure, condition, reading } => {
+                let figure = index(Figure { measure: measure.clone(), condition: condition.clone() });
+                Output::Figure { figure, reading: *reading }
             }
             ReadFigure::Average { column, condition } => {
-                let present = Predicate::Not(Box::new(Predicate::IsNull(Scalar::Column(column.clone()))));
                 let sum = Figure { measure: Measure::Sum(column.clone()), condition: condition.clone() };
-                let counted = Predicate::both(condition.clone(), Some(present));
-                let count = Figure { measure: Measure::Rows, condition: counted };
+                let count = Figure { measure: Measure::Present(column.clone()), condition: condition.clone() };
                 Output::Average { sum: index(sum), count: index(count) }
             }
         })

@@ -22,16 +22,15 @@ pub(crate) fn statement(
     merged: &[MergedPart],
 ) -> v1::Statement {
     let numbered = split.parts.iter().zip(answers).zip(merged).enumerate();
-    let parts: Vec<v1::Part> = numbered.map(|(i, ((part, answers), merged))| wire_part(i, part, answers, merged)).collect();
+    let parts: Vec<v1::Part> =
+        numbered.map(|(i, ((part, answers), merged))| wire_part(i, part, answers, merged)).collect();
     let missing = |a: &Answer| matches!(a, Answer::Refused(_) | Answer::None);
     let complete = !answers.iter().flat_map(BTreeMap::values).any(missing);
     let mut notes = Vec::new();
-    if parts.iter().any(|p| p.london) {
-        notes.push("London figures are sums of protected borough cells".to_owned());
-    }
     if split.combines && parts.iter().any(|p| p.withheld > 0 || p.boroughs.iter().any(|b| b.answer != "answered")) {
         notes.push(
-            "The question adds up or ranks cells of which some are withheld or missing: its totals lack those".to_owned(),
+            "The question adds up or ranks cells of which some are withheld or missing: its totals lack those"
+                .to_owned(),
         );
     }
     v1::Statement { query_id: query.to_owned(), purpose: purpose.to_owned(), complete, parts, notes }
@@ -60,8 +59,7 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         }
         said
     });
-    let figure_names: Vec<String> =
-        part.schema.fields().iter().skip(part.keys.len()).map(|f| f.name().clone()).collect();
+    let figure_names: Vec<String> = part.outputs.iter().map(|o| part.figure_words(*o)).collect();
     let lacks = merged.lacks.iter().take(LISTED).map(|lack| v1::Lack {
         cell: cell_words(part, &lack.cell),
         figure: figure_names.get(lack.output).cloned().unwrap_or_default(),

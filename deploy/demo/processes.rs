@@ -86,7 +86,7 @@ impl Processes {
     ///
     /// # Errors
     /// Where one ends or does not come up in time, with the last lines of its log.
-    pub async fn ready(&mut self, limit: Duration, told: &mut dyn FnMut(usize)) -> anyhow::Result<Client> {
+    pub async fn ready(&mut self, limit: Duration, told: &mut (dyn FnMut(usize) + Send)) -> anyhow::Result<Client> {
         let started = Instant::now();
         let config = loda::Config::load(&self.layout.client())?;
         loop {

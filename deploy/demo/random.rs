@@ -17,14 +17,14 @@ impl Random {
         Self(place.iter().fold(0, |state, &part| mix(state.wrapping_add(GOLDEN_GAMMA) ^ mix(part))))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN_GAMMA);
         mix(self.0)
     }
 
     /// A number from 0 to `limit` − 1 (0 if the limit is 0). The bias is below 2⁻³² for the limits used here.
     pub fn below(&mut self, limit: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(limit);
+        let product = u128::from(self.draw()) * u128::from(limit);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
@@ -77,7 +77,7 @@ impl Random {
 
 /// A fixed number for a place, for keys and for choices that two boroughs must make alike.
 pub fn fixed(place: &[u64]) -> u64 {
-    Random::at(place).next()
+    Random::at(place).draw()
 }
 
 fn mix(state: u64) -> u64 {
@@ -94,8 +94,8 @@ mod tests {
     fn the_generator_is_splitmix64() {
         // The first values of the reference code from state 1234567.
         let mut random = Random(1_234_567);
-        assert_eq!(random.next(), 6_457_827_717_110_365_317);
-        assert_eq!(random.next(), 3_203_168_211_198_807_973);
+        assert_eq!(random.draw(), 6_457_827_717_110_365_317);
+        assert_eq!(random.draw(), 3_203_168_211_198_807_973);
     }
 
     #[test]

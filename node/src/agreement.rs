@@ -64,7 +64,10 @@ impl Agreement {
         let names = |list: &[String], name: &str| list.iter().any(|item| item == name);
         let of_dataset: Vec<&Grant> = self.grant.iter().filter(|g| names(&g.datasets, dataset)).collect();
         if of_dataset.is_empty() {
-            return refuse(format!("no agreement covers dataset '{dataset}'"), "Ask the borough to extend the agreement");
+            return refuse(
+                format!("no agreement covers dataset '{dataset}'"),
+                "Ask the borough to extend the agreement",
+            );
         }
         let of_analyst: Vec<&&Grant> = of_dataset.iter().filter(|g| names(&g.analysts, analyst)).collect();
         if of_analyst.is_empty() {
@@ -98,7 +101,8 @@ mod tests {
              from = '2026-01-01'\nuntil = '2026-12-31'",
         )
         .unwrap();
-        let ask = |analyst, purpose, dataset, day: &str| agreement.allows(analyst, purpose, dataset, day.parse().unwrap());
+        let ask =
+            |analyst, purpose, dataset, day: &str| agreement.allows(analyst, purpose, dataset, day.parse().unwrap());
         assert_eq!(ask("a", "p", "d", "2026-12-31").unwrap(), "A/2");
         for (analyst, purpose, dataset, day) in [
             ("b", "p", "d", "2026-06-01"),

@@ -30,8 +30,9 @@ pub(crate) fn conforming(
             bail!("the mapping gives no column '{}': add it to the SELECT", column.name);
         };
         let options = CastOptions { safe: true, ..CastOptions::default() };
-        let values = cast_with_options(mapped, &arrow_type(column.kind), &options)
-            .with_context(|| format!("column '{}' cannot become {}: CAST it in the mapping", column.name, column.kind))?;
+        let values = cast_with_options(mapped, &arrow_type(column.kind), &options).with_context(|| {
+            format!("column '{}' cannot become {}: CAST it in the mapping", column.name, column.kind)
+        })?;
         let values = at_grain(column, values);
         let verdict = verdicts(column, mapped, &values);
         for (row, fault) in verdict.into_iter().enumerate() {

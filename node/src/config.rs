@@ -126,28 +126,24 @@ impl Config {
     /// The file, the line where TOML gives one, and what to write instead.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
         let invalid = |problem: String| ConfigError::Invalid { path: name.clone(), problem };
         let file: File = toml::from_str(&text).map_err(|e| invalid(e.to_string()))?;
         let base = path.parent().unwrap_or(Path::new("."));
         let limits = file.limits;
-        if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0) || limits.query_seconds == 0
+        if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0)
+            || limits.query_seconds == 0
         {
             return Err(invalid("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
         }
         let dataset = |entry: DatasetEntry| {
-            let as_at = entry.as_at.parse().map_err(|_| {
-                invalid(format!("as_at = \"{}\" is not a date: write YYYY-MM-DD", entry.as_at))
-            })?;
+            let as_at = entry
+                .as_at
+                .parse()
+                .map_err(|_| invalid(format!("as_at = \"{}\" is not a date: write YYYY-MM-DD", entry.as_at)))?;
             let sources = entry.source.into_iter();
             let sources = sources.map(|s| Source { name: s.name, path: base.join(s.path), format: s.format });
-            Ok(DatasetConfig {
-                contract: base.join(entry.contract),
-                as_at,
-                sources: sources.collect(),
-                sql: entry.sql,
-            })
+            Ok(DatasetConfig { contract: base.join(entry.contract), as_at, sources: sources.collect(), sql: entry.sql })
         };
         Ok(Self {
             borough: file.borough,

@@ -10,7 +10,7 @@ use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Protection, Role, Value};
 use loda_disclosure::{
     CellKeyRules, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, PTable, PossibleMasks, Released, TableSpec,
-    ThresholdRules, disclose, default_table,
+    ThresholdRules, default_table, disclose,
 };
 use loda_question::plan::{arrow_type, value_scalar};
 use loda_question::{Measure, Question};
@@ -77,14 +77,13 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
     let contract = question.contract();
     let measures = question.measures();
     let domain_of = |column: &str| contract.units.iter().position(|u| u.column.as_deref() == Some(column));
+    let measure_of = |name: &str| measures.iter().position(|m| m.name == name).context("a figure sums no measure");
     let figures = question.figures().iter().enumerate().map(|(i, figure)| {
         let kind = match &figure.measure {
             Measure::Rows => FigureKind::Rows,
             Measure::Units(name) => FigureKind::Units { domain: domain_of(name).context("a figure counts no unit")? },
-            Measure::Sum(name) => {
-                let measure = measures.iter().position(|m| m.name == *name);
-                FigureKind::Sum { measure: measure.context("a figure sums no measure")? }
-            }
+            Measure::Sum(name) => FigureKind::Sum { measure: measure_of(name)? },
+            Measure::Present(name) => FigureKind::Present { measure: measure_of(name)? },
         };
         Ok(FigureSpec { name: format!("f{i}"), kind, requires: figure.requires, together: figure.together })
     });
@@ -103,11 +102,7 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
             .enumerate()
             .map(|(i, key)| Arc::new(Field::new(format!("k{i}"), arrow_type(key.kind), true)))
             .collect(),
-        domains: contract
-            .units
-            .iter()
-            .map(|u| DomainSpec { name: u.domain.clone(), one_row: u.one_row })
-            .collect(),
+        domains: contract.units.iter().map(|u| DomainSpec { name: u.domain.clone(), one_row: u.one_row }).collect(),
         conditions: question.conditions().len(),
         measures: measures.collect::<anyhow::Result<Vec<_>>>()?,
         figures,
@@ -145,7 +140,10 @@ fn possible(question: &Question, stage: &[RecordBatch]) -> anyhow::Result<Option
         }
         Ok(ScalarValue::iter_to_array(column)?)
     });
-    Ok(Some(PossibleMasks { keys: arrays.collect::<anyhow::Result<Vec<ArrayRef>>>()?, masks: UInt16Array::from(masks) }))
+    Ok(Some(PossibleMasks {
+        keys: arrays.collect::<anyhow::Result<Vec<ArrayRef>>>()?,
+        masks: UInt16Array::from(masks),
+    }))
 }
 
 fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> anyhow::Result<Value> {

@@ -39,7 +39,10 @@ impl Engine {
         // Snapshots hold Utf8; views would only be cast back.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
-        Ok(Self { context: SessionContext::new_with_config_rt(config, runtime), stage_bytes: megabytes(limits.stage_mb) })
+        Ok(Self {
+            context: SessionContext::new_with_config_rt(config, runtime),
+            stage_bytes: megabytes(limits.stage_mb),
+        })
     }
 
     /// Runs the stage of a question over its snapshot. The result's columns are those that
@@ -48,7 +51,8 @@ impl Engine {
     /// # Errors
     /// Any failure of reading, memory or size: one static code for the asker, the cause for the operator.
     pub(crate) async fn stage(&self, question: &Question, snapshot: &Snapshot) -> Result<Vec<RecordBatch>> {
-        let path = snapshot.file.to_str().ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
+        let path =
+            snapshot.file.to_str().ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
         let rows = self.context.read_parquet(path, ParquetReadOptions::default()).await?;
         let plan = compile(question, rows)?;
         let physical = plan.create_physical_plan().await?;

@@ -56,7 +56,8 @@ pub(crate) async fn ingest(
         rows_kept += batch.num_rows() as u64;
         kept.push(batch);
     }
-    if rows_read > 0 && rows_kept == 0 {
+    let replaces = snapshot::newest(state, contract)?.is_some();
+    if rows_kept == 0 && (rows_read > 0 || replaces) {
         bail!("dataset '{}': none of {rows_read} rows keeps the contract; the last snapshot stays", contract.dataset);
     }
     units.check_one_row(contract)?;
@@ -92,7 +93,8 @@ async fn register(context: &SessionContext, source: &Source) -> anyhow::Result<(
         Format::Parquet => context.register_parquet(&source.name, path, ParquetReadOptions::default()).await?,
         Format::Csv => {
             let schema = text_columns(&source.path)?;
-            let options = CsvReadOptions::new().schema(&schema).file_extension(extension(&source.path)).newlines_in_values(true);
+            let options =
+                CsvReadOptions::new().schema(&schema).file_extension(extension(&source.path)).newlines_in_values(true);
             context.register_csv(&source.name, path, options).await?;
         }
     }
@@ -103,7 +105,8 @@ async fn register(context: &SessionContext, source: &Source) -> anyhow::Result<(
 fn text_columns(path: &Path) -> anyhow::Result<Schema> {
     let format = arrow::csv::reader::Format::default().with_header(true);
     let (inferred, _) = format.infer_schema(std::fs::File::open(path)?, Some(0))?;
-    let text = inferred.fields().iter().map(|f| Field::new(f.name().trim_start_matches('\u{feff}'), DataType::Utf8, true));
+    let text =
+        inferred.fields().iter().map(|f| Field::new(f.name().trim_start_matches('\u{feff}'), DataType::Utf8, true));
     Ok(Schema::new(text.collect::<Vec<_>>()))
 }
 

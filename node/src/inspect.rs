@@ -91,9 +91,8 @@ impl Asked {
             snapshot = snapshots(dataset);
             snapshot.as_ref().map(|s| s.contract.clone())
         })?;
-        let snapshot = snapshot.ok_or_else(|| {
-            Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue")
-        })?;
+        let snapshot =
+            snapshot.ok_or_else(|| Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue"))?;
         let today = chrono::Utc::now().date_naive();
         let analyst = self.analyst.to_string();
         let agreement = agreement.allows(&analyst, &self.purpose, &question.contract().dataset, today)?;

@@ -42,7 +42,7 @@ impl Job {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(*self.state.borrow(), State::Queued | State::Running | State::Held)
+        is_final(*self.state.borrow())
     }
 
     pub(crate) fn running(&self) {
@@ -74,13 +74,18 @@ impl Job {
 
     fn end(&self, state: State) {
         self.state.send_if_modified(|now| {
-            let running = matches!(*now, State::Queued | State::Running | State::Held);
+            let running = !is_final(*now);
             if running {
                 *now = state;
             }
             running
         });
     }
+}
+
+/// Whether nothing follows a state.
+pub(crate) fn is_final(state: State) -> bool {
+    !matches!(state, State::Queued | State::Running | State::Held)
 }
 
 /// All jobs of a node.

@@ -27,7 +27,7 @@ mod release;
 mod serve;
 mod snapshot;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Format};
 pub use disclose::Methods;
 pub use ingest::IngestReport;
 pub use serve::{Node, run};

@@ -6,7 +6,10 @@ use clap::Parser;
 
 /// Serves a borough's own data to the federation: protected figures only, and only under an agreement.
 #[derive(Parser)]
-#[command(version, after_help = "Example:\n  loda-node --config node.toml\n\nSee deploy/sample/node.toml for every setting.")]
+#[command(
+    version,
+    after_help = "Example:\n  loda-node --config node.toml\n\nSee deploy/sample/node.toml for every setting."
+)]
 struct Arguments {
     /// The node's configuration file.
     #[arg(long, value_name = "FILE")]

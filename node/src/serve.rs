@@ -26,7 +26,7 @@ use crate::disclose::{Methods, released};
 use crate::execute::Engine;
 use crate::ingest::{IngestReport, ingest};
 use crate::inspect::{Accepted, Asked};
-use crate::jobs::{Admission, Job, Jobs};
+use crate::jobs::{Admission, Job, Jobs, is_final};
 use crate::release::{Gate, Release};
 use crate::snapshot::{self, Snapshot};
 
@@ -109,7 +109,8 @@ impl Node {
         if !log_key.exists() {
             SigningKey::generate()?.0.save(&log_key)?;
         }
-        let log: Arc<dyn Log> = Arc::new(SignedLines::open(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?)?);
+        let log: Arc<dyn Log> =
+            Arc::new(SignedLines::open(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?)?);
         let secret = RecordSecret::load_or_create(&config.state.join("record.key"))?;
         let mut snapshots = Vec::new();
         for dataset in &config.datasets {
@@ -142,8 +143,7 @@ impl Node {
         let jobs = Jobs::new(config.limits.accepted);
         let engine = Arc::new(Engine::new(&config.limits)?);
         let gate = Gate::new(log);
-        let inner =
-            Inner { config, manifest, agreement, snapshots, methods, gate, jobs, engine, turns, queries };
+        let inner = Inner { config, manifest, agreement, snapshots, methods, gate, jobs, engine, turns, queries };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -346,16 +346,13 @@ impl NodeService for Node {
 
     async fn watch(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let job = self.job(&request.into_inner().query_id)?;
-        let mut over = false;
-        let states = WatchStream::new(job.watch()).take_while(move |state| {
-            let more = !over;
-            over = !matches!(state, v1::State::Queued | v1::State::Running | v1::State::Held);
-            futures::future::ready(more)
-        });
-        // The stream holds the job, so that its sender outlives the watcher.
-        let states = states.map(move |state| {
-            let _held = &job;
-            Ok(v1::NodeState { state: state.into() })
+        // The stream holds the job, so that its sender outlives the watcher, and ends with the final state.
+        let watching = Some((WatchStream::new(job.watch()), job));
+        let states = futures::stream::unfold(watching, |watching| async {
+            let (mut states, job) = watching?;
+            let state = states.next().await?;
+            let next = (!is_final(state)).then_some((states, job));
+            Some((Ok(v1::NodeState { state: state.into() }), next))
         });
         Ok(Response::new(Box::pin(states)))
     }
@@ -378,7 +375,10 @@ impl NodeService for Node {
         Ok(Response::new(Box::pin(chunks)))
     }
 
-    async fn cancel(&self, request: Request<v1::CancelNodeRequest>) -> Result<Response<v1::CancelNodeResponse>, Status> {
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelNodeRequest>,
+    ) -> Result<Response<v1::CancelNodeResponse>, Status> {
         self.job(&request.into_inner().query_id)?.cancel();
         Ok(Response::new(v1::CancelNodeResponse {}))
     }

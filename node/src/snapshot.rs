@@ -56,8 +56,7 @@ pub(crate) fn write(
     let id = list(&folder)?.last().map_or(1, |(id, _, _)| id.saturating_add(1));
     let file = folder.join(name(id, as_at));
     let partial = folder.join("partial");
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
     let mut writer = ArrowWriter::try_new(File::create(&partial)?, Arc::clone(schema), Some(properties))?;
     for batch in batches {
         writer.write(batch)?;

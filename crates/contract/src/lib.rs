@@ -86,7 +86,8 @@ pub enum Role {
     /// Groups and filters.
     Dimension(Domain),
     /// Sums and averages between declared bounds, in scaled units; compared at its band edges only.
-    Measure { lower: i128, upper: i128, edges: Vec<i128> },
+    /// Where `null_is_meaningful`, that a value is missing says something: NULLs are then judged like a category.
+    Measure { lower: i128, upper: i128, edges: Vec<i128>, null_is_meaningful: bool },
     /// Free text: coverage only.
     Text,
 }

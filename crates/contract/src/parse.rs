@@ -72,6 +72,8 @@ struct ColumnEntry {
     open: bool,
     #[serde(default)]
     edges: Vec<String>,
+    #[serde(default)]
+    null_is_meaningful: bool,
     to: Option<String>,
 }
 
@@ -272,7 +274,7 @@ impl ColumnEntry {
         if lower >= upper || !edges.is_sorted_by(|a, b| a < b) {
             return Err("min must be below max, and edges must rise".to_owned());
         }
-        Ok(Role::Measure { lower, upper, edges })
+        Ok(Role::Measure { lower, upper, edges, null_is_meaningful: self.null_is_meaningful })
     }
 
     fn bound(&self, kind: ColumnType, text: &Option<String>) -> Result<Option<Value>, String> {

@@ -23,7 +23,7 @@ pub(crate) fn check(spec: &TableSpec) -> Result<(), DisclosureError> {
     let one_row = spec.domains.iter().any(|domain| domain.one_row);
     for figure in &spec.figures {
         match figure.kind {
-            FigureKind::Sum { .. } => return Err(DisclosureError::SumOnPersonal),
+            FigureKind::Present { .. } | FigureKind::Sum { .. } => return Err(DisclosureError::SumOnPersonal),
             FigureKind::Rows if !one_row => return Err(DisclosureError::RowsOnPersonal),
             FigureKind::Rows | FigureKind::Units { .. } => {}
         }
@@ -58,7 +58,7 @@ pub(crate) fn release(
                     check_one_row(cell, domain, figure.requires)?;
                     domain
                 }
-                FigureKind::Sum { .. } => return Err(DisclosureError::SumOnPersonal),
+                FigureKind::Present { .. } | FigureKind::Sum { .. } => return Err(DisclosureError::SumOnPersonal),
             };
             let passes = counts.iter().all(|count| *count >= rules.threshold);
             let count = counts.get(domain).copied().map(i128::from);

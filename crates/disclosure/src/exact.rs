@@ -5,12 +5,9 @@ use crate::output::OutputRow;
 use crate::spec::{FigureKind, FigureSpec, TableSpec};
 use crate::stage::{Cell, CellKey, Stage};
 
-/// Every observed cell with every figure. As in SQL, a table without keys has one row even where
-/// there are no records, and the sum of nothing is NULL.
+/// Every observed cell with every figure. The sum of nothing is NULL; a table without records has no cell, also
+/// where SQL would give one row of zeros: who asked knows how to write it.
 pub(crate) fn release(spec: &TableSpec, stage: &Stage) -> Result<Vec<OutputRow>, DisclosureError> {
-    if spec.keys.is_empty() && stage.cells.is_empty() {
-        return Ok(vec![row(spec, &CellKey::default(), &Cell::new(spec))?]);
-    }
     stage.cells.iter().map(|(key, cell)| row(spec, key, cell)).collect()
 }
 
@@ -22,6 +19,7 @@ pub(crate) fn figure(cell: &Cell, figure: &FigureSpec) -> Result<Option<i128>, D
             let units = cell.units(domain, figure.requires)?.len();
             Some(i128::try_from(units).map_err(|_| DisclosureError::Overflow)?)
         }
+        FigureKind::Present { measure } => Some(i128::from(cell.present(measure, figure.requires)?)),
         FigureKind::Sum { measure } => cell.sum(measure, figure.requires)?,
     })
 }

@@ -41,7 +41,7 @@ pub(crate) fn build(spec: &TableSpec, codec: &KeyCodec, rows: &[OutputRow]) -> R
     for (index, figure) in spec.figures.iter().enumerate() {
         let values = rows.iter().map(|row| row.figures.get(index).copied().flatten());
         let column = match figure.kind {
-            FigureKind::Rows | FigureKind::Units { .. } => counts(values)?,
+            FigureKind::Rows | FigureKind::Units { .. } | FigureKind::Present { .. } => counts(values)?,
             FigureKind::Sum { measure } => {
                 let measure = spec.measures.get(measure);
                 let measure = measure.ok_or(DisclosureError::Spec("a measure does not exist"))?;

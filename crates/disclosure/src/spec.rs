@@ -59,6 +59,11 @@ pub enum FigureKind {
         /// Index into [`TableSpec::domains`].
         domain: usize,
     },
+    /// Records whose `measures[measure]` is not NULL: what a mean divides by.
+    Present {
+        /// Index into [`TableSpec::measures`].
+        measure: usize,
+    },
     /// The sum of `measures[measure]`.
     Sum {
         /// Index into [`TableSpec::measures`].
@@ -114,7 +119,7 @@ impl TableSpec {
                 FigureKind::Units { domain } if domain >= self.domains.len() => {
                     return refuse("a figure counts a domain that does not exist");
                 }
-                FigureKind::Sum { measure } if measure >= self.measures.len() => {
+                FigureKind::Present { measure } | FigureKind::Sum { measure } if measure >= self.measures.len() => {
                     return refuse("a figure sums a measure that does not exist");
                 }
                 _ => {}

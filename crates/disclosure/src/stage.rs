@@ -170,6 +170,21 @@ impl Cell {
         Ok(any.then(|| total.value()))
     }
 
+    /// The number of records in the set of `requires` whose measure is not NULL.
+    pub(crate) fn present(&self, measure: usize, requires: u16) -> Result<i64, DisclosureError> {
+        let moments = self.masks.iter().zip(self.moments(measure)?).filter(|(mask, _)| holds(**mask, requires));
+        let mut counts = moments.map(|(_, (_, count))| *count);
+        counts.try_fold(0_i64, i64::checked_add).ok_or(DisclosureError::Overflow)
+    }
+
+    /// The distinct units of a domain with a record in the set of `requires` whose measure is not NULL.
+    pub(crate) fn units_present(&self, domain: usize, measure: usize, requires: u16) -> Result<u64, DisclosureError> {
+        let pairs = self.mask_units(domain)?.zip(self.moments(measure)?);
+        let present = pairs.filter(|((mask, _), (_, count))| holds(*mask, requires) && *count > 0);
+        let units: BTreeSet<u64> = present.map(|((_, unit), _)| unit).collect();
+        u64::try_from(units.len()).map_err(|_| DisclosureError::Overflow)
+    }
+
     /// For each unit of a domain, what it adds to a sum above the measure's lower bound:
     /// Σ x − lower × (number of non-null x), in scaled units.
     pub(crate) fn contributions(

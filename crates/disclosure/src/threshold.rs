@@ -59,6 +59,7 @@ fn release_cell(
             && match figure.kind {
                 FigureKind::Rows => true,
                 FigureKind::Units { domain } => units_pass(spec, cell, figure, domain, rules)?,
+                FigureKind::Present { measure } => present_passes(spec, cell, figure, measure, rules)?,
                 FigureKind::Sum { measure } => sum_passes(spec, cell, figure, measure, rules)?,
             };
         values.push(if passes { exact::figure(cell, figure)? } else { None });
@@ -90,6 +91,22 @@ fn units_pass(
     }
     let enough = |count: usize| u64::try_from(count).is_ok_and(|count| count >= rules.units);
     Ok(enough(several) && enough(one))
+}
+
+/// Enough units of every domain have a value.
+fn present_passes(
+    spec: &TableSpec,
+    cell: &Cell,
+    figure: &FigureSpec,
+    measure: usize,
+    rules: &ThresholdRules,
+) -> Result<bool, DisclosureError> {
+    for domain in 0..spec.domains.len() {
+        if cell.units_present(domain, measure, figure.requires)? < rules.units {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn sum_passes(

@@ -93,17 +93,8 @@ pub fn incoming_with(
     manifest: Arc<Manifest>,
     limits: Limits,
 ) -> impl Stream<Item = Result<TlsConnection, io::Error>> + Send + 'static {
-    let door = Door {
-        tls: TlsAcceptor::from(config),
-        manifest,
-        limits,
-        places: Places::default(),
-    };
-    let acceptor = Acceptor {
-        listener,
-        door: Arc::new(door),
-        handshakes: JoinSet::new(),
-    };
+    let door = Door { tls: TlsAcceptor::from(config), manifest, limits, places: Places::default() };
+    let acceptor = Acceptor { listener, door: Arc::new(door), handshakes: JoinSet::new() };
     futures::stream::unfold(acceptor, |mut acceptor| async move {
         let connection = acceptor.next().await;
         Some((Ok(connection), acceptor))
@@ -151,11 +142,7 @@ struct Door {
 
 impl Door {
     /// The error is a static code.
-    async fn admit(
-        self: Arc<Self>,
-        stream: TcpStream,
-        remote: SocketAddr,
-    ) -> Result<TlsConnection, &'static str> {
+    async fn admit(self: Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Result<TlsConnection, &'static str> {
         // Small answers must not wait for more to say. Failing to set it costs only time.
         let _ = stream.set_nodelay(true);
         let handshake = self.tls.accept(stream);
@@ -181,10 +168,7 @@ impl Door {
 }
 
 fn handshake_code(error: &io::Error) -> &'static str {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::NoCertificatesPresented) => "certificate_missing",
         Some(error @ rustls::Error::InvalidCertificate(_)) => Refusal::from_tls(error).code(),
         _ => "handshake_failed",
@@ -213,10 +197,7 @@ impl Places {
         }
         live.total = live.total.saturating_add(1);
         live.by_peer.insert(id.clone(), own.saturating_add(1));
-        Ok(Place {
-            places: self.clone(),
-            id: id.clone(),
-        })
+        Ok(Place { places: self.clone(), id: id.clone() })
     }
 }
 
@@ -263,11 +244,7 @@ impl Connected for TlsConnection {
 }
 
 impl AsyncRead for TlsConnection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // HTTP/2 reads all the time, so polling the timer here wakes the connection when it is over.
         if self.life.is_elapsed() || self.life.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(life_is_over()));
@@ -277,11 +254,7 @@ impl AsyncRead for TlsConnection {
 }
 
 impl AsyncWrite for TlsConnection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.life.is_elapsed() {
             return Poll::Ready(Err(life_is_over()));
         }
@@ -313,8 +286,5 @@ impl AsyncWrite for TlsConnection {
 }
 
 fn life_is_over() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::TimedOut,
-        "the connection reached its greatest age",
-    )
+    io::Error::new(io::ErrorKind::TimedOut, "the connection reached its greatest age")
 }

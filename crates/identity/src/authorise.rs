@@ -47,10 +47,7 @@ const MAY_CALL: &[(&str, &[Caller])] = &[
     ("/loda.v1.Node/Watch", &[Caller::Coordinator]),
     ("/loda.v1.Node/Fetch", &[Caller::Coordinator]),
     ("/loda.v1.Node/Cancel", &[Caller::Coordinator]),
-    (
-        "/loda.v1.Query/Catalogue",
-        &[Caller::Analyst, Caller::Auditor],
-    ),
+    ("/loda.v1.Query/Catalogue", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Nodes", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Prepare", &[Caller::Analyst]),
     ("/loda.v1.Query/Run", &[Caller::Analyst]),
@@ -105,15 +102,8 @@ impl Denied {
 /// [`Denied::Role`] or [`Denied::UnknownCall`].
 pub fn authorise(peer: &Peer, rpc_path: &str) -> Result<(), Denied> {
     let caller = Caller::from(&peer.id.role);
-    let (_, allowed) = MAY_CALL
-        .iter()
-        .find(|(path, _)| *path == rpc_path)
-        .ok_or(Denied::UnknownCall)?;
-    if allowed.contains(&caller) {
-        Ok(())
-    } else {
-        Err(Denied::Role)
-    }
+    let (_, allowed) = MAY_CALL.iter().find(|(path, _)| *path == rpc_path).ok_or(Denied::UnknownCall)?;
+    if allowed.contains(&caller) { Ok(()) } else { Err(Denied::Role) }
 }
 
 /// Puts [`authorise`] before every service: `server().layer(AuthoriseLayer::new())`.
@@ -162,9 +152,7 @@ where
         match permit(info, request.uri().path()) {
             Ok(()) => Either::Left(self.inner.call(request)),
             Err(denied) => {
-                let peer = info
-                    .map(|info| info.peer.id.to_string())
-                    .unwrap_or_default();
+                let peer = info.map(|info| info.peer.id.to_string()).unwrap_or_default();
                 tracing::warn!(code = denied.code(), %peer, "call denied");
                 Either::Right(ready(Ok(denied.status().into_http())))
             }

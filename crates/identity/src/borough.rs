@@ -38,11 +38,7 @@ impl TryFrom<String> for Gss {
 
     fn try_from(text: String) -> Result<Self, NotAGss> {
         let digits = text.strip_prefix('E').ok_or(NotAGss)?;
-        if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(Self(text))
-        } else {
-            Err(NotAGss)
-        }
+        if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()) { Ok(Self(text)) } else { Err(NotAGss) }
     }
 }
 

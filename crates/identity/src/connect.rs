@@ -65,10 +65,7 @@ pub fn channel(
             };
             match timeout(connect_timeout, connecting).await {
                 Ok(connected) => connected.map(TokioIo::new),
-                Err(_) => Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "connecting took too long",
-                )),
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "connecting took too long")),
             }
         }
     });
@@ -79,9 +76,6 @@ fn require_h2(stream: TlsStream<TcpStream>) -> io::Result<TlsStream<TcpStream>> 
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         Ok(stream)
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the server does not speak HTTP/2",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the server does not speak HTTP/2"))
     }
 }

@@ -57,10 +57,7 @@ impl IdentityError {
     }
 
     pub(crate) fn unusable(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Unusable {
-            what: what.into(),
-            reason: reason.into(),
-        }
+        Self::Unusable { what: what.into(), reason: reason.into() }
     }
 }
 

@@ -153,13 +153,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError::Invalid`], with the line.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ManifestError> {
-        let line_of = |offset: usize| {
-            text.bytes()
-                .take(offset)
-                .filter(|b| *b == b'\n')
-                .count()
-                .saturating_add(1)
-        };
+        let line_of = |offset: usize| text.bytes().take(offset).filter(|b| *b == b'\n').count().saturating_add(1);
         let source: Source = toml::from_str(text).map_err(|error| ManifestError::Invalid {
             origin: origin.to_owned(),
             line: error.span().map(|span| line_of(span.start)),
@@ -182,8 +176,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError::Invalid`], without a line.
     pub fn check(&self) -> Result<(), ManifestError> {
-        self.faults()
-            .map_err(|fault| fault.into_error("manifest", None))
+        self.faults().map_err(|fault| fault.into_error("manifest", None))
     }
 
     /// The canonical text, which parses back to the same manifest. Comments and order of keys in a
@@ -269,12 +262,7 @@ impl Spans {
 
 impl Fault {
     fn into_error(self, origin: &str, line: Option<usize>) -> ManifestError {
-        ManifestError::Invalid {
-            origin: origin.to_owned(),
-            line,
-            problem: self.problem,
-            fix: self.fix.to_owned(),
-        }
+        ManifestError::Invalid { origin: origin.to_owned(), line, problem: self.problem, fix: self.fix.to_owned() }
     }
 }
 

@@ -64,16 +64,9 @@ impl PeerId {
     /// [`Refusal::IdentityForm`] where the domain or the role's id has characters that an identity
     /// cannot have.
     pub fn new(domain: &str, role: Role) -> Result<Self, Refusal> {
-        let id = Self {
-            domain: domain.to_owned(),
-            role,
-        };
+        let id = Self { domain: domain.to_owned(), role };
         // One grammar: what parses is what may be made.
-        if id.to_string().parse().as_ref() == Ok(&id) {
-            Ok(id)
-        } else {
-            Err(Refusal::IdentityForm)
-        }
+        if id.to_string().parse().as_ref() == Ok(&id) { Ok(id) } else { Err(Refusal::IdentityForm) }
     }
 }
 
@@ -89,10 +82,7 @@ impl FromStr for PeerId {
     fn from_str(uri: &str) -> Result<Self, Refusal> {
         let rest = uri.strip_prefix("spiffe://").ok_or(Refusal::IdentityForm)?;
         let mut parts = rest.split('/');
-        let domain = parts
-            .next()
-            .filter(|d| is_domain(d))
-            .ok_or(Refusal::IdentityForm)?;
+        let domain = parts.next().filter(|d| is_domain(d)).ok_or(Refusal::IdentityForm)?;
         let role = match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some("borough"), Some(gss), Some("node"), None) => {
                 Role::Node(gss.parse().map_err(|_| Refusal::IdentityForm)?)
@@ -102,10 +92,7 @@ impl FromStr for PeerId {
             (Some("auditor"), Some(id), None, None) if is_id(id) => Role::Auditor(id.to_owned()),
             _ => return Err(Refusal::IdentityForm),
         };
-        Ok(Self {
-            domain: domain.to_owned(),
-            role,
-        })
+        Ok(Self { domain: domain.to_owned(), role })
     }
 }
 
@@ -126,10 +113,7 @@ pub struct Peer {
 pub(crate) fn is_domain(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {
-            !label.is_empty()
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         })
 }
 

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber, date_time_ymd,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
@@ -53,10 +52,7 @@ impl Authority {
         set_validity(&mut params, days)?;
         params.serial_number = Some(random_serial()?);
         let ca_pem = params.self_signed(&key)?.pem();
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            ca_pem,
-        })
+        Ok(Self { issuer: Issuer::new(params, key), ca_pem })
     }
 
     /// Reads what [`Authority::save`] wrote.
@@ -66,20 +62,14 @@ impl Authority {
     /// not belong together.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self, IdentityError> {
         let dir = dir.as_ref();
-        let unusable = |reason: &str| {
-            IdentityError::unusable(format!("authority in {}", dir.display()), reason)
-        };
-        let text = |name: &str| {
-            String::from_utf8(read(&dir.join(name))?).map_err(|_| unusable("is not text"))
-        };
+        let unusable = |reason: &str| IdentityError::unusable(format!("authority in {}", dir.display()), reason);
+        let text = |name: &str| String::from_utf8(read(&dir.join(name))?).map_err(|_| unusable("is not text"));
         let ca_pem = text("ca.pem")?;
-        let key = KeyPair::from_pem(&text("ca.key")?)
-            .map_err(|_| unusable("has no readable private key in ca.key"))?;
+        let key = KeyPair::from_pem(&text("ca.key")?).map_err(|_| unusable("has no readable private key in ca.key"))?;
 
-        let der = CertificateDer::from_pem_slice(ca_pem.as_bytes())
-            .map_err(|_| unusable("has no certificate in ca.pem"))?;
-        let (_, certificate) =
-            X509Certificate::from_der(&der).map_err(|_| unusable("has a damaged ca.pem"))?;
+        let der =
+            CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| unusable("has no certificate in ca.pem"))?;
+        let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| unusable("has a damaged ca.pem"))?;
         let name = certificate
             .subject()
             .iter_common_name()
@@ -90,22 +80,14 @@ impl Authority {
 
         // Leaves name their issuer byte for byte, so the name must be built again exactly as it was.
         let rebuilt = params.self_signed(&key)?;
-        let (_, rebuilt) =
-            X509Certificate::from_der(rebuilt.der()).map_err(|_| IdentityError::Crypto)?;
+        let (_, rebuilt) = X509Certificate::from_der(rebuilt.der()).map_err(|_| IdentityError::Crypto)?;
         if rebuilt.subject().as_raw() != certificate.subject().as_raw() {
-            return Err(unusable(
-                "was not made by this program; issue with the tool that made it",
-            ));
+            return Err(unusable("was not made by this program; issue with the tool that made it"));
         }
         if key.subject_public_key_info() != certificate.public_key().raw {
-            return Err(unusable(
-                "has a key in ca.key that is not the one of ca.pem",
-            ));
+            return Err(unusable("has a key in ca.key that is not the one of ca.pem"));
         }
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            ca_pem,
-        })
+        Ok(Self { issuer: Issuer::new(params, key), ca_pem })
     }
 
     /// Writes `ca.pem` and `ca.key` into `dir`, which is created; the key readable by the owner alone.
@@ -116,17 +98,10 @@ impl Authority {
         let dir = dir.as_ref();
         let at = |path: &Path| {
             let path = path.to_owned();
-            move |source| IdentityError::File {
-                action: "write",
-                path,
-                source,
-            }
+            move |source| IdentityError::File { action: "write", path, source }
         };
         fs::create_dir_all(dir).map_err(at(dir))?;
-        write_private(
-            &dir.join("ca.key"),
-            self.issuer.key().serialize_pem().as_bytes(),
-        )?;
+        write_private(&dir.join("ca.key"), self.issuer.key().serialize_pem().as_bytes())?;
         let certificate = dir.join("ca.pem");
         fs::write(&certificate, &self.ca_pem).map_err(at(&certificate))
     }
@@ -149,24 +124,16 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name(id.role.kind());
-        params.subject_alt_names = vec![
-            SanType::URI(id.to_string().try_into()?),
-            SanType::DnsName(SERVER_NAME.try_into()?),
-        ];
+        params.subject_alt_names =
+            vec![SanType::URI(id.to_string().try_into()?), SanType::DnsName(SERVER_NAME.try_into()?)];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(random_serial()?);
         set_validity(&mut params, days)?;
         let cert_pem = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued {
-            cert_pem,
-            key_pem: key.serialize_pem(),
-        })
+        Ok(Issued { cert_pem, key_pem: key.serialize_pem() })
     }
 }
 
@@ -186,23 +153,15 @@ fn common_name(name: &str) -> DistinguishedName {
 
 fn set_validity(params: &mut CertificateParams, days: i64) -> Result<(), IdentityError> {
     let now = unix_now();
-    let end = days
-        .checked_mul(DAY)
-        .and_then(|seconds| now.checked_add(seconds));
+    let end = days.checked_mul(DAY).and_then(|seconds| now.checked_add(seconds));
     let begin = match end {
         Some(end) if end <= now => end.checked_sub(DAY),
         _ => now.checked_sub(CLOCK_SKEW),
     };
     // To 9999, the last year that a certificate can name.
-    let in_range = |time: Option<i64>| {
-        time.and_then(|t| u64::try_from(t).ok())
-            .filter(|t| *t < 253_402_300_800)
-    };
+    let in_range = |time: Option<i64>| time.and_then(|t| u64::try_from(t).ok()).filter(|t| *t < 253_402_300_800);
     let (Some(begin), Some(end)) = (in_range(begin), in_range(end)) else {
-        return Err(IdentityError::unusable(
-            format!("{days} days"),
-            "is out of range",
-        ));
+        return Err(IdentityError::unusable(format!("{days} days"), "is out of range"));
     };
     let epoch = date_time_ymd(1970, 1, 1);
     params.not_before = epoch + Duration::from_secs(begin);
@@ -213,9 +172,7 @@ fn set_validity(params: &mut CertificateParams, days: i64) -> Result<(), Identit
 /// 127 random bits, positive as DER's integers need.
 fn random_serial() -> Result<SerialNumber, IdentityError> {
     let mut bytes = [0_u8; 16];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| IdentityError::Crypto)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| IdentityError::Crypto)?;
     let [first, ..] = &mut bytes;
     // The first byte is never 0, so that the encoding has one length.
     *first = (*first & 0x7f) | 0x40;

@@ -21,25 +21,13 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     if let Err(source) = written {
         // Best effort: the failure to report is the first one.
         let _ = fs::remove_file(&temporary);
-        return Err(IdentityError::File {
-            action: "write",
-            path: path.to_owned(),
-            source,
-        });
+        return Err(IdentityError::File { action: "write", path: path.to_owned(), source });
     }
-    sync_directory(path).map_err(|source| IdentityError::File {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    })
+    sync_directory(path).map_err(|source| IdentityError::File { action: "write", path: path.to_owned(), source })
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    fs::read(path).map_err(|source| IdentityError::File {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })
+    fs::read(path).map_err(|source| IdentityError::File { action: "read", path: path.to_owned(), source })
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -55,9 +43,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// A name in the same directory, so that the rename is atomic; random, so that nobody can wait there.
 fn beside(path: &Path) -> Result<PathBuf, IdentityError> {
     let mut tag = [0_u8; 8];
-    SystemRandom::new()
-        .fill(&mut tag)
-        .map_err(|_| IdentityError::Crypto)?;
+    SystemRandom::new().fill(&mut tag).map_err(|_| IdentityError::Crypto)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", hex::encode(tag)));
     Ok(path.with_file_name(name))

@@ -21,8 +21,7 @@ impl SigningKey {
     /// # Errors
     /// [`IdentityError::Crypto`] if the system has no randomness to give.
     pub fn generate() -> Result<(Self, Vec<u8>), IdentityError> {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-            .map_err(|_| IdentityError::Crypto)?;
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| IdentityError::Crypto)?;
         let key = Self::from_pkcs8(pkcs8.as_ref())?;
         Ok((key, pkcs8.as_ref().to_vec()))
     }
@@ -32,13 +31,9 @@ impl SigningKey {
     /// # Errors
     /// [`IdentityError::Unusable`] if the bytes are no Ed25519 key.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, IdentityError> {
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map_err(|_| {
-            IdentityError::unusable("log key", "is not an Ed25519 private key in PKCS#8 DER")
-        })?;
-        Ok(Self {
-            pair,
-            pkcs8: pkcs8.to_vec(),
-        })
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8)
+            .map_err(|_| IdentityError::unusable("log key", "is not an Ed25519 private key in PKCS#8 DER"))?;
+        Ok(Self { pair, pkcs8: pkcs8.to_vec() })
     }
 
     /// Reads a file that [`SigningKey::save`] wrote: PKCS#8 DER.
@@ -83,9 +78,7 @@ pub fn verify(public_hex: &str, message: &[u8], signature: &[u8]) -> bool {
     let Ok(public) = hex::decode(public_hex) else {
         return false;
     };
-    UnparsedPublicKey::new(&ED25519, public)
-        .verify(message, signature)
-        .is_ok()
+    UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
 }
 
 #[cfg(test)]
@@ -117,13 +110,7 @@ mod tests {
         assert!(!verify(&key.public_hex(), b"entry", &signature[..63]));
 
         write_private(&path, b"junk").unwrap();
-        assert!(
-            SigningKey::load(&path)
-                .err()
-                .unwrap()
-                .to_string()
-                .contains("log.key")
-        );
+        assert!(SigningKey::load(&path).err().unwrap().to_string().contains("log.key"));
         // The temporary files are gone.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }

@@ -12,8 +12,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -40,10 +39,7 @@ pub struct Credentials {
 
 impl Clone for Credentials {
     fn clone(&self) -> Self {
-        Self {
-            leaf: self.leaf.clone(),
-            key: self.key.clone_key(),
-        }
+        Self { leaf: self.leaf.clone(), key: self.key.clone_key() }
     }
 }
 
@@ -55,12 +51,7 @@ impl Credentials {
     /// certificate match is found by [`server_config`] and [`client_config`].
     pub fn load(cert: &Path, key: &Path) -> Result<Self, IdentityError> {
         let at = |what: &str, path: &Path| format!("{what} {}", path.display());
-        Self::from_bytes(
-            &read(cert)?,
-            &read(key)?,
-            &at("certificate", cert),
-            &at("key", key),
-        )
+        Self::from_bytes(&read(cert)?, &read(key)?, &at("certificate", cert), &at("key", key))
     }
 
     /// The same from PEM text.
@@ -80,12 +71,7 @@ impl Credentials {
         peer_of(std::slice::from_ref(&self.leaf), manifest)
     }
 
-    fn from_bytes(
-        cert: &[u8],
-        key: &[u8],
-        cert_at: &str,
-        key_at: &str,
-    ) -> Result<Self, IdentityError> {
+    fn from_bytes(cert: &[u8], key: &[u8], cert_at: &str, key_at: &str) -> Result<Self, IdentityError> {
         let certificates = CertificateDer::pem_slice_iter(cert)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| IdentityError::unusable(cert_at, "is not PEM"))?;
@@ -98,10 +84,7 @@ impl Credentials {
         };
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| IdentityError::unusable(key_at, "holds no PEM private key"))?;
-        Ok(Self {
-            leaf: leaf.clone(),
-            key,
-        })
+        Ok(Self { leaf: leaf.clone(), key })
     }
 }
 
@@ -112,10 +95,7 @@ impl Credentials {
 ///
 /// # Errors
 /// [`IdentityError::Manifest`], or [`IdentityError::Tls`] where key and certificate do not match.
-pub fn server_config(
-    creds: &Credentials,
-    manifest: &Manifest,
-) -> Result<Arc<ServerConfig>, IdentityError> {
+pub fn server_config(creds: &Credentials, manifest: &Manifest) -> Result<Arc<ServerConfig>, IdentityError> {
     manifest.check()?;
     let mut roots = RootCertStore::empty();
     for anchor in anchors(manifest)? {
@@ -152,12 +132,7 @@ pub fn client_config(
     let chain = WebPkiServerVerifier::builder_with_provider(anchor.store()?, provider())
         .build()
         .map_err(|error| IdentityError::unusable("server verifier", error.to_string()))?;
-    let verifier = ExpectedServer {
-        chain,
-        anchor,
-        expected: expected.clone(),
-        name: server_name()?,
-    };
+    let verifier = ExpectedServer { chain, anchor, expected: expected.clone(), name: server_name()? };
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -170,8 +145,7 @@ pub fn client_config(
 }
 
 pub(crate) fn server_name() -> Result<ServerName<'static>, IdentityError> {
-    ServerName::try_from(SERVER_NAME)
-        .map_err(|_| IdentityError::unusable("server name", "is not a DNS name"))
+    ServerName::try_from(SERVER_NAME).map_err(|_| IdentityError::unusable("server name", "is not a DNS name"))
 }
 
 /// webpki's check of the chain, and ours of the identity. Custom only in that it asks for more.
@@ -187,11 +161,7 @@ impl ExpectedServer {
     fn check_identity(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Refusal> {
         self.anchor.current(now)?;
         let leaf = Leaf::parse(leaf)?;
-        if leaf.id == self.expected {
-            Ok(())
-        } else {
-            Err(Refusal::WrongPeer)
-        }
+        if leaf.id == self.expected { Ok(()) } else { Err(Refusal::WrongPeer) }
     }
 }
 
@@ -207,9 +177,7 @@ impl ServerCertVerifier for ExpectedServer {
         if !intermediates.is_empty() {
             return Err(refused(Refusal::ChainLength));
         }
-        let verified =
-            self.chain
-                .verify_server_cert(end_entity, &[], &self.name, ocsp_response, now)?;
+        let verified = self.chain.verify_server_cert(end_entity, &[], &self.name, ocsp_response, now)?;
         self.check_identity(end_entity, now).map_err(refused)?;
         Ok(verified)
     }

@@ -121,9 +121,8 @@ impl Anchor {
         if pem.contains("PRIVATE KEY") {
             return Err("contains a private key, which must be treated as lost");
         }
-        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| "is not PEM")?;
+        let certificates =
+            CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|_| "is not PEM")?;
         let [der] = certificates.as_slice() else {
             return Err("is not exactly one certificate");
         };
@@ -135,9 +134,7 @@ impl Anchor {
         if !certificate.is_ca() || !may_sign {
             return Err("is not the certificate of an authority (CA)");
         }
-        RootCertStore::empty()
-            .add(der.clone())
-            .map_err(|_| "cannot be used as a trust anchor")?;
+        RootCertStore::empty().add(der.clone()).map_err(|_| "cannot be used as a trust anchor")?;
         Ok(Self {
             fingerprint: sha256(der),
             key: sha256(certificate.public_key().raw),
@@ -159,11 +156,7 @@ impl Anchor {
     pub(crate) fn current(&self, now: UnixTime) -> Result<(), Refusal> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let valid = self.not_before <= now && now <= self.not_after;
-        if valid {
-            Ok(())
-        } else {
-            Err(Refusal::AuthorityExpired)
-        }
+        if valid { Ok(()) } else { Err(Refusal::AuthorityExpired) }
     }
 
     /// Whether this authority issued `leaf`, by the same check as in a handshake.
@@ -181,10 +174,7 @@ impl Anchor {
 
 /// All authorities of the manifest.
 pub(crate) fn anchors(manifest: &Manifest) -> Result<Vec<Anchor>, IdentityError> {
-    let members = manifest
-        .members
-        .iter()
-        .map(|m| (&m.ca, Purpose::Node(m.gss.clone())));
+    let members = manifest.members.iter().map(|m| (&m.ca, Purpose::Node(m.gss.clone())));
     let people = manifest.analysts.iter().map(|a| (&a.ca, Purpose::People));
     std::iter::once((&manifest.coordinator.ca, Purpose::Coordinator))
         .chain(members)
@@ -225,14 +215,9 @@ pub(crate) struct Leaf {
 impl Leaf {
     pub(crate) fn parse(der: &CertificateDer<'_>) -> Result<Self, Refusal> {
         let certificate = parse_whole(der)?;
-        let names = certificate
-            .subject_alternative_name()
-            .map_err(|_| Refusal::Malformed)?;
+        let names = certificate.subject_alternative_name().map_err(|_| Refusal::Malformed)?;
         let mut uris = Vec::new();
-        for name in names
-            .iter()
-            .flat_map(|extension| &extension.value.general_names)
-        {
+        for name in names.iter().flat_map(|extension| &extension.value.general_names) {
             match name {
                 GeneralName::URI(uri) => uris.push(*uri),
                 // It may have been a URI that another reader can read.
@@ -243,11 +228,7 @@ impl Leaf {
         let [uri] = uris.as_slice() else {
             return Err(Refusal::IdentityCount);
         };
-        Ok(Self {
-            id: uri.parse()?,
-            not_after: certificate.validity().not_after.timestamp(),
-            fingerprint: sha256(der),
-        })
+        Ok(Self { id: uri.parse()?, not_after: certificate.validity().not_after.timestamp(), fingerprint: sha256(der) })
     }
 }
 
@@ -269,9 +250,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// Unix seconds. A clock before 1970 gives 0, at which no certificate is valid yet.
 pub(crate) fn unix_now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -307,9 +286,6 @@ mod tests {
         }
         let mut longer = der.to_vec();
         longer.push(0);
-        assert_eq!(
-            Leaf::parse(&CertificateDer::from(longer)).err(),
-            Some(Refusal::Malformed)
-        );
+        assert_eq!(Leaf::parse(&CertificateDer::from(longer)).err(), Some(Refusal::Malformed));
     }
 }

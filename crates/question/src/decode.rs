@@ -50,11 +50,7 @@ impl Question {
     ///
     /// # Errors
     /// Rule `fragment` where the bytes are not canonical, otherwise the rule that failed.
-    pub fn decode(
-        bytes: &[u8],
-        limits: Limits,
-        contract: impl FnOnce(&str) -> Option<Arc<Contract>>,
-    ) -> Decoded<Self> {
+    pub fn decode(bytes: &[u8], limits: Limits, contract: impl FnOnce(&str) -> Option<Arc<Contract>>) -> Decoded<Self> {
         let draft = Draft::decode(bytes, limits)?;
         let contract = contract(&draft.dataset).ok_or_else(|| {
             Refusal::new(
@@ -147,13 +143,10 @@ impl Decoder {
         let measure = match (call.fun_name.as_str(), call.distinct, self.scalar(argument, 2)?) {
             ("count", false, Scalar::Literal(Value::Integer(1), _)) => Measure::Rows,
             ("count", true, Scalar::Column(name)) => Measure::Units(name),
+            ("count", false, Scalar::Column(name)) => Measure::Present(name),
             ("sum", false, Scalar::Column(name)) => Measure::Sum(name),
             ("sum", _, _) => {
-                return Err(Refusal::new(
-                    Rule::MeasureExpression,
-                    "SUM is given an expression",
-                    "Sum a bare measure",
-                ));
+                return Err(Refusal::new(Rule::MeasureExpression, "SUM is given an expression", "Sum a bare measure"));
             }
             _ => return Err(aggregate_rule("this aggregate")),
         };
@@ -204,9 +197,8 @@ impl Decoder {
         let (Some(name), Some(of), None) = (args.next(), args.next(), args.next()) else {
             return Err(function("a date function with other arguments"));
         };
-        let name = match self.scalar(name, depth)? {
-            Scalar::Literal(Value::Text(name), _) => name,
-            _ => return Err(function("a date function whose part is not a literal")),
+        let Scalar::Literal(Value::Text(name), _) = self.scalar(name, depth)? else {
+            return Err(function("a date function whose part is not a literal"));
         };
         let of = Box::new(self.scalar(of, depth)?);
         match (call.fun_name.as_str(), kind) {

@@ -106,7 +106,7 @@ impl Question {
     pub fn measures(&self) -> Vec<&Column> {
         let mut seen = Vec::new();
         for figure in &self.figures {
-            if let Measure::Sum(name) = &figure.measure
+            if let Measure::Sum(name) | Measure::Present(name) = &figure.measure
                 && let Some(column) = self.contract.column(name)
                 && !seen.contains(&column)
             {
@@ -132,6 +132,7 @@ impl Question {
 fn measure_edges(draft: Draft, contract: &Contract) -> Draft {
     let rewrite = |p: Predicate| map_leaves(p, &|leaf| edge_spelling(leaf, contract));
     Draft {
+        keys: draft.keys.into_iter().map(|k| map_conditions(k, &rewrite)).collect(),
         filter: draft.filter.map(rewrite),
         figures: draft
             .figures
@@ -139,6 +140,17 @@ fn measure_edges(draft: Draft, contract: &Contract) -> Draft {
             .map(|f| crate::draft::Figure { measure: f.measure, condition: f.condition.map(rewrite) })
             .collect(),
         ..draft
+    }
+}
+
+/// The conditions inside a key's CASE.
+fn map_conditions(key: Scalar, f: &dyn Fn(Predicate) -> Predicate) -> Scalar {
+    match key {
+        Scalar::Case { branches, otherwise } => Scalar::Case {
+            branches: branches.into_iter().map(|(when, then)| (f(when), map_conditions(then, f))).collect(),
+            otherwise: otherwise.map(|o| Box::new(map_conditions(*o, f))),
+        },
+        other => other,
     }
 }
 
@@ -409,7 +421,8 @@ impl Rules<'_> {
         if product <= GRID_LIMIT {
             return Ok((!open).then_some(product));
         }
-        let largest = keys.iter().filter_map(|k| k.values.as_ref().map(|v| (v.len(), &k.scalar))).max_by_key(|(n, _)| *n);
+        let largest =
+            keys.iter().filter_map(|k| k.values.as_ref().map(|v| (v.len(), &k.scalar))).max_by_key(|(n, _)| *n);
         let advice = largest.map_or_else(String::new, |(size, scalar)| {
             let left = product / u64::try_from(size).unwrap_or(1).max(1);
             let name = crate::words::scalar_sql(scalar);
@@ -426,10 +439,10 @@ impl Rules<'_> {
         ))
     }
 
-    /// The condition under which a figure counts, with the NULLs that its measure skips.
+    /// The condition under which a figure counts, with the NULLs that its measure skips where those say something.
     fn condition(&self, figure: &crate::draft::Figure) -> Checked<Option<Predicate>> {
         let skips = match &figure.measure {
-            Measure::Sum(name) if self.column(name)?.nullable => {
+            Measure::Sum(name) | Measure::Present(name) if self.null_says_something(name)? => {
                 Some(Predicate::Not(Box::new(Predicate::IsNull(Scalar::Column(name.clone())))))
             }
             _ => None,
@@ -438,6 +451,11 @@ impl Rules<'_> {
             Some(Predicate::Constant(Some(true))) => None,
             condition => condition,
         })
+    }
+
+    fn null_says_something(&self, name: &str) -> Checked<bool> {
+        let column = self.column(name)?;
+        Ok(column.nullable && matches!(column.role, Role::Measure { null_is_meaningful: true, .. }))
     }
 
     fn conditions(&self, draft: &Draft) -> Checked<Vec<Predicate>> {
@@ -453,7 +471,10 @@ impl Rules<'_> {
         if distinct.len() > CONDITION_LIMIT {
             return Err(Refusal::new(
                 Rule::Conditions,
-                format!("{} different conditions stand in one question; the limit is {CONDITION_LIMIT}", distinct.len()),
+                format!(
+                    "{} different conditions stand in one question; the limit is {CONDITION_LIMIT}",
+                    distinct.len()
+                ),
                 "Group by the column instead of filtering each figure by it",
             ));
         }
@@ -501,7 +522,7 @@ impl Rules<'_> {
                 };
                 Err(Refusal::new(Rule::UnitCount, format!("'{name}' does not name a unit"), advice))
             }
-            Measure::Sum(name) => {
+            Measure::Sum(name) | Measure::Present(name) => {
                 let column = self.column(name)?;
                 if !matches!(column.role, Role::Measure { .. }) {
                     return Err(Refusal::new(
@@ -524,7 +545,10 @@ impl Rules<'_> {
 }
 
 fn averages(a: &Measure, b: &Measure) -> bool {
-    matches!((a, b), (Measure::Sum(_), Measure::Rows) | (Measure::Rows, Measure::Sum(_)))
+    match (a, b) {
+        (Measure::Sum(a), Measure::Present(b)) | (Measure::Present(a), Measure::Sum(b)) => a == b,
+        _ => false,
+    }
 }
 
 fn unknown(what: &str) -> Refusal {

@@ -26,6 +26,8 @@ pub enum Measure {
     Rows,
     /// COUNT(DISTINCT column), where the column names a unit.
     Units(String),
+    /// COUNT(column) of a measure, as the lower part of a mean.
+    Present(String),
     /// SUM(column).
     Sum(String),
 }
@@ -42,7 +44,10 @@ pub enum Scalar {
     /// The first of the operands that is not NULL.
     Coalesce(Vec<Self>),
     /// The first branch whose predicate is true; NULL without `otherwise`.
-    Case { branches: Vec<(Predicate, Self)>, otherwise: Option<Box<Self>> },
+    Case {
+        branches: Vec<(Predicate, Self)>,
+        otherwise: Option<Box<Self>>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +64,15 @@ pub enum Predicate {
     Constant(Option<bool>),
     /// A boolean dimension by itself.
     Truth(Scalar),
-    Compare { left: Scalar, op: Comparison, right: Scalar },
-    In { of: Scalar, values: Vec<(Value, ColumnType)> },
+    Compare {
+        left: Scalar,
+        op: Comparison,
+        right: Scalar,
+    },
+    In {
+        of: Scalar,
+        values: Vec<(Value, ColumnType)>,
+    },
     IsNull(Scalar),
     Not(Box<Self>),
     And(Vec<Self>),

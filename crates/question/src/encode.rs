@@ -94,6 +94,7 @@ fn figure(figure: &Figure) -> pb::LogicalExprNode {
     let (fun_name, argument, distinct) = match &figure.measure {
         Measure::Rows => ("count", literal(&Value::Integer(1), ColumnType::Integer), false),
         Measure::Units(name) => ("count", column(name), true),
+        Measure::Present(name) => ("count", column(name), false),
         Measure::Sum(name) => ("sum", column(name), false),
     };
     node(Expr::AggregateUdf(Box::new(pb::AggregateUdfExprNode {
@@ -109,8 +110,12 @@ fn scalar(scalar_: &Scalar) -> pb::LogicalExprNode {
         Scalar::Column(name) => node(Expr::Column(pb::Column { name: name.clone() })),
         Scalar::Literal(value, kind) => literal(value, *kind),
         // DataFusion's date_trunc gives a timestamp and date_part an Int32: the casts give the contract's types.
-        Scalar::DateTrunc(grain, of) => cast(function("date_trunc", vec![text(grain.name()), scalar(of)]), ColumnType::Date),
-        Scalar::DatePart(part, of) => cast(function("date_part", vec![text(part.name()), scalar(of)]), ColumnType::Integer),
+        Scalar::DateTrunc(grain, of) => {
+            cast(function("date_trunc", vec![text(grain.name()), scalar(of)]), ColumnType::Date)
+        }
+        Scalar::DatePart(part, of) => {
+            cast(function("date_part", vec![text(part.name()), scalar(of)]), ColumnType::Integer)
+        }
         Scalar::Upper(of) => function("upper", vec![scalar(of)]),
         Scalar::Lower(of) => function("lower", vec![scalar(of)]),
         Scalar::Coalesce(operands) => function("coalesce", operands.iter().map(scalar).collect()),
@@ -149,11 +154,9 @@ fn literal(value: &Value, kind: ColumnType) -> pb::LogicalExprNode {
         Value::Integer(i) => Wire::Int64Value(*i),
         Value::Date(d) => Wire::Date32Value(*d),
         Value::Text(t) => Wire::Utf8Value(t.clone()),
-        Value::Decimal(units) => Wire::Decimal128Value(pb::Decimal128 {
-            value: units.to_be_bytes().to_vec(),
-            p: PRECISION.into(),
-            s: scale,
-        }),
+        Value::Decimal(units) => {
+            Wire::Decimal128Value(pb::Decimal128 { value: units.to_be_bytes().to_vec(), p: PRECISION.into(), s: scale })
+        }
     };
     node(Expr::Literal(pb::ScalarValue { value: Some(value) }))
 }

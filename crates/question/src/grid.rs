@@ -87,7 +87,11 @@ impl Question {
         let mut masks: BTreeMap<Cell, BTreeSet<u16>> = BTreeMap::new();
         for_each_combination(&choices, &mut |values| {
             let row = |column: &str| {
-                names.iter().position(|n| *n == column).and_then(|i| values.get(i)).map_or(Value::Null, |v| (*v).clone())
+                names
+                    .iter()
+                    .position(|n| *n == column)
+                    .and_then(|i| values.get(i))
+                    .map_or(Value::Null, |v| (*v).clone())
             };
             if narrowing.iter().any(|p| p.evaluate(&row) != Some(true)) {
                 return;
@@ -263,7 +267,8 @@ fn open_values(literals: Option<&BTreeSet<Value>>) -> Vec<Value> {
     let mut values = BTreeSet::from([Value::Text(String::new()), Value::Text("\u{10FFFF}".to_owned())]);
     for literal in literals.into_iter().flatten() {
         if let Value::Text(text) = literal {
-            values.extend([text.clone(), format!("{text}\0"), text.to_uppercase(), text.to_lowercase()].map(Value::Text));
+            values
+                .extend([text.clone(), format!("{text}\0"), text.to_uppercase(), text.to_lowercase()].map(Value::Text));
         }
     }
     values.into_iter().collect()

@@ -136,7 +136,6 @@ impl Comparison {
 
 impl DatePart {
     fn of(self, day: i32) -> Value {
-
         let text = Value::Date(day).plain(loda_contract::ColumnType::Date);
         let mut fields = text.rsplitn(3, '-');
         let (_, month, year) = (fields.next(), fields.next(), fields.next());
@@ -160,14 +159,14 @@ impl DatePart {
 }
 
 trait MapText {
-    fn map_text(self, f: impl Fn(&str) -> String) -> Value;
+    fn map_text(self, f: impl Fn(&str) -> String) -> Self;
 }
 
 impl MapText for Value {
-    fn map_text(self, f: impl Fn(&str) -> String) -> Value {
+    fn map_text(self, f: impl Fn(&str) -> String) -> Self {
         match self {
-            Value::Text(text) => Value::Text(f(&text)),
-            _ => Value::Null,
+            Self::Text(text) => Self::Text(f(&text)),
+            _ => Self::Null,
         }
     }
 }

@@ -53,7 +53,10 @@ impl Scalar {
             Self::Coalesce(operands) => Self::Coalesce(operands.into_iter().map(Self::normal).collect()),
             Self::Case { branches, otherwise } => Self::Case {
                 branches: branches.into_iter().map(|(w, t)| (w.normal(), t.normal())).collect(),
-                otherwise: otherwise.map(|o| o.normal()).filter(|o| !matches!(o, Self::Literal(Value::Null, _))).map(Box::new),
+                otherwise: otherwise
+                    .map(|o| o.normal())
+                    .filter(|o| !matches!(o, Self::Literal(Value::Null, _)))
+                    .map(Box::new),
             },
             leaf => leaf,
         }

@@ -7,5 +7,5 @@ mod from;
 mod literal;
 mod to;
 
-pub use from::{ReadAggregate, ReadFigure, read_aggregate};
+pub use from::{ReadAggregate, ReadFigure, Reading, read_aggregate};
 pub use to::{arrow_schema, arrow_type, plan, predicate_expr, scalar_expr, value_scalar};

@@ -21,6 +21,7 @@ impl Question {
                         let domain = contract.unit_of_column(name).map_or(name.as_str(), |u| u.domain.as_str());
                         format!("the number of different units of domain '{domain}'")
                     }
+                    Measure::Present(name) => format!("the number of {} with a {name}", rows_are(contract)),
                     Measure::Sum(name) => format!("the sum of {name}"),
                 };
                 match &f.condition {
@@ -29,7 +30,8 @@ impl Question {
                 }
             })
             .collect();
-        let rows = self.filter().map_or_else(|| "all records".to_owned(), |f| format!("records where {}", predicate_sql(f)));
+        let rows =
+            self.filter().map_or_else(|| "all records".to_owned(), |f| format!("records where {}", predicate_sql(f)));
         let cells = if self.keys().is_empty() {
             "in one figure".to_owned()
         } else {
@@ -42,24 +44,35 @@ impl Question {
             Protection::Threshold => "Exact figures of at least ten units leave the borough; others are withheld.",
             Protection::CellKey => "Counts are perturbed by cell keys; those that come out below ten are withheld.",
         };
-        format!("From {} ({}): {}, over {rows}, {cells}. {protection}", contract.dataset, contract.title, figures.join("; "))
+        format!(
+            "From {} ({}): {}, over {rows}, {cells}. {protection}",
+            contract.dataset,
+            contract.title,
+            figures.join("; ")
+        )
+    }
+
+    /// One figure as SQL.
+    #[must_use]
+    pub fn figure_sql(&self, figure: usize) -> Option<String> {
+        let figure = self.draft().figures.get(figure)?;
+        let call = match &figure.measure {
+            Measure::Rows => "COUNT(*)".to_owned(),
+            Measure::Units(name) => format!("COUNT(DISTINCT {name})"),
+            Measure::Present(name) => format!("COUNT({name})"),
+            Measure::Sum(name) => format!("SUM({name})"),
+        };
+        Some(match &figure.condition {
+            None => call,
+            Some(condition) => format!("{call} FILTER (WHERE {})", predicate_sql(condition)),
+        })
     }
 
     /// The same question as SQL over the contract's columns.
     #[must_use]
     pub fn sql(&self) -> String {
         let draft = self.draft();
-        let figures = draft.figures.iter().map(|f| {
-            let call = match &f.measure {
-                Measure::Rows => "COUNT(*)".to_owned(),
-                Measure::Units(name) => format!("COUNT(DISTINCT {name})"),
-                Measure::Sum(name) => format!("SUM({name})"),
-            };
-            match &f.condition {
-                None => call,
-                Some(condition) => format!("{call} FILTER (WHERE {})", predicate_sql(condition)),
-            }
-        });
+        let figures = (0..draft.figures.len()).filter_map(|i| self.figure_sql(i));
         let keys: Vec<String> = draft.keys.iter().map(scalar_sql).collect();
         let select: Vec<String> = keys.iter().cloned().chain(figures).collect();
         let mut sql = format!("SELECT {} FROM {}", select.join(", "), draft.dataset);

@@ -28,21 +28,12 @@ impl Manifest {
     pub(super) fn faults(&self) -> Checked {
         self.check_heading()?;
         let mut seen = Seen::default();
-        let Seen {
-            addresses,
-            log_keys,
-            authorities,
-        } = &mut seen;
+        let Seen { addresses, log_keys, authorities } = &mut seen;
 
         let coordinator = Place::Coordinator;
         check_address(coordinator, &self.coordinator.address, addresses)?;
         check_log_key(coordinator, &self.coordinator.log_key, log_keys)?;
-        check_authority(
-            coordinator,
-            &self.coordinator.ca,
-            Purpose::Coordinator,
-            authorities,
-        )?;
+        check_authority(coordinator, &self.coordinator.ca, Purpose::Coordinator, authorities)?;
 
         let mut boroughs = HashMap::new();
         for (index, member) in self.members.iter().enumerate() {
@@ -51,20 +42,10 @@ impl Manifest {
             check_label(place, "name", &member.name)?;
             check_address(place, &member.address, addresses)?;
             check_log_key(place, &member.log_key, log_keys)?;
-            check_authority(
-                place,
-                &member.ca,
-                Purpose::Node(member.gss.clone()),
-                authorities,
-            )?;
+            check_authority(place, &member.ca, Purpose::Node(member.gss.clone()), authorities)?;
         }
         for (index, analyst) in self.analysts.iter().enumerate() {
-            check_authority(
-                Place::Analyst(index),
-                &analyst.ca,
-                Purpose::People,
-                authorities,
-            )?;
+            check_authority(Place::Analyst(index), &analyst.ca, Purpose::People, authorities)?;
         }
         self.check_datasets()
     }
@@ -80,11 +61,7 @@ impl Manifest {
         }
         // TOML's integers are signed.
         if self.version == 0 || i64::try_from(self.version).is_err() {
-            return fault(
-                Place::Top,
-                format!("version {} is out of range", self.version),
-                "number versions from 1",
-            );
+            return fault(Place::Top, format!("version {} is out of range", self.version), "number versions from 1");
         }
         Ok(())
     }
@@ -141,12 +118,7 @@ fn once(place: Place, what: &str, value: String, seen: &mut HashMap<String, ()>)
 }
 
 /// One authority, one purpose: were a key in the manifest twice, its certificates could be read two ways.
-fn check_authority(
-    place: Place,
-    pem: &str,
-    purpose: Purpose,
-    seen: &mut HashMap<[u8; 32], Purpose>,
-) -> Checked {
+fn check_authority(place: Place, pem: &str, purpose: Purpose, seen: &mut HashMap<[u8; 32], Purpose>) -> Checked {
     let anchor = match Anchor::parse(pem, purpose.clone()) {
         Ok(anchor) => anchor,
         Err(reason) => {
@@ -173,15 +145,9 @@ fn check_address(place: Place, address: &str, seen: &mut HashMap<String, ()>) ->
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let host_is_good = match bracketed {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        }
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
     };
-    let port_is_good = port.bytes().all(|b| b.is_ascii_digit())
-        && port.parse::<u16>().is_ok_and(|number| number != 0);
+    let port_is_good = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|number| number != 0);
     if !host_is_good || !port_is_good {
         return fault(
             place,
@@ -194,11 +160,7 @@ fn check_address(place: Place, address: &str, seen: &mut HashMap<String, ()>) ->
 
 fn check_log_key(place: Place, key: &str, seen: &mut HashMap<String, ()>) -> Checked {
     if !is_hex32(key) {
-        return fault(
-            place,
-            "log_key is not an Ed25519 public key".to_owned(),
-            "give 64 lower-case hex digits",
-        );
+        return fault(place, "log_key is not an Ed25519 public key".to_owned(), "give 64 lower-case hex digits");
     }
     // A shared key would let one member sign another's log.
     once(place, "log_key", key.to_owned(), seen)
@@ -206,8 +168,7 @@ fn check_log_key(place: Place, key: &str, seen: &mut HashMap<String, ()>) -> Che
 
 fn check_label(place: Place, field: &str, value: &str) -> Checked {
     let length = value.chars().count();
-    if value.trim() != value || !(1..=200).contains(&length) || value.chars().any(char::is_control)
-    {
+    if value.trim() != value || !(1..=200).contains(&length) || value.chars().any(char::is_control) {
         return fault(
             place,
             format!("{field} {value:?} cannot be used"),
@@ -218,23 +179,14 @@ fn check_label(place: Place, field: &str, value: &str) -> Checked {
 }
 
 fn is_hex32(text: &str) -> bool {
-    text.len() == 64
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn is_name(text: &str) -> bool {
-    let rest_is_good = text
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+    let rest_is_good = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
     text.len() <= 128 && text.starts_with(|c: char| c.is_ascii_lowercase()) && rest_is_good
 }
 
 fn fault<T>(place: Place, problem: String, fix: &'static str) -> Result<T, Fault> {
-    Err(Fault {
-        place,
-        problem,
-        fix,
-    })
+    Err(Fault { place, problem, fix })
 }

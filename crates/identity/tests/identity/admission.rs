@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use loda_identity::{
-    Authority, Credentials, IdentityError, Limits, PeerId, Refusal, Role, client_config, peer_of,
-};
+use loda_identity::{Authority, Credentials, IdentityError, Limits, PeerId, Refusal, Role, client_config, peer_of};
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,81 +20,32 @@ async fn the_coordinator_reaches_a_node_under_its_own_name() {
     let creds = federation.credentials(COORDINATOR);
     let channel = federation.channel(&node, &creds, CAMDEN);
     let answer = call(&channel, DESCRIBE).await.unwrap();
-    assert_eq!(
-        answer,
-        Answer {
-            status: 0,
-            text: COORDINATOR.into()
-        }
-    );
+    assert_eq!(answer, Answer { status: 0, text: COORDINATOR.into() });
 
     let peer = creds.peer(&federation.manifest).unwrap();
     assert_eq!(peer.id.role, Role::Coordinator);
     let day = 24 * 60 * 60;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    assert!(
-        (peer.not_after - now.as_secs() as i64 - day).abs() < 60,
-        "the leaf ends first"
-    );
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!((peer.not_after - now.as_secs() as i64 - day).abs() < 60, "the leaf ends first");
 }
 
 /// Each is refused, for its own reason by `peer_of` and by a closed connection on the wire.
 #[tokio::test]
 async fn what_is_nobody_is_not_let_in() {
     let federation = Federation::new();
-    let Federation {
-        camden,
-        hackney,
-        coordinator,
-        people,
-        ..
-    } = &federation;
+    let Federation { camden, hackney, coordinator, people, .. } = &federation;
     let node = federation.serve(CAMDEN).await;
     let rogue = Authority::create("Coordinator", 30).unwrap();
 
     let cases: Vec<(&str, Credentials, Refusal)> = vec![
-        (
-            "another authority of the same name",
-            issued(&rogue, COORDINATOR, 1),
-            Refusal::UnknownAuthority,
-        ),
-        (
-            "Hackney claims to be Camden",
-            issued(hackney, CAMDEN, 1),
-            Refusal::AuthorityRole,
-        ),
-        (
-            "Hackney claims to coordinate",
-            issued(hackney, COORDINATOR, 1),
-            Refusal::AuthorityRole,
-        ),
-        (
-            "Camden issues an analyst",
-            issued(camden, ALICE, 1),
-            Refusal::AuthorityRole,
-        ),
-        (
-            "people's authority issues a node",
-            issued(people, CAMDEN, 1),
-            Refusal::AuthorityRole,
-        ),
-        (
-            "people's authority issues the coordinator",
-            issued(people, COORDINATOR, 1),
-            Refusal::AuthorityRole,
-        ),
-        (
-            "the coordinator's authority issues a node",
-            issued(coordinator, CAMDEN, 1),
-            Refusal::AuthorityRole,
-        ),
-        (
-            "the coordinator's authority issues an analyst",
-            issued(coordinator, ALICE, 1),
-            Refusal::AuthorityRole,
-        ),
+        ("another authority of the same name", issued(&rogue, COORDINATOR, 1), Refusal::UnknownAuthority),
+        ("Hackney claims to be Camden", issued(hackney, CAMDEN, 1), Refusal::AuthorityRole),
+        ("Hackney claims to coordinate", issued(hackney, COORDINATOR, 1), Refusal::AuthorityRole),
+        ("Camden issues an analyst", issued(camden, ALICE, 1), Refusal::AuthorityRole),
+        ("people's authority issues a node", issued(people, CAMDEN, 1), Refusal::AuthorityRole),
+        ("people's authority issues the coordinator", issued(people, COORDINATOR, 1), Refusal::AuthorityRole),
+        ("the coordinator's authority issues a node", issued(coordinator, CAMDEN, 1), Refusal::AuthorityRole),
+        ("the coordinator's authority issues an analyst", issued(coordinator, ALICE, 1), Refusal::AuthorityRole),
         (
             "two URIs",
             forged(coordinator, "Coordinator", |p| {
@@ -111,18 +60,8 @@ async fn what_is_nobody_is_not_let_in() {
             }),
             Refusal::IdentityCount,
         ),
-        (
-            "no URI",
-            forged(coordinator, "Coordinator", |p| {
-                p.subject_alt_names = names(&[])
-            }),
-            Refusal::IdentityCount,
-        ),
-        (
-            "no names at all",
-            forged(coordinator, "Coordinator", |_| {}),
-            Refusal::IdentityCount,
-        ),
+        ("no URI", forged(coordinator, "Coordinator", |p| p.subject_alt_names = names(&[])), Refusal::IdentityCount),
+        ("no names at all", forged(coordinator, "Coordinator", |_| {}), Refusal::IdentityCount),
         (
             "a role that does not exist",
             forged(coordinator, "Coordinator", |p| {
@@ -130,16 +69,8 @@ async fn what_is_nobody_is_not_let_in() {
             }),
             Refusal::IdentityForm,
         ),
-        (
-            "another federation",
-            issued(coordinator, "spiffe://paris.example/coordinator", 1),
-            Refusal::Domain,
-        ),
-        (
-            "expired",
-            issued(coordinator, COORDINATOR, -1),
-            Refusal::Expired,
-        ),
+        ("another federation", issued(coordinator, "spiffe://paris.example/coordinator", 1), Refusal::Domain),
+        ("expired", issued(coordinator, COORDINATOR, -1), Refusal::Expired),
         (
             "not yet valid",
             forged(coordinator, "Coordinator", |p| {
@@ -163,20 +94,11 @@ async fn what_is_nobody_is_not_let_in() {
             other => panic!("{what}: {other:?}"),
         }
         let channel = federation.channel(&node, &creds, CAMDEN);
-        assert!(
-            call(&channel, DESCRIBE).await.is_err(),
-            "{what}: was let in"
-        );
+        assert!(call(&channel, DESCRIBE).await.is_err(), "{what}: was let in");
     }
     // And the node still serves those who are somebody.
     let creds = federation.credentials(COORDINATOR);
-    assert_eq!(
-        call(&federation.channel(&node, &creds, CAMDEN), DESCRIBE)
-            .await
-            .unwrap()
-            .status,
-        0
-    );
+    assert_eq!(call(&federation.channel(&node, &creds, CAMDEN), DESCRIBE).await.unwrap().status, 0);
 }
 
 #[tokio::test]
@@ -204,12 +126,7 @@ async fn no_certificate_no_connection() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     without.alpn_protocols = with.alpn_protocols.clone();
-    assert!(
-        first_read(&node, without)
-            .await
-            .unwrap_err()
-            .contains("CertificateRequired")
-    );
+    assert!(first_read(&node, without).await.unwrap_err().contains("CertificateRequired"));
 
     // A client that speaks another protocol, or does not say which, is closed too.
     let mut other = (*with).clone();
@@ -236,24 +153,16 @@ async fn a_client_refuses_a_server_that_is_somebody_else() {
     for id in [HACKNEY, COORDINATOR, ALICE] {
         let posing = issued(&federation.camden, id, 1);
         let served = federation.serve_as(&posing, Limits::default()).await;
-        let error = call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE)
-            .await
-            .unwrap_err();
+        let error = call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE).await.unwrap_err();
         assert!(error.contains("WrongPeer"), "{error}");
     }
-    let two = forged(&federation.camden, "Camden", |p| {
-        p.subject_alt_names = names(&[CAMDEN, ALICE])
-    });
+    let two = forged(&federation.camden, "Camden", |p| p.subject_alt_names = names(&[CAMDEN, ALICE]));
     let served = federation.serve_as(&two, Limits::default()).await;
-    let error = call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE)
-        .await
-        .unwrap_err();
+    let error = call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE).await.unwrap_err();
     assert!(error.contains("IdentityCount"), "{error}");
     let expired = issued(&federation.camden, CAMDEN, -1);
     let served = federation.serve_as(&expired, Limits::default()).await;
-    let error = call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE)
-        .await
-        .unwrap_err();
+    let error = call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE).await.unwrap_err();
     assert!(error.contains("certificate expired"), "{error}");
 }
 
@@ -261,12 +170,7 @@ async fn a_client_refuses_a_server_that_is_somebody_else() {
 fn only_servers_of_the_manifest_can_be_called() {
     let federation = Federation::new();
     let creds = federation.credentials(COORDINATOR);
-    for id in [
-        ALICE,
-        WATCHER,
-        "spiffe://london.example/borough/E09000033/node",
-        "spiffe://paris.example/coordinator",
-    ] {
+    for id in [ALICE, WATCHER, "spiffe://london.example/borough/E09000033/node", "spiffe://paris.example/coordinator"] {
         let expected: PeerId = id.parse().unwrap();
         let error = client_config(&creds, &federation.manifest, &expected).unwrap_err();
         assert_eq!(error.code(), "identity_unusable", "{error}");
@@ -332,15 +236,8 @@ fn a_chain_is_one_certificate() {
     let leaf = leaf.der().clone();
     assert!(peer_of(std::slice::from_ref(&leaf), &federation.manifest).is_ok());
     let ca = ca_der(&federation.coordinator);
-    for chain in [
-        vec![],
-        vec![leaf.clone(), ca.clone()],
-        vec![leaf.clone(), leaf.clone()],
-    ] {
-        assert_eq!(
-            peer_of(&chain, &federation.manifest).unwrap_err().code(),
-            "chain_length"
-        );
+    for chain in [vec![], vec![leaf.clone(), ca.clone()], vec![leaf.clone(), leaf.clone()]] {
+        assert_eq!(peer_of(&chain, &federation.manifest).unwrap_err().code(), "chain_length");
     }
     // The authority itself is nobody.
     assert!(peer_of(&[ca], &federation.manifest).is_err());
@@ -375,17 +272,11 @@ async fn connect(
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
     let stream = TcpStream::connect(node.address).await.unwrap();
     let name = ServerName::try_from("loda.internal").unwrap();
-    connector
-        .connect(name, stream)
-        .await
-        .map_err(|error| format!("{error:?}"))
+    connector.connect(name, stream).await.map_err(|error| format!("{error:?}"))
 }
 
 /// The number of bytes of the first read: in TLS 1.3 a client learns only then that it was refused.
 async fn first_read(node: &Served, config: rustls::ClientConfig) -> Result<usize, String> {
     let mut stream = connect(node, &TlsConnector::from(Arc::new(config))).await?;
-    stream
-        .read(&mut [0; 64])
-        .await
-        .map_err(|error| format!("{error:?}"))
+    stream.read(&mut [0; 64]).await.map_err(|error| format!("{error:?}"))
 }

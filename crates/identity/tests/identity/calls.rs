@@ -14,21 +14,10 @@ const PERMISSION_DENIED: i32 = 7;
 const UNAUTHENTICATED: i32 = 16;
 
 const NODE: [&str; 5] = ["Describe", "Submit", "Watch", "Fetch", "Cancel"];
-const QUERY: [&str; 7] = [
-    "Catalogue",
-    "Nodes",
-    "Prepare",
-    "Run",
-    "Watch",
-    "Fetch",
-    "Cancel",
-];
+const QUERY: [&str; 7] = ["Catalogue", "Nodes", "Prepare", "Run", "Watch", "Fetch", "Cancel"];
 
 fn peer(id: &str) -> Peer {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     Peer {
         id: id.parse().unwrap(),
         ca_fingerprint: [1; 32],
@@ -42,22 +31,14 @@ fn the_table_is_the_policy() {
     for id in [CAMDEN, COORDINATOR, ALICE, WATCHER] {
         for method in NODE {
             let answer = authorise(&peer(id), &format!("/loda.v1.Node/{method}"));
-            let expected = if id == COORDINATOR {
-                Ok(())
-            } else {
-                Err(Denied::Role)
-            };
+            let expected = if id == COORDINATOR { Ok(()) } else { Err(Denied::Role) };
             assert_eq!(answer, expected, "{id} {method}");
         }
         for method in QUERY {
             let answer = authorise(&peer(id), &format!("/loda.v1.Query/{method}"));
             let looks = matches!(method, "Catalogue" | "Nodes");
             let may = id == ALICE || (id == WATCHER && looks);
-            assert_eq!(
-                answer,
-                if may { Ok(()) } else { Err(Denied::Role) },
-                "{id} {method}"
-            );
+            assert_eq!(answer, if may { Ok(()) } else { Err(Denied::Role) }, "{id} {method}");
         }
         for path in [
             "",
@@ -71,11 +52,7 @@ fn the_table_is_the_policy() {
             "/loda.v2.Node/Submit",
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         ] {
-            assert_eq!(
-                authorise(&peer(id), path),
-                Err(Denied::UnknownCall),
-                "{id} {path}"
-            );
+            assert_eq!(authorise(&peer(id), path), Err(Denied::UnknownCall), "{id} {path}");
         }
     }
 }
@@ -87,54 +64,24 @@ async fn a_wrong_role_is_told_no_and_stays_connected() {
     for id in [HACKNEY, ALICE, WATCHER] {
         let channel = federation.channel(&node, &federation.credentials(id), CAMDEN);
         for method in NODE {
-            let answer = call(&channel, &format!("/loda.v1.Node/{method}"))
-                .await
-                .unwrap();
+            let answer = call(&channel, &format!("/loda.v1.Node/{method}")).await.unwrap();
             assert_eq!(answer.status, PERMISSION_DENIED, "{id} {method}");
             assert_eq!(answer.text, "call_not_permitted");
         }
         let answer = call(&channel, "/loda.v1.Audit/Everything").await.unwrap();
-        assert_eq!(
-            answer,
-            Answer {
-                status: PERMISSION_DENIED,
-                text: "call_unknown".into()
-            }
-        );
+        assert_eq!(answer, Answer { status: PERMISSION_DENIED, text: "call_unknown".into() });
     }
 
     let coordinator = federation.serve(COORDINATOR).await;
-    let open =
-        |id: &str| federation.channel(&coordinator, &federation.credentials(id), COORDINATOR);
+    let open = |id: &str| federation.channel(&coordinator, &federation.credentials(id), COORDINATOR);
     let run = "/loda.v1.Query/Run";
     let catalogue = "/loda.v1.Query/Catalogue";
-    assert_eq!(
-        call(&open(ALICE), run).await.unwrap(),
-        Answer {
-            status: OK,
-            text: ALICE.into()
-        }
-    );
+    assert_eq!(call(&open(ALICE), run).await.unwrap(), Answer { status: OK, text: ALICE.into() });
     let answer = call(&open(WATCHER), catalogue).await.unwrap();
-    assert_eq!(
-        answer,
-        Answer {
-            status: OK,
-            text: WATCHER.into()
-        }
-    );
-    assert_eq!(
-        call(&open(WATCHER), run).await.unwrap().status,
-        PERMISSION_DENIED
-    );
-    assert_eq!(
-        call(&open(CAMDEN), run).await.unwrap().status,
-        PERMISSION_DENIED
-    );
-    assert_eq!(
-        call(&open(CAMDEN), catalogue).await.unwrap().status,
-        PERMISSION_DENIED
-    );
+    assert_eq!(answer, Answer { status: OK, text: WATCHER.into() });
+    assert_eq!(call(&open(WATCHER), run).await.unwrap().status, PERMISSION_DENIED);
+    assert_eq!(call(&open(CAMDEN), run).await.unwrap().status, PERMISSION_DENIED);
+    assert_eq!(call(&open(CAMDEN), catalogue).await.unwrap().status, PERMISSION_DENIED);
 }
 
 /// The layer alone, for what cannot be waited for on a socket.
@@ -145,44 +92,20 @@ async fn unknown_and_expired_callers_are_unauthenticated() {
             let response = http::Response::builder().header("grpc-status", "0");
             Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
         });
-        let mut request = http::Request::builder()
-            .uri("http://any/loda.v1.Node/Submit")
-            .body(())
-            .unwrap();
+        let mut request = http::Request::builder().uri("http://any/loda.v1.Node/Submit").body(()).unwrap();
         if let Some(info) = info {
             request.extensions_mut().insert(info);
         }
-        let response = AuthoriseLayer::new()
-            .layer(inner)
-            .oneshot(request)
-            .await
-            .unwrap();
-        let text = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .map(|v| v.to_str().unwrap().to_owned())
-                .unwrap_or_default()
-        };
-        (
-            text("grpc-status").parse::<i32>().unwrap(),
-            text("grpc-message"),
-        )
+        let response = AuthoriseLayer::new().layer(inner).oneshot(request).await.unwrap();
+        let text =
+            |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
+        (text("grpc-status").parse::<i32>().unwrap(), text("grpc-message"))
     };
-    let info = |peer: Peer| PeerInfo {
-        peer,
-        remote: "127.0.0.1:1".parse().unwrap(),
-    };
+    let info = |peer: Peer| PeerInfo { peer, remote: "127.0.0.1:1".parse().unwrap() };
 
     assert_eq!(status(Some(info(peer(COORDINATOR)))).await.0, OK);
-    assert_eq!(
-        status(None).await,
-        (UNAUTHENTICATED, "caller_unauthenticated".into())
-    );
+    assert_eq!(status(None).await, (UNAUTHENTICATED, "caller_unauthenticated".into()));
     let mut ended = peer(COORDINATOR);
     ended.not_after -= 120;
-    assert_eq!(
-        status(Some(info(ended))).await,
-        (UNAUTHENTICATED, "caller_certificate_expired".into())
-    );
+    assert_eq!(status(Some(info(ended))).await, (UNAUTHENTICATED, "caller_certificate_expired".into()));
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use loda_identity::manifest::{self, CoordinatorEntry, DatasetEntry, Member};
 use loda_identity::{
-    AuthoriseLayer, Authority, Credentials, Gss, Limits, Manifest, PeerId, PeerInfo, Role,
-    SigningKey, channel, incoming_with, server, server_config,
+    AuthoriseLayer, Authority, Credentials, Gss, Limits, Manifest, PeerId, PeerInfo, Role, SigningKey, channel,
+    incoming_with, server, server_config,
 };
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
 use tokio::net::TcpListener;
@@ -37,8 +37,8 @@ pub struct Federation {
 
 impl Federation {
     pub fn new() -> Self {
-        let [camden, hackney, coordinator, people] = ["Camden", "Hackney", "Coordinator", "People"]
-            .map(|name| Authority::create(name, 30).unwrap());
+        let [camden, hackney, coordinator, people] =
+            ["Camden", "Hackney", "Coordinator", "People"].map(|name| Authority::create(name, 30).unwrap());
         let log_key = || SigningKey::generate().unwrap().0.public_hex();
         let member = |gss: &str, name: &str, address: &str, authority: &Authority| Member {
             gss: gss.parse().unwrap(),
@@ -60,9 +60,7 @@ impl Federation {
                 member("E09000007", "Camden", "127.0.0.1:7407", &camden),
                 member("E09000012", "Hackney", "127.0.0.1:7412", &hackney),
             ],
-            analysts: vec![manifest::Authority {
-                ca: people.ca_pem().into(),
-            }],
+            analysts: vec![manifest::Authority { ca: people.ca_pem().into() }],
             datasets: vec![DatasetEntry {
                 name: "council_tax".into(),
                 contract_sha256: "ab".repeat(32),
@@ -70,13 +68,7 @@ impl Federation {
             }],
         };
         manifest.check().unwrap();
-        Self {
-            camden,
-            hackney,
-            coordinator,
-            people,
-            manifest,
-        }
+        Self { camden, hackney, coordinator, people, manifest }
     }
 
     /// The credentials that belong to an identity.
@@ -92,8 +84,7 @@ impl Federation {
 
     /// A server with the real identity `id`.
     pub async fn serve(&self, id: &str) -> Served {
-        self.serve_as(&self.credentials(id), Limits::default())
-            .await
+        self.serve_as(&self.credentials(id), Limits::default()).await
     }
 
     /// A server that answers every permitted call and says who called.
@@ -114,14 +105,7 @@ impl Federation {
     pub fn channel(&self, served: &Served, creds: &Credentials, expected: &str) -> Channel {
         let expected = expected.parse().unwrap();
         let wait = Duration::from_secs(5);
-        channel(
-            &served.address.to_string(),
-            creds,
-            &self.manifest,
-            &expected,
-            wait,
-        )
-        .unwrap()
+        channel(&served.address.to_string(), creds, &self.manifest, &expected, wait).unwrap()
     }
 }
 
@@ -141,11 +125,7 @@ impl Drop for Served {
 struct Echo<const QUERY: bool>;
 
 impl<const QUERY: bool> NamedService for Echo<QUERY> {
-    const NAME: &'static str = if QUERY {
-        "loda.v1.Query"
-    } else {
-        "loda.v1.Node"
-    };
+    const NAME: &'static str = if QUERY { "loda.v1.Query" } else { "loda.v1.Node" };
 }
 
 impl<const QUERY: bool> Service<http::Request<Body>> for Echo<QUERY> {
@@ -158,16 +138,8 @@ impl<const QUERY: bool> Service<http::Request<Body>> for Echo<QUERY> {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let peer = request
-            .extensions()
-            .get::<PeerInfo>()
-            .unwrap()
-            .peer
-            .id
-            .to_string();
-        let response = http::Response::builder()
-            .header("grpc-status", "0")
-            .header("peer", peer);
+        let peer = request.extensions().get::<PeerInfo>().unwrap().peer.id.to_string();
+        let response = http::Response::builder().header("grpc-status", "0").header("peer", peer);
         ready(Ok(response.body(Body::empty()).unwrap()))
     }
 }
@@ -178,11 +150,7 @@ pub fn issued(authority: &Authority, id: &str, days: i64) -> Credentials {
 }
 
 /// Credentials that `Authority::issue` would not make, signed by the authority's real key.
-pub fn forged(
-    authority: &Authority,
-    name: &str,
-    change: impl FnOnce(&mut CertificateParams),
-) -> Credentials {
+pub fn forged(authority: &Authority, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Credentials {
     let (cert, key) = forge(authority, name, change);
     Credentials::from_pem(&cert.pem(), &key.serialize_pem()).unwrap()
 }
@@ -204,21 +172,16 @@ pub fn forge(
     let mut params = CertificateParams::default();
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    params.extended_key_usages = vec![
-        rcgen::ExtendedKeyUsagePurpose::ClientAuth,
-        rcgen::ExtendedKeyUsagePurpose::ServerAuth,
-    ];
+    params.extended_key_usages =
+        vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth, rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     change(&mut params);
     (params.signed_by(&key, &issuer).unwrap(), key)
 }
 
 /// The names of a certificate: URIs, and the DNS name that all have.
 pub fn names(uris: &[&str]) -> Vec<rcgen::SanType> {
-    let uris = uris
-        .iter()
-        .map(|uri| rcgen::SanType::URI((*uri).try_into().unwrap()));
-    uris.chain([rcgen::SanType::DnsName("loda.internal".try_into().unwrap())])
-        .collect()
+    let uris = uris.iter().map(|uri| rcgen::SanType::URI((*uri).try_into().unwrap()));
+    uris.chain([rcgen::SanType::DnsName("loda.internal".try_into().unwrap())]).collect()
 }
 
 /// What a call came to: the gRPC status, and its message or the caller's name as the server saw it.
@@ -248,16 +211,9 @@ pub async fn call(channel: &Channel, path: &str) -> Result<Answer, String> {
             return Err(text);
         }
     };
-    let header = |name: &str| {
-        response
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap().to_owned())
-    };
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     Ok(Answer {
         status: header("grpc-status").unwrap().parse().unwrap(),
-        text: header("grpc-message")
-            .or(header("peer"))
-            .unwrap_or_default(),
+        text: header("grpc-message").or(header("peer")).unwrap_or_default(),
     })
 }

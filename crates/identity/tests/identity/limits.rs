@@ -21,24 +21,15 @@ async fn slow_handshakes_do_not_hold_up_others() {
     }
     let began = Instant::now();
     let creds = federation.credentials(COORDINATOR);
-    let answer = call(&federation.channel(&node, &creds, CAMDEN), DESCRIBE)
-        .await
-        .unwrap();
+    let answer = call(&federation.channel(&node, &creds, CAMDEN), DESCRIBE).await.unwrap();
     assert_eq!(answer.status, 0);
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "waited for the silent ones"
-    );
+    assert!(began.elapsed() < Duration::from_secs(4), "waited for the silent ones");
 }
 
 #[tokio::test]
 async fn silent_peers_are_closed_and_their_places_used_again() {
     let federation = Federation::new();
-    let limits = Limits {
-        handshake_time: Duration::from_millis(200),
-        handshakes: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { handshake_time: Duration::from_millis(200), handshakes: 2, ..Limits::default() };
     let creds = federation.credentials(CAMDEN);
     let node = federation.serve_as(&creds, limits).await;
     let mut silent = Vec::new();
@@ -49,9 +40,7 @@ async fn silent_peers_are_closed_and_their_places_used_again() {
     let channel = federation.channel(&node, &creds, CAMDEN);
     assert_eq!(call(&channel, DESCRIBE).await.unwrap().status, 0);
     for mut stream in silent {
-        let end = timeout(Duration::from_secs(5), stream.read(&mut [0; 1]))
-            .await
-            .unwrap();
+        let end = timeout(Duration::from_secs(5), stream.read(&mut [0; 1])).await.unwrap();
         assert!(matches!(end, Ok(0) | Err(_)), "still open");
     }
 }
@@ -59,13 +48,8 @@ async fn silent_peers_are_closed_and_their_places_used_again() {
 #[tokio::test]
 async fn one_identity_cannot_take_all_connections() {
     let federation = Federation::new();
-    let limits = Limits {
-        connections_per_peer: 1,
-        ..Limits::default()
-    };
-    let node = federation
-        .serve_as(&federation.credentials(CAMDEN), limits)
-        .await;
+    let limits = Limits { connections_per_peer: 1, ..Limits::default() };
+    let node = federation.serve_as(&federation.credentials(CAMDEN), limits).await;
     let creds = federation.credentials(ALICE);
     let first = federation.channel(&node, &creds, CAMDEN);
     assert!(call(&first, DESCRIBE).await.is_ok());
@@ -77,10 +61,7 @@ async fn one_identity_cannot_take_all_connections() {
     // A closed connection frees its place.
     drop((first, second));
     let mut tries = 0;
-    while call(&federation.channel(&node, &creds, CAMDEN), DESCRIBE)
-        .await
-        .is_err()
-    {
+    while call(&federation.channel(&node, &creds, CAMDEN), DESCRIBE).await.is_err() {
         tries += 1;
         assert!(tries < 50, "the place was not freed");
         sleep(Duration::from_millis(50)).await;
@@ -90,13 +71,8 @@ async fn one_identity_cannot_take_all_connections() {
 #[tokio::test]
 async fn connections_are_bounded_in_number() {
     let federation = Federation::new();
-    let limits = Limits {
-        connections: 1,
-        ..Limits::default()
-    };
-    let node = federation
-        .serve_as(&federation.credentials(CAMDEN), limits)
-        .await;
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let node = federation.serve_as(&federation.credentials(CAMDEN), limits).await;
     let alice = federation.channel(&node, &federation.credentials(ALICE), CAMDEN);
     assert!(call(&alice, DESCRIBE).await.is_ok());
     let other = federation.channel(&node, &federation.credentials(COORDINATOR), CAMDEN);
@@ -106,14 +82,8 @@ async fn connections_are_bounded_in_number() {
 #[tokio::test]
 async fn a_connection_ends_with_its_life_and_the_client_opens_another() {
     let federation = Federation::new();
-    let limits = Limits {
-        connection_life: Duration::from_millis(500),
-        connections: 1,
-        ..Limits::default()
-    };
-    let node = federation
-        .serve_as(&federation.credentials(CAMDEN), limits)
-        .await;
+    let limits = Limits { connection_life: Duration::from_millis(500), connections: 1, ..Limits::default() };
+    let node = federation.serve_as(&federation.credentials(CAMDEN), limits).await;
     let alice = federation.channel(&node, &federation.credentials(ALICE), CAMDEN);
     assert!(call(&alice, DESCRIBE).await.is_ok());
     sleep(Duration::from_millis(1000)).await;

@@ -16,17 +16,11 @@ fn an_authority_survives_saving() {
     let loaded = Authority::load(&at).unwrap();
     assert_eq!(loaded.ca_pem(), federation.coordinator.ca_pem());
     let creds = issued(&loaded, COORDINATOR, 1);
-    assert_eq!(
-        creds.peer(&federation.manifest).unwrap().id.to_string(),
-        COORDINATOR
-    );
+    assert_eq!(creds.peer(&federation.manifest).unwrap().id.to_string(), COORDINATOR);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(at.join("ca.key"))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(at.join("ca.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -48,19 +42,8 @@ fn a_leaf_is_what_the_federation_needs() {
         let (_, leaf) = X509Certificate::from_der(&der).unwrap();
         assert!(serials.insert(leaf.raw_serial().to_vec()));
         assert!(!leaf.is_ca());
-        let names = &leaf
-            .subject_alternative_name()
-            .unwrap()
-            .unwrap()
-            .value
-            .general_names;
-        assert_eq!(
-            *names,
-            [
-                GeneralName::URI(CAMDEN),
-                GeneralName::DNSName("loda.internal")
-            ]
-        );
+        let names = &leaf.subject_alternative_name().unwrap().unwrap().value.general_names;
+        assert_eq!(*names, [GeneralName::URI(CAMDEN), GeneralName::DNSName("loda.internal")]);
         let usage = leaf.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && usage.server_auth && !usage.any);
     }
@@ -75,14 +58,8 @@ fn a_leaf_is_what_the_federation_needs() {
 #[test]
 fn what_cannot_be_issued_is_refused() {
     let authority = Authority::create("Test", 30).unwrap();
-    let id = PeerId {
-        domain: DOMAIN.into(),
-        role: Role::Analyst("a/b".into()),
-    };
-    assert_eq!(
-        authority.issue(&id, 1).err().unwrap().code(),
-        Refusal::IdentityForm.code()
-    );
+    let id = PeerId { domain: DOMAIN.into(), role: Role::Analyst("a/b".into()) };
+    assert_eq!(authority.issue(&id, 1).err().unwrap().code(), Refusal::IdentityForm.code());
     let id: PeerId = ALICE.parse().unwrap();
     for days in [i64::MAX, i64::MIN, 4_000_000, -4_000_000] {
         assert!(authority.issue(&id, days).is_err());
@@ -94,35 +71,20 @@ fn what_cannot_be_issued_is_refused() {
 fn credentials_are_one_certificate_and_its_key() {
     let federation = Federation::new();
     let directory = tempfile::tempdir().unwrap();
-    let (cert, key) = (
-        directory.path().join("node.pem"),
-        directory.path().join("node.key"),
-    );
-    let issued = federation
-        .camden
-        .issue(&CAMDEN.parse().unwrap(), 1)
-        .unwrap();
+    let (cert, key) = (directory.path().join("node.pem"), directory.path().join("node.key"));
+    let issued = federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap();
     write_private(&cert, issued.cert_pem.as_bytes()).unwrap();
     write_private(&key, issued.key_pem.as_bytes()).unwrap();
     let creds = Credentials::load(&cert, &key).unwrap();
-    assert_eq!(
-        creds.peer(&federation.manifest).unwrap().id.to_string(),
-        CAMDEN
-    );
+    assert_eq!(creds.peer(&federation.manifest).unwrap().id.to_string(), CAMDEN);
 
     let both = format!("{}{}", issued.cert_pem, federation.camden.ca_pem());
     write_private(&cert, both.as_bytes()).unwrap();
     let error = Credentials::load(&cert, &key).err().unwrap().to_string();
-    assert!(
-        error.contains("node.pem") && error.contains("2 certificates"),
-        "{error}"
-    );
+    assert!(error.contains("node.pem") && error.contains("2 certificates"), "{error}");
     assert!(Credentials::load(&key, &key).is_err());
 
-    let other = federation
-        .camden
-        .issue(&CAMDEN.parse().unwrap(), 1)
-        .unwrap();
+    let other = federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap();
     let mixed = Credentials::from_pem(&issued.cert_pem, &other.key_pem).unwrap();
     let error = loda_identity::server_config(&mixed, &federation.manifest).unwrap_err();
     assert_eq!(error.code(), "tls_configuration");

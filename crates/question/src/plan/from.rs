@@ -25,9 +25,27 @@ pub struct ReadAggregate {
 /// What one aggregate expression asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadFigure {
-    One { measure: Measure, condition: Option<Predicate> },
+    One {
+        measure: Measure,
+        condition: Option<Predicate>,
+        reading: Reading,
+    },
     /// SUM over COUNT of the values that are not NULL.
-    Average { column: String, condition: Option<Predicate> },
+    Average {
+        column: String,
+        condition: Option<Predicate>,
+    },
+}
+
+/// What SQL makes of a figure where there is nothing to add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// As it is: COUNT gives 0, SUM gives NULL.
+    Plain,
+    /// A count written as SUM(CASE … 1 ELSE 0): NULL where there is no record at all.
+    SummedOnes,
+    /// A sum written with ELSE 0: 0 where no record meets its condition, NULL where there is no record at all.
+    OrZero,
 }
 
 type Read<T> = Result<T, Refusal>;
@@ -100,7 +118,9 @@ impl Input {
                 "Count each table in a subquery with GROUP BY, then join the results; reference tables can be \
                  joined to the results too",
             )),
-            LogicalPlan::Union(_) => Err(operator("UNION of records", "Count each table by itself, then UNION the results")),
+            LogicalPlan::Union(_) => {
+                Err(operator("UNION of records", "Count each table by itself, then UNION the results"))
+            }
             LogicalPlan::Window(_) => Err(operator("a window over records", "Use windows over results of GROUP BY")),
             LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => {
                 Err(operator("an aggregate of records inside another", "Ask for one level of GROUP BY"))
@@ -188,16 +208,30 @@ impl Input {
     }
 
     fn case(&self, case: &Case, schema: &DFSchema) -> Read<Scalar> {
-        let branches = case.when_then_expr.iter().map(|(when, then)| {
-            let when = match &case.expr {
-                Some(of) => self.compare(of, Comparison::Equal, when, schema)?,
-                None => self.predicate(when, schema)?,
-            };
-            Ok((when, self.scalar(then, schema)?))
-        });
-        let branches = branches.collect::<Read<Vec<_>>>()?;
-        let otherwise = case.else_expr.as_ref().map(|e| self.scalar(e, schema)).transpose()?.map(Box::new);
-        Ok(Scalar::Case { branches, otherwise })
+        let branches = case
+            .when_then_expr
+            .iter()
+            .map(|(when, then)| Ok((self.when(case, when, schema)?, self.scalar(then, schema)?)));
+        let branches = branches.collect::<Read<Vec<(Predicate, Scalar)>>>()?;
+        let otherwise = case.else_expr.as_ref().map(|e| self.scalar(e, schema)).transpose()?;
+        // The simplifier writes coalesce(a, b) as CASE WHEN a IS NOT NULL THEN a ELSE b END.
+        let present = |(when, then): &(Predicate, Scalar)| match when {
+            Predicate::Not(of) => **of == Predicate::IsNull(then.clone()),
+            _ => false,
+        };
+        if branches.iter().all(present)
+            && let Some(last) = otherwise
+        {
+            return Ok(Scalar::Coalesce(branches.into_iter().map(|(_, then)| then).chain([last]).collect()));
+        }
+        Ok(Scalar::Case { branches, otherwise: otherwise.map(Box::new) })
+    }
+
+    fn when(&self, case: &Case, when: &Expr, schema: &DFSchema) -> Read<Predicate> {
+        match &case.expr {
+            Some(of) => self.compare(of, Comparison::Equal, when, schema),
+            None => self.predicate(when, schema),
+        }
     }
 
     fn predicate(&self, expr: &Expr, schema: &DFSchema) -> Read<Predicate> {
@@ -241,7 +275,15 @@ impl Input {
             },
             Expr::Like(_) | Expr::SimilarTo(_) => Err(predicate_rule("a pattern")),
             Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) => Err(subquery()),
-            Expr::IsTrue(_) | Expr::IsFalse(_) => Err(predicate_rule("IS TRUE or IS FALSE")),
+            Expr::IsTrue(of) => {
+                // Never unknown: false where the condition is.
+                let truth = self.predicate(of, schema)?;
+                Ok(Predicate::Truth(truth_of(truth, false)))
+            }
+            Expr::IsNotTrue(of) => {
+                let truth = self.predicate(of, schema)?;
+                Ok(Predicate::Not(Box::new(Predicate::Truth(truth_of(truth, false)))))
+            }
             other => Ok(Predicate::Truth(self.scalar(other, schema)?)),
         }
     }
@@ -283,32 +325,53 @@ impl Input {
         let (Some(argument), true) = (params.args.first(), params.args.len() == 1) else {
             return Err(aggregate_rule(&format!("{} of several columns", name.to_uppercase())));
         };
-        let one = |measure, condition| Ok(ReadFigure::One { measure, condition });
+        let one = |measure, condition, reading| Ok(ReadFigure::One { measure, condition, reading });
         match (name, params.distinct) {
-            ("count", true) => match self.scalar(argument, schema)? {
-                Scalar::Column(column) => one(Measure::Units(column), condition),
-                _ => Err(Refusal::new(
-                    Rule::UnitCount,
-                    "COUNT(DISTINCT …) of an expression",
-                    "Count the units of a column: COUNT(DISTINCT unit)",
-                )),
-            },
+            ("count", true) => {
+                let (column, condition) = self.unit(argument, condition, schema)?;
+                one(Measure::Units(column), condition, Reading::Plain)
+            }
             ("count", false) => self.count(argument, condition, schema),
             (_, true) => Err(aggregate_rule(&format!("{}(DISTINCT …)", name.to_uppercase()))),
             (_, false) => {
                 let (weight, condition) = self.weight(argument, condition, name == "sum", schema)?;
                 match (name, weight) {
-                    ("sum", Weight::One) => one(Measure::Rows, condition),
-                    ("sum", Weight::Column(column)) => one(Measure::Sum(column), condition),
+                    ("sum", Weight::One) => one(Measure::Rows, condition, Reading::SummedOnes),
+                    ("sum", Weight::Column(column)) => one(Measure::Sum(column), condition, Reading::Plain),
+                    ("sum", Weight::ColumnOrZero(column)) => one(Measure::Sum(column), condition, Reading::OrZero),
                     (_, Weight::Column(column)) => Ok(ReadFigure::Average { column, condition }),
-                    (_, Weight::One) => Err(case_weight()),
+                    (_, Weight::One | Weight::ColumnOrZero(_)) => Err(case_weight()),
                 }
             }
         }
     }
 
+    /// The column of COUNT(DISTINCT …), also inside CASE WHEN … THEN column END.
+    fn unit(
+        &self,
+        argument: &Expr,
+        condition: Option<Predicate>,
+        schema: &DFSchema,
+    ) -> Read<(String, Option<Predicate>)> {
+        if let Expr::Case(case) = argument
+            && let ([(when, then)], None, true) =
+                (case.when_then_expr.as_slice(), &case.expr, is_null_or_absent(case.else_expr.as_deref()))
+        {
+            let when = self.predicate(when, schema)?;
+            return self.unit(then, Predicate::both(condition, Some(when)), schema);
+        }
+        match self.scalar(argument, schema)? {
+            Scalar::Column(column) => Ok((column, condition)),
+            _ => Err(Refusal::new(
+                Rule::UnitCount,
+                "COUNT(DISTINCT …) of an expression",
+                "Count the units of a column: COUNT(DISTINCT unit)",
+            )),
+        }
+    }
+
     fn count(&self, argument: &Expr, condition: Option<Predicate>, schema: &DFSchema) -> Read<ReadFigure> {
-        let rows = |condition| Ok(ReadFigure::One { measure: Measure::Rows, condition });
+        let rows = |condition| Ok(ReadFigure::One { measure: Measure::Rows, condition, reading: Reading::Plain });
         if let Expr::Literal(literal, _) = argument {
             return rows(if literal.is_null() {
                 Predicate::both(condition, Some(Predicate::Constant(Some(false))))
@@ -340,31 +403,36 @@ impl Input {
         match argument {
             Expr::Alias(alias) => self.weight(&alias.expr, condition, zero_is_nothing, schema),
             // The analyser widens what is averaged; the node sums the bare measure exactly.
-            Expr::Cast(cast) if cast.field.data_type().is_numeric() => self.weight(&cast.expr, condition, zero_is_nothing, schema),
+            Expr::Cast(cast) if cast.field.data_type().is_numeric() => {
+                self.weight(&cast.expr, condition, zero_is_nothing, schema)
+            }
             Expr::Column(column) => match self.column(column)? {
                 Scalar::Column(name) => Ok((Weight::Column(name), condition)),
                 Scalar::Case { .. } => Err(case_weight()),
                 _ => Err(measure_expression()),
             },
             Expr::Case(case) => {
-                let ([(when, then)], None) = (case.when_then_expr.as_slice(), &case.expr) else {
-                    return Err(case_weight());
-                };
+                let [(when, then)] = case.when_then_expr.as_slice() else { return Err(case_weight()) };
                 let otherwise = case.else_expr.as_deref();
-                let when = self.predicate(when, schema)?;
+                let when = self.when(case, when, schema)?;
                 let condition = Predicate::both(condition, Some(when));
                 match then.as_ref() {
                     then if is_one(then) && is_zero(otherwise) => Ok((Weight::One, condition)),
                     // Only NULL leaves the other rows out of a mean; for a sum 0 does too.
                     then if is_null_or_absent(otherwise) || (zero_is_nothing && is_zero(otherwise)) => {
                         match self.weight(then, condition, zero_is_nothing, schema)? {
+                            (Weight::Column(name), condition) if is_zero(otherwise) => {
+                                Ok((Weight::ColumnOrZero(name), condition))
+                            }
                             (Weight::Column(name), condition) => Ok((Weight::Column(name), condition)),
-                            (Weight::One, _) => Err(case_weight()),
+                            _ => Err(case_weight()),
                         }
                     }
                     _ => Err(case_weight()),
                 }
             }
+            // SUM(1) counts.
+            one if is_one(one) => Ok((Weight::One, condition)),
             Expr::Literal(..) => Err(case_weight()),
             _ => Err(measure_expression()),
         }
@@ -374,6 +442,14 @@ impl Input {
 enum Weight {
     One,
     Column(String),
+    /// 0 for the rows that do not meet the condition.
+    ColumnOrZero(String),
+}
+
+/// A condition as a value that is never NULL.
+fn truth_of(condition: Predicate, otherwise: bool) -> Scalar {
+    let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
+    Scalar::Case { branches: vec![(condition, truth(true))], otherwise: Some(Box::new(truth(otherwise))) }
 }
 
 fn literal_integer(expr: &Expr) -> Option<i128> {

@@ -70,9 +70,7 @@ pub(super) fn value(literal: &ScalarValue) -> Option<(Value, ColumnType)> {
         ScalarValue::TimestampNanosecond(Some(t), None) => {
             day(*t, 86_400_000_000_000).map(|d| (Value::Date(d), ColumnType::Date))
         }
-        ScalarValue::Decimal128(Some(units), _, scale) => {
-            Some((Value::Decimal(*units), ColumnType::Decimal(*scale)))
-        }
+        ScalarValue::Decimal128(Some(units), _, scale) => Some((Value::Decimal(*units), ColumnType::Decimal(*scale))),
         _ => None,
     }
 }

@@ -8,10 +8,8 @@ use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions::datetime::expr_fn::{date_part, date_trunc};
 use datafusion::functions::string::expr_fn::{lower, upper};
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, sum};
-use datafusion::logical_expr::{
-    Case, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, TableSource, cast, lit,
-};
 use datafusion::logical_expr::utils::{conjunction, disjunction};
+use datafusion::logical_expr::{Case, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, TableSource, cast, lit};
 use loda_contract::{ColumnType, Contract, Value};
 
 use crate::derive::Question;
@@ -116,6 +114,7 @@ pub fn plan(question: &Question, source: Arc<dyn TableSource>) -> Result<Logical
         let call = match &figure.measure {
             Measure::Rows => count(lit(1_i64)),
             Measure::Units(name) => count_distinct(Expr::Column(Column::new_unqualified(name))),
+            Measure::Present(name) => count(Expr::Column(Column::new_unqualified(name))),
             Measure::Sum(name) => sum(Expr::Column(Column::new_unqualified(name))),
         };
         let call = match &figure.condition {

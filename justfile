@@ -1,0 +1,49 @@
+# Every habit of the house. `just` alone lists them.
+
+_list:
+    @just --list --unsorted
+
+# A federation of 33 boroughs on this machine, with a tour
+demo *ARGS:
+    cargo run --release -- {{ARGS}}
+
+# The demo on real open data laid out as the README says
+demo-real DIR="../shared/data":
+    cargo run --release -- --data {{DIR}}
+
+# Ask the demo that is running: just loda query "SELECT …"
+loda *ARGS:
+    cargo run --release -- loda {{ARGS}}
+
+# All tests
+test *ARGS:
+    cargo test --release --workspace {{ARGS}}
+
+# Quick check of one crate while working: just check loda-question
+check CRATE:
+    cargo clippy --release -p {{CRATE}} --all-targets
+
+# Formatting and lints, as CI has them
+lint:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# Format everything
+fmt:
+    cargo fmt --all
+
+# Node memory at rest, p50 and p99 of a small query over 33 processes, and the cost of privacy
+bench:
+    cargo bench --bench federation
+
+# How much an attacker learns by averaging over overlapping sets (SECURITY.md)
+averaging:
+    cargo run --release -p loda-disclosure --example averaging
+
+# Licences, advisories and banned crates (needs cargo-deny)
+deny:
+    cargo deny check
+
+# What CI runs
+ci:
+    .ci/run

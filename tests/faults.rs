@@ -1,0 +1,139 @@
+//! Nodes that die or hang, against real processes: the answer comes in time, names them, and no London
+//! figure is silently smaller.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use loda::Client;
+use loda_demo::layout::Layout;
+use loda_demo::processes::Processes;
+
+use crate::pooled::text;
+use crate::support;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
+
+struct Running {
+    processes: Processes,
+    layout: Layout,
+    client: Client,
+    _dir: tempfile::TempDir,
+}
+
+async fn start(nodes: usize) -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create(&support::options(dir.path(), nodes, None), &mut |_| {}).unwrap();
+    let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+    let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+    Running { processes, layout, client, _dir: dir }
+}
+
+fn signal(process: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+}
+
+const LONDON: &str = "SELECT COUNT(*) AS people FROM residents";
+const BY_BOROUGH: &str = "SELECT borough, COUNT(*) AS people FROM residents GROUP BY borough";
+
+#[test]
+fn a_killed_and_a_hanging_node_are_named_and_nothing_is_silently_smaller() {
+    support::run(async {
+        let mut running = start(5).await;
+        let client = running.client.clone();
+        let deadline = Some(Duration::from_secs(4));
+        let whole = client.query(LONDON, "demo", deadline, |_| {}).await.unwrap();
+        assert!(whole.statement.complete);
+        running.processes.kill_node("E09000002").unwrap();
+        let hanging = running.processes.node_id("E09000003").unwrap();
+        signal(hanging, "-STOP");
+        let started = Instant::now();
+        let london = client.query(LONDON, "demo", deadline, |_| {}).await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(!london.statement.complete);
+        let part = &london.statement.parts[0];
+        let missing: Vec<&str> =
+            part.boroughs.iter().filter(|b| b.answer == "no answer").map(|b| b.borough.as_str()).collect();
+        assert_eq!(missing, ["E09000002", "E09000003"]);
+        assert_eq!((part.lacks[0].no_answer, part.lacking), (2, 1));
+        let row = text(&london.batches, 99).remove(0);
+        assert!(row[1].starts_with("lacks 2 of 5 boroughs: 2 no answer"), "{row:?}");
+        assert_eq!(loda::exit::of_statement(&london.statement), loda::exit::PARTIAL);
+        let each = client.query(BY_BOROUGH, "demo", deadline, |_| {}).await.unwrap();
+        for row in text(&each.batches, 99) {
+            let gone = ["E09000002", "E09000003"].contains(&row[0].as_str());
+            assert_eq!(gone, row[1] == "NULL", "{row:?}");
+            assert_eq!(gone, row[2] == "x: no answer", "{row:?}");
+        }
+        signal(hanging, "-CONT");
+        running.processes.start_node("E09000002").unwrap();
+        running.processes.ready(Duration::from_secs(60), &mut |_| {}).await.unwrap();
+        let again = client.query(LONDON, "demo", deadline, |_| {}).await.unwrap();
+        assert!(again.statement.complete);
+        assert_eq!(text(&again.batches, 99), text(&whole.batches, 99), "a restart gives nobody fresh noise");
+    });
+}
+
+#[test]
+fn logs_verify_and_tell_every_query_before_its_release() {
+    support::run(async {
+        let running = start(2).await;
+        running.client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap();
+        let not_agreed = running.client.query(BY_BOROUGH, "curiosity", None, |_| {}).await.unwrap();
+        let refused = |b: &loda_proto::v1::BoroughAnswer| b.refusal.as_ref().is_some_and(|r| r.rule == "agreement");
+        assert!(not_agreed.statement.parts[0].boroughs.iter().all(refused));
+        let manifest = loda_identity::Manifest::load(running.layout.manifest()).unwrap();
+        for member in &manifest.members {
+            let log = running.layout.node(member.gss.as_str()).join("state/log.jsonl");
+            assert_eq!(loda_ledger::verify_lines(&log, &member.log_key).unwrap(), 3);
+            let kinds: Vec<String> = std::fs::read_to_string(&log)
+                .unwrap()
+                .lines()
+                .map(|line| {
+                    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                    line["entry"]["what"]["kind"].as_str().unwrap().to_owned()
+                })
+                .collect();
+            assert_eq!(kinds, ["ACCEPT", "RELEASE", "REFUSE"]);
+        }
+        let log = running.layout.coordinator().join("state/log.jsonl");
+        assert_eq!(loda_ledger::verify_lines(&log, &manifest.coordinator.log_key).unwrap(), 4);
+    });
+}
+
+#[test]
+fn bad_input_keeps_the_last_good_snapshot() {
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&support::options(dir.path(), 1, None), &mut |_| {}).unwrap();
+        let folder = layout.node("E09000001");
+        let open = || async {
+            let config = loda_node::Config::load(&folder.join("node.toml")).unwrap();
+            let handle = support::RUNTIME.handle().clone();
+            loda_node::Node::open(config, loda_node::Methods::standard().unwrap(), handle).await.unwrap()
+        };
+        let good = open().await.snapshot_files();
+        let residents = folder.join("data/E09000001/residents.csv");
+        let whole = std::fs::read_to_string(&residents).unwrap();
+        let name_of = |files: &[(String, std::path::PathBuf)]| {
+            files.iter().find(|(name, _)| name == "residents").map(|(_, path)| path.clone())
+        };
+        let header = whole.lines().next().unwrap();
+        let shifted: String = whole.lines().skip(1).map(|l| format!("x,{l}\n")).collect();
+        let shifted = format!("{header}\n{shifted}");
+        for broken in [
+            String::new(),
+            format!("{header}\n"),
+            "no,such,columns\n1,2,3\n".to_owned(),
+            shifted,
+            format!("{header}\n\"never ends"),
+        ] {
+            std::fs::write(&residents, broken).unwrap();
+            assert_eq!(name_of(&open().await.snapshot_files()), name_of(&good));
+        }
+        std::fs::remove_file(&residents).unwrap();
+        assert_eq!(name_of(&open().await.snapshot_files()), name_of(&good));
+        std::fs::write(&residents, whole).unwrap();
+        assert_ne!(name_of(&open().await.snapshot_files()), name_of(&good));
+    });
+}

@@ -1,0 +1,107 @@
+//! Who may speak to whom, against a running federation.
+
+use loda_identity::{Authority, Credentials, Gss, Manifest, PeerId, Role};
+use loda_proto::v1;
+use loda_proto::v1::node_client::NodeClient;
+use loda_proto::v1::query_client::QueryClient;
+use tonic::Code;
+
+use crate::support::{self, Federation, node_client};
+
+/// Credentials that `authority` gives for `role`, in a folder of their own.
+fn issue(federation: &Federation, authority: &Authority, role: Role, name: &str) -> std::path::PathBuf {
+    let folder = federation.layout.dir.join("attack").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let issued = authority.issue(&PeerId::new("demo.london", role).unwrap(), 1).unwrap();
+    std::fs::write(folder.join("tls.pem"), issued.cert_pem).unwrap();
+    std::fs::write(folder.join("tls.key"), issued.key_pem).unwrap();
+    folder
+}
+
+async fn describe(mut node: NodeClient<tonic::transport::Channel>) -> Result<String, tonic::Status> {
+    let request = v1::DescribeRequest { versions: vec![1] };
+    Ok(node.describe(request).await?.into_inner().borough)
+}
+
+#[test]
+fn only_the_coordinator_reaches_a_node() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let layout = &federation.layout;
+        let node = "E09000005";
+        assert_eq!(describe(federation.node_client(node)).await.unwrap(), node);
+        let foreign = Authority::create("nobody the manifest knows", 1).unwrap();
+        let borough = Authority::load(layout.authority("E09000009")).unwrap();
+        let analysts = Authority::load(layout.authority("analysts")).unwrap();
+        let other: Gss = "E09000010".parse().unwrap();
+        for (name, authority, role) in [
+            ("wrong-ca", &foreign, Role::Coordinator),
+            ("borough-as-coordinator", &borough, Role::Coordinator),
+            ("borough-as-another", &borough, Role::Node(other)),
+            ("analyst-as-coordinator", &analysts, Role::Coordinator),
+        ] {
+            let folder = issue(federation, authority, role, name);
+            let refused = describe(node_client(layout, node, &folder)).await.unwrap_err();
+            assert_ne!(refused.code(), Code::Ok, "{name}");
+            assert_ne!(refused.code(), Code::PermissionDenied, "{name}: it must not get past the handshake");
+        }
+        // Known and in the wrong role: past the handshake, and no further.
+        for folder in [layout.node("E09000009"), layout.client().parent().unwrap().to_owned()] {
+            let refused = describe(node_client(layout, node, &folder)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied);
+        }
+        // No certificate at all.
+        let manifest = Manifest::load(layout.manifest()).unwrap();
+        let address = manifest.member(&node.parse().unwrap()).unwrap().address.clone();
+        let plain = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        assert!(describe(NodeClient::new(plain.connect_lazy())).await.is_err());
+    });
+}
+
+#[test]
+fn the_coordinator_refuses_a_node_that_is_another() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let manifest = Manifest::load(federation.layout.manifest()).unwrap();
+        let folder = federation.layout.coordinator();
+        let credentials = Credentials::load(&folder.join("tls.pem"), &folder.join("tls.key")).unwrap();
+        let address = &manifest.members[4].address;
+        let other = PeerId::new("demo.london", Role::Node("E09000006".parse().unwrap())).unwrap();
+        let wait = std::time::Duration::from_secs(5);
+        let channel = loda_identity::channel(address, &credentials, &manifest, &other, wait).unwrap();
+        assert!(describe(NodeClient::new(channel)).await.is_err());
+    });
+}
+
+#[test]
+fn one_analyst_cannot_see_or_stop_the_question_of_another() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let layout = &federation.layout;
+        let analysts = Authority::load(layout.authority("analysts")).unwrap();
+        let folder = issue(federation, &analysts, Role::Analyst("mallory".to_owned()), "mallory");
+        let manifest = Manifest::load(layout.manifest()).unwrap();
+        let credentials = Credentials::load(&folder.join("tls.pem"), &folder.join("tls.key")).unwrap();
+        let coordinator = PeerId::new("demo.london", Role::Coordinator).unwrap();
+        let wait = std::time::Duration::from_secs(5);
+        let channel =
+            loda_identity::channel(&manifest.coordinator.address, &credentials, &manifest, &coordinator, wait).unwrap();
+        let mut mallory = QueryClient::new(channel);
+        let sql = "SELECT borough, COUNT(*) FROM residents GROUP BY borough";
+        let prepared = federation.client.prepare(sql, "demo", false).await.unwrap();
+        let stolen = v1::RunRequest { prepared_id: prepared.prepared_id, deadline_ms: 0 };
+        assert_eq!(mallory.run(stolen).await.unwrap_err().code(), Code::NotFound);
+        let answer = federation.client.query(sql, "demo", None, |_| {}).await.unwrap();
+        let query_id = answer.statement.query_id;
+        let fetch = v1::FetchRequest { query_id: query_id.clone() };
+        assert_eq!(mallory.fetch(fetch).await.unwrap_err().code(), Code::NotFound);
+        let watch = v1::WatchRequest { query_id: query_id.clone() };
+        assert_eq!(mallory.watch(watch).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(mallory.cancel(v1::CancelRequest { query_id }).await.unwrap_err().code(), Code::NotFound);
+        // Named in no agreement: every borough refuses her own question.
+        let request = v1::PrepareRequest { sql: sql.to_owned(), purpose: "demo".to_owned(), ask_nodes: true };
+        let verdicts = mallory.prepare(request).await.unwrap().into_inner().fragments.remove(0).verdicts;
+        assert_eq!(verdicts.len(), 33);
+        assert!(verdicts.iter().all(|v| v.refusal.as_ref().is_some_and(|r| r.rule == "agreement")));
+    });
+}

@@ -1,0 +1,174 @@
+//! Federated equals pooled: every SQL scenario, with protection off, to the last row; and what must be
+//! refused or withheld.
+
+use std::path::Path;
+
+use loda::{Answer, Client, ClientError};
+use sqllogictest::parser::{ExpectedError, parse_file};
+use sqllogictest::{DefaultColumnType, QueryExpect, Record, SortMode, StatementExpect};
+
+use crate::pooled::{holdings, same, session, text};
+use crate::support;
+
+const PURPOSES: [&str; 4] = loda_demo::layout::PURPOSES;
+
+pub struct Scenario {
+    pub sql: String,
+    pub sorted: bool,
+    pub expected: Vec<String>,
+    pub line: String,
+}
+
+pub fn queries(file: &str) -> Vec<Scenario> {
+    let records: Vec<Record<DefaultColumnType>> = parse_file(path(file)).unwrap();
+    let query = |record| match record {
+        Record::Query { sql, loc, expected: QueryExpect::Results { sort_mode, results, .. }, .. } => Some(Scenario {
+            sql,
+            sorted: sort_mode == Some(SortMode::RowSort),
+            expected: results,
+            line: loc.to_string(),
+        }),
+        _ => None,
+    };
+    records.into_iter().filter_map(query).collect()
+}
+
+fn path(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(file)
+}
+
+pub async fn ask(client: &Client, sql: &str) -> Result<Answer, ClientError> {
+    client.query(sql, PURPOSES[3], Some(std::time::Duration::from_secs(60)), |_| {}).await
+}
+
+/// An answer's rows without the reason column.
+pub fn rows(answer: &Answer) -> Vec<Vec<String>> {
+    text(&answer.batches, answer.schema.fields().len() - 1)
+}
+
+async fn federated_equals_pooled(file: &'static str, federation: &'static support::Federation) -> usize {
+    let holdings = holdings(federation).await;
+    let pooled = session(&holdings);
+    let scenarios = queries(file);
+    for scenario in &scenarios {
+        let answer = ask(&federation.client, &scenario.sql).await;
+        let answer = answer.unwrap_or_else(|e| panic!("{}: {e}\n{}", scenario.line, scenario.sql));
+        assert!(answer.statement.complete, "{}", scenario.line);
+        let mut federated = rows(&answer);
+        let batches = pooled.sql(&scenario.sql).await.unwrap().collect().await.unwrap();
+        let mut whole = text(&batches, answer.schema.fields().len());
+        let mut expected: Vec<Vec<String>> =
+            scenario.expected.iter().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
+        if scenario.sorted {
+            federated.sort();
+            whole.sort();
+            expected.sort();
+        }
+        let differ = |a: &[Vec<String>], b: &[Vec<String>], tolerance: f64| {
+            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| !same(a, b, tolerance))
+        };
+        if differ(&federated, &whole, 1e-9) {
+            panic!("{}\n{}\nfederated {federated:#?}\npooled {whole:#?}", scenario.line, scenario.sql);
+        }
+        for row in whole.iter_mut().flatten() {
+            if row.is_empty() {
+                "(empty)".clone_into(row);
+            }
+        }
+        if differ(&whole, &expected, 2e-6) {
+            panic!("{}\n{}\npooled {whole:#?}\nexpected {expected:#?}", scenario.line, scenario.sql);
+        }
+    }
+    scenarios.len()
+}
+
+#[test]
+fn real_scenarios_equal_the_pooled_tables() {
+    support::run(async {
+        let Some(federation) = support::real_unprotected().await else { return };
+        let count = federated_equals_pooled("real.slt", federation).await;
+        println!("{count} scenarios equal");
+        assert!(count >= 40);
+    });
+}
+
+#[test]
+fn synthetic_scenarios_equal_the_pooled_tables() {
+    support::run(async {
+        let federation = support::synthetic_unprotected().await.unwrap();
+        let holdings = holdings(federation).await;
+        let pooled = session(&holdings);
+        for sql in [
+            "SELECT borough, COUNT(*) AS n, COUNT(DISTINCT household_key) AS h FROM residents GROUP BY borough",
+            "SELECT age_band, sex, COUNT(*) AS n FROM residents WHERE tenure IS NOT NULL GROUP BY age_band, sex",
+            "SELECT borough, COUNT(DISTINCT uprn) FROM damp_sensors WHERE hours_over_70 >= 168 GROUP BY borough",
+            "SELECT COUNT(DISTINCT uprn) FROM council_tax WHERE single_person_discount AND moves_24m > 1",
+            "SELECT phase, SUM(pupils), AVG(free_school_meals) FROM schools GROUP BY phase",
+            "SELECT AVG(pupils) FROM schools WHERE borough <> 'E09000001'",
+            "SELECT CASE WHEN moves_24m = 0 THEN 'none' WHEN moves_24m < 3 THEN 'some' ELSE 'many' END AS moves, \
+             COUNT(*) FROM council_tax GROUP BY 1",
+        ] {
+            let answer = ask(&federation.client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            let mut federated = rows(&answer);
+            let batches = pooled.sql(sql).await.unwrap().collect().await.unwrap();
+            let mut whole = text(&batches, 99);
+            federated.sort();
+            whole.sort();
+            assert_eq!(federated.len(), whole.len(), "{sql}");
+            assert!(federated.iter().zip(&whole).all(|(a, b)| same(a, b, 1e-9)), "{sql}\n{federated:?}\n{whole:?}");
+        }
+    });
+}
+
+#[test]
+fn what_the_algebra_lacks_is_refused_by_its_rule() {
+    support::run(async {
+        let Some(federation) = support::real().await else { return };
+        let records: Vec<Record<DefaultColumnType>> = parse_file(path("refused.slt")).unwrap();
+        let (mut count, mut wrong) = (0, Vec::new());
+        for record in records {
+            let Record::Statement { sql, loc, expected: StatementExpect::Error(ExpectedError::Inline(rule)), .. } =
+                record
+            else {
+                continue;
+            };
+            count += 1;
+            match ask(&federation.client, &sql).await {
+                Err(ClientError::Refused { rule: found, message, advice }) => {
+                    if found != rule.as_str() {
+                        wrong.push(format!("{loc}: expected {}, refused by {found}: {message}", rule.as_str()));
+                    }
+                    assert!(!message.is_empty() && !advice.is_empty(), "{loc}: a refusal without advice");
+                }
+                Err(other) => wrong.push(format!("{loc}: {other}")),
+                Ok(_) => wrong.push(format!("{loc}: answered: {sql}")),
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let nodes = federation.client.nodes().await.unwrap().nodes;
+        assert!(nodes.iter().all(|n| n.reachable));
+        println!("{count} refused, each by its rule");
+        assert!(count >= 30);
+    });
+}
+
+#[test]
+fn what_would_single_out_is_withheld() {
+    support::run(async {
+        let Some(federation) = support::real().await else { return };
+        let scenarios = queries("withheld.slt");
+        assert!(scenarios.len() >= 8);
+        for scenario in scenarios {
+            let answer = ask(&federation.client, &scenario.sql).await;
+            let answer = answer.unwrap_or_else(|e| panic!("{}: {e}\n{}", scenario.line, scenario.sql));
+            let names = scenario.expected.iter().find_map(|l| l.strip_prefix("withheld-columns:")).unwrap();
+            for name in names.split(',').map(str::trim) {
+                let column = answer.schema.index_of(name).unwrap();
+                assert!(answer.rows() > 0, "{}", scenario.line);
+                for row in rows(&answer) {
+                    assert_eq!(row[column], "NULL", "{}: {name} is released: {row:?}\n{}", scenario.line, scenario.sql);
+                }
+            }
+        }
+    });
+}

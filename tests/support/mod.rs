@@ -1,0 +1,127 @@
+//! Federations in this process, one of each kind for the whole run: 33 nodes and a coordinator, each
+//! with its own TLS listener on loopback.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use loda::Client;
+use loda_coordinator::Coordinator;
+use loda_demo::layout::{Layout, Options};
+use loda_identity::{Credentials, Gss, Manifest, PeerId, Role};
+use loda_node::{Methods, Node};
+use loda_proto::v1::node_client::NodeClient;
+use tokio::runtime::Runtime;
+use tonic::transport::Channel;
+
+/// All in-process federations live on this runtime. DataFusion's frames are deep.
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(16 << 20)
+        .enable_all()
+        .build()
+        .unwrap()
+});
+
+/// Runs a test on the shared runtime, in a task of its own with its deep stack.
+pub fn run<T: Send + 'static>(test: impl Future<Output = T> + Send + 'static) -> T {
+    RUNTIME.block_on(async { RUNTIME.spawn(test).await.unwrap() })
+}
+
+/// A federation in this process.
+pub struct Federation {
+    pub layout: Layout,
+    pub client: Client,
+    pub nodes: Vec<Node>,
+    _dir: tempfile::TempDir,
+}
+
+/// The folder of open data, if it is there.
+pub fn open_data() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if folder.join("lfb_dwelling_fires").is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: the open data is not beside this checkout (../shared/data)");
+    None
+}
+
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// Forty ports on loopback that nobody listens on now.
+pub fn free_ports() -> u16 {
+    loop {
+        let offset = NEXT_PORT.fetch_add(40, Ordering::Relaxed);
+        let base = 12_000 + (u16::try_from(std::process::id() % 200).unwrap() * 40 + offset) % 16_000;
+        if (base..base + 40).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
+}
+
+pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
+    Options { dir: dir.to_owned(), nodes, port: free_ports(), data, seed: 7, scale: 1.0 }
+}
+
+impl Federation {
+    async fn start(data: Option<PathBuf>, methods: Methods) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&options(dir.path(), 33, data), &mut |_| {}).unwrap();
+        let handle = RUNTIME.handle().clone();
+        let mut nodes = Vec::new();
+        for borough in &layout.boroughs {
+            let config = loda_node::Config::load(&layout.node(borough.gss).join("node.toml")).unwrap();
+            let node = Node::open(config, methods.clone(), handle.clone()).await.unwrap();
+            let listener = node.bind().await.unwrap();
+            let serving = node.clone();
+            handle.spawn(async move { serving.serve(listener).await.unwrap() });
+            nodes.push(node);
+        }
+        let config = loda_coordinator::Config::load(&layout.coordinator().join("coordinator.toml")).unwrap();
+        let coordinator = Coordinator::open(config, handle.clone()).unwrap();
+        let listener = coordinator.bind().await.unwrap();
+        handle.spawn(async move { coordinator.serve(listener).await.unwrap() });
+        let client = Client::connect(&loda::Config::load(&layout.client()).unwrap()).await.unwrap();
+        Self { layout, client, nodes, _dir: dir }
+    }
+
+    /// A client of one node with the coordinator's certificate.
+    pub fn node_client(&self, gss: &str) -> NodeClient<Channel> {
+        node_client(&self.layout, gss, &self.layout.coordinator())
+    }
+}
+
+/// A client of one node with the certificate in a folder.
+pub fn node_client(layout: &Layout, gss: &str, folder: &Path) -> NodeClient<Channel> {
+    let manifest = Manifest::load(layout.manifest()).unwrap();
+    let credentials = Credentials::load(&folder.join("tls.pem"), &folder.join("tls.key")).unwrap();
+    let gss: Gss = gss.parse().unwrap();
+    let expected = PeerId::new(&manifest.domain, Role::Node(gss.clone())).unwrap();
+    let address = &manifest.member(&gss).unwrap().address;
+    let wait = std::time::Duration::from_secs(5);
+    NodeClient::new(loda_identity::channel(address, &credentials, &manifest, &expected, wait).unwrap())
+}
+
+macro_rules! federation {
+    ($name:ident, $data:expr, $methods:expr) => {
+        /// Started at first use, for the whole run.
+        pub async fn $name() -> Option<&'static Federation> {
+            static CELL: tokio::sync::OnceCell<Option<Federation>> = tokio::sync::OnceCell::const_new();
+            CELL.get_or_init(|| async {
+                let data: Option<Option<PathBuf>> = $data;
+                match data {
+                    Some(data) => Some(Federation::start(data, $methods.unwrap()).await),
+                    None => None,
+                }
+            })
+            .await
+            .as_ref()
+        }
+    };
+}
+
+federation!(real, open_data().map(Some), Methods::standard());
+federation!(real_unprotected, open_data().map(Some), Methods::unprotected());
+federation!(synthetic, Some(None), Methods::standard());
+federation!(synthetic_unprotected, Some(None), Methods::unprotected());

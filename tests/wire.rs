@@ -1,0 +1,128 @@
+//! The bytes on the wire are DataFusion's own plan encoding, and nothing but a typed question comes of them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, TableReference, not_impl_err};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion::prelude::SessionContext;
+use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
+use datafusion_proto::protobuf::LogicalPlanNode;
+use loda_question::{LIMITS, Question};
+use prost::Message;
+
+use crate::pooled::{Holding, contract, holdings, same, text};
+use crate::{scenarios, support};
+
+#[derive(Debug)]
+struct OneTable(Arc<MemTable>);
+
+impl LogicalExtensionCodec for OneTable {
+    fn try_decode(&self, _: &[u8], _: &[LogicalPlan], _: &TaskContext) -> Result<Extension> {
+        not_impl_err!("no extensions")
+    }
+
+    fn try_encode(&self, _: &Extension, _: &mut Vec<u8>) -> Result<()> {
+        not_impl_err!("no extensions")
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        _: &[u8],
+        _: &TableReference,
+        schema: SchemaRef,
+        _: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        assert_eq!(schema, self.0.schema(), "the schema on the wire is the contract's");
+        Ok(Arc::<MemTable>::clone(&self.0))
+    }
+
+    fn try_encode_table_provider(&self, _: &TableReference, _: Arc<dyn TableProvider>, _: &mut Vec<u8>) -> Result<()> {
+        not_impl_err!("decoding only")
+    }
+}
+
+/// Every fragment of the scenarios, with one borough that it goes to.
+pub async fn fragments(federation: &support::Federation, file: &str) -> Vec<(String, Vec<u8>, Vec<String>)> {
+    let mut found = Vec::new();
+    for scenario in scenarios::queries(file) {
+        let prepared = federation.client.prepare(&scenario.sql, "demo", false).await.unwrap();
+        for fragment in prepared.fragments {
+            found.push((scenario.line.clone(), fragment.bytes, fragment.boroughs));
+        }
+    }
+    found
+}
+
+pub fn decode(bytes: &[u8]) -> Question {
+    Question::decode(bytes, LIMITS, |dataset| Some(contract(dataset))).unwrap()
+}
+
+pub fn table(holdings: &[Holding], gss: &str, dataset: &str) -> Arc<MemTable> {
+    let held = holdings.iter().find(|h| h.gss == gss && h.dataset == dataset).unwrap();
+    let schema = loda_question::plan::arrow_schema(&contract(dataset));
+    Arc::new(MemTable::try_new(schema, vec![held.rows.clone()]).unwrap())
+}
+
+#[test]
+fn fragments_decode_with_datafusion_proto_to_the_same_rows() {
+    support::run(async {
+        let Some(federation) = support::real().await else { return };
+        let holdings = holdings(federation).await;
+        let context = SessionContext::new();
+        let (mut count, mut longest) = (0, 0);
+        for (line, bytes, boroughs) in fragments(federation, "real.slt").await {
+            let question = decode(&bytes);
+            let table = table(&holdings, &boroughs[0], &question.contract().dataset);
+            let ours =
+                loda_question::plan::plan(&question, provider_as_source(Arc::<MemTable>::clone(&table))).unwrap();
+            let node = LogicalPlanNode::decode(bytes.as_slice()).unwrap();
+            let theirs = node.try_into_logical_plan(&context.task_ctx(), &OneTable(table)).unwrap();
+            let mut rows = Vec::new();
+            for plan in [ours, theirs] {
+                let batches = context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+                let mut sorted = text(&batches, 99);
+                sorted.sort();
+                rows.push(sorted);
+            }
+            let equal = rows[0].len() == rows[1].len() && rows[0].iter().zip(&rows[1]).all(|(a, b)| same(a, b, 1e-12));
+            assert!(equal, "{line}\n{}", question.sql());
+            count += 1;
+            longest = longest.max(bytes.len());
+        }
+        println!("{count} fragments decode to the same rows; the longest has {longest} bytes");
+        assert!(count >= 40);
+    });
+}
+
+#[test]
+fn fragments_are_canonical_and_changed_bytes_are_refused_or_mean_what_they_say() {
+    support::run(async {
+        let Some(federation) = support::real().await else { return };
+        let mut changed = 0;
+        for (line, bytes, _) in fragments(federation, "real.slt").await {
+            assert_eq!(decode(&bytes).encode(), bytes, "{line}");
+            for at in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[at] ^= 1 << (at % 8);
+                let known = |dataset: &str| (dataset.len() < 99).then(|| dataset.to_owned());
+                let decoded = Question::decode(&other, LIMITS, |dataset| {
+                    let held = ["dwelling_fires", "hmo_households", "food_businesses", "stop_and_search"];
+                    known(dataset).filter(|d| held.contains(&d.as_str())).map(|d| contract(&d))
+                });
+                if let Ok(question) = decoded {
+                    assert_eq!(question.encode(), other, "{line}: byte {at}");
+                    changed += 1;
+                }
+            }
+            let unknown_field = [bytes.as_slice(), &[0xF8, 0x07, 0x01]].concat();
+            assert!(Question::decode(&unknown_field, LIMITS, |d| Some(contract(d))).is_err(), "{line}");
+            let truncated = &bytes[..bytes.len() - 1];
+            assert!(Question::decode(truncated, LIMITS, |d| Some(contract(d))).is_err(), "{line}");
+        }
+        println!("{changed} changed fragments are other questions, each canonical; all others are refused");
+    });
+}

@@ -67,24 +67,33 @@ pub const TOUR_REAL: &[(&str, &str, &str)] = &[
         "housing-safety",
     ),
     (
-        "Food businesses rated 0 to 2, by borough. Where would a London-wide inspection team begin? \
-         Businesses are not people, so these counts are exact.",
-        "SELECT b.name, r.rated, r.poor, CAST(100.0 * r.poor / r.rated AS DECIMAL(5, 1)) AS percent_poor \
-         FROM (SELECT borough, COUNT(*) AS rated, \
-                      COUNT(*) FILTER (WHERE rating IN ('0', '1', '2')) AS poor \
+        "Food businesses by rating and borough. Where would a London-wide inspection team begin? Businesses are \
+         not people, so these counts are exact; fewer than ten are withheld.",
+        "SELECT b.name, r.r5, r.r4, r.r3, r.r2, r.r1, r.r0, \
+                CAST(100.0 * r.low / r.rated AS DECIMAL(5, 1)) AS percent_low \
+         FROM (SELECT borough, COUNT(*) FILTER (WHERE rating = '5') AS r5, \
+                      COUNT(*) FILTER (WHERE rating = '4') AS r4, COUNT(*) FILTER (WHERE rating = '3') AS r3, \
+                      COUNT(*) FILTER (WHERE rating = '2') AS r2, COUNT(*) FILTER (WHERE rating = '1') AS r1, \
+                      COUNT(*) FILTER (WHERE rating = '0') AS r0, \
+                      COUNT(*) FILTER (WHERE rating IN ('0', '1', '2')) AS low, COUNT(*) AS rated \
                FROM food_businesses WHERE rating IN ('0', '1', '2', '3', '4', '5') GROUP BY borough) r \
          JOIN boroughs b ON r.borough = b.gss \
-         ORDER BY percent_poor DESC NULLS LAST",
+         ORDER BY percent_low DESC NULLS LAST, b.name",
         "food-safety",
     ),
     (
-        "Stops by borough and outcome, the twenty largest figures that are not 'no further action'. \
-         Stops tell of people, so every count is perturbed by cell keys.",
-        "SELECT b.name, s.outcome, s.stops \
-         FROM (SELECT borough, outcome, COUNT(*) AS stops FROM stop_and_search \
-               WHERE outcome <> 'A no further action disposal' GROUP BY borough, outcome) s \
-         JOIN boroughs b ON s.borough = b.gss \
-         ORDER BY s.stops DESC NULLS LAST, b.name, s.outcome LIMIT 20",
+        "Stops by borough and outcome. Stops tell of people, so every count is perturbed by cell keys: up to \
+         five either way, the same whoever asks and however often.",
+        "SELECT b.name, s.none, s.arrest, s.summons, s.penalty, s.caution, s.resolution \
+         FROM (SELECT borough, \
+                      COUNT(*) FILTER (WHERE outcome = 'A no further action disposal') AS none, \
+                      COUNT(*) FILTER (WHERE outcome = 'Arrest') AS arrest, \
+                      COUNT(*) FILTER (WHERE outcome = 'Summons / charged by post') AS summons, \
+                      COUNT(*) FILTER (WHERE outcome = 'Penalty Notice for Disorder') AS penalty, \
+                      COUNT(*) FILTER (WHERE outcome = 'Caution (simple or conditional)') AS caution, \
+                      COUNT(*) FILTER (WHERE outcome = 'Community resolution') AS resolution \
+               FROM stop_and_search GROUP BY borough) s \
+         JOIN boroughs b ON s.borough = b.gss ORDER BY b.name",
         "policing-scrutiny",
     ),
     (

@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     dead_code,
+    unreachable_pub,
     reason = "a bench prints and stops at the first fault; it shares the tests' support"
 )]
 

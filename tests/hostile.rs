@@ -198,6 +198,23 @@ fn hand_made_fragments_are_refused_by_their_rule() {
 }
 
 #[test]
+fn an_edge_in_another_scale_is_not_an_edge() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let sql = "SELECT need, COUNT(*) FROM social_care_clients WHERE weekly_cost >= 500 GROUP BY need";
+        let prepared = federation.client.prepare(sql, "demo", false).await.unwrap();
+        assert_eq!(prepared.refusal, None);
+        let good = pb::LogicalPlanNode::decode(prepared.fragments[0].bytes.as_slice()).unwrap();
+        // The edge's units under another scale would be another amount.
+        let value = pb::Decimal128 { value: 50_000_i128.to_be_bytes().to_vec(), p: 38, s: 1 };
+        let literal = pb::ScalarValue { value: Some(pb::scalar_value::Value::Decimal128Value(value)) };
+        let literal = pb::LogicalExprNode { expr: Some(Expr::Literal(literal)) };
+        let bytes = with_filter(&good, binary("GtEq", vec![column("weekly_cost"), literal]));
+        assert_eq!(refused_by(federation, request(bytes)).await, "band-edge");
+    });
+}
+
+#[test]
 fn an_id_never_runs_twice_nor_stands_for_two_questions() {
     support::run(async {
         let federation = support::synthetic().await.unwrap();
@@ -214,8 +231,11 @@ fn an_id_never_runs_twice_nor_stands_for_two_questions() {
             alias.alias = "f1".to_owned();
             aggregate.aggr_expr.push(pb::LogicalExprNode { expr: Some(Expr::Alias(alias)) });
         }
-        let second = v1::SubmitRequest { fragment: other.encode_to_vec(), ..first };
-        let refusal = node.submit(second).await.unwrap().into_inner().refusal.expect("a refusal");
-        assert_eq!(refusal.rule, "fragment");
+        let other_question = v1::SubmitRequest { fragment: other.encode_to_vec(), ..first.clone() };
+        let other_purpose = v1::SubmitRequest { purpose: "housing-safety".to_owned(), ..first };
+        for second in [other_question, other_purpose] {
+            let refusal = node.submit(second).await.unwrap().into_inner().refusal.expect("a refusal");
+            assert_eq!(refusal.rule, "fragment");
+        }
     });
 }

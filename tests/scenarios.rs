@@ -7,7 +7,7 @@ use loda::{Answer, Client, ClientError};
 use sqllogictest::parser::{ExpectedError, parse_file};
 use sqllogictest::{DefaultColumnType, QueryExpect, Record, SortMode, StatementExpect};
 
-use crate::pooled::{holdings, same, session, text};
+use crate::pooled::{Pooled, holdings, same, text};
 use crate::support;
 
 const PURPOSES: [&str; 4] = loda_demo::layout::PURPOSES;
@@ -48,14 +48,14 @@ pub fn rows(answer: &Answer) -> Vec<Vec<String>> {
 
 async fn federated_equals_pooled(file: &'static str, federation: &'static support::Federation) -> usize {
     let holdings = holdings(federation).await;
-    let pooled = session(&holdings);
+    let pooled = Pooled::new(&holdings);
     let scenarios = queries(file);
     for scenario in &scenarios {
         let answer = ask(&federation.client, &scenario.sql).await;
         let answer = answer.unwrap_or_else(|e| panic!("{}: {e}\n{}", scenario.line, scenario.sql));
         assert!(answer.statement.complete, "{}", scenario.line);
         let mut federated = rows(&answer);
-        let batches = pooled.sql(&scenario.sql).await.unwrap().collect().await.unwrap();
+        let batches = pooled.ask(&scenario.sql).await;
         let mut whole = text(&batches, answer.schema.fields().len());
         let mut expected: Vec<Vec<String>> =
             scenario.expected.iter().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
@@ -97,7 +97,7 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
     support::run(async {
         let federation = support::synthetic_unprotected().await.unwrap();
         let holdings = holdings(federation).await;
-        let pooled = session(&holdings);
+        let pooled = Pooled::new(&holdings);
         for sql in [
             "SELECT borough, COUNT(*) AS n, COUNT(DISTINCT household_key) AS h FROM residents GROUP BY borough",
             "SELECT age_band, sex, COUNT(*) AS n FROM residents WHERE tenure IS NOT NULL GROUP BY age_band, sex",
@@ -110,7 +110,7 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
         ] {
             let answer = ask(&federation.client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
             let mut federated = rows(&answer);
-            let batches = pooled.sql(sql).await.unwrap().collect().await.unwrap();
+            let batches = pooled.ask(sql).await;
             let mut whole = text(&batches, 99);
             federated.sort();
             whole.sort();
@@ -169,6 +169,55 @@ fn what_would_single_out_is_withheld() {
                     assert_eq!(row[column], "NULL", "{}: {name} is released: {row:?}\n{}", scenario.line, scenario.sql);
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn a_withheld_figure_is_null_to_the_question_and_open_groups_are_said() {
+    support::run(async {
+        let Some(federation) = support::real().await else { return };
+        let sql = "SELECT borough, CASE WHEN n IS NULL THEN 'withheld' ELSE 'there' END AS f, n FROM \
+                   (SELECT borough, COUNT(*) AS n FROM food_businesses WHERE rating = '0' GROUP BY borough) AS t";
+        let answer = ask(&federation.client, sql).await.unwrap();
+        for row in rows(&answer) {
+            assert_eq!(row[1] == "withheld", row[2] == "NULL", "{row:?}");
+        }
+        let sql = "SELECT SUM(n) AS s FROM (SELECT borough, ward, COUNT(*) AS n FROM dwelling_fires GROUP BY borough, ward) AS t";
+        let answer = ask(&federation.client, sql).await.unwrap();
+        assert!(answer.statement.parts[0].open);
+        assert_eq!(answer.statement.notes.len(), 1, "a total over groups that may be missing says so");
+    });
+}
+
+#[test]
+fn questions_that_would_cost_too_much_are_refused_at_once() {
+    support::run(async {
+        let Some(federation) = support::real().await else { return };
+        let chain = |n: usize| {
+            (0..n).fold("SELECT n".to_owned(), |sql, _| sql + " + n")
+                + " AS m FROM (SELECT COUNT(*) AS n FROM food_businesses) AS t"
+        };
+        let or = (0..6_000).map(|i| format!("rating_year > {i}")).collect::<Vec<_>>().join(" OR ");
+        let nested = "(".repeat(900) + "1" + &")".repeat(900);
+        let heavy = (0..100).map(|i| format!("gender >= 'x{i:04}'")).collect::<Vec<_>>().join(" OR ");
+        for sql in [
+            chain(8_000),
+            chain(1_400),
+            format!("SELECT COUNT(*) AS n FROM food_businesses WHERE {or}"),
+            format!("SELECT {nested} AS n, COUNT(*) FROM food_businesses"),
+            format!(
+                "SELECT CASE WHEN legislation = 'L' OR object_of_search = 'O' OR outcome = 'U' OR officer_ethnicity = 'E' \
+                 OR age_range = 'A' OR search_type = 'S' OR {heavy} THEN 'a' ELSE 'a' END AS k, COUNT(*) AS n \
+                 FROM stop_and_search GROUP BY 1"
+            ),
+        ] {
+            let begun = std::time::Instant::now();
+            // Answered or refused: what matters is that the coordinator lives and others are served.
+            let _either = ask(&federation.client, &sql).await;
+            let nodes = federation.client.nodes().await.unwrap().nodes;
+            assert!(nodes.iter().all(|n| n.reachable));
+            assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{}", &sql[..60]);
         }
     });
 }

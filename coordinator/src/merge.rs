@@ -27,6 +27,8 @@ pub(crate) struct MergedPart {
     pub(crate) values: u64,
     pub(crate) withheld: BTreeMap<Gss, u64>,
     pub(crate) lacks: Vec<Lack>,
+    /// Groups that did not pass are not listed: a key is open.
+    pub(crate) open: bool,
 }
 
 /// A London figure that lacks cells.
@@ -109,7 +111,8 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answe
     add_missing(part, answers, sparse, figures, &mut groups);
     let lacks = lacks(part, &groups);
     let batch = batch(part, leaf, &groups, sparse)?;
-    Ok(MergedPart { batch, values, withheld, lacks })
+    let open = !sparse && part.questions.values().flatten().any(|q| q.grid().is_none());
+    Ok(MergedPart { batch, values, withheld, lacks, open })
 }
 
 /// A borough that is missing lacks in every London figure, also where nothing says which cells it would have had.

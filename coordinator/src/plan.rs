@@ -9,17 +9,20 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::Optimizer;
-use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
+use crate::federated::NOTE;
 use crate::split::{Split, SplitPlan};
 
 /// The longest SQL text.
 const MAX_SQL: usize = 100_000;
+
+/// Words of a question at most, and of them operators, brackets and keywords: what nests.
+const MAX_WORDS: usize = 10_000;
+const MAX_OPERATORS: usize = 1_500;
 
 /// Plans questions over one catalogue.
 pub(crate) struct Planner {
@@ -45,6 +48,10 @@ impl Planner {
             .with_table_function_list(Vec::new())
             .build();
         let context = SessionContext::new_with_state(state);
+        // These make values of any size from a few bytes of SQL, outside the memory pool.
+        for unbounded in ["repeat", "lpad", "rpad"] {
+            context.deregister_udf(unbounded);
+        }
         for (name, table) in catalogue.tables() {
             context.register_table(name, table)?;
         }
@@ -63,32 +70,51 @@ impl Planner {
         if sql.len() > MAX_SQL {
             return Err(Refusal::new(Rule::Sql, "the SQL text is too long", format!("Keep it under {MAX_SQL} bytes")));
         }
-        no_sampling(sql)?;
+        readable(sql)?;
         let state = self.state();
         let plan = state.create_logical_plan(sql).await.map_err(|e| refusal_of(&e))?;
         only_select(&plan)?;
-        // Type coercion and constants first; the clock is read once, here.
+        // Type coercion first.
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
         let plan = plan.map_err(|e| refusal_of(&e))?;
-        let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
-        let plan = optimizer.optimize(plan, &state, |_, _| {}).map_err(|e| refusal_of(&e))?;
-        // Not one of the optimiser's rules: it adds columns (notes), and those must keep the schema.
+        // Before any optimiser rule: rules may use that a COUNT is never NULL, and a withheld one is. And not itself
+        // a rule: it adds columns (notes), and rules must keep the schema.
         split.split(plan).map_err(|e| refusal_of(&e))
     }
 }
 
-/// The planner would pass over TABLESAMPLE without a word: the answer would not be what was asked.
-fn no_sampling(sql: &str) -> std::result::Result<(), Refusal> {
+/// What can be told from the words alone, before anything recurses over them.
+fn readable(sql: &str) -> std::result::Result<(), Refusal> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::keywords::Keyword;
     use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
     // Text that is no SQL is the planner's to refuse.
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
-    let samples =
-        |t: &Token| matches!(t, Token::Word(w) if w.keyword == Keyword::TABLESAMPLE && w.quote_style.is_none());
-    if tokens.iter().any(samples) {
-        let advice = "Leave out TABLESAMPLE: a sample is the asker's choice of records";
-        return Err(Refusal::new(Rule::Operator, "TABLESAMPLE is not in the algebra", advice));
+    let (mut words, mut operators) = (0_usize, 0_usize);
+    for token in &tokens {
+        match token {
+            Token::Whitespace(_) => continue,
+            Token::Word(w) if w.keyword == Keyword::TABLESAMPLE && w.quote_style.is_none() => {
+                // The planner would pass over it without a word: the answer would not be what was asked.
+                let advice = "Leave out TABLESAMPLE: a sample is the asker's choice of records";
+                return Err(Refusal::new(Rule::Operator, "TABLESAMPLE is not in the algebra", advice));
+            }
+            Token::Word(w) if w.value.to_lowercase().contains(NOTE) => {
+                let message = format!("names with {NOTE} are the federation's own");
+                return Err(Refusal::new(Rule::Sql, message, "Use another name"));
+            }
+            Token::Word(w) if w.keyword == Keyword::NoKeyword => {}
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Comma | Token::Period => {}
+            _ => operators += 1,
+        }
+        words += 1;
+    }
+    if words > MAX_WORDS || operators > MAX_OPERATORS {
+        return Err(Refusal::new(
+            Rule::Sql,
+            format!("the question has more than {MAX_WORDS} words or {MAX_OPERATORS} operators and keywords"),
+            "Use IN (…) instead of long OR chains, or ask several questions",
+        ));
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ use crate::plan::Planner;
 use crate::split::{Split, SplitPlan};
 use crate::statement::statement;
 
-const QUERY_STACK: usize = 8 << 20;
+const QUERY_STACK: usize = 32 << 20;
 
 /// Time kept back from the deadline for merging and finishing.
 const FINISHING: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Aggregate, Distinct, Extension, LogicalPlan};
 use loda_contract::{ColumnType, Contract, Protection, Value};
 use loda_identity::Gss;
 use loda_question::plan::{ReadFigure, Reading, read_aggregate};
-use loda_question::{Draft, Figure, Measure, Predicate, Question, Refusal, Rule, Scalar};
+use loda_question::{Draft, Figure, LIMITS, Measure, Predicate, Question, Refusal, Rule, Scalar};
 
 use crate::catalogue::{BOROUGH, Catalogue, is_federated, rows_stay_home};
 use crate::federated::{Federated, NOTE};
@@ -19,6 +19,9 @@ use crate::{lineage, notes};
 
 /// The most cells that one part may have over all its boroughs.
 const CELL_LIMIT: u64 = 1_000_000;
+
+/// Questions to the boroughs in one statement at most.
+const PART_LIMIT: usize = 8;
 
 /// Splits one question.
 pub(crate) struct Split {
@@ -158,6 +161,13 @@ impl Split {
         let part = self.part(aggregate).or_else(refuse)?;
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let number = parts.len();
+        if number >= PART_LIMIT {
+            return refuse(Refusal::new(
+                Rule::Operator,
+                format!("the statement asks the boroughs more than {PART_LIMIT} questions at once"),
+                "Ask for several figures in one SELECT, with FILTER, or ask several times",
+            ));
+        }
         let note = Arc::new(Field::new(format!("{NOTE}{number}"), DataType::Utf8, true));
         let all_nullable =
             part.schema.iter().map(|(q, f)| (q.cloned(), Arc::new(f.as_ref().clone().with_nullable(true))));
@@ -200,6 +210,7 @@ impl Split {
             ));
         }
         let mut questions = BTreeMap::new();
+        let mut derived: Vec<(Draft, Arc<Question>)> = Vec::new();
         for gss in &self.boroughs {
             let here = Scalar::Literal(Value::Text(gss.to_string()), ColumnType::Text);
             let fix = |p: &Predicate| p.fix(BOROUGH, &here);
@@ -210,8 +221,18 @@ impl Split {
             let draft =
                 Draft { dataset: read.dataset.clone(), filter, keys: node_keys.clone(), figures: fixed.collect() };
             // Derived even where the borough is not asked: a question is allowed or not, wherever it goes.
-            let question = Question::derive(draft, Arc::clone(contract))?;
-            questions.insert(gss.clone(), (!impossible).then(|| Arc::new(question)));
+            let known = derived.iter().find(|(known, _)| *known == draft).map(|(_, question)| Arc::clone(question));
+            let question = match known {
+                Some(question) => question,
+                None => {
+                    let question = Arc::new(Question::derive(draft.clone(), Arc::clone(contract))?);
+                    // What a node would refuse for its size is refused here.
+                    Question::decode(&question.encode(), LIMITS, |_| Some(Arc::clone(contract)))?;
+                    derived.push((draft, Arc::clone(&question)));
+                    question
+                }
+            };
+            questions.insert(gss.clone(), (!impossible).then_some(question));
         }
         let part = Part {
             contract: Arc::clone(contract),

@@ -27,7 +27,9 @@ pub(crate) fn statement(
     let missing = |a: &Answer| matches!(a, Answer::Refused(_) | Answer::None);
     let complete = !answers.iter().flat_map(BTreeMap::values).any(missing);
     let mut notes = Vec::new();
-    if split.combines && parts.iter().any(|p| p.withheld > 0 || p.boroughs.iter().any(|b| b.answer != "answered")) {
+    if split.combines
+        && parts.iter().any(|p| p.open || p.withheld > 0 || p.boroughs.iter().any(|b| b.answer != "answered"))
+    {
         notes.push(
             "The question adds up or ranks cells of which some are withheld or missing: its totals lack those"
                 .to_owned(),
@@ -78,6 +80,7 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         withheld: merged.withheld.values().sum(),
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
+        open: merged.open,
         units: part.contract.units.iter().map(|u| u.domain.clone()).collect(),
     }
 }

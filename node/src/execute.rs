@@ -10,8 +10,10 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::options::ParquetReadOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::{Case, Expr, cast, lit};
+use datafusion::optimizer::Optimizer;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
 use loda_question::Question;
@@ -39,10 +41,17 @@ impl Engine {
         // Snapshots hold Utf8; views would only be cast back.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
-        Ok(Self {
-            context: SessionContext::new_with_config_rt(config, runtime),
-            stage_bytes: megabytes(limits.stage_mb),
-        })
+        // The simplifier merges IN lists without regard to NULL. Questions come in normal form: nothing needs it.
+        let defaults = Optimizer::new().rules;
+        let rules = defaults.into_iter().filter(|rule| rule.name() != "simplify_expressions").collect();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_optimizer_rules(rules)
+            .build();
+        let context = SessionContext::new_with_state(state);
+        Ok(Self { context, stage_bytes: megabytes(limits.stage_mb) })
     }
 
     /// Runs the stage of a question over its snapshot. The result's columns are those that

@@ -55,6 +55,12 @@ impl Asked {
         hex::encode(digest(&SHA256, &self.fragment))
     }
 
+    /// All that a query id stands for.
+    pub(crate) fn identity(&self) -> String {
+        let targets: Vec<&str> = self.targets.iter().map(Gss::as_str).collect();
+        format!("{}|{}|{}|{}", self.analyst, self.purpose, targets.join(","), self.fragment_hash())
+    }
+
     /// The log entry that begins this query's story.
     pub(crate) fn entry(&self, kind: loda_ledger::Kind, dataset: &str, agreement: &str, detail: &str) -> Entry {
         Entry {

@@ -19,8 +19,8 @@ const REMEMBERED: usize = 4096;
 
 /// One query at this node.
 pub(crate) struct Job {
-    /// Which question this id stands for: the hash of its fragment.
-    fragment: String,
+    /// What this id stands for: asker, purpose, targets and question.
+    request: String,
     state: watch::Sender<State>,
     release: OnceLock<Release>,
     deadline: Instant,
@@ -114,10 +114,10 @@ impl Jobs {
     ///
     /// # Errors
     /// Rule `busy` or `fragment`.
-    pub(crate) fn admit(&self, id: Uuid, fragment: String, time: Duration) -> Result<Admission, Refusal> {
+    pub(crate) fn admit(&self, id: Uuid, request: String, time: Duration) -> Result<Admission, Refusal> {
         let mut jobs = self.lock();
         if let Some(job) = jobs.get(&id) {
-            if job.fragment == fragment {
+            if job.request == request {
                 return Ok(Admission::Known);
             }
             return Err(Refusal::new(Rule::Fragment, "the query id stands for another question", "Use a new id"));
@@ -129,7 +129,7 @@ impl Jobs {
             return Err(Refusal::new(Rule::Busy, "the node has as many queries as it takes", "Try again in a minute"));
         }
         let job = Arc::new(Job {
-            fragment,
+            request,
             state: watch::Sender::new(State::Queued),
             release: OnceLock::new(),
             deadline: now + time,

@@ -31,7 +31,9 @@ use crate::release::{Gate, Release};
 use crate::snapshot::{self, Snapshot};
 
 /// Threads that run queries have room for DataFusion's deep frames.
-const QUERY_STACK: usize = 8 << 20;
+const QUERY_STACK: usize = 32 << 20;
+
+const JUDGING: usize = 4;
 
 /// A node that has ingested its data and can serve.
 #[derive(Clone)]
@@ -47,6 +49,8 @@ struct Inner {
     jobs: Jobs,
     engine: Arc<Engine>,
     turns: Arc<Semaphore>,
+    /// Requests that are judged at once.
+    judging: Arc<Semaphore>,
     /// Queries run here, so that gRPC and health answer while they do.
     queries: tokio::runtime::Handle,
 }
@@ -140,10 +144,12 @@ impl Node {
             }
         }
         let turns = Arc::new(Semaphore::new(config.limits.running));
+        let judging = Arc::new(Semaphore::new(JUDGING));
         let jobs = Jobs::new(config.limits.accepted);
         let engine = Arc::new(Engine::new(&config.limits)?);
         let gate = Gate::new(log);
-        let inner = Inner { config, manifest, agreement, snapshots, methods, gate, jobs, engine, turns, queries };
+        let inner =
+            Inner { config, manifest, agreement, snapshots, methods, gate, jobs, engine, turns, judging, queries };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -221,7 +227,7 @@ impl Inner {
             }
         };
         let time = deadline.min(self.config.limits.query_time());
-        let job = match self.jobs.admit(asked.query, asked.fragment_hash(), time) {
+        let job = match self.jobs.admit(asked.query, asked.identity(), time) {
             Ok(Admission::New(job)) => job,
             Ok(Admission::Known) => return Ok(None),
             Err(refusal) => return Ok(Some(refusal)),
@@ -339,7 +345,14 @@ impl NodeService for Node {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let (inner, request) = (Arc::clone(&self.0), request.into_inner());
         // Judging enumerates grids, and the log waits for the disk: neither belongs on the serving thread.
-        let judged = self.0.queries.spawn_blocking(move || inner.submit(request)).await;
+        // Few at a time: a caller that has gone away still costs what it began.
+        let permit = Arc::clone(&self.0.judging).acquire_owned().await.map_err(|_| Status::unavailable("stopping"))?;
+        let judged = self.0.queries.spawn_blocking(move || {
+            let judged = inner.submit(request);
+            drop(permit);
+            judged
+        });
+        let judged = judged.await;
         let refusal = judged.map_err(|_| Status::internal("internal"))??;
         Ok(Response::new(v1::SubmitResponse { refusal: refusal.as_ref().map(wire_refusal) }))
     }

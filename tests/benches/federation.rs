@@ -51,7 +51,7 @@ fn main() {
             resident_kib(processes.coordinator_id().unwrap()) / 1024
         );
         let holdings = pooled::holdings_of(&layout).await;
-        let whole = pooled::session(&holdings);
+        let whole = pooled::Pooled::new(&holdings);
         for (name, sql) in QUERIES {
             let (mut federated, mut alone) = (Vec::new(), Vec::new());
             for round in 0..ROUNDS + 10 {
@@ -60,7 +60,7 @@ fn main() {
                 let spent = begun.elapsed();
                 assert!(answer.statement.complete);
                 let begun = Instant::now();
-                whole.sql(sql).await.unwrap().collect().await.unwrap();
+                whole.ask(sql).await;
                 // The first rounds open connections and warm caches.
                 if round >= 10 {
                     federated.push(spent);

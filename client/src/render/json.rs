@@ -101,6 +101,7 @@ fn part(part: &Part) -> Value {
         "withheld": part.withheld,
         "boroughs": part.boroughs.iter().map(borough).collect::<Vec<_>>(),
         "lacking": part.lacking,
+        "open": part.open,
         "lacks": part.lacks.iter().map(lack).collect::<Vec<_>>(),
     })
 }

@@ -60,6 +60,9 @@ fn missing(part: &Part) -> String {
 }
 
 fn withheld(part: &Part) -> String {
+    if part.open {
+        return "  groups that are too small are not listed, and how many they are is not said\n".to_owned();
+    }
     if part.withheld == 0 {
         return String::new();
     }
@@ -98,7 +101,7 @@ fn lack_in_words(lack: &Lack) -> String {
 
 fn ending(statement: &Statement) -> String {
     let is_whole = crate::exit::of_statement(statement) == crate::exit::COMPLETE;
-    let anything_withheld = statement.parts.iter().any(|part| part.withheld > 0 || part.lacking > 0);
+    let anything_withheld = statement.parts.iter().any(|part| part.open || part.withheld > 0 || part.lacking > 0);
     let verdict = match (is_whole, anything_withheld) {
         (true, false) => "complete, nothing withheld",
         (true, true) => "complete, with values withheld",

@@ -192,11 +192,11 @@ impl Cell {
         domain: usize,
         measure: usize,
         lower: i128,
-        requires: u16,
+        in_set: impl Fn(u16) -> bool,
     ) -> Result<Vec<i128>, DisclosureError> {
         let mut total_of = HashMap::<u64, Total>::new();
         for ((mask, unit), (sum, count)) in self.mask_units(domain)?.zip(self.moments(measure)?) {
-            if holds(mask, requires) {
+            if in_set(mask) {
                 let floor = lower.checked_mul(i128::from(*count));
                 let floor = floor.and_then(i128::checked_neg).ok_or(DisclosureError::Overflow)?;
                 let total = total_of.entry(unit).or_default();
@@ -238,7 +238,7 @@ impl Cell {
 }
 
 /// Whether a row with this mask is in the set of `requires`.
-fn holds(mask: u16, requires: u16) -> bool {
+pub(crate) fn holds(mask: u16, requires: u16) -> bool {
     mask & requires == requires
 }
 

@@ -3,6 +3,8 @@
 //! For data that is not about people: exact figures give no protection against differencing between
 //! questions.
 
+use std::collections::BTreeSet;
+
 use crate::atoms::AtomRule;
 use crate::dominance;
 use crate::error::DisclosureError;
@@ -10,7 +12,7 @@ use crate::exact;
 use crate::method::ThresholdRules;
 use crate::output::{OutputRow, withhold_together};
 use crate::spec::{FigureKind, FigureSpec, TableSpec};
-use crate::stage::{Cell, KeyCodec, Stage};
+use crate::stage::{Cell, KeyCodec, Stage, holds};
 
 /// The cells with at least one released figure, in key order.
 pub(crate) fn release(
@@ -24,11 +26,9 @@ pub(crate) fn release(
     for (key, cell) in &stage.cells {
         let possible_here = match &possible {
             None => None,
-            Some(masks_of) => match masks_of.get(key) {
-                Some(masks) if cell.masks().iter().all(|mask| masks.contains(mask)) => Some(masks),
-                // The data contradicts what contract and logic allow: nothing can be judged here.
-                _ => continue,
-            },
+            // Data that contradict what contract and logic allow are judged as if anything were possible, which
+            // withholds more: that they do must not show.
+            Some(masks_of) => masks_of.get(key).filter(|masks| cell.masks().iter().all(|mask| masks.contains(mask))),
         };
         let rule = AtomRule {
             domains: spec.domains.len(),
@@ -54,8 +54,11 @@ fn release_cell(
     rules: &ThresholdRules,
 ) -> Result<Vec<Option<i128>>, DisclosureError> {
     let mut values = Vec::with_capacity(spec.figures.len());
+    let apart = measures_told_apart(spec, cell, kept, rules)?;
     for figure in &spec.figures {
+        let conditional_sum = |measure: usize| figure.requires != 0 && !apart.get(measure).copied().unwrap_or(false);
         let passes = figure.requires & !kept == 0
+            && !matches!(figure.kind, FigureKind::Sum { measure } if conditional_sum(measure))
             && match figure.kind {
                 FigureKind::Rows => true,
                 FigureKind::Units { domain } => units_pass(spec, cell, figure, domain, rules)?,
@@ -66,6 +69,31 @@ fn release_cell(
     }
     withhold_together(&spec.figures, &mut values);
     Ok(values)
+}
+
+/// For each measure, whether its sums under conditions may stand beside each other: the difference of two sums is a
+/// sum over atoms, so each atom has to pass by itself.
+fn measures_told_apart(
+    spec: &TableSpec,
+    cell: &Cell,
+    kept: u16,
+    rules: &ThresholdRules,
+) -> Result<Vec<bool>, DisclosureError> {
+    let mut apart = Vec::with_capacity(spec.measures.len());
+    for (measure, of) in spec.measures.iter().enumerate() {
+        let sums = spec.figures.iter().filter(|f| f.kind == FigureKind::Sum { measure } && f.requires & !kept == 0);
+        let live = sums.fold(0, |live, figure| live | figure.requires);
+        let atoms: BTreeSet<u16> = cell.masks().iter().map(|mask| mask & live).collect();
+        let mut passes = true;
+        for atom in atoms.iter().filter(|_| live != 0) {
+            for domain in 0..spec.domains.len() {
+                let contributions = cell.contributions(domain, measure, of.lower, |mask| mask & live == *atom)?;
+                passes &= dominance::passes(&contributions, rules)?;
+            }
+        }
+        apart.push(passes);
+    }
+    Ok(apart)
 }
 
 /// Rows less units is what units with several rows have in excess (501 rows of 500 people: one
@@ -118,7 +146,7 @@ fn sum_passes(
 ) -> Result<bool, DisclosureError> {
     let lower = spec.measures.get(measure).ok_or(DisclosureError::Spec("no such measure"))?.lower;
     for domain in 0..spec.domains.len() {
-        let contributions = cell.contributions(domain, measure, lower, figure.requires)?;
+        let contributions = cell.contributions(domain, measure, lower, |mask| holds(mask, figure.requires))?;
         if !dominance::passes(&contributions, rules)? {
             return Ok(false);
         }

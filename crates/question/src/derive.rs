@@ -210,10 +210,10 @@ impl Rules<'_> {
                 }
                 Ok(())
             }
-            Predicate::Compare { left: Scalar::Column(name), op, right: Scalar::Literal(value, _) }
+            Predicate::Compare { left: Scalar::Column(name), op, right: Scalar::Literal(value, kind) }
                 if matches!(self.column(name)?.role, Role::Measure { .. }) =>
             {
-                self.at_edge(self.column(name)?, *op, value)
+                self.at_edge(self.column(name)?, *op, value, *kind)
             }
             Predicate::Compare { left, op, right } => {
                 let kind = self.scalar(left)?;
@@ -291,9 +291,6 @@ impl Rules<'_> {
         value: &Value,
         literal: ColumnType,
     ) -> Checked<()> {
-        if *value == Value::Null {
-            return Ok(());
-        }
         if literal != kind {
             return Err(Refusal::new(
                 Rule::Predicate,
@@ -349,14 +346,15 @@ impl Rules<'_> {
         }
     }
 
-    fn at_edge(&self, column: &Column, op: Comparison, value: &Value) -> Checked<()> {
+    fn at_edge(&self, column: &Column, op: Comparison, value: &Value, kind: ColumnType) -> Checked<()> {
         let Role::Measure { edges, .. } = &column.role else { return Ok(()) };
         let units = match value {
             Value::Integer(i) => Some(i128::from(*i)),
             Value::Decimal(d) => Some(*d),
             _ => None,
         };
-        let at_edge = units.is_some_and(|u| edges.contains(&u));
+        // Scaled units mean nothing without their scale: the literal has the column's own type.
+        let at_edge = kind == column.kind && units.is_some_and(|u| edges.contains(&u));
         if at_edge && matches!(op, Comparison::Less | Comparison::GreaterOrEqual) {
             return Ok(());
         }

@@ -12,8 +12,8 @@ use crate::derive::Question;
 use crate::draft::{Predicate, Scalar};
 use crate::refusal::{Refusal, Rule};
 
-/// The most combinations of representatives that are enumerated.
-const ENUMERATION_LIMIT: usize = 400_000;
+/// The most work that one enumeration may be: combinations of representatives times the nodes evaluated for each.
+const ENUMERATION_LIMIT: usize = 3_000_000;
 
 /// The values of a question's group keys in one cell.
 pub type Cell = Vec<Value>;
@@ -54,11 +54,14 @@ impl Question {
             key.scalar.columns(if key.values.is_none() { &mut open_columns } else { &mut columns });
         }
         self.conditions().iter().for_each(|c| c.columns(&mut columns));
-        // A condition on an open key's column depends on the very value of the key: not enumerable.
-        if columns.iter().any(|c| open_columns.contains(c)) && !self.conditions().is_empty() {
+        // What reads an open key's column depends on the very value of the key, and what does more to an open column
+        // than compare it with literals has no representatives: not enumerable.
+        let closed = self.keys().iter().filter(|k| k.values.is_some());
+        let plain = self.conditions().iter().all(|c| c.is_plain(self.contract()))
+            && closed.clone().all(|k| k.scalar.is_plain(self.contract()));
+        if columns.iter().any(|c| open_columns.contains(c)) || !plain {
             return None;
         }
-        columns.retain(|c| !open_columns.contains(c));
         // Only the filter's operands over these columns narrow what is possible; the others cannot widen it.
         let operands = match self.filter() {
             Some(Predicate::And(operands)) => operands.iter().collect(),
@@ -70,7 +73,7 @@ impl Question {
             .filter(|p| {
                 let mut read = BTreeSet::new();
                 p.columns(&mut read);
-                read.is_subset(&columns)
+                read.is_subset(&columns) && p.is_plain(self.contract())
             })
             .collect();
         let names: Vec<&String> = columns.iter().collect();
@@ -80,7 +83,9 @@ impl Question {
         self.keys().iter().for_each(|k| literals.of_scalar(&k.scalar));
         let choices: Vec<Vec<Value>> =
             names.iter().map(|name| representatives(self.contract(), name, &literals)).collect();
-        let total = choices.iter().try_fold(1_usize, |n, c| n.checked_mul(c.len()));
+        let nodes = self.conditions().iter().map(Predicate::size).chain(narrowing.iter().map(|p| p.size()));
+        let nodes = nodes.chain(closed.map(|k| k.scalar.size())).sum::<usize>().saturating_add(1);
+        let total = choices.iter().try_fold(nodes, |n, c| n.checked_mul(c.len()));
         if total.is_none_or(|n| n > ENUMERATION_LIMIT) {
             return None;
         }
@@ -136,8 +141,7 @@ pub(crate) fn image(scalar: &Scalar, contract: &Contract) -> Result<Option<Vec<V
     let names: Vec<&String> = columns.iter().collect();
     if names.iter().any(|n| !is_enumerable(contract, n)) {
         return match scalar {
-            Scalar::Column(_) | Scalar::Upper(_) | Scalar::Lower(_) => Ok(None),
-            Scalar::Case { .. } => Ok(Some(case_image(scalar, contract, &names)?)),
+            Scalar::Case { branches, otherwise } => case_image(branches, otherwise.as_deref()).map(Some),
             _ => Ok(None),
         };
     }
@@ -147,25 +151,24 @@ pub(crate) fn image(scalar: &Scalar, contract: &Contract) -> Result<Option<Vec<V
     evaluated(scalar, &names, &choices).map(Some)
 }
 
-/// A CASE over an open dimension or a measure has the values of its branches, as long as those are literals.
-fn case_image(scalar: &Scalar, contract: &Contract, names: &[&String]) -> Result<Vec<Value>, Refusal> {
-    let Scalar::Case { branches, otherwise } = scalar else { return Ok(Vec::new()) };
-    let results = branches.iter().map(|(_, then)| then).chain(otherwise.as_deref());
-    if results.clone().any(|r| !matches!(r, Scalar::Literal(..))) {
-        return Err(Refusal::new(
+/// A CASE over an open dimension or a measure can have any of its branches' values, as long as those are literals.
+fn case_image(branches: &[(Predicate, Scalar)], otherwise: Option<&Scalar>) -> Result<Vec<Value>, Refusal> {
+    let null = Scalar::Literal(Value::Null, ColumnType::Text);
+    let results = branches.iter().map(|(_, then)| then).chain([otherwise.unwrap_or(&null)]);
+    let literal = |result: &Scalar| match result {
+        Scalar::Literal(value, _) => Ok(value.clone()),
+        _ => Err(Refusal::new(
             Rule::Grid,
             "a CASE over a column that is not enumerable gives something other than literals",
             "Give each branch a literal",
-        ));
-    }
-    let mut literals = Literals::default();
-    literals.of_scalar(scalar);
-    let choices: Vec<Vec<Value>> = names.iter().map(|n| representatives(contract, n, &literals)).collect();
-    evaluated(scalar, names, &choices)
+        )),
+    };
+    let image = results.map(literal).collect::<Result<BTreeSet<Value>, Refusal>>()?;
+    Ok(image.into_iter().collect())
 }
 
 fn evaluated(scalar: &Scalar, names: &[&String], choices: &[Vec<Value>]) -> Result<Vec<Value>, Refusal> {
-    let total = choices.iter().try_fold(1_usize, |n, c| n.checked_mul(c.len()));
+    let total = choices.iter().try_fold(scalar.size(), |n, c| n.checked_mul(c.len()));
     if total.is_none_or(|n| n > ENUMERATION_LIMIT) {
         return Err(Refusal::new(
             Rule::Grid,
@@ -185,6 +188,66 @@ fn evaluated(scalar: &Scalar, names: &[&String], choices: &[Vec<Value>]) -> Resu
 
 fn is_enumerable(contract: &Contract, name: &str) -> bool {
     contract.column(name).is_some_and(|c| matches!(&c.role, Role::Dimension(d) if *d != Domain::Open))
+}
+
+impl Scalar {
+    /// Whether open columns stand in it only where they are compared with literals.
+    fn is_plain(&self, contract: &Contract) -> bool {
+        match self {
+            Self::Literal(..) => true,
+            Self::Column(name) => !is_open(contract, name),
+            Self::DateTrunc(_, of) | Self::DatePart(_, of) | Self::Upper(of) | Self::Lower(of) => of.is_plain(contract),
+            Self::Coalesce(operands) => operands.iter().all(|o| o.is_plain(contract)),
+            Self::Case { branches, otherwise } => {
+                branches.iter().all(|(when, then)| when.is_plain(contract) && then.is_plain(contract))
+                    && otherwise.as_ref().is_none_or(|o| o.is_plain(contract))
+            }
+        }
+    }
+
+    /// Nodes to evaluate.
+    pub(crate) fn size(&self) -> usize {
+        1 + match self {
+            Self::Literal(..) | Self::Column(_) => 0,
+            Self::DateTrunc(_, of) | Self::DatePart(_, of) | Self::Upper(of) | Self::Lower(of) => of.size(),
+            Self::Coalesce(operands) => operands.iter().map(Self::size).sum(),
+            Self::Case { branches, otherwise } => {
+                let branches = branches.iter().map(|(when, then)| when.size() + then.size()).sum::<usize>();
+                branches + otherwise.as_ref().map_or(0, |o| o.size())
+            }
+        }
+    }
+}
+
+impl Predicate {
+    fn is_plain(&self, contract: &Contract) -> bool {
+        match self {
+            Self::Constant(_)
+            | Self::IsNull(Scalar::Column(_))
+            | Self::In { of: Scalar::Column(_), .. }
+            | Self::Compare { left: Scalar::Column(_), right: Scalar::Literal(..), .. } => true,
+            Self::Truth(of) | Self::IsNull(of) | Self::In { of, .. } => of.is_plain(contract),
+            Self::Compare { left, right, .. } => left.is_plain(contract) && right.is_plain(contract),
+            Self::Not(of) => of.is_plain(contract),
+            Self::And(operands) | Self::Or(operands) => operands.iter().all(|o| o.is_plain(contract)),
+        }
+    }
+
+    /// Nodes to evaluate.
+    pub(crate) fn size(&self) -> usize {
+        1 + match self {
+            Self::Constant(_) => 0,
+            Self::Truth(of) | Self::IsNull(of) => of.size(),
+            Self::In { of, values } => of.size() + values.len(),
+            Self::Compare { left, right, .. } => left.size() + right.size(),
+            Self::Not(of) => of.size(),
+            Self::And(operands) | Self::Or(operands) => operands.iter().map(Self::size).sum(),
+        }
+    }
+}
+
+fn is_open(contract: &Contract, name: &str) -> bool {
+    contract.column(name).is_some_and(|c| c.role == Role::Dimension(Domain::Open))
 }
 
 /// The literals that each column is compared with.

@@ -50,7 +50,7 @@ impl Scalar {
             Self::Lower(of) => Self::Lower(fix(of)),
             Self::Coalesce(operands) => Self::Coalesce(operands.iter().map(|o| o.fix(column, value)).collect()),
             Self::Case { branches, otherwise } => Self::Case {
-                branches: branches.iter().map(|(w, t)| (w.fix(column, value), t.fix(column, value))).collect(),
+                branches: branches.iter().map(|(w, t)| (w.replace(column, value), t.fix(column, value))).collect(),
                 otherwise: otherwise.as_ref().map(|o| fix(o)),
             },
         }
@@ -89,6 +89,10 @@ impl Predicate {
     /// This predicate where a column has a known value, with what became constant folded.
     #[must_use]
     pub fn fix(&self, column: &str, value: &Scalar) -> Self {
+        self.replace(column, value).normal()
+    }
+
+    fn replace(&self, column: &str, value: &Scalar) -> Self {
         match self {
             Self::Constant(_) => self.clone(),
             Self::Truth(of) => Self::Truth(of.fix(column, value)),
@@ -97,11 +101,10 @@ impl Predicate {
             Self::Compare { left, op, right } => {
                 Self::Compare { left: left.fix(column, value), op: *op, right: right.fix(column, value) }
             }
-            Self::Not(of) => Self::Not(Box::new(of.fix(column, value))),
-            Self::And(operands) => Self::And(operands.iter().map(|o| o.fix(column, value)).collect()),
-            Self::Or(operands) => Self::Or(operands.iter().map(|o| o.fix(column, value)).collect()),
+            Self::Not(of) => Self::Not(Box::new(of.replace(column, value))),
+            Self::And(operands) => Self::And(operands.iter().map(|o| o.replace(column, value)).collect()),
+            Self::Or(operands) => Self::Or(operands.iter().map(|o| o.replace(column, value)).collect()),
         }
-        .normal()
     }
 }
 

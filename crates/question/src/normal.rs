@@ -34,16 +34,25 @@ impl Scalar {
         self.normal()
     }
 
+    /// The type of a scalar that reads no column.
+    fn constant_kind(&self) -> ColumnType {
+        match self {
+            Self::Literal(_, kind) => *kind,
+            Self::DateTrunc(..) => ColumnType::Date,
+            Self::DatePart(..) => ColumnType::Integer,
+            Self::Upper(_) | Self::Lower(_) | Self::Column(_) => ColumnType::Text,
+            Self::Coalesce(operands) => operands.first().map_or(ColumnType::Text, Self::constant_kind),
+            Self::Case { branches, otherwise } => {
+                let first = branches.first().map(|(_, then)| then).or(otherwise.as_deref());
+                first.map_or(ColumnType::Text, Self::constant_kind)
+            }
+        }
+    }
+
     fn normal(self) -> Self {
         if self.is_constant() && !matches!(self, Self::Literal(..)) {
             let value = self.evaluate(&|_| Value::Null);
-            let kind = match value {
-                Value::Integer(_) => ColumnType::Integer,
-                Value::Date(_) => ColumnType::Date,
-                Value::Boolean(_) => ColumnType::Boolean,
-                _ => ColumnType::Text,
-            };
-            return Self::Literal(value, kind);
+            return Self::Literal(value, self.constant_kind());
         }
         match self {
             Self::DateTrunc(grain, of) => Self::DateTrunc(grain, Box::new(of.normal())),

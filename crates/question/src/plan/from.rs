@@ -1,11 +1,15 @@
 //! From an analyst's Aggregate over one dataset to the parts of a draft.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Aggregate, Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use loda_contract::{ColumnType, Grain, Value};
 
 use super::literal::{Family, column_type, family, rescaled, value};
@@ -141,6 +145,11 @@ impl Input {
     }
 
     fn scalar(&self, expr: &Expr, schema: &DFSchema) -> Read<Scalar> {
+        if let Some(constant) = constant(expr) {
+            return value(&constant)
+                .map(|(v, kind)| Scalar::Literal(v, kind))
+                .ok_or_else(|| function("a constant of this type"));
+        }
         match expr {
             Expr::Alias(alias) => self.scalar(&alias.expr, schema),
             Expr::Column(column) => self.column(column),
@@ -172,7 +181,7 @@ impl Input {
 
     fn cast(&self, inner: &Expr, to: &DataType, schema: &DFSchema) -> Read<Scalar> {
         let from = inner.get_type(schema).map(|t| family(&t)).unwrap_or(Family::Other);
-        if from == family(to) && from != Family::Other {
+        if keeps_values(from, family(to)) {
             return self.scalar(inner, schema);
         }
         if let (Ok(Scalar::Literal(v, kind)), Some(to)) = (self.scalar(inner, schema), column_type(to))
@@ -291,7 +300,7 @@ impl Input {
     fn compare(&self, left: &Expr, op: Comparison, right: &Expr, schema: &DFSchema) -> Read<Predicate> {
         let (mut a, mut b) = (self.scalar(left, schema)?, self.scalar(right, schema)?);
         // A literal takes the exact type of what it is compared with.
-        let kind = |e: &Expr| e.get_type(schema).ok().as_ref().and_then(column_type);
+        let kind = |e: &Expr| bare(e).get_type(schema).ok().as_ref().and_then(column_type);
         let adapt = |literal: &mut Scalar, other: Option<ColumnType>| {
             if let (Scalar::Literal(v, from), Some(to)) = (&*literal, other)
                 && let Some(v) = rescaled(v.clone(), *from, to)
@@ -403,7 +412,7 @@ impl Input {
         match argument {
             Expr::Alias(alias) => self.weight(&alias.expr, condition, zero_is_nothing, schema),
             // The analyser widens what is averaged; the node sums the bare measure exactly.
-            Expr::Cast(cast) if cast.field.data_type().is_numeric() => {
+            Expr::Cast(cast) if widens(&cast.expr, cast.field.data_type(), schema) => {
                 self.weight(&cast.expr, condition, zero_is_nothing, schema)
             }
             Expr::Column(column) => match self.column(column)? {
@@ -444,6 +453,49 @@ enum Weight {
     Column(String),
     /// 0 for the rows that do not meet the condition.
     ColumnOrZero(String),
+}
+
+/// The value of an expression that reads no column: literals under casts, date arithmetic, the clock. Evaluated
+/// alone, never within a condition: the engine's rewriting of conditions does not keep NULLs.
+fn constant(expr: &Expr) -> Option<ScalarValue> {
+    if let Expr::Literal(literal, _) = expr {
+        return Some(literal.clone());
+    }
+    let subquery = |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+    if !expr.column_refs().is_empty() || expr.exists(|e| Ok(subquery(e))).unwrap_or(true) {
+        return None;
+    }
+    let context = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).with_current_time().build();
+    match ExprSimplifier::new(context).simplify(expr.clone()).ok()? {
+        Expr::Literal(literal, _) => Some(literal),
+        _ => None,
+    }
+}
+
+/// Whether a cast from one family to another changes no value.
+fn keeps_values(from: Family, to: Family) -> bool {
+    match (from, to) {
+        (Family::Other, _) => false,
+        (Family::Integer, Family::Decimal(_)) => true,
+        (Family::Decimal(a), Family::Decimal(b)) => a <= b,
+        (from, to) => from == to,
+    }
+}
+
+/// Whether a cast keeps every number: the exact ones, and the float that AVG makes of them.
+fn widens(inner: &Expr, to: &DataType, schema: &DFSchema) -> bool {
+    let Ok(from) = inner.get_type(schema) else { return false };
+    let exact = matches!(to, DataType::Int64 | DataType::Decimal128(..)) && keeps_values(family(&from), family(to));
+    from == *to || exact || *to == DataType::Float64
+}
+
+/// An expression without its outer casts and names.
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast(cast) => bare(&cast.expr),
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
+    }
 }
 
 /// A condition as a value that is never NULL.

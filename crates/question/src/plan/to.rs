@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions::datetime::expr_fn::{date_part, date_trunc};
 use datafusion::functions::string::expr_fn::{lower, upper};
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, sum};
@@ -59,7 +58,18 @@ pub fn scalar_expr(scalar: &Scalar) -> Expr {
         Scalar::DatePart(part, of) => cast(date_part(lit(part.name()), scalar_expr(of)), DataType::Int64),
         Scalar::Upper(of) => upper(scalar_expr(of)),
         Scalar::Lower(of) => lower(scalar_expr(of)),
-        Scalar::Coalesce(operands) => coalesce(operands.iter().map(scalar_expr).collect()),
+        Scalar::Coalesce(operands) => {
+            // The engine's own coalesce only runs after its simplifier, which the nodes do without.
+            let (last, firsts) = match operands.split_last() {
+                Some((last, firsts)) => (scalar_expr(last), firsts),
+                None => return lit(ScalarValue::Null),
+            };
+            let present = |of: &Scalar| (Box::new(scalar_expr(of).is_not_null()), Box::new(scalar_expr(of)));
+            if firsts.is_empty() {
+                return last;
+            }
+            Expr::Case(Case::new(None, firsts.iter().map(present).collect(), Some(Box::new(last))))
+        }
         Scalar::Case { branches, otherwise } => {
             let pairs = branches.iter().map(|(w, t)| (Box::new(predicate_expr(w)), Box::new(scalar_expr(t))));
             Expr::Case(Case::new(None, pairs.collect(), otherwise.as_ref().map(|o| Box::new(scalar_expr(o)))))

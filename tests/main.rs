@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
+    unreachable_pub,
     reason = "a test says what went wrong by panicking, and why it was skipped by printing"
 )]
 

@@ -263,11 +263,11 @@ fn the_difference_of_two_sums_rests_on_enough_contributors() {
     ask(&mut spec, FigureKind::Sum { measure: 0 }, 0);
     ask(&mut spec, FigureKind::Sum { measure: 0 }, 1);
     let sums = |contributors: u64| {
-        let within = (0..30).map(|unit| StageRow { moments: vec![(100, 1)], ..StageRow::new(1, unit, 1) });
+        let within = (0..30).map(|unit| StageRow { sums: vec![(Some(100), 1)], ..StageRow::new(1, unit, 1) });
         // Ten units outside, of which only some contribute: their sum would be the difference.
         let outside = (30..40).map(|unit| {
-            let moment = if unit < 30 + contributors { (100, 1) } else { (0, 1) };
-            StageRow { moments: vec![moment], ..StageRow::new(1, unit, 0) }
+            let moment = if unit < 30 + contributors { 100 } else { 0 };
+            StageRow { sums: vec![(Some(moment), 1)], ..StageRow::new(1, unit, 0) }
         });
         let rows: Vec<StageRow> = within.chain(outside).collect();
         run(&spec, &rows, &Method::Threshold(ThresholdRules::default())).unwrap().remove(&Some(1)).unwrap()

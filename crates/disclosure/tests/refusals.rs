@@ -5,8 +5,8 @@ mod support;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::{DataType, Field};
 use loda_disclosure::{
     CellKeyRules, DisclosureError, FigureKind, Method, TableSpec, ThresholdRules, default_table, disclose,
 };

@@ -1,7 +1,7 @@
 # Every habit of the house. `just` alone lists them.
 
 _list:
-    @just --list --unsorted
+    @"{{just_executable()}}" --list --unsorted
 
 # A federation of 33 boroughs on this machine, with a tour
 demo *ARGS:

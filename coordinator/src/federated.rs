@@ -31,6 +31,8 @@ pub(crate) struct Federated {
     pub(crate) schema: DFSchemaRef,
     /// How many of the columns are group keys.
     pub(crate) keys: usize,
+    /// Whether its figures go through protection.
+    pub(crate) protected: bool,
 }
 
 impl fmt::Debug for Federated {

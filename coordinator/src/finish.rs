@@ -35,12 +35,12 @@ pub(crate) async fn finish(
     let plan = state.optimize(&split.plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
     let batches = collect(physical, state.task_ctx()).await?;
-    let schema = result_schema(&split.plan, &split.protected);
+    let schema = result_schema(&split.plan, &split.rests);
     let mut rows = 0_usize;
     let results = batches.iter().map(|batch| {
         rows = rows.saturating_add(batch.num_rows());
         anyhow::ensure!(rows <= MAX_ROWS, "the result has more than {MAX_ROWS} rows");
-        result_batch(batch, &schema)
+        result_batch(batch, &schema, &split.withholds)
     });
     let results = results.collect::<anyhow::Result<Vec<_>>>()?;
     Ok((schema, results))
@@ -62,7 +62,7 @@ fn result_schema(plan: &LogicalPlan, protected: &[bool]) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn result_batch(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch> {
+fn result_batch(batch: &RecordBatch, schema: &SchemaRef, withholds: &[bool]) -> anyhow::Result<RecordBatch> {
     let named = batch.schema();
     let (notes, values): (Vec<_>, Vec<_>) =
         named.fields().iter().zip(batch.columns()).partition(|(f, _)| f.name().starts_with(NOTE));
@@ -70,7 +70,13 @@ fn result_batch(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<Recor
         .iter()
         .map(|(_, n)| n.as_string_opt::<i32>().context("a note is not text"))
         .collect::<anyhow::Result<_>>()?;
+    // Where rows were combined the notes are gone, and what is missing from a figure can only be that it is withheld.
+    let combined = notes.is_empty();
+    let missing = |row: usize| batch.columns().iter().zip(withholds).any(|(c, withholds)| *withholds && c.is_null(row));
     let reasons = (0..batch.num_rows()).map(|row| {
+        if combined && missing(row) {
+            return Some("c".to_owned());
+        }
         let mut said: Vec<&str> = notes.iter().filter(|n| n.is_valid(row)).map(|n| n.value(row)).collect();
         // What is missing altogether says more than what is withheld.
         said.sort_by_key(|s| (!s.starts_with('x'), *s));

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Protection, Value};
 use loda_identity::Gss;
-use loda_question::plan::{Reading, arrow_type, value_scalar};
+use loda_question::plan::{Reading, arrow_type, value_at, value_scalar};
 use loda_question::{Measure, Predicate, Question};
 
 use crate::dispatch::Answer;
@@ -265,7 +265,7 @@ fn cells_of(question: &Question, cells: &RecordBatch) -> anyhow::Result<BTreeMap
     for row in 0..cells.num_rows() {
         let mut cell = Vec::with_capacity(keys.len());
         for (values, key) in keys.iter().zip(question.keys()) {
-            let value = value_at(values, key.kind, row)?;
+            let value = value_at(values, key.kind, row).context("a key came in another type")?;
             if key.values.as_ref().is_some_and(|domain| domain.binary_search(&value).is_err()) {
                 bail!("a node answered with a value outside its key's domain");
             }
@@ -295,22 +295,6 @@ fn figure_at(values: &ArrayRef, row: usize) -> anyhow::Result<Option<i128>> {
         DataType::Decimal128(..) => Ok(Some(values.as_primitive::<Decimal128Type>().value(row))),
         other => bail!("a figure came as {other}"),
     }
-}
-
-fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> anyhow::Result<Value> {
-    if values.is_null(row) {
-        return Ok(Value::Null);
-    }
-    Ok(match (kind, values.data_type()) {
-        (ColumnType::Text, DataType::Utf8) => Value::Text(values.as_string::<i32>().value(row).to_owned()),
-        (ColumnType::Integer, DataType::Int64) => Value::Integer(values.as_primitive::<Int64Type>().value(row)),
-        (ColumnType::Date, DataType::Date32) => Value::Date(values.as_primitive::<Date32Type>().value(row)),
-        (ColumnType::Boolean, DataType::Boolean) => Value::Boolean(values.as_boolean().value(row)),
-        (ColumnType::Decimal(_), DataType::Decimal128(..)) => {
-            Value::Decimal(values.as_primitive::<Decimal128Type>().value(row))
-        }
-        (kind, found) => bail!("a key of type {kind} came as {found}"),
-    })
 }
 
 /// The cells in the aggregate's schema, and the note.

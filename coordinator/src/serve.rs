@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::dispatch::{Answer, Errand, Nodes};
-use crate::federated::Federated;
+use crate::federated::{Federated, NOTE};
 use crate::finish::finish;
 use crate::jobs::{Jobs, Prepared, Query, QueryResult, is_final};
 use crate::merge::{MergedPart, merge};
@@ -182,7 +182,8 @@ impl Inner {
         let leaves = leaves(&prepared.split)?;
         let merged = prepared.split.parts.iter().zip(&leaves).zip(&answers);
         let merged = merged.map(|((part, leaf), answers)| merge(part, leaf, answers));
-        let merged = merged.collect::<anyhow::Result<Vec<MergedPart>>>()?;
+        // Laying cells on a large grid is computing: other queries move to other threads meanwhile.
+        let merged = tokio::task::block_in_place(|| merged.collect::<anyhow::Result<Vec<MergedPart>>>())?;
         let statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
         let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
         let (schema, batches) = finish(self.planner.state(), &prepared.split, cells).await?;
@@ -274,7 +275,7 @@ impl Inner {
                 return v1::PrepareResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() };
             }
         };
-        let after_merge = split.plan.display_indent().to_string();
+        let after_merge = without_notes(&split.plan.display_indent().to_string());
         let (id, prepared) = self.jobs.prepare(owner, request.purpose, request.sql, split);
         let verdicts = if request.ask_nodes { self.verdicts(&prepared).await } else { Vec::new() };
         let mut verdicts = verdicts.into_iter();
@@ -336,6 +337,21 @@ impl Inner {
         });
         join_all(described).await
     }
+}
+
+/// A plan as people read it: without the hidden columns.
+fn without_notes(plan: &str) -> String {
+    let mut text = String::new();
+    for (number, piece) in plan.split(NOTE).enumerate() {
+        if number == 0 {
+            text.push_str(piece);
+            continue;
+        }
+        let qualifier = text.rfind(", ").filter(|at| !text.get(*at..).unwrap_or_default().contains('\n'));
+        text.truncate(qualifier.unwrap_or(text.len()));
+        text.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    text.replace("count(Int64(1))", "count(*)")
 }
 
 async fn cancelled(query: &Query) {

@@ -15,7 +15,8 @@ use loda_question::{Draft, Figure, LIMITS, Measure, Predicate, Question, Refusal
 
 use crate::catalogue::{BOROUGH, Catalogue, is_federated, rows_stay_home};
 use crate::federated::{Federated, NOTE};
-use crate::{lineage, notes};
+use crate::lineage::{self, Figures};
+use crate::notes;
 
 /// The most cells that one part may have over all its boroughs.
 const CELL_LIMIT: u64 = 1_000_000;
@@ -34,8 +35,10 @@ pub(crate) struct Split {
 pub(crate) struct SplitPlan {
     pub(crate) plan: LogicalPlan,
     pub(crate) parts: Vec<Part>,
-    /// For each column of the plan, whether it rests on protected figures.
-    pub(crate) protected: Vec<bool>,
+    /// For each column of the plan, whether it rests on figures of boroughs.
+    pub(crate) rests: Vec<bool>,
+    /// For each column of the plan, whether it rests on figures that may be withheld.
+    pub(crate) withholds: Vec<bool>,
     /// Whether cells are combined again after the merge.
     pub(crate) combines: bool,
 }
@@ -137,8 +140,9 @@ impl Split {
                 "Ask them one by one: mixed exact and perturbed figures can be differenced",
             ));
         }
-        let protected = lineage::protected(&plan);
-        Ok(SplitPlan { plan, combines: combines && !parts.is_empty(), parts, protected })
+        let rests = lineage::rests_on_figures(&plan, Figures::All);
+        let withholds = lineage::rests_on_figures(&plan, Figures::Protected);
+        Ok(SplitPlan { plan, combines: combines && !parts.is_empty(), parts, rests, withholds })
     }
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -174,9 +178,16 @@ impl Split {
         let fields = all_nullable.chain([(None, note)]).collect();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
         let words = part.questions.values().flatten().next().map_or_else(String::new, |q| q.sql());
+        let protected = part.contract.protection != Protection::Public;
         parts.push(part);
         Ok(LogicalPlan::Extension(Extension {
-            node: Arc::new(Federated { part: number, words: words.into(), schema, keys: aggregate.group_expr.len() }),
+            node: Arc::new(Federated {
+                part: number,
+                words: words.into(),
+                schema,
+                keys: aggregate.group_expr.len(),
+                protected,
+            }),
         }))
     }
 

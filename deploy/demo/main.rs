@@ -106,7 +106,8 @@ fn client(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
 fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     let started = Instant::now();
-    if arguments.dir.join("manifest.toml").exists() {
+    // Only what an earlier demo made is cleared.
+    if arguments.dir.join("manifest.toml").exists() && arguments.dir.join("pki").join("coordinator").is_dir() {
         std::fs::remove_dir_all(&arguments.dir).with_context(|| format!("clearing {}", arguments.dir.display()))?;
     }
     let bar = ProgressBar::new(u64::from(arguments.nodes));

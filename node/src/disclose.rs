@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt16Array};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type};
+use arrow::array::{ArrayRef, RecordBatch, UInt16Array};
+use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Protection, Role, Value};
 use loda_disclosure::{
     CellKeyRules, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, PTable, PossibleMasks, Released, TableSpec,
     ThresholdRules, default_table, disclose,
 };
-use loda_question::plan::{arrow_type, value_scalar};
+use loda_question::plan::{arrow_type, value_at, value_scalar};
 use loda_question::{Measure, Question};
 
 /// The methods of disclosure control that this node applies.
@@ -120,7 +120,8 @@ fn possible(question: &Question, stage: &[RecordBatch]) -> anyhow::Result<Option
     let mut cells = BTreeSet::new();
     for batch in stage {
         for row in 0..batch.num_rows() {
-            let cell = batch.columns().iter().zip(&kinds).map(|(values, kind)| value_at(values, *kind, row));
+            let cell = batch.columns().iter().zip(&kinds);
+            let cell = cell.map(|(values, kind)| value_at(values, *kind, row).context("a key came in another type"));
             cells.insert(cell.collect::<anyhow::Result<Vec<Value>>>()?);
         }
     }
@@ -144,20 +145,4 @@ fn possible(question: &Question, stage: &[RecordBatch]) -> anyhow::Result<Option
         keys: arrays.collect::<anyhow::Result<Vec<ArrayRef>>>()?,
         masks: UInt16Array::from(masks),
     }))
-}
-
-fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> anyhow::Result<Value> {
-    if values.is_null(row) {
-        return Ok(Value::Null);
-    }
-    Ok(match (kind, values.data_type()) {
-        (ColumnType::Text, DataType::Utf8) => Value::Text(values.as_string::<i32>().value(row).to_owned()),
-        (ColumnType::Integer, DataType::Int64) => Value::Integer(values.as_primitive::<Int64Type>().value(row)),
-        (ColumnType::Date, DataType::Date32) => Value::Date(values.as_primitive::<Date32Type>().value(row)),
-        (ColumnType::Boolean, DataType::Boolean) => Value::Boolean(values.as_boolean().value(row)),
-        (ColumnType::Decimal(_), DataType::Decimal128(..)) => {
-            Value::Decimal(values.as_primitive::<Decimal128Type>().value(row))
-        }
-        (kind, found) => bail!("a key of type {kind} came as {found}"),
-    })
 }

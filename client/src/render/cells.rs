@@ -153,6 +153,8 @@ impl<'a> Reader<'a> {
             return Cell::Value(value.unwrap_or_else(|| "(not printable)".into()));
         }
         match reason {
+            // A London figure that is not there lacks every borough: withheld by one at least, or nobody answered.
+            Some(text) if text.starts_with("lacks") && !text.contains("withheld") && self.protected => Cell::NoAnswer,
             Some(text) if self.protected && (text.starts_with('c') || text.starts_with("lacks")) => Cell::Withheld,
             Some(text) if self.protected && text.starts_with('x') => Cell::NoAnswer,
             _ => Cell::Null,

@@ -43,12 +43,19 @@ fn headline(part: &Part) -> String {
     text
 }
 
+/// More boroughs than these are counted and not named, where all gave the same reason; `--format json` names them.
+const MANY: usize = 12;
+
 /// Boroughs that refused, by reason, and those that did not answer.
 fn missing(part: &Part) -> String {
     let mut text = String::new();
     let refusing = part.boroughs.iter().filter(|borough| borough.answer == "refused");
     for (refusal, who) in by_refusal(refusing.map(|b| (b.borough.as_str(), b.refusal.as_ref()))) {
-        text.push_str(&format!("  refused: {}: {}\n", names(&who), reason(&refusal)));
+        let who = if who.len() > MANY { format!("{} boroughs", who.len()) } else { names(&who) };
+        text.push_str(&format!("  refused: {who}: {}\n", reason(&refusal)));
+        if !refusal.advice.is_empty() {
+            text.push_str(&format!("    advice: {}\n", plain::line(&refusal.advice)));
+        }
     }
     // Whatever is neither an answer nor a refusal is no answer: a newer word must not hide a gap.
     let is_silent = |b: &&BoroughAnswer| !matches!(b.answer.as_str(), "answered" | "refused" | "not asked");

@@ -7,8 +7,8 @@ use loda_contract::{Grain, Value};
 
 use crate::draft::{Comparison, DatePart, Predicate, Scalar};
 
-/// The value that a column has.
-pub(crate) type Row<'a> = &'a dyn Fn(&str) -> Value;
+/// The value that each column has in a row.
+type Row<'a> = &'a dyn Fn(&str) -> Value;
 
 impl Scalar {
     pub(crate) fn evaluate(&self, row: Row<'_>) -> Value {
@@ -65,7 +65,9 @@ impl Scalar {
 }
 
 impl Predicate {
-    pub(crate) fn evaluate(&self, row: Row<'_>) -> Option<bool> {
+    /// Whether the predicate holds in a row; `None`: unknown.
+    #[must_use]
+    pub fn evaluate(&self, row: Row<'_>) -> Option<bool> {
         match self {
             Self::Constant(truth) => *truth,
             Self::Truth(of) => match of.evaluate(row) {
@@ -73,6 +75,8 @@ impl Predicate {
                 _ => None,
             },
             Self::Compare { left, op, right } => op.holds(&left.evaluate(row), &right.evaluate(row)),
+            // Nothing is in an empty list, not even something unknown.
+            Self::In { values, .. } if values.is_empty() => Some(false),
             Self::In { of, values } => match of.evaluate(row) {
                 Value::Null => None,
                 value if values.iter().any(|(v, _)| *v == value) => Some(true),

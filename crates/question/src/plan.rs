@@ -8,4 +8,5 @@ mod literal;
 mod to;
 
 pub use from::{ReadAggregate, ReadFigure, Reading, read_aggregate};
+pub use literal::value_at;
 pub use to::{arrow_schema, arrow_type, plan, predicate_expr, scalar_expr, value_scalar};

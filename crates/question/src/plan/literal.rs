@@ -1,6 +1,7 @@
 //! DataFusion's literals and types, as contract values and types.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
 use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Value};
 
@@ -72,6 +73,21 @@ pub(super) fn value(literal: &ScalarValue) -> Option<(Value, ColumnType)> {
         }
         ScalarValue::Decimal128(Some(units), _, scale) => Some((Value::Decimal(*units), ColumnType::Decimal(*scale))),
         _ => None,
+    }
+}
+
+/// The value in one row of a column of a contract type; `None` where the array has another type.
+#[must_use]
+pub fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> Option<Value> {
+    if values.is_null(row) {
+        return Some(Value::Null);
+    }
+    match kind {
+        ColumnType::Text => values.as_string_opt::<i32>().map(|a| Value::Text(a.value(row).to_owned())),
+        ColumnType::Integer => values.as_primitive_opt::<Int64Type>().map(|a| Value::Integer(a.value(row))),
+        ColumnType::Date => values.as_primitive_opt::<Date32Type>().map(|a| Value::Date(a.value(row))),
+        ColumnType::Boolean => values.as_boolean_opt().map(|a| Value::Boolean(a.value(row))),
+        ColumnType::Decimal(_) => values.as_primitive_opt::<Decimal128Type>().map(|a| Value::Decimal(a.value(row))),
     }
 }
 

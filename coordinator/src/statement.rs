@@ -87,13 +87,13 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
 
 /// "outcome = Arrest, year = 2019"; empty for the one figure of a question without GROUP BY.
 fn cell_words(part: &Part, cell: &[Value]) -> String {
-    let names = part.schema.fields().iter().zip(&part.keys);
-    let words = names.zip(cell).map(|((field, key), value)| {
-        let kind = match key {
-            OutputKey::Node { kind, .. } => *kind,
-            OutputKey::Borough(_) => ColumnType::Text,
-        };
-        format!("{} = {}", field.name(), value.plain(kind))
+    let question = part.questions.values().flatten().next();
+    let words = part.keys.iter().zip(cell).map(|(key, value)| match key {
+        OutputKey::Node { index, kind } => {
+            let name = question.and_then(|q| q.key_sql(*index)).unwrap_or_default();
+            format!("{name} = {}", value.plain(*kind))
+        }
+        OutputKey::Borough(_) => format!("borough = {}", value.plain(ColumnType::Text)),
     });
     words.collect::<Vec<_>>().join(", ")
 }

@@ -68,6 +68,12 @@ impl Question {
         })
     }
 
+    /// One group key as SQL.
+    #[must_use]
+    pub fn key_sql(&self, key: usize) -> Option<String> {
+        self.keys().get(key).map(|k| scalar_sql(&k.scalar))
+    }
+
     /// The same question as SQL over the contract's columns.
     #[must_use]
     pub fn sql(&self) -> String {

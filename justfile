@@ -40,6 +40,10 @@ bench:
 averaging:
     cargo run --release -p loda-disclosure --example averaging
 
+# Fuzz the fragment decoder for some seconds (needs cargo-fuzz)
+fuzz SECONDS="60":
+    cd fuzz && mkdir -p corpus/fragment && RUSTC_BOOTSTRAP=1 cargo fuzz run fragment corpus/fragment seeds/fragment -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
+
 # Licences, advisories and banned crates (needs cargo-deny)
 deny:
     cargo deny check

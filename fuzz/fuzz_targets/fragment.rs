@@ -1,0 +1,26 @@
+//! Wire bytes to a question: never a panic, and what is accepted is canonical and renders.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use loda_contract::Contract;
+use loda_question::{LIMITS, Question};
+
+static CONTRACTS: LazyLock<Vec<Arc<Contract>>> = LazyLock::new(|| {
+    let texts = [
+        include_str!("../../deploy/contracts/stop_and_search.toml"),
+        include_str!("../../deploy/contracts/food_businesses.toml"),
+        include_str!("../../deploy/contracts/social_care_clients.toml"),
+    ];
+    texts.iter().filter_map(|text| Contract::parse(text, "contract").ok()).map(Arc::new).collect()
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let known = |dataset: &str| CONTRACTS.iter().find(|c| c.dataset == dataset).cloned();
+    if let Ok(question) = Question::decode(bytes, LIMITS, known) {
+        assert_eq!(question.encode(), bytes);
+        assert!(!question.words().is_empty() && !question.sql().is_empty());
+        let _possible = question.possible();
+    }
+});

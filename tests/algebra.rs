@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray};
-use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::optimizer::Optimizer;
-use datafusion::prelude::SessionContext;
 use loda_contract::{ColumnType, Contract, Grain, Value};
 use loda_question::plan::{arrow_schema, predicate_expr};
 use loda_question::{Comparison, DatePart, Draft, Figure, LIMITS, Measure, Predicate, Question, Scalar};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::pooled::engine;
 use crate::support;
 
 const CONTRACT: &str = r#"
@@ -181,13 +179,6 @@ fn predicate() -> impl Strategy<Value = Predicate> {
     })
 }
 
-fn strict() -> SessionContext {
-    let rules = Optimizer::new().rules.into_iter().filter(|rule| rule.name() != "simplify_expressions").collect();
-    SessionContext::new_with_state(
-        SessionStateBuilder::new().with_default_features().with_optimizer_rules(rules).build(),
-    )
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -207,7 +198,7 @@ proptest! {
         let normal = p.normal();
         let expr = predicate_expr(&normal);
         let said = support::run(async move {
-            strict().read_batch(batch).unwrap().select(vec![expr]).unwrap().collect().await.unwrap()
+            engine(false).read_batch(batch).unwrap().select(vec![expr]).unwrap().collect().await.unwrap()
         });
         let said: Vec<Option<bool>> = said.iter().flat_map(|b| b.column(0).as_boolean().iter().collect::<Vec<_>>()).collect();
         prop_assert_eq!(said.len(), rows.len());

@@ -7,6 +7,8 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::Optimizer;
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionConfig, SessionContext};
 use loda_contract::Contract;
 use loda_demo::boroughs::reference_csv;
@@ -97,18 +99,20 @@ impl Pooled {
     }
 }
 
-/// A session over pooled tables, each with its `borough` column, and the reference table.
-fn session(holdings: &[Holding], simplifies: bool) -> SessionContext {
+/// The engine in one partition, with or without its simplifier.
+pub fn engine(simplifies: bool) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
-    let rules = datafusion::optimizer::Optimizer::new().rules;
-    let rules = rules.into_iter().filter(|rule| simplifies || rule.name() != "simplify_expressions").collect();
-    let state = datafusion::execution::session_state::SessionStateBuilder::new()
-        .with_config(config)
-        .with_default_features()
-        .with_optimizer_rules(rules)
-        .build();
-    let context = SessionContext::new_with_state(state);
+    let rules = Optimizer::new().rules.into_iter();
+    let rules = rules.filter(|rule| simplifies || rule.name() != "simplify_expressions").collect();
+    let state =
+        SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
+    SessionContext::new_with_state(state)
+}
+
+/// A session over pooled tables, each with its `borough` column, and the reference table.
+fn session(holdings: &[Holding], simplifies: bool) -> SessionContext {
+    let context = engine(simplifies);
     let mut names: Vec<&str> = holdings.iter().map(|h| h.dataset.as_str()).collect();
     names.sort_unstable();
     names.dedup();

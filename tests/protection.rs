@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::datasource::provider_as_source;
-use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use datafusion::prelude::ParquetReadOptions;
 use loda_contract::Protection;
 use loda_disclosure::{default_table, pcv};
 use loda_proto::v1;
 use loda_question::plan::{predicate_expr, scalar_expr};
 use loda_question::{Measure, Question};
 
-use crate::pooled::{holdings, text};
+use crate::pooled::{engine, holdings, text};
 use crate::scenarios::{ask, rows};
 use crate::support::{self, Federation};
 use crate::wire::{decode, fragments, table};
@@ -72,14 +72,14 @@ fn every_released_cell_is_the_method_applied_to_the_pooled_cell() {
     support::run(async {
         let Some(federation) = support::real().await else { return };
         let holdings = holdings(federation).await;
-        let context = SessionContext::new();
+        // The engine's simplifier does not keep NULLs in merged IN lists: what is exact is asked without it.
+        let context = engine(false);
         let mut compared: HashMap<Protection, (usize, usize)> = HashMap::new();
         for (line, bytes, boroughs) in fragments(federation, "real.slt").await {
             let question = decode(&bytes);
             let protection = question.contract().protection;
             let keys = question.keys().len();
-            // Every fifth borough, another start for each fragment: each combination of both comes up.
-            for gss in boroughs.iter().skip(bytes.len() % 5).step_by(5) {
+            for gss in &boroughs {
                 let out = cells(&[released(federation, gss, &bytes).await], keys);
                 let dataset = table(&holdings, gss, &question.contract().dataset);
                 let plan = loda_question::plan::plan(&question, provider_as_source(dataset)).unwrap();
@@ -135,7 +135,7 @@ async fn perturbed(
     let position = federation.layout.boroughs.iter().position(|b| b.gss == gss).unwrap();
     let files = federation.nodes[position].snapshot_files();
     let file = &files.iter().find(|(name, _)| *name == question.contract().dataset).unwrap().1;
-    let context = SessionContext::new();
+    let context = engine(false);
     let unit = &question.contract().units[0].domain;
     for (figure, counted) in question.figures().iter().enumerate() {
         let rows = context.read_parquet(file.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();

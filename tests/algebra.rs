@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray};
 use loda_contract::{ColumnType, Contract, Grain, Value};
 use loda_question::plan::{arrow_schema, predicate_expr};
-use loda_question::{Comparison, DatePart, Draft, Figure, LIMITS, Measure, Predicate, Question, Scalar};
+use loda_question::{Comparison, DatePart, Draft, Figure, LIMITS, Measure, Predicate, Question, Rows, Scalar};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -221,11 +221,11 @@ proptest! {
     fn a_question_comes_back_from_its_bytes(filter in predicate(), conditions in vec(predicate(), 1..4)) {
         let figures = conditions.into_iter().map(|c| Figure { measure: Measure::Rows, condition: Some(c) }).collect();
         let keys = vec![column("t"), Scalar::DateTrunc(Grain::Year, Box::new(column("d")))];
-        let draft = Draft { dataset: "trial".to_owned(), filter: Some(filter), keys, figures };
-        if let Ok(question) = Question::derive(draft, contract()) {
+        let draft = Draft { rows: Rows::of("trial", Some(filter)), keys, figures };
+        if let Ok(question) = Question::derive(draft, &|_| Some(contract())) {
             let bytes = question.encode();
             // Only nesting beyond the limit may be refused.
-            if let Ok(again) = Question::decode(&bytes, LIMITS, |_| Some(contract())) {
+            if let Ok(again) = Question::decode(&bytes, LIMITS, &|_| Some(contract())) {
                 prop_assert_eq!(again.draft(), question.draft());
                 prop_assert_eq!(again.encode(), bytes);
             }
@@ -236,8 +236,8 @@ proptest! {
     fn possible_masks_are_those_that_some_row_has(filter in predicate(), conditions in vec(predicate(), 1..4)) {
         let figures: Vec<Figure> =
             conditions.into_iter().map(|c| Figure { measure: Measure::Rows, condition: Some(c) }).collect();
-        let draft = Draft { dataset: "trial".to_owned(), filter: Some(filter), keys: vec![column("t")], figures };
-        let Ok(question) = Question::derive(draft, contract()) else { return Ok(()) };
+        let draft = Draft { rows: Rows::of("trial", Some(filter)), keys: vec![column("t")], figures };
+        let Ok(question) = Question::derive(draft, &|_| Some(contract())) else { return Ok(()) };
         let possible = question.possible().expect("enumerable");
         for row in rows() {
             if question.filter().is_some_and(|f| f.evaluate(&at(&row)) != Some(true)) {

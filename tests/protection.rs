@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
-use datafusion::datasource::provider_as_source;
 use datafusion::prelude::ParquetReadOptions;
 use loda_contract::Protection;
 use loda_disclosure::{default_table, pcv};
@@ -16,7 +15,7 @@ use loda_question::{Measure, Question};
 use crate::pooled::{engine, holdings, text};
 use crate::scenarios::{ask, rows};
 use crate::support::{self, Federation};
-use crate::wire::{decode, fragments, table};
+use crate::wire::{decode, fragments, held};
 
 /// Submits a fragment to one node as the coordinator would, and reads what it releases.
 pub async fn released(federation: &Federation, gss: &str, fragment: &[u8]) -> RecordBatch {
@@ -77,12 +76,12 @@ fn every_released_cell_is_the_method_applied_to_the_pooled_cell() {
         let mut compared: HashMap<Protection, (usize, usize)> = HashMap::new();
         for (line, bytes, boroughs) in fragments(federation, "real.slt").await {
             let question = decode(&bytes);
-            let protection = question.contract().protection;
+            let protection = question.scope().protection;
             let keys = question.keys().len();
             for gss in &boroughs {
                 let out = cells(&[released(federation, gss, &bytes).await], keys);
-                let dataset = table(&holdings, gss, &question.contract().dataset);
-                let plan = loda_question::plan::plan(&question, provider_as_source(dataset)).unwrap();
+                let held = held(&holdings, gss, &question);
+                let plan = loda_question::plan::plan(&question, &held).unwrap();
                 let batches = context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
                 let exact = cells(&batches, keys);
                 let (seen, withheld) = compared.entry(protection).or_default();
@@ -134,9 +133,9 @@ async fn perturbed(
     let perturbation = default_table().unwrap();
     let position = federation.layout.boroughs.iter().position(|b| b.gss == gss).unwrap();
     let files = federation.nodes[position].snapshot_files();
-    let file = &files.iter().find(|(name, _)| *name == question.contract().dataset).unwrap().1;
+    let file = &files.iter().find(|(name, _)| *name == question.scope().datasets[0].dataset).unwrap().1;
     let context = engine(false);
-    let unit = &question.contract().units[0].domain;
+    let unit = &question.scope().units[0].unit.domain;
     for (figure, counted) in question.figures().iter().enumerate() {
         let rows = context.read_parquet(file.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();
         let rows = match question.filter() {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use arrow::array::RecordBatch;
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::Format;
 use async_trait::async_trait;
@@ -18,18 +19,17 @@ use datafusion::physical_plan::ExecutionPlan;
 use loda_contract::{Column, ColumnType, Contract, Domain, Role, Value};
 use loda_identity::Manifest;
 use loda_proto::v1;
-use loda_question::plan::arrow_schema;
+use loda_question::plan::{BOROUGH, Lookup, arrow_schema, column_type, value_at};
 use loda_question::{Refusal, Rule};
 
 use crate::config::{Config, Reference};
 
-/// The column that says which borough a figure is of: its GSS code.
-pub(crate) const BOROUGH: &str = "borough";
 
 /// Every table that SQL may name.
 pub(crate) struct Catalogue {
     pub(crate) contracts: BTreeMap<String, Arc<Contract>>,
     references: Vec<(Reference, Arc<MemTable>)>,
+    lookups: BTreeMap<String, Lookup>,
 }
 
 impl Catalogue {
@@ -51,15 +51,25 @@ impl Catalogue {
         if let Some(missing) = manifest.datasets.iter().find(|d| !contracts.contains_key(&d.name)) {
             bail!("the manifest names dataset '{}': add its contract to contracts = […]", missing.name);
         }
+        let mut lookups = BTreeMap::new();
         let references = config.references.iter().map(|reference| {
             if contracts.contains_key(&reference.name) {
                 bail!("reference table '{}' has the name of a dataset: rename it", reference.name);
             }
-            let table = read_csv(reference).with_context(|| format!("reference {}", reference.path.display()))?;
+            let (table, batches) =
+                read_csv(reference).with_context(|| format!("reference {}", reference.path.display()))?;
+            if let Some(lookup) = as_lookup(&batches) {
+                lookups.insert(reference.name.clone(), lookup);
+            }
             Ok((reference.clone(), Arc::new(table)))
         });
         let references = references.collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { contracts, references })
+        Ok(Self { contracts, references, lookups })
+    }
+
+    /// A small reference table as rows of values, where it may be joined to records by borough.
+    pub(crate) fn lookup(&self, name: &str) -> Option<Lookup> {
+        self.lookups.get(name).cloned()
     }
 
     /// Each table by name.
@@ -149,13 +159,35 @@ fn reference_column(field: &Field) -> v1::TableColumn {
     }
 }
 
-fn read_csv(reference: &Reference) -> anyhow::Result<MemTable> {
+/// Rows of a reference table that may stand for expressions over `borough` at most.
+const LOOKUP_ROWS: usize = 200;
+
+fn as_lookup(batches: &[RecordBatch]) -> Option<Lookup> {
+    let schema = batches.first()?.schema();
+    if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > LOOKUP_ROWS {
+        return None;
+    }
+    let kinds: Vec<_> = schema.fields().iter().map(|f| column_type(f.data_type())).collect();
+    let columns = schema.fields().iter().map(|f| f.name().clone()).zip(kinds.iter().copied());
+    let mut rows = Vec::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let value = |(values, kind): (_, &Option<ColumnType>)| {
+                kind.and_then(|kind| value_at(values, kind, row)).unwrap_or(Value::Null)
+            };
+            rows.push(batch.columns().iter().zip(&kinds).map(value).collect());
+        }
+    }
+    Some(Lookup { columns: columns.collect(), rows })
+}
+
+fn read_csv(reference: &Reference) -> anyhow::Result<(MemTable, Vec<RecordBatch>)> {
     let format = Format::default().with_header(true);
     let (schema, _) = format.infer_schema(File::open(&reference.path)?, None)?;
     let schema = Arc::new(schema);
     let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).build(File::open(&reference.path)?)?;
     let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
-    Ok(MemTable::try_new(schema, vec![batches])?)
+    Ok((MemTable::try_new(schema, vec![batches.clone()])?, batches))
 }
 
 /// A dataset of the boroughs. It plans, and never scans.

@@ -9,12 +9,11 @@ use anyhow::{Context, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use arrow::ipc::reader::StreamReader;
-use loda_contract::ColumnType;
 use loda_identity::{Credentials, Gss, Manifest, PeerId, Role, channel};
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::{VERSIONS, v1};
 use loda_question::plan::arrow_type;
-use loda_question::{Measure, Question};
+use loda_question::{Counted, Measure, Moment, Question};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::Channel;
 
@@ -194,7 +193,7 @@ fn read_cells(question: &Question, bytes: Vec<u8>) -> anyhow::Result<RecordBatch
         .iter()
         .enumerate()
         .map(|(i, k)| (format!("k{i}"), arrow_type(k.kind)))
-        .chain(question.figures().iter().enumerate().map(|(i, f)| (format!("f{i}"), figure_type(question, &f.measure))))
+        .chain(question.figures().iter().enumerate().map(|(i, f)| (format!("f{i}"), figure_type(question, f))))
         .collect();
     let schema = reader.schema();
     let found = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone()));
@@ -212,16 +211,12 @@ fn read_cells(question: &Question, bytes: Vec<u8>) -> anyhow::Result<RecordBatch
     Ok(cells)
 }
 
-fn figure_type(question: &Question, measure: &Measure) -> DataType {
-    match measure {
-        Measure::Sum(name) => {
-            let scale = match question.contract().column(name).map(|c| c.kind) {
-                Some(ColumnType::Decimal(scale)) => scale,
-                _ => 0,
-            };
-            DataType::Decimal128(38, scale)
+fn figure_type(question: &Question, figure: &Counted) -> DataType {
+    match figure.measure {
+        Measure::Sum(_) | Measure::Square(_) | Measure::Product(..) => {
+            DataType::Decimal128(38, question.moment(figure).map_or(0, Moment::scale))
         }
-        Measure::Rows | Measure::Units(_) | Measure::Present(_) => DataType::Int64,
+        _ => DataType::Int64,
     }
 }
 

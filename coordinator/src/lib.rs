@@ -9,22 +9,28 @@
 //! | `config`, `catalogue` | the manifest's contracts as tables with a `borough` column; reference tables |
 //! | `plan` | SQL to a logical plan: one SELECT, nothing else |
 //! | `split`, `federated` | each aggregate over records becomes a leaf that boroughs answer, or a refusal |
+//! | `part` | one aggregate: the question to each borough, and how output follows from figures |
+//! | `grouping` | GROUPING SETS, ROLLUP, CUBE and DISTINCT as aggregates |
 //! | `notes`, `lineage` | what is withheld or missing follows its row and column to the end |
 //! | `dispatch` | fragments to nodes and released cells back, under one deadline |
 //! | `merge` | borough cells to the cells of the question |
+//! | `derived` | variances, correlations and quantiles from protected parts |
 //! | `finish` | HAVING, ORDER BY, LIMIT, ratios and joins, on protected values only |
 //! | `statement` | what a result says of itself |
 //! | `jobs`, `serve` | questions as jobs, over mTLS gRPC |
 
 mod catalogue;
 mod config;
+mod derived;
 mod dispatch;
 mod federated;
 mod finish;
+mod grouping;
 mod jobs;
 mod lineage;
 mod merge;
 mod notes;
+mod part;
 mod plan;
 mod serve;
 mod split;

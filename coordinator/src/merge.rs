@@ -18,7 +18,8 @@ use loda_question::{Measure, Predicate, Question};
 
 use crate::dispatch::Answer;
 use crate::federated::Federated;
-use crate::split::{Output, OutputKey, Part};
+use crate::part::{Output, OutputKey, Part};
+use crate::derived;
 
 /// One part after the merge.
 pub(crate) struct MergedPart {
@@ -65,7 +66,7 @@ struct Group {
 pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answer>) -> anyhow::Result<MergedPart> {
     let figures = part.measures.len();
     let sparse = answers.values().any(|a| matches!(a, Answer::Cells { header, .. } if !header.dense))
-        || part.contract.protection == Protection::Public;
+        || part.scope.protection == Protection::Public;
     let mut groups: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
     let (mut values, mut withheld) = (0_u64, BTreeMap::new());
     let mut grids: BTreeMap<Vec<u8>, Option<Grid>> = BTreeMap::new();
@@ -89,6 +90,9 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answe
             values = values.saturating_add(possible);
             if !sparse {
                 withheld.insert(gss.clone(), possible.saturating_sub(released));
+            }
+            for bins in part.outputs.iter().filter_map(derived::bins) {
+                cells.values_mut().for_each(|row| derived::complete(bins, row));
             }
         }
         if let Some(grid) = &grid {
@@ -187,17 +191,14 @@ impl Group {
         Ok(())
     }
 
-    fn lack(&self, output: Output) -> u32 {
+    fn lack(&self, output: &Output) -> u32 {
         let withheld = |figure: usize| self.withheld.get(figure).copied().unwrap_or(0);
-        match output {
-            Output::Figure { figure, .. } => withheld(figure),
-            Output::Average { sum, count } => withheld(sum).max(withheld(count)),
-        }
+        output.needs().into_iter().map(withheld).max().unwrap_or(0)
     }
 
     /// What the reader of this row must know.
     fn note(&self, outputs: &[Output]) -> Option<String> {
-        let withheld = outputs.iter().map(|o| self.lack(*o)).max().unwrap_or(0);
+        let withheld = outputs.iter().map(|o| self.lack(o)).max().unwrap_or(0);
         if self.boroughs <= 1 {
             return match (self.no_answer, self.refused) {
                 (0, 0) => (withheld > 0).then(|| "c".to_owned()),
@@ -239,7 +240,7 @@ fn lacks(part: &Part, groups: &BTreeMap<Vec<Value>, Group>) -> Vec<Lack> {
             let lack = Lack {
                 cell: cell.clone(),
                 output,
-                withheld: group.lack(*of),
+                withheld: group.lack(of),
                 refused: group.refused,
                 no_answer: group.no_answer,
             };
@@ -313,7 +314,7 @@ fn batch(
     }
     for output in &part.outputs {
         let wanted = type_of(columns.len())?;
-        columns.push(cast(&output_array(part, *output, groups, sparse, &wanted)?, &wanted)?);
+        columns.push(cast(&output_array(part, output, groups, sparse, &wanted)?, &wanted)?);
     }
     let notes = groups.values().map(|g| g.note(&part.outputs));
     columns.push(Arc::new(notes.collect::<StringArray>()));
@@ -342,7 +343,7 @@ fn key_array(values: impl Iterator<Item = Value>, kind: ColumnType) -> anyhow::R
 
 fn output_array(
     part: &Part,
-    output: Output,
+    output: &Output,
     groups: &BTreeMap<Vec<Value>, Group>,
     sparse: bool,
     wanted: &DataType,
@@ -350,15 +351,10 @@ fn output_array(
     let at = |group: &Group, figure: usize| group.sums.get(figure).copied().flatten();
     // Where nobody has a record, nobody withholds: SQL's own values for nothing.
     let nothing = |group: &Group| group.boroughs == group.idle;
-    let scale_of = |figure: usize| match part.measures.get(figure) {
-        Some(Measure::Sum(name)) => match part.contract.column(name).map(|c| c.kind) {
-            Some(ColumnType::Decimal(scale)) => scale,
-            _ => 0,
-        },
-        _ => 0,
-    };
+    let scale_of = |figure: usize| part.scales.get(figure).copied().unwrap_or(0);
     match output {
         Output::Figure { figure, reading } => {
+            let figure = *figure;
             let sums = matches!(part.measures.get(figure), Some(Measure::Sum(_)));
             let values = groups.values().map(|g| match (at(g, figure), reading) {
                 (None, Reading::Plain) if nothing(g) && !sums => Some(0),
@@ -373,7 +369,18 @@ fn output_array(
                 scale => Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(38, scale)?)),
             }
         }
+        Output::Spread(moments) => {
+            let scale = moments.sums.first().map_or(0, |sum| scale_of(*sum));
+            let scales = (scale, moments.sums.get(1).map_or(scale, |sum| scale_of(*sum)));
+            let values = groups.values().map(|g| derived::spread(moments, scales, &|figure| at(g, figure)));
+            Ok(Arc::new(values.collect::<Float64Array>()))
+        }
+        Output::Quantile(bins) => {
+            let values = groups.values().map(|g| derived::quantile(bins, &|figure| at(g, figure)));
+            Ok(Arc::new(values.collect::<Float64Array>()))
+        }
         Output::Average { sum, count } => {
+            let (sum, count) = (*sum, *count);
             let pairs = groups.values().map(|g| at(g, sum).zip(at(g, count)).filter(|(_, n)| *n != 0));
             let scale = scale_of(sum);
             if let DataType::Decimal128(precision, wanted_scale) = wanted {

@@ -158,7 +158,7 @@ impl Inner {
 
     fn entry(&self, kind: Kind, query: &Query, detail: String) -> Entry {
         let prepared = &query.prepared;
-        let datasets: Vec<&str> = prepared.split.parts.iter().map(|p| p.contract.dataset.as_str()).collect();
+        let datasets: Vec<String> = prepared.split.parts.iter().map(|p| p.scope.title()).collect();
         let fragments = bundles(&prepared.split).iter().map(|b| sha256(&b.question.encode())).collect::<Vec<_>>();
         Entry {
             kind,

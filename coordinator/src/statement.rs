@@ -8,7 +8,8 @@ use loda_proto::v1;
 
 use crate::dispatch::Answer;
 use crate::merge::MergedPart;
-use crate::split::{OutputKey, Part, SplitPlan};
+use crate::part::{OutputKey, Part};
+use crate::split::SplitPlan;
 
 /// Lacks that are listed one by one at most.
 const LISTED: usize = 200;
@@ -61,7 +62,7 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         }
         said
     });
-    let figure_names: Vec<String> = part.outputs.iter().map(|o| part.figure_words(*o)).collect();
+    let figure_names: Vec<String> = part.outputs.iter().map(|o| part.figure_words(o)).collect();
     let lacks = merged.lacks.iter().take(LISTED).map(|lack| v1::Lack {
         cell: cell_words(part, &lack.cell),
         figure: figure_names.get(lack.output).cloned().unwrap_or_default(),
@@ -71,8 +72,8 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
     });
     v1::Part {
         fragment: u32::try_from(number).unwrap_or(u32::MAX),
-        dataset: part.contract.dataset.clone(),
-        method: header.map_or_else(|| part.contract.protection.name().to_owned(), |h| h.method.clone()),
+        dataset: part.scope.title(),
+        method: header.map_or_else(|| part.scope.protection.name().to_owned(), |h| h.method.clone()),
         parameters: header.map(|h| h.parameters.clone()).unwrap_or_default(),
         london: part.is_london(),
         boroughs: boroughs.collect(),
@@ -81,7 +82,7 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
         open: merged.open,
-        units: part.contract.units.iter().map(|u| u.domain.clone()).collect(),
+        units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }
 }
 

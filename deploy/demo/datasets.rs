@@ -38,7 +38,7 @@ pub const REAL: [Dataset; 4] = [
 ];
 
 /// The synthetic London that `generate` writes.
-pub const SYNTHETIC: [Dataset; 8] = [
+pub const SYNTHETIC: [Dataset; 11] = [
     Dataset { name: "residents", contract: include_str!("../contracts/residents.toml") },
     Dataset { name: "properties", contract: include_str!("../contracts/properties.toml") },
     Dataset { name: "council_tax", contract: include_str!("../contracts/council_tax.toml") },
@@ -47,6 +47,9 @@ pub const SYNTHETIC: [Dataset; 8] = [
     Dataset { name: "benefits", contract: include_str!("../contracts/benefits.toml") },
     Dataset { name: "damp_sensors", contract: include_str!("../contracts/damp_sensors.toml") },
     Dataset { name: "schools", contract: include_str!("../contracts/schools.toml") },
+    Dataset { name: "pension_credit", contract: include_str!("../contracts/pension_credit.toml") },
+    Dataset { name: "repairs", contract: include_str!("../contracts/repairs.toml") },
+    Dataset { name: "wards", contract: include_str!("../contracts/wards.toml") },
 ];
 
 /// Questions for a first look at the open data: (title and why, SQL, purpose).

@@ -27,15 +27,22 @@ const RESIDENTS_A_HOME: f64 = 2.25;
 const MOVED: u64 = 25;
 
 /// Every table and its columns; `:TYPE` is the SQL type that the mapping casts the CSV's text to.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 11] = [
     ("residents", "person_key household_key age_band sex ward tenure"),
     ("properties", "uprn ward epc_band storeys:BIGINT above_shop:BOOLEAN hmo_licence"),
-    ("council_tax", "uprn ward band single_person_discount:BOOLEAN moves_24m:BIGINT"),
+    ("council_tax", "uprn ward ward_code band single_person_discount:BOOLEAN moves_24m:BIGINT"),
     ("electoral_roll", "person_key uprn adult:BOOLEAN franchise"),
     ("social_care_clients", "person_key age_band need setting weekly_cost:DECIMAL(38,2)"),
     ("benefits", "household_key benefit pension_age:BOOLEAN weekly_amount:DECIMAL(38,2)"),
     ("damp_sensors", "uprn month:DATE room rh_band hours_over_70:BIGINT"),
-    ("schools", "urn phase pupils:BIGINT free_school_meals:BIGINT"),
+    ("schools", "urn phase ofsted pupils:BIGINT free_school_meals:BIGINT"),
+    (
+        "pension_credit",
+        "household_key ward pension_credit:BOOLEAN weekly_income:DECIMAL(38,2) weekly_rent:DECIMAL(38,2) \
+         unclaimed:DECIMAL(38,2)",
+    ),
+    ("repairs", "uprn month:DATE code cost:DECIMAL(38,2)"),
+    ("wards", "ward_code ward decile:BIGINT population:BIGINT"),
 ];
 
 const SOCIAL: &str = "Social rented";
@@ -68,6 +75,9 @@ enum For {
     Benefit,
     Sensor,
     School,
+    Pension,
+    Repair,
+    Ward,
 }
 
 /// Where a home is: what its random streams and its people's keys begin from.
@@ -82,6 +92,7 @@ struct Home {
     place: Place,
     uprn: String,
     ward: String,
+    ward_code: String,
     tenure: &'static str,
     flat: bool,
     shared: bool,
@@ -168,6 +179,7 @@ fn write_tables(folder: &Path, index: usize, borough: &Borough, seed: u64, scale
         }
     }
     tables.schools(borough, place(index, 0))?;
+    tables.wards(borough, place(index, 0))?;
     tables.finish()
 }
 
@@ -267,12 +279,26 @@ fn dwelling(borough: &Borough, place: Place, shared: bool, households: Vec<House
         SOCIAL => random.code("B 22|C 48|D 20|E 3| 7"),
         _ => random.code("A 1|B 10|C 27|D 27|E 9|F 2|G 1| 23"),
     };
-    // About one ward for 15,000 residents, as in London.
-    let wards = (u64::from(borough.population) / 15_000).clamp(2, 25);
-    let ward = format!("{} {:02}", borough.name, random.between(1, wards));
+    let number = random.between(1, wards_of(borough));
+    let ward = ward_name(borough, number);
+    let ward_code = ward_code(place.borough, number);
     // Twelve digits as in a real number; the 99 says that this one is not.
     let uprn = format!("99{:02}{:08}", place.borough + 1, place.home);
-    Home { place, uprn, ward, tenure, flat, shared, epc, households }
+    Home { place, uprn, ward, ward_code, tenure, flat, shared, epc, households }
+}
+
+/// About one ward for 15,000 residents, as in London.
+fn wards_of(borough: &Borough) -> u64 {
+    (u64::from(borough.population) / 15_000).clamp(2, 25)
+}
+
+fn ward_name(borough: &Borough, number: u64) -> String {
+    format!("{} {number:02}", borough.name)
+}
+
+/// Of the form of a real code; the 99 says that this one is not.
+fn ward_code(borough: u64, number: u64) -> String {
+    format!("E0599{:02}{number:02}", borough + 1)
 }
 
 /// The open files of a borough, by table. No value holds a comma or a quotation mark, so none is quoted.
@@ -310,7 +336,9 @@ impl Tables {
         self.electors(home)?;
         self.clients(home)?;
         self.awards(home)?;
-        self.readings(home)
+        self.pensioners(home)?;
+        self.readings(home)?;
+        self.repairs(home)
     }
 
     fn dwelling(&mut self, home: &Home) -> io::Result<()> {
@@ -347,7 +375,8 @@ impl Tables {
             (_, PRIVATE) => random.pick(&[(0, 50), (1, 35), (2, 11), (3, 4)]),
             _ => random.pick(&[(0, 92), (1, 7), (2, 1)]),
         };
-        self.row("council_tax", format_args!("{},{},{band},{discount},{moves}", home.uprn, home.ward))
+        let Home { uprn, ward, ward_code, .. } = home;
+        self.row("council_tax", format_args!("{uprn},{ward},{ward_code},{band},{discount},{moves}"))
     }
 
     fn electors(&mut self, home: &Home) -> io::Result<()> {
@@ -450,6 +479,64 @@ impl Tables {
         Ok(())
     }
 
+    /// Households of pension age that pay rent: what they live on, and what they could claim and do not.
+    fn pensioners(&mut self, home: &Home) -> io::Result<()> {
+        let mut random = home.place.stream(For::Pension);
+        for household in &home.households {
+            if !household.people.iter().any(|p| p.age >= 66) {
+                continue;
+            }
+            let income = random.quantile(&[(0, 9_000), (300, 19_000), (700, 31_000), (1000, 92_000)]);
+            let rent = if home.rented() { random.quantile(&[(0, 8_000), (500, 14_500), (1000, 38_000)]) } else { 0 };
+            // The guarantee is about £227 a week for one.
+            let entitled = 22_700_u64.saturating_sub(income);
+            let claims = entitled > 0 && random.chance(650);
+            let unclaimed = if claims { 0 } else { entitled };
+            self.row(
+                "pension_credit",
+                format_args!(
+                    "{},{},{claims},{},{},{}",
+                    household.key,
+                    home.ward,
+                    pounds(income),
+                    pounds(rent),
+                    pounds(unclaimed)
+                ),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Repairs that tenants asked for in one year.
+    fn repairs(&mut self, home: &Home) -> io::Result<()> {
+        let mut random = home.place.stream(For::Repair);
+        if home.tenure != SOCIAL {
+            return Ok(());
+        }
+        let poor = matches!(home.epc, "D" | "E" | "F" | "G");
+        for _ in 0..random.pick(&[(0, 30), (1, 34), (2, 20), (4, 12), (7, 4)]) {
+            let code = if poor {
+                random.code("Damp and mould 45|Heating 25|Plumbing 20|Roof 5|Electrical 5")
+            } else {
+                random.code("Damp and mould 15|Heating 30|Plumbing 35|Roof 5|Electrical 15")
+            };
+            let month = random.between(1, 12);
+            let cost = random.quantile(&[(0, 4_000), (600, 14_000), (950, 60_000), (1000, 450_000)]);
+            self.row("repairs", format_args!("{},2025-{month:02}-01,{code},{}", home.uprn, pounds(cost)))?;
+        }
+        Ok(())
+    }
+
+    fn wards(&mut self, borough: &Borough, place: Place) -> io::Result<()> {
+        let mut random = place.stream(For::Ward);
+        for number in 1..=wards_of(borough) {
+            let (decile, people) = (random.between(1, 10), random.between(9_000, 17_000));
+            let (code, name) = (ward_code(place.borough, number), ward_name(borough, number));
+            self.row("wards", format_args!("{code},{name},{decile},{people}"))?;
+        }
+        Ok(())
+    }
+
     /// As many as in London, about one for 2,900 residents, whatever the scale: they are public.
     fn schools(&mut self, borough: &Borough, place: Place) -> io::Result<()> {
         let mut random = place.stream(For::School);
@@ -463,7 +550,9 @@ impl Tables {
             ]);
             let pupils = random.between(low, high);
             let meals = pupils * random.between(eligible / 2, eligible * 3 / 2) / 1000;
-            self.row("schools", format_args!("99{:02}{number:03},{phase},{pupils},{meals}", place.borough + 1))?;
+            let ofsted = random.code("Outstanding 22|Good 66|Requires improvement 7|Inadequate 1| 4");
+            let urn = format!("99{:02}{number:03}", place.borough + 1);
+            self.row("schools", format_args!("{urn},{phase},{ofsted},{pupils},{meals}"))?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ static CONTRACTS: LazyLock<Vec<Arc<Contract>>> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let known = |dataset: &str| CONTRACTS.iter().find(|c| c.dataset == dataset).cloned();
-    if let Ok(question) = Question::decode(bytes, LIMITS, known) {
+    if let Ok(question) = Question::decode(bytes, LIMITS, &known) {
         assert_eq!(question.encode(), bytes);
         assert!(!question.words().is_empty() && !question.sql().is_empty());
         let _possible = question.possible();

@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use loda_disclosure::NoiseKey;
 use ring::hmac;
 
 /// Record keys are uniform in 0..MODULUS.
@@ -54,6 +55,14 @@ impl RecordSecret {
     pub(crate) fn record_key(&self, domain: &str, unit: &Hash) -> u32 {
         let tag = self.tag("record", domain, unit);
         tag.as_ref().iter().take(4).fold(0_u32, |key, byte| (key << 8) | u32::from(*byte)) % MODULUS
+    }
+
+    /// The secret of noise on sums.
+    pub(crate) fn noise_key(&self) -> NoiseKey {
+        let tag = self.tag("noise", "", b"");
+        let mut secret = [0; 32];
+        secret.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        NoiseKey::new(&secret)
     }
 
     fn tag(&self, use_: &str, domain: &str, unit: &[u8]) -> hmac::Tag {

@@ -7,18 +7,20 @@ use anyhow::{Context, bail};
 use arrow::array::{ArrayRef, RecordBatch, UInt16Array};
 use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
-use loda_contract::{ColumnType, Protection, Role, Value};
+use loda_contract::{Column, ColumnType, Protection, Role, Value};
 use loda_disclosure::{
-    CellKeyRules, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, PTable, PossibleMasks, Released, TableSpec,
-    ThresholdRules, default_table, disclose,
+    self as spec, CellKeyRules, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, NoiseKey, PTable,
+    PossibleMasks, Released, TableSpec, ThresholdRules, default_table, disclose,
 };
 use loda_question::plan::{arrow_type, value_at, value_scalar};
-use loda_question::{Measure, Question};
+use loda_question::{Counted, Measure, Moment, Question};
 
 /// The methods of disclosure control that this node applies.
 #[derive(Clone)]
 pub struct Methods {
     table: Arc<PTable>,
+    /// Set by the node that uses them, from its own secret.
+    noise: Option<NoiseKey>,
     #[cfg(feature = "unprotected")]
     off: bool,
 }
@@ -32,6 +34,7 @@ impl Methods {
         let table = default_table().context("generating the perturbation table")?;
         Ok(Self {
             table: Arc::new(table),
+            noise: None,
             #[cfg(feature = "unprotected")]
             off: false,
         })
@@ -46,6 +49,11 @@ impl Methods {
         Ok(Self { off: true, ..Self::standard()? })
     }
 
+    /// The same methods with a node's own noise.
+    pub(crate) fn with_noise(self, noise: NoiseKey) -> Self {
+        Self { noise: Some(noise), ..self }
+    }
+
     /// The one method of a dataset.
     pub(crate) fn of(&self, protection: Protection) -> Method {
         #[cfg(feature = "unprotected")]
@@ -55,7 +63,11 @@ impl Methods {
         match protection {
             Protection::Public => Method::Public,
             Protection::Threshold => Method::Threshold(ThresholdRules::default()),
-            Protection::CellKey => Method::CellKey(CellKeyRules { table: Arc::clone(&self.table), threshold: 10 }),
+            Protection::CellKey => Method::CellKey(CellKeyRules {
+                table: Arc::clone(&self.table),
+                noise: self.noise.clone(),
+                threshold: 10,
+            }),
         }
     }
 }
@@ -74,26 +86,43 @@ pub(crate) fn released(
 }
 
 fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) -> anyhow::Result<TableSpec> {
-    let contract = question.contract();
-    let measures = question.measures();
-    let domain_of = |column: &str| contract.units.iter().position(|u| u.column.as_deref() == Some(column));
-    let measure_of = |name: &str| measures.iter().position(|m| m.name == name).context("a figure sums no measure");
+    let scope = question.scope();
+    let moments = question.moments();
+    let place_of = |figure: &Counted| {
+        let moment = question.moment(figure).context("a figure adds nothing up")?;
+        moments.iter().position(|m| *m == moment).context("a figure sums no measure")
+    };
     let figures = question.figures().iter().enumerate().map(|(i, figure)| {
         let kind = match &figure.measure {
             Measure::Rows => FigureKind::Rows,
-            Measure::Units(name) => FigureKind::Units { domain: domain_of(name).context("a figure counts no unit")? },
-            Measure::Sum(name) => FigureKind::Sum { measure: measure_of(name)? },
-            Measure::Present(name) => FigureKind::Present { measure: measure_of(name)? },
+            Measure::Units(name) => {
+                FigureKind::Units { domain: scope.unit_index(name).context("a figure counts no unit")? }
+            }
+            Measure::Present(_) => FigureKind::Present { measure: place_of(figure)? },
+            Measure::Sum(_) | Measure::Square(_) | Measure::Product(..) => {
+                FigureKind::Sum { measure: place_of(figure)? }
+            }
+            Measure::Least(_) | Measure::Greatest(_) => bail!("a figure that no rule allows"),
         };
         Ok(FigureSpec { name: format!("f{i}"), kind, requires: figure.requires, together: figure.together })
     });
     let figures = figures.collect::<anyhow::Result<Vec<_>>>()?;
-    let measures = measures.iter().map(|column| match column.role {
-        Role::Measure { lower, .. } => {
-            let scale = if let ColumnType::Decimal(scale) = column.kind { scale } else { 0 };
-            Ok(MeasureSpec { scale, lower })
+    let value_of = |column: &Column| {
+        let place = moments.iter().position(|m| *m == Moment::Value(column));
+        place.context("a moment of no value")
+    };
+    let measures = moments.iter().map(|moment| {
+        let (bounds_of, of) = match *moment {
+            Moment::Value(column) => (column, spec::Moment::Value),
+            Moment::Square(column) => (column, spec::Moment::Square { of: value_of(column)? }),
+            Moment::Product(a, b) => (a, spec::Moment::Product { a: value_of(a)?, b: value_of(b)? }),
+        };
+        match bounds_of.role {
+            Role::Measure { lower, upper, .. } => {
+                Ok(MeasureSpec { scale: moment.scale(), lower, upper, moment: of })
+            }
+            _ => bail!("a figure sums no measure"),
         }
-        _ => bail!("a figure sums no measure"),
     });
     Ok(TableSpec {
         keys: question
@@ -102,7 +131,12 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
             .enumerate()
             .map(|(i, key)| Arc::new(Field::new(format!("k{i}"), arrow_type(key.kind), true)))
             .collect(),
-        domains: contract.units.iter().map(|u| DomainSpec { name: u.domain.clone(), one_row: u.one_row }).collect(),
+        domains: scope
+            .units
+            .iter()
+            .map(|u| DomainSpec { name: u.unit.domain.clone(), max_rows: u.unit.max_rows })
+            .collect(),
+        counted: scope.counted().map_or(0, |(place, _)| place),
         conditions: question.conditions().len(),
         measures: measures.collect::<anyhow::Result<Vec<_>>>()?,
         figures,

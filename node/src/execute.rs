@@ -1,10 +1,11 @@
 //! The (cell, unit) stage: a question compiled for DataFusion and run under limits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use datafusion::common::{Column, DataFusionError, Result};
+use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
@@ -12,15 +13,16 @@ use datafusion::execution::options::ParquetReadOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
-use datafusion::logical_expr::{Case, Expr, cast, lit};
+use datafusion::logical_expr::{Case, Expr, LogicalPlan, cast, lit};
 use datafusion::optimizer::Optimizer;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
-use loda_question::Question;
-use loda_question::plan::{predicate_expr, scalar_expr};
+use loda_contract::Contract;
+use loda_question::plan::{Tables, column_expr, predicate_expr, rows_plan, scalar_expr};
+use loda_question::{Moment, Question, ScopeUnit, scale};
 
 use crate::config::Limits;
-use crate::snapshot::{Snapshot, key_column, unit_column};
+use crate::snapshot::{Snapshot, is_kept, key_column, unit_column};
 
 /// The engine of one node: a memory pool for all queries, and no spilling.
 pub(crate) struct Engine {
@@ -54,15 +56,22 @@ impl Engine {
         Ok(Self { context, stage_bytes: megabytes(limits.stage_mb) })
     }
 
-    /// Runs the stage of a question over its snapshot. The result's columns are those that
+    /// Runs the stage of a question over its snapshots. The result's columns are those that
     /// `loda_disclosure::disclose` names.
     ///
     /// # Errors
     /// Any failure of reading, memory or size: one static code for the asker, the cause for the operator.
-    pub(crate) async fn stage(&self, question: &Question, snapshot: &Snapshot) -> Result<Vec<RecordBatch>> {
-        let path =
-            snapshot.file.to_str().ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
-        let rows = self.context.read_parquet(path, ParquetReadOptions::default()).await?;
+    pub(crate) async fn stage(&self, question: &Question, snapshots: &[Snapshot]) -> Result<Vec<RecordBatch>> {
+        let mut tables = SnapshotTables::default();
+        for snapshot in snapshots {
+            let path =
+                snapshot.file.to_str().ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
+            let rows = self.context.read_parquet(path, ParquetReadOptions::default()).await?;
+            let plan = rows.select(columns_of(&snapshot.contract))?.into_unoptimized_plan();
+            tables.0.insert(snapshot.contract.dataset.clone(), plan);
+        }
+        let rows = rows_plan(&question.draft().rows, question.scope(), &tables)?;
+        let rows = DataFrame::new(self.context.state(), rows);
         let plan = compile(question, rows)?;
         let physical = plan.create_physical_plan().await?;
         let task = Arc::new(TaskContext::from(&self.context.state()));
@@ -80,28 +89,75 @@ impl Engine {
     }
 }
 
-/// Scan → Filter → one row for each (cell, units, mask).
-fn compile(question: &Question, mut rows: DataFrame) -> Result<DataFrame> {
-    if let Some(filter) = question.filter() {
-        rows = rows.filter(predicate_expr(filter))?;
+/// Snapshots as the plans of questions read them: unit columns hold dense ids under the contract's names.
+#[derive(Default)]
+struct SnapshotTables(HashMap<String, LogicalPlan>);
+
+impl Tables for SnapshotTables {
+    fn records(&self, dataset: &str) -> Result<LogicalPlan> {
+        let plan = self.0.get(dataset).cloned();
+        plan.ok_or_else(|| DataFusionError::Internal("a dataset is not pinned".to_owned()))
     }
-    let column = |name: String| Expr::Column(Column::new_unqualified(name));
+
+    fn beside(&self, domain: &str) -> Option<String> {
+        Some(key_column(domain))
+    }
+}
+
+fn columns_of(contract: &Contract) -> Vec<Expr> {
+    let column = |name: &str| Expr::Column(Column::new_unqualified(name));
+    let kept = contract.columns.iter().filter(|c| is_kept(&c.role)).map(|c| column(&c.name));
+    let units = contract.units.iter().flat_map(|unit| {
+        let id = column(&unit_column(&unit.domain));
+        let id = unit.column.as_ref().map_or(id.clone(), |name| id.alias(name));
+        [id, column(&key_column(&unit.domain))]
+    });
+    kept.chain(units).collect()
+}
+
+/// A unit's id and record key as columns of the question's rows.
+fn unit_columns(unit: &ScopeUnit, question: &Question) -> (Expr, Expr) {
+    let rows = &question.draft().rows;
+    let id = unit.unit.column.clone().unwrap_or_else(|| rows.name(unit.source, &unit_column(&unit.unit.domain)));
+    (column_expr(&id), column_expr(&rows.name(unit.source, &key_column(&unit.unit.domain))))
+}
+
+/// Where a left join found nobody, the left side's unit stands in: as itself, so that no two become one.
+fn standing_in(unit: &ScopeUnit, question: &Question) -> (Expr, Expr) {
+    let (id, key) = unit_columns(unit, question);
+    let other = unit.stands_in.and_then(|place| question.scope().units.get(place));
+    let Some((other_id, other_key)) = other.map(|other| unit_columns(other, question)) else { return (id, key) };
+    let missing = |of: &Expr, then: Expr| {
+        let branch = (Box::new(of.clone().is_null()), Box::new(then));
+        Expr::Case(Case::new(None, vec![branch], Some(Box::new(of.clone()))))
+    };
+    let apart = other_id + lit(ScalarValue::UInt64(Some(1 << 63)));
+    (missing(&id, apart), missing(&key, other_key))
+}
+
+/// One row for each (cell, units, mask).
+fn compile(question: &Question, rows: DataFrame) -> Result<DataFrame> {
     let mut keys: Vec<Expr> =
         question.keys().iter().enumerate().map(|(i, k)| scalar_expr(&k.scalar).alias(format!("k{i}"))).collect();
-    for unit in &question.contract().units {
-        keys.push(column(unit_column(&unit.domain)));
-        keys.push(column(key_column(&unit.domain)));
+    for (i, unit) in question.scope().units.iter().enumerate() {
+        let (id, key) = standing_in(unit, question);
+        keys.push(id.alias(format!("u{i}")));
+        keys.push(key.alias(format!("r{i}")));
     }
     keys.push(cast(mask(question), DataType::UInt16).alias("mask"));
+    let value = |column: &loda_contract::Column| {
+        cast(column_expr(&column.name), DataType::Decimal128(38, scale(column.kind)))
+    };
     let mut figures = vec![count(lit(1_i64)).alias("rows")];
-    for (i, measure) in question.measures().into_iter().enumerate() {
-        let scale = match measure.kind {
-            loda_contract::ColumnType::Decimal(scale) => scale,
-            _ => 0,
+    for (i, moment) in question.moments().into_iter().enumerate() {
+        let (summed, counted) = match moment {
+            Moment::Value(of) => (value(of), value(of)),
+            Moment::Square(of) => (value(of) * value(of), value(of)),
+            Moment::Product(a, b) => (value(a) * value(b), value(a) * value(b)),
         };
-        let value = cast(column(measure.name.clone()), DataType::Decimal128(38, scale));
-        figures.push(sum(value.clone()).alias(format!("s{i}")));
-        figures.push(count(value).alias(format!("n{i}")));
+        let summed = cast(summed, DataType::Decimal128(38, moment.scale()));
+        figures.push(sum(summed).alias(format!("s{i}")));
+        figures.push(count(counted).alias(format!("n{i}")));
     }
     rows.aggregate(keys, figures)
 }

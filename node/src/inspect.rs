@@ -10,10 +10,11 @@ use uuid::Uuid;
 use crate::agreement::Agreement;
 use crate::snapshot::Snapshot;
 
-/// A question that this node will run: under contract and agreement, over one pinned snapshot.
+/// A question that this node will run: under contract and agreement, over pinned snapshots.
 pub(crate) struct Accepted {
     pub(crate) question: Question,
-    pub(crate) snapshot: Snapshot,
+    /// One for each dataset that is read.
+    pub(crate) snapshots: Vec<Snapshot>,
     /// The agreement's id and version.
     pub(crate) agreement: String,
 }
@@ -92,16 +93,19 @@ impl Asked {
                 "Name every borough that the query goes to",
             ));
         }
-        let mut snapshot = None;
-        let question = Question::decode(&self.fragment, LIMITS, |dataset| {
-            snapshot = snapshots(dataset);
-            snapshot.as_ref().map(|s| s.contract.clone())
-        })?;
-        let snapshot =
-            snapshot.ok_or_else(|| Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue"))?;
+        let contracts = |dataset: &str| snapshots(dataset).map(|s| s.contract);
+        let question = Question::decode(&self.fragment, LIMITS, &contracts)?;
         let today = chrono::Utc::now().date_naive();
         let analyst = self.analyst.to_string();
-        let agreement = agreement.allows(&analyst, &self.purpose, &question.contract().dataset, today)?;
-        Ok(Accepted { question, snapshot, agreement })
+        let (mut pinned, mut agreed) = (Vec::new(), String::new());
+        // Whoever may not see a dataset may not filter by it either: each has to be agreed.
+        for contract in &question.scope().datasets {
+            agreed = agreement.allows(&analyst, &self.purpose, &contract.dataset, today)?;
+            let snapshot = snapshots(&contract.dataset).filter(|s| s.contract == *contract);
+            pinned.push(snapshot.ok_or_else(|| {
+                Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue")
+            })?);
+        }
+        Ok(Accepted { question, snapshots: pinned, agreement: agreed })
     }
 }

@@ -5,11 +5,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 use loda_disclosure::{Method, Released};
 use loda_ledger::{Kind, Log};
-use loda_proto::v1::ReleasedHeader;
+use loda_proto::v1::{ReleasedHeader, SnapshotUsed};
 
 use crate::inspect::Asked;
 use crate::snapshot::Snapshot;
@@ -43,7 +44,7 @@ impl Gate {
         &self,
         asked: &Asked,
         agreement: &str,
-        snapshot: &Snapshot,
+        snapshots: &[Snapshot],
         method: &Method,
         cells: &Released<RecordBatch>,
     ) -> anyhow::Result<Release> {
@@ -51,16 +52,24 @@ impl Gate {
         let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
         writer.write(batch)?;
         let arrow_ipc = writer.into_inner()?;
+        let newest = snapshots.first().context("no snapshot was read")?;
         let header = ReleasedHeader {
-            snapshot: snapshot.id,
-            as_at: snapshot.as_at.to_string(),
+            snapshot: newest.id,
+            // What is joined is as old as the oldest of it.
+            as_at: snapshots.iter().map(|s| s.as_at).min().unwrap_or(newest.as_at).to_string(),
             method: method.name().to_owned(),
             parameters: method.parameters(),
             dense: method.dense(),
             receipt: Vec::new(),
+            snapshots: snapshots
+                .iter()
+                .map(|s| SnapshotUsed { dataset: s.contract.dataset.clone(), snapshot: s.id, as_at: s.as_at.to_string() })
+                .collect(),
         };
-        let detail = format!("snapshot {} of {}, {}", snapshot.id, snapshot.as_at, method.name());
-        let entry = asked.entry(Kind::Release, &snapshot.contract.dataset, agreement, &detail);
+        let used = snapshots.iter().map(|s| format!("{} snapshot {} of {}", s.contract.dataset, s.id, s.as_at));
+        let detail = format!("{}, {}", used.collect::<Vec<_>>().join(", "), method.name());
+        let datasets: Vec<&str> = snapshots.iter().map(|s| s.contract.dataset.as_str()).collect();
+        let entry = asked.entry(Kind::Release, &datasets.join(" "), agreement, &detail);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.log.append(&entry)?;
         Ok(Release { header, arrow_ipc })

@@ -148,6 +148,7 @@ impl Node {
         let jobs = Jobs::new(config.limits.accepted);
         let engine = Arc::new(Engine::new(&config.limits)?);
         let gate = Gate::new(log);
+        let methods = methods.with_noise(secret.noise_key());
         let inner =
             Inner { config, manifest, agreement, snapshots, methods, gate, jobs, engine, turns, judging, queries };
         Ok(Self(Arc::new(inner)))
@@ -232,7 +233,7 @@ impl Inner {
             Ok(Admission::Known) => return Ok(None),
             Err(refusal) => return Ok(Some(refusal)),
         };
-        let dataset = &accepted.question.contract().dataset;
+        let dataset = &accepted.question.scope().title();
         if let Err(status) = self.log(&asked, Kind::Accept, dataset, &accepted.agreement, "") {
             job.cancel();
             return Err(status);
@@ -257,7 +258,7 @@ impl Inner {
             }
             Err(_elapsed) => "deadline",
         };
-        let dataset = &accepted.question.contract().dataset;
+        let dataset = &accepted.question.scope().title();
         // The job ends as not answered whether or not this can be logged: nothing leaves.
         let _logged = self.log(asked, Kind::Fail, dataset, &accepted.agreement, detail);
         job.not_answered().await;
@@ -267,11 +268,11 @@ impl Inner {
     async fn answer(self: &Arc<Self>, asked: &Asked, accepted: &Accepted, job: &Job) -> anyhow::Result<Release> {
         let _turn = self.turns.acquire().await?;
         job.running();
-        let method = self.methods.of(accepted.question.contract().protection);
-        let (engine, question, snapshot) =
-            (Arc::clone(&self.engine), accepted.question.clone(), accepted.snapshot.clone());
+        let method = self.methods.of(accepted.question.scope().protection);
+        let (engine, question, snapshots) =
+            (Arc::clone(&self.engine), accepted.question.clone(), accepted.snapshots.clone());
         // A task of its own: a panic in the engine ends this query and nothing else, and a cancelled query stops it.
-        let stage = tokio::spawn(async move { engine.stage(&question, &snapshot).await });
+        let stage = tokio::spawn(async move { engine.stage(&question, &snapshots).await });
         let stage = AbortOnDrop(stage).await.context("the engine stopped")??;
         let question = accepted.question.clone();
         let disclosing = {
@@ -279,7 +280,7 @@ impl Inner {
             tokio::task::spawn_blocking(move || released(&question, &method, &stage))
         };
         let cells = disclosing.await.context("disclosure control stopped")??;
-        self.gate.release(asked, &accepted.agreement, &accepted.snapshot, &method, &cells)
+        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &method, &cells)
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Contract {
     pub protection: Protection,
     pub units: Vec<Unit>,
     pub columns: Vec<Column>,
+    /// Pairs of measures whose products may be summed: what COVAR and CORR need.
+    pub pairs: Vec<(String, String)>,
     /// SHA-256 of the contract's text, in hexadecimal: what the manifest pins.
     pub sha256: String,
 }
@@ -52,6 +54,8 @@ pub struct Unit {
     pub about_people: bool,
     /// Whether a unit has at most one row in this dataset (checked at ingest).
     pub one_row: bool,
+    /// How many rows of one unit count at most, where sums over its rows are asked; `None`: not declared.
+    pub max_rows: Option<u64>,
     /// Whether no unit can stand in two boroughs (a property, an incident).
     pub borough_exclusive: bool,
 }

@@ -28,6 +28,8 @@ struct File {
     title: String,
     #[serde(default)]
     protection: Option<String>,
+    #[serde(default)]
+    pairs: Vec<(String, String)>,
     unit: Vec<UnitEntry>,
     column: Vec<ColumnEntry>,
 }
@@ -40,6 +42,7 @@ struct UnitEntry {
     about: About,
     #[serde(default)]
     one_row: bool,
+    max_rows: Option<u64>,
     #[serde(default)]
     borough_exclusive: bool,
 }
@@ -132,6 +135,15 @@ impl File {
                 unit.domain
             ));
         }
+        let mut pairs = Vec::new();
+        for (a, b) in self.pairs {
+            let is_measure =
+                |name: &String| columns.iter().any(|c| c.name == *name && matches!(c.role, Role::Measure { .. }));
+            if a == b || !is_measure(&a) || !is_measure(&b) {
+                return Err(format!("pairs names '{a}' and '{b}': name two different measures"));
+            }
+            pairs.push(if a < b { (a, b) } else { (b, a) });
+        }
         Ok(Contract {
             dataset: self.dataset,
             version: self.version,
@@ -139,6 +151,7 @@ impl File {
             protection,
             units,
             columns,
+            pairs,
             sha256,
         })
     }
@@ -167,9 +180,22 @@ impl UnitEntry {
             }
         }
         let positional = self.column.is_none();
+        let one_row = self.one_row || positional;
+        let max_rows = match (self.max_rows, one_row) {
+            (None | Some(1), true) => Some(1),
+            (None, false) => None,
+            (Some(n @ 1..=1_000_000), false) => Some(n),
+            _ => {
+                return Err(format!(
+                    "unit '{}': max-rows is 1 to 1,000,000, and 1 where a unit has one row: correct or remove it",
+                    self.domain
+                ));
+            }
+        };
         Ok(Unit {
             domain: self.domain,
-            one_row: self.one_row || positional,
+            one_row,
+            max_rows,
             borough_exclusive: self.borough_exclusive || positional,
             column: self.column,
             about_people,

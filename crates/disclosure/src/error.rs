@@ -16,12 +16,9 @@ pub enum DisclosureError {
     /// A domain declared as "at most one row a unit" has a unit with several.
     #[error("a unit of a one-row domain has several rows")]
     SeveralRows,
-    /// Sums of personal data are not released by cell keys (they need noise scaled by bounds).
-    #[error("sums are not available under cell keys")]
-    SumOnPersonal,
-    /// Row counts of personal data are released only where a row is a unit.
-    #[error("row counts under cell keys need a domain with one row a unit")]
-    RowsOnPersonal,
+    /// Rows and measures of personal data are added up only where a unit's rows are bounded.
+    #[error("sums under cell keys need a domain with a bounded number of rows a unit")]
+    RowsUnbounded,
     /// A figure, or an intermediate value of a rule, does not fit its type.
     #[error("arithmetic overflow")]
     Overflow,
@@ -39,8 +36,7 @@ impl DisclosureError {
             Self::Stage(_) => "Stage",
             Self::KeyConflict => "KeyConflict",
             Self::SeveralRows => "SeveralRows",
-            Self::SumOnPersonal => "SumOnPersonal",
-            Self::RowsOnPersonal => "RowsOnPersonal",
+            Self::RowsUnbounded => "RowsUnbounded",
             Self::Overflow => "Overflow",
             Self::Arrow => "Arrow",
         }

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | `public` | `exact` | exact, for data already published |
 //! | `threshold` | `threshold`, `atoms`, `dominance` | exact or withheld, for data that is not about people |
-//! | `cell-key` | `cell_key`, `ptable` | counts of people, perturbed (Office for National Statistics) |
+//! | `cell-key` | `cell_key`, `ptable`, `noise` | counts of people, perturbed (Office for National Statistics); sums with keyed noise |
 //! | `unprotected` | `exact` | exact; only with the feature `unprotected`, for tests |
 //!
 //! ```text
@@ -26,6 +26,7 @@ mod dominance;
 mod error;
 mod exact;
 mod method;
+mod noise;
 mod output;
 mod ptable;
 mod released;
@@ -38,9 +39,10 @@ use arrow::array::RecordBatch;
 
 pub use error::DisclosureError;
 pub use method::{CellKeyRules, Method, ThresholdRules};
+pub use noise::NoiseKey;
 pub use ptable::{PTable, PTableError, Summary, default_table, pcv};
 pub use released::Released;
-pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, PossibleMasks, TableSpec};
+pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, Moment, PossibleMasks, TableSpec};
 
 /// Applies one method of disclosure control to the (cell, unit) stage of a question.
 ///

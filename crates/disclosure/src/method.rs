@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cell_key;
 use crate::error::DisclosureError;
+use crate::noise::NoiseKey;
 use crate::ptable::PTable;
 use crate::spec::TableSpec;
 
@@ -48,6 +49,8 @@ impl Default for ThresholdRules {
 pub struct CellKeyRules {
     /// Perturbation by (count, cell key).
     pub table: Arc<PTable>,
+    /// The node's secret for noise on sums; without it there are counts of units alone.
+    pub noise: Option<NoiseKey>,
     /// The least perturbed count that is released; 10 by default in the federation. A value below 1
     /// is for comparison with other tools: it releases zeros of observed cells only.
     pub threshold: i64,
@@ -78,11 +81,15 @@ impl Method {
             Self::CellKey(rules) => {
                 let table = rules.table.summary();
                 format!(
-                    "modulus {}, max noise {}, variance {}, threshold {}",
+                    "modulus {}, max noise {}, variance {}, threshold {}; a count is off by {:.1} on average, \
+                     a sum by {:.1} half-widths of its measure's bounds",
                     table.modulus,
                     table.max_noise,
                     (table.variance * 10.0).round() / 10.0,
-                    rules.threshold
+                    rules.threshold,
+                    table.expected_error,
+                    // A draw about the middle, and the middle times a perturbed count: at most as far again.
+                    table.expected_error * std::f64::consts::SQRT_2
                 )
             }
             #[cfg(feature = "unprotected")]
@@ -111,7 +118,7 @@ impl Method {
             Self::Threshold(rules) if rules.dominance_n_k_percent > 100 => {
                 Err(DisclosureError::Spec("a dominance share above 100 % protects nothing"))
             }
-            Self::CellKey(_) => cell_key::check(spec),
+            Self::CellKey(rules) => cell_key::check(spec, rules),
             _ => Ok(()),
         }
     }

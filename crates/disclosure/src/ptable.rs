@@ -72,6 +72,8 @@ pub struct Summary {
     pub variance: f64,
     /// The mean of a row that is furthest from zero.
     pub mean: f64,
+    /// How far a large count is off on average: the mean magnitude of the noise on the last row.
+    pub expected_error: f64,
 }
 
 /// A row of input: its line, for errors, then pcv, first and last key, noise.
@@ -119,20 +121,23 @@ impl PTable {
     /// Largest noise, variance and bias over all rows.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut summary = Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0 };
+        let mut summary = Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0, expected_error: 0.0 };
         for row in &self.rows {
             let mut first = 0_i64;
             let mut second = 0_i64;
+            let mut magnitude = 0_i64;
             for interval in row {
                 let width = i64::from(interval.hi) - i64::from(interval.lo) + 1;
                 let value = i64::from(interval.value);
                 first += width * value;
                 second += width * value * value;
+                magnitude += width * value.abs();
                 summary.max_noise = summary.max_noise.max(interval.value.unsigned_abs());
             }
             let mean = first as f64 / f64::from(self.modulus);
             let variance = second as f64 / f64::from(self.modulus) - mean * mean;
             summary.variance = summary.variance.max(variance);
+            summary.expected_error = magnitude as f64 / f64::from(self.modulus);
             if mean.abs() > summary.mean.abs() {
                 summary.mean = mean;
             }

@@ -21,8 +21,11 @@ pub struct TableSpec {
     /// Number of conditions, at most [`MAX_CONDITIONS`], in canonical order: bit i of a mask says
     /// that condition i holds. Where conditions must be withheld, bit 0 goes first.
     pub conditions: usize,
-    /// Measures that are summed.
+    /// Measures that are summed: values first, then squares and products of them.
     pub measures: Vec<MeasureSpec>,
+    /// The domain whose rows are added up under `cell-key`: its place in `domains`. Its `max_rows` must be declared
+    /// where rows or measures are asked for.
+    pub counted: usize,
     /// The columns of the result after the keys.
     pub figures: Vec<FigureSpec>,
     /// Combinations that contract and logic allow. `None`: every mask is possible in every cell.
@@ -35,8 +38,14 @@ pub struct TableSpec {
 pub struct DomainSpec {
     /// The domain's name in the contract.
     pub name: String,
-    /// By contract a unit has at most one row in the dataset (after its joins).
-    pub one_row: bool,
+    /// By contract a unit has at most so many rows (after all joins); `None`: any number.
+    pub max_rows: Option<u64>,
+}
+
+impl DomainSpec {
+    pub(crate) fn one_row(&self) -> bool {
+        self.max_rows == Some(1)
+    }
 }
 
 /// A measure of which sums are asked.
@@ -47,6 +56,29 @@ pub struct MeasureSpec {
     /// Declared lower bound in scaled units (scale 2: pence). Dominance is judged on what a unit
     /// contributes above it.
     pub lower: i128,
+    /// Declared upper bound in scaled units. Noise on sums about people is scaled by the bounds.
+    pub upper: i128,
+    /// What is summed.
+    pub moment: Moment,
+}
+
+/// What is summed for each record. Places are those of values in [`TableSpec::measures`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The value itself.
+    Value,
+    /// Its square; bounds are those of the value.
+    Square {
+        /// The value's place.
+        of: usize,
+    },
+    /// The product of two values, over records that have both.
+    Product {
+        /// The first value's place.
+        a: usize,
+        /// The second value's place.
+        b: usize,
+    },
 }
 
 /// What a figure counts or sums, over the rows of its set.
@@ -111,6 +143,17 @@ impl TableSpec {
         if self.measures.iter().any(|measure| measure.scale > MAX_SCALE) {
             return refuse("a measure has more than 38 decimal places");
         }
+        let is_value = |place: usize| self.measures.get(place).is_some_and(|m| m.moment == Moment::Value);
+        for measure in &self.measures {
+            let refers = match measure.moment {
+                Moment::Value => true,
+                Moment::Square { of } => is_value(of),
+                Moment::Product { a, b } => is_value(a) && is_value(b),
+            };
+            if !refers || measure.lower > measure.upper {
+                return refuse("a moment is not of values, or its bounds are reversed");
+            }
+        }
         for figure in &self.figures {
             if !self.mask_is_known(figure.requires) {
                 return refuse("a figure requires a condition that does not exist");
@@ -131,6 +174,16 @@ impl TableSpec {
     /// Whether every bit of the mask is a condition of this table.
     pub(crate) fn mask_is_known(&self, mask: u16) -> bool {
         u32::from(mask).checked_shr(u32::try_from(self.conditions).unwrap_or(u32::MAX)) == Some(0)
+    }
+
+    /// The values that a moment is made of.
+    pub(crate) fn values_of(&self, measure: usize) -> Vec<usize> {
+        match self.measures.get(measure).map(|m| m.moment) {
+            Some(Moment::Value) => vec![measure],
+            Some(Moment::Square { of }) => vec![of],
+            Some(Moment::Product { a, b }) => vec![a, b],
+            None => Vec::new(),
+        }
     }
 
     /// The conditions that some figure requires. Others cut no released set, and are not judged.

@@ -40,6 +40,20 @@ pub(crate) struct Cell {
     moments: Vec<Vec<(i128, i64)>>,
 }
 
+/// The sums of one unit.
+#[derive(Default)]
+pub(crate) struct UnitMoments {
+    sums: Vec<Total>,
+    /// Records with a value of the first measure.
+    pub(crate) count: i128,
+}
+
+impl UnitMoments {
+    pub(crate) fn sum(&self, place: usize) -> Option<i128> {
+        self.sums.get(place).map(|total| total.value())
+    }
+}
+
 impl KeyCodec {
     pub(crate) fn new(keys: &[FieldRef]) -> Result<Self, DisclosureError> {
         if keys.is_empty() {
@@ -177,12 +191,40 @@ impl Cell {
         counts.try_fold(0_i64, i64::checked_add).ok_or(DisclosureError::Overflow)
     }
 
-    /// The distinct units of a domain with a record in the set of `requires` whose measure is not NULL.
-    pub(crate) fn units_present(&self, domain: usize, measure: usize, requires: u16) -> Result<u64, DisclosureError> {
+    /// The distinct units of a domain with a record in the set of `requires` whose measure is not NULL, ascending.
+    pub(crate) fn units_with(&self, domain: usize, measure: usize, requires: u16) -> Result<Vec<u64>, DisclosureError> {
         let pairs = self.mask_units(domain)?.zip(self.moments(measure)?);
         let present = pairs.filter(|((mask, _), (_, count))| holds(*mask, requires) && *count > 0);
-        let units: BTreeSet<u64> = present.map(|((_, unit), _)| unit).collect();
-        u64::try_from(units.len()).map_err(|_| DisclosureError::Overflow)
+        let mut units: Vec<u64> = present.map(|((_, unit), _)| unit).collect();
+        units.sort_unstable();
+        units.dedup();
+        Ok(units)
+    }
+
+    /// For each unit of a domain in the set of `requires`, its sums of some measures, and of how many records.
+    pub(crate) fn unit_moments(
+        &self,
+        domain: usize,
+        measures: &[usize],
+        requires: u16,
+    ) -> Result<BTreeMap<u64, UnitMoments>, DisclosureError> {
+        let mut found = BTreeMap::<u64, UnitMoments>::new();
+        for (place, measure) in measures.iter().enumerate() {
+            for ((mask, unit), (sum, count)) in self.mask_units(domain)?.zip(self.moments(*measure)?) {
+                if !holds(mask, requires) || *count == 0 {
+                    continue;
+                }
+                let of = found.entry(unit).or_default();
+                of.sums.resize(measures.len(), Total::default());
+                if place == 0 {
+                    of.count = of.count.checked_add(i128::from(*count)).ok_or(DisclosureError::Overflow)?;
+                }
+                if let Some(total) = of.sums.get_mut(place) {
+                    total.add(*sum)?;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// For each unit of a domain, what it adds to a sum above the measure's lower bound:

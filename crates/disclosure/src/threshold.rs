@@ -11,7 +11,7 @@ use crate::error::DisclosureError;
 use crate::exact;
 use crate::method::ThresholdRules;
 use crate::output::{OutputRow, withhold_together};
-use crate::spec::{FigureKind, FigureSpec, TableSpec};
+use crate::spec::{DomainSpec, FigureKind, FigureSpec, TableSpec};
 use crate::stage::{Cell, KeyCodec, Stage, holds};
 
 /// The cells with at least one released figure, in key order.
@@ -56,7 +56,10 @@ fn release_cell(
     let mut values = Vec::with_capacity(spec.figures.len());
     let apart = measures_told_apart(spec, cell, kept, rules)?;
     for figure in &spec.figures {
-        let conditional_sum = |measure: usize| figure.requires != 0 && !apart.get(measure).copied().unwrap_or(false);
+        let conditional_sum = |measure: usize| {
+            let told_apart = |value: &usize| apart.get(*value).copied().unwrap_or(false);
+            figure.requires != 0 && !spec.values_of(measure).iter().all(told_apart)
+        };
         let passes = figure.requires & !kept == 0
             && !matches!(figure.kind, FigureKind::Sum { measure } if conditional_sum(measure))
             && match figure.kind {
@@ -81,7 +84,10 @@ fn measures_told_apart(
 ) -> Result<Vec<bool>, DisclosureError> {
     let mut apart = Vec::with_capacity(spec.measures.len());
     for (measure, of) in spec.measures.iter().enumerate() {
-        let sums = spec.figures.iter().filter(|f| f.kind == FigureKind::Sum { measure } && f.requires & !kept == 0);
+        let reads = |f: &&FigureSpec| {
+            matches!(f.kind, FigureKind::Sum { measure: sum } if spec.values_of(sum).contains(&measure))
+        };
+        let sums = spec.figures.iter().filter(reads).filter(|f| f.requires & !kept == 0);
         let live = sums.fold(0, |live, figure| live | figure.requires);
         let atoms: BTreeSet<u16> = cell.masks().iter().map(|mask| mask & live).collect();
         let mut passes = true;
@@ -113,7 +119,7 @@ fn units_pass(
     let rows_of = cell.rows_by_unit(domain, figure.requires)?;
     let several = rows_of.values().filter(|rows| **rows > 1).count();
     let one = rows_of.len().saturating_sub(several);
-    let by_contract_one = spec.domains.get(domain).is_some_and(|domain| domain.one_row);
+    let by_contract_one = spec.domains.get(domain).is_some_and(DomainSpec::one_row);
     if by_contract_one && several == 0 {
         return Ok(true);
     }
@@ -130,7 +136,8 @@ fn present_passes(
     rules: &ThresholdRules,
 ) -> Result<bool, DisclosureError> {
     for domain in 0..spec.domains.len() {
-        if cell.units_present(domain, measure, figure.requires)? < rules.units {
+        let units = cell.units_with(domain, measure, figure.requires)?.len();
+        if u64::try_from(units).is_ok_and(|units| units < rules.units) {
             return Ok(false);
         }
     }
@@ -144,11 +151,14 @@ fn sum_passes(
     measure: usize,
     rules: &ThresholdRules,
 ) -> Result<bool, DisclosureError> {
-    let lower = spec.measures.get(measure).ok_or(DisclosureError::Spec("no such measure"))?.lower;
-    for domain in 0..spec.domains.len() {
-        let contributions = cell.contributions(domain, measure, lower, |mask| holds(mask, figure.requires))?;
-        if !dominance::passes(&contributions, rules)? {
-            return Ok(false);
+    // A sum of squares or products is judged by the values that it is made of.
+    for value in spec.values_of(measure) {
+        let lower = spec.measures.get(value).ok_or(DisclosureError::Spec("no such measure"))?.lower;
+        for domain in 0..spec.domains.len() {
+            let contributions = cell.contributions(domain, value, lower, |mask| holds(mask, figure.requires))?;
+            if !dominance::passes(&contributions, rules)? {
+                return Ok(false);
+            }
         }
     }
     Ok(true)

@@ -66,7 +66,7 @@ fn csv(name: &str) -> Option<Csv> {
 
 fn method(ptable: &str, modulus: u32, threshold: i64) -> Option<Method> {
     let table = Arc::new(PTable::parse_csv(&text(ptable)?, modulus).unwrap());
-    Some(Method::CellKey(CellKeyRules { table, threshold }))
+    Some(Method::CellKey(CellKeyRules { table, noise: Some(support::noise_key()), threshold }))
 }
 
 const SYNTH: &str = "ptable_synth_0_255_intervals.csv";
@@ -78,9 +78,10 @@ fn perturb(micro: &Csv, record_keys: &[u32], keys: &[&str], method: &Method) -> 
     let figure = |name: &str, kind| FigureSpec { name: name.to_owned(), kind, requires: 0, together: 0 };
     let spec = TableSpec {
         keys: keys.iter().map(|key| Arc::new(Field::new(*key, DataType::Utf8, true))).collect(),
-        domains: vec![DomainSpec { name: "person".to_owned(), one_row: true }],
+        domains: vec![DomainSpec { name: "person".to_owned(), max_rows: Some(1) }],
         conditions: 0,
         measures: Vec::new(),
+        counted: 0,
         figures: vec![figure("rows", FigureKind::Rows), figure("people", FigureKind::Units { domain: 0 })],
         possible: None,
     };

@@ -13,7 +13,7 @@ use loda_disclosure::{
 use support::{StageRow, ask, assemble, batch, from_columns, run, table};
 
 fn cell_key() -> Method {
-    Method::CellKey(CellKeyRules { table: Arc::new(default_table().unwrap()), threshold: 10 })
+    Method::CellKey(CellKeyRules { table: Arc::new(default_table().unwrap()), noise: Some(support::noise_key()), threshold: 10 })
 }
 
 fn code(spec: &TableSpec, batch: &RecordBatch, method: &Method) -> &'static str {
@@ -100,15 +100,18 @@ fn specifications_that_contradict_themselves_are_errors() {
 }
 
 #[test]
-fn cell_keys_refuse_sums_and_rows_that_are_not_units() {
+fn cell_keys_add_up_only_where_rows_of_a_unit_are_bounded() {
     let mut spec = table(&[true], 0, &[0]);
-    ask(&mut spec, FigureKind::Sum { measure: 0 }, 0);
-    assert_eq!(disclose(&spec, &[], &cell_key()).unwrap_err(), DisclosureError::SumOnPersonal);
-    spec.figures.clear();
+    for kind in [FigureKind::Sum { measure: 0 }, FigureKind::Present { measure: 0 }, FigureKind::Rows] {
+        ask(&mut spec, kind, 0);
+        spec.domains[0].max_rows = None;
+        assert_eq!(disclose(&spec, &[], &cell_key()).unwrap_err(), DisclosureError::RowsUnbounded);
+        spec.domains[0].max_rows = Some(1);
+        assert!(disclose(&spec, &[], &cell_key()).is_ok());
+        spec.figures.clear();
+    }
+    let mut spec = table(&[true], 0, &[]);
     ask(&mut spec, FigureKind::Rows, 0);
-    spec.domains[0].one_row = false;
-    assert_eq!(disclose(&spec, &[], &cell_key()).unwrap_err(), DisclosureError::RowsOnPersonal);
-    spec.domains[0].one_row = true;
     let mut rows = rows_of(40);
     assert!(run(&spec, &rows, &cell_key()).is_ok());
     rows[7].rows = 2;

@@ -1,17 +1,18 @@
 //! From `loda.fragment.v1` bytes to a draft, under limits. Whatever is not a canonical fragment is refused.
 
-use std::sync::Arc;
-
-use loda_contract::{ColumnType, Contract, Grain, Value};
+use loda_contract::{ColumnType, Grain, Value};
 use loda_proto::fragment as pb;
 use pb::logical_expr_node::Expr;
 use pb::logical_plan_node::Plan;
 use prost::Message;
 
 use crate::derive::Question;
-use crate::draft::{Comparison, DatePart, Draft, Figure, Measure, Predicate, Scalar};
-use crate::encode::{FIGURE, KEY, PRECISION, op_name};
+use crate::draft::{
+    Arithmetic, Comparison, DatePart, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source,
+};
+use crate::encode::{FIGURE, KEY, PRECISION, VALUE, join_type, op_name};
 use crate::refusal::{Refusal, Rule};
+use crate::scope::Contracts;
 
 /// What a fragment may hold at most.
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +51,9 @@ impl Question {
     ///
     /// # Errors
     /// Rule `fragment` where the bytes are not canonical, otherwise the rule that failed.
-    pub fn decode(bytes: &[u8], limits: Limits, contract: impl FnOnce(&str) -> Option<Arc<Contract>>) -> Decoded<Self> {
+    pub fn decode(bytes: &[u8], limits: Limits, contracts: Contracts<'_>) -> Decoded<Self> {
         let draft = Draft::decode(bytes, limits)?;
-        let contract = contract(&draft.dataset).ok_or_else(|| {
-            Refusal::new(
-                Rule::Unknown,
-                "the dataset is not held here",
-                "See the catalogue for the boroughs that hold it",
-            )
-        })?;
-        let question = Self::derive(draft, contract)?;
+        let question = Self::derive(draft, contracts)?;
         if question.encode() == bytes {
             return Ok(question);
         }
@@ -85,34 +79,125 @@ impl Decoder {
                 "Ask for figures: COUNT, COUNT(DISTINCT unit), SUM or AVG",
             ));
         };
-        let input = aggregate.input.and_then(|i| i.plan).ok_or_else(|| fault("an input is missing"))?;
-        let (scan, filter) = match input {
-            Plan::CustomScan(scan) => (scan, None),
-            Plan::Selection(selection) => match selection.input.and_then(|i| i.plan) {
-                Some(Plan::CustomScan(scan)) => {
-                    let filter = selection.expr.ok_or_else(|| fault("a filter is empty"))?;
-                    (scan, Some(self.predicate(filter, 1)?))
-                }
-                _ => return Err(operator()),
-            },
-            Plan::Aggregate(_) => return Err(operator()),
-        };
-        let dataset = match scan.table_name.and_then(|t| t.reference) {
-            Some(pb::table_reference::Reference::Bare(bare)) => bare.table,
-            None => return Err(fault("the dataset has no name")),
-        };
+        let rows = self.rows(aggregate.input, 1)?;
         self.count_operands(aggregate.group_expr.len().max(aggregate.aggr_expr.len()))?;
         let mut keys = Vec::new();
         for (number, expr) in aggregate.group_expr.into_iter().enumerate() {
             let expr = aliased(expr, KEY, number)?;
             keys.push(self.scalar(expr, 1)?);
         }
+        let figures = self.figures(aggregate.aggr_expr, FIGURE)?;
+        Ok(Draft { rows, keys, figures })
+    }
+
+    fn figures(&mut self, exprs: Vec<pb::LogicalExprNode>, prefix: &str) -> Decoded<Vec<Figure>> {
+        self.count_operands(exprs.len())?;
         let mut figures = Vec::new();
-        for (number, expr) in aggregate.aggr_expr.into_iter().enumerate() {
-            let expr = aliased(expr, FIGURE, number)?;
+        for (number, expr) in exprs.into_iter().enumerate() {
+            let expr = aliased(expr, prefix, number)?;
             figures.push(self.figure(expr)?);
         }
-        Ok(Draft { dataset, filter, keys, figures })
+        Ok(figures)
+    }
+
+    /// Selection? over joins over placed sources, or over one bare scan.
+    fn rows(&mut self, input: Option<Box<pb::LogicalPlanNode>>, depth: usize) -> Decoded<Rows> {
+        self.enter(depth)?;
+        let (input, filter) = match plan_of(input)? {
+            Plan::Selection(selection) => {
+                let filter = selection.expr.ok_or_else(|| fault("a filter is empty"))?;
+                (plan_of(selection.input)?, Some(self.predicate(filter, depth + 1)?))
+            }
+            other => (other, None),
+        };
+        if let Plan::CustomScan(scan) = input {
+            return Ok(Rows::of(dataset(scan)?, filter));
+        }
+        let mut joins = Vec::new();
+        let mut input = input;
+        loop {
+            self.enter(depth)?;
+            match input {
+                Plan::Join(join) => {
+                    let (left, join) = self.join(*join, depth)?;
+                    joins.push(join);
+                    input = left;
+                }
+                first => {
+                    joins.reverse();
+                    let first = self.placed(first, 0, depth)?;
+                    for (place, (seen, _)) in (1..).zip(&joins) {
+                        if *seen != place {
+                            return Err(fault("sources are not named by their places"));
+                        }
+                    }
+                    let joins = joins.into_iter().map(|(_, join)| join).collect();
+                    return Ok(Rows { first, joins, filter });
+                }
+            }
+        }
+    }
+
+    /// What stands on the left, and the join with the place that its source says it has.
+    fn join(&mut self, join: pb::JoinNode, depth: usize) -> Decoded<(Plan, (usize, Join))> {
+        let kind = pb::JoinType::try_from(join.join_type).ok();
+        let kind = JoinKind::ALL.into_iter().find(|k| Some(join_type(*k)) == kind);
+        let kind = kind.ok_or_else(|| {
+            Refusal::new(Rule::Join, "a join of this type is not in the algebra", "Use an inner, left, semi or anti join")
+        })?;
+        self.count_operands(join.left_join_key.len().max(join.right_join_key.len()))?;
+        if join.left_join_key.len() != join.right_join_key.len() {
+            return Err(fault("a join has more keys on one side"));
+        }
+        let right = plan_of(join.right)?;
+        let place = place_of(&right)?;
+        let source = self.placed(right, place, depth)?;
+        let mut on = Vec::new();
+        for (left, right) in join.left_join_key.into_iter().zip(join.right_join_key) {
+            let (Some(Expr::Column(left)), Some(Expr::Column(right))) = (left.expr, right.expr) else {
+                return Err(fault("a join key is not a column"));
+            };
+            let right = column_name(right)?;
+            let bare = right.strip_prefix(&format!("t{place}.")).ok_or_else(|| fault("a join key is of another source"))?;
+            on.push((column_name(left)?, bare.to_owned()));
+        }
+        Ok((plan_of(join.left)?, (place, Join { kind, source, on })))
+    }
+
+    /// A source under the name that its place gives it.
+    fn placed(&mut self, plan: Plan, place: usize, depth: usize) -> Decoded<Source> {
+        if place_of(&plan)? != place {
+            return Err(fault("sources are not named by their places"));
+        }
+        let Plan::SubqueryAlias(alias) = plan else { return Err(operator()) };
+        self.enter(depth)?;
+        match plan_of(alias.input)? {
+            Plan::CustomScan(scan) => Ok(Source::Dataset { name: dataset(scan)?, filter: None }),
+            Plan::Selection(selection) => match plan_of(selection.input)? {
+                Plan::CustomScan(scan) => {
+                    let filter = selection.expr.ok_or_else(|| fault("a filter is empty"))?;
+                    let filter = Some(self.predicate(filter, depth + 1)?);
+                    Ok(Source::Dataset { name: dataset(scan)?, filter })
+                }
+                _ => Err(operator()),
+            },
+            Plan::Aggregate(aggregate) => {
+                let rows = self.rows(aggregate.input, depth + 1)?;
+                self.count_operands(aggregate.group_expr.len())?;
+                let mut names = Vec::new();
+                for expr in aggregate.group_expr {
+                    let Some(Expr::Column(column)) = expr.expr else {
+                        return Err(fault("a key of a subquery by unit is not a bare column"));
+                    };
+                    names.push(column_name(column)?);
+                }
+                let mut names = names.into_iter();
+                let unit = names.next().ok_or_else(operator)?;
+                let values = self.figures(aggregate.aggr_expr, VALUE)?;
+                Ok(Source::PerUnit(Box::new(PerUnit { rows, unit, keys: names.collect(), values })))
+            }
+            Plan::Join(_) | Plan::SubqueryAlias(_) => Err(operator()),
+        }
     }
 
     fn enter(&mut self, depth: usize) -> Decoded<()> {
@@ -140,11 +225,18 @@ impl Decoder {
         let (Some(argument), None) = (arguments.next(), arguments.next()) else {
             return Err(aggregate_rule("an aggregate with more or fewer arguments than one"));
         };
+        if let ("sum", false, Some(Expr::BinaryExpr(product))) = (call.fun_name.as_str(), call.distinct, &argument.expr) {
+            let measure = product_of(product)?;
+            self.enter(2)?;
+            return Ok(Figure { measure, condition });
+        }
         let measure = match (call.fun_name.as_str(), call.distinct, self.scalar(argument, 2)?) {
             ("count", false, Scalar::Literal(Value::Integer(1), _)) => Measure::Rows,
             ("count", true, Scalar::Column(name)) => Measure::Units(name),
             ("count", false, Scalar::Column(name)) => Measure::Present(name),
             ("sum", false, Scalar::Column(name)) => Measure::Sum(name),
+            ("min", false, Scalar::Column(name)) => Measure::Least(name),
+            ("max", false, Scalar::Column(name)) => Measure::Greatest(name),
             ("sum", _, _) => {
                 return Err(Refusal::new(Rule::MeasureExpression, "SUM is given an expression", "Sum a bare measure"));
             }
@@ -156,7 +248,7 @@ impl Decoder {
     fn scalar(&mut self, expr: pb::LogicalExprNode, depth: usize) -> Decoded<Scalar> {
         self.enter(depth)?;
         match expr.expr.ok_or_else(|| fault("an expression is empty"))? {
-            Expr::Column(column) => Ok(Scalar::Column(column.name)),
+            Expr::Column(column) => Ok(Scalar::Column(column_name(column)?)),
             Expr::Literal(value) => literal(value),
             Expr::Cast(cast) => {
                 let kind = column_type(cast.arrow_type)?;
@@ -185,7 +277,19 @@ impl Decoder {
                 Ok(Scalar::Case { branches, otherwise })
             }
             Expr::Alias(_) | Expr::AggregateUdf(_) => Err(function("an expression inside another")),
-            Expr::BinaryExpr(_) => Err(function("arithmetic or a comparison as a value")),
+            Expr::BinaryExpr(binary) => {
+                let op = Arithmetic::ALL.into_iter().find(|op| op.wire() == binary.op);
+                let op = op.ok_or_else(|| function("an operator as a value"))?;
+                let mut operands = binary.operands.into_iter();
+                let (Some(of), Some(by), None) = (operands.next(), operands.next(), operands.next()) else {
+                    return Err(fault("arithmetic has more or fewer sides than two"));
+                };
+                let of = self.scalar(of, depth + 1)?;
+                match self.scalar(by, depth + 1)? {
+                    Scalar::Literal(Value::Integer(by), _) => Ok(Scalar::Arithmetic(op, Box::new(of), by)),
+                    _ => Err(function("arithmetic with something other than a literal")),
+                }
+            }
             Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::Not(_) | Expr::InList(_) => {
                 Err(function("a condition as a value"))
             }
@@ -272,6 +376,50 @@ impl Decoder {
     }
 }
 
+fn plan_of(node: Option<Box<pb::LogicalPlanNode>>) -> Decoded<Plan> {
+    node.and_then(|n| n.plan).ok_or_else(|| fault("an input is missing"))
+}
+
+fn dataset(scan: pb::CustomTableScanNode) -> Decoded<String> {
+    name_of(scan.table_name)
+}
+
+fn name_of(table: Option<pb::TableReference>) -> Decoded<String> {
+    match table.and_then(|t| t.reference) {
+        Some(pb::table_reference::Reference::Bare(bare)) => Ok(bare.table),
+        None => Err(fault("a table has no name")),
+    }
+}
+
+fn place_of(plan: &Plan) -> Decoded<usize> {
+    let Plan::SubqueryAlias(alias) = plan else { return Err(operator()) };
+    let name = name_of(alias.alias.clone())?;
+    let place = name.strip_prefix('t').and_then(|n| n.parse().ok());
+    place.ok_or_else(|| fault("sources are not named by their places"))
+}
+
+fn column_name(column: pb::Column) -> Decoded<String> {
+    if column.name.contains('.') {
+        return Err(fault("a column's name holds a full stop"));
+    }
+    Ok(match column.relation {
+        Some(relation) => format!("{}.{}", relation.relation, column.name),
+        None => column.name,
+    })
+}
+
+/// The product of two columns, one and the same or a pair.
+fn product_of(binary: &pb::BinaryExprNode) -> Decoded<Measure> {
+    let refused =
+        || Refusal::new(Rule::MeasureExpression, "SUM is given an expression", "Sum a bare measure, or a declared pair");
+    let [a, b] = binary.operands.as_slice() else { return Err(refused()) };
+    let (Some(Expr::Column(a)), Some(Expr::Column(b)), "Multiply") = (&a.expr, &b.expr, binary.op.as_str()) else {
+        return Err(refused());
+    };
+    let (a, b) = (column_name(a.clone())?, column_name(b.clone())?);
+    Ok(if a == b { Measure::Square(a) } else { Measure::Product(a, b) })
+}
+
 fn scalar_function(name: &str, args: Vec<Scalar>) -> Decoded<Scalar> {
     let mut args = args.into_iter();
     match (name, args.next(), args.next()) {
@@ -334,7 +482,7 @@ fn operator() -> Refusal {
     Refusal::new(
         Rule::Operator,
         "an operator over rows is not in the algebra",
-        "Scan one dataset, filter it, and group it",
+        "Scan datasets, join them on units, filter and group",
     )
 }
 

@@ -7,13 +7,14 @@ use pb::logical_plan_node::Plan;
 use prost::Message;
 
 use crate::derive::Question;
-use crate::draft::{Draft, Figure, Measure, Predicate, Scalar};
+use crate::draft::{Draft, Figure, JoinKind, Measure, Predicate, Rows, Scalar, Source};
+use crate::scope::Scope;
 
 impl Question {
     /// The canonical bytes: the same question, however worded, has the same bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        fragment(self.draft(), self.contract()).encode_to_vec()
+        fragment(self.draft(), self.scope()).encode_to_vec()
     }
 }
 
@@ -24,28 +25,90 @@ pub(crate) const PRECISION: u8 = 38;
 pub(crate) const KEY: &str = "k";
 pub(crate) const FIGURE: &str = "f";
 
-fn fragment(draft: &Draft, contract: &Contract) -> pb::LogicalPlanNode {
-    let scan = plan(Plan::CustomScan(pb::CustomTableScanNode {
-        schema: Some(schema(contract)),
-        custom_table_data: Vec::new(),
-        table_name: Some(pb::TableReference {
-            reference: Some(pb::table_reference::Reference::Bare(pb::BareTableReference {
-                table: draft.dataset.clone(),
-            })),
-        }),
-    }));
-    let input = match &draft.filter {
-        None => scan,
-        Some(filter) => plan(Plan::Selection(Box::new(pb::SelectionNode {
-            input: Some(Box::new(scan)),
-            expr: Some(predicate(filter)),
-        }))),
-    };
+/// The prefix of the names that values have in a derivation by unit.
+pub(crate) const VALUE: &str = "d";
+
+fn fragment(draft: &Draft, scope: &Scope) -> pb::LogicalPlanNode {
     plan(Plan::Aggregate(Box::new(pb::AggregateNode {
-        input: Some(Box::new(input)),
+        input: Some(Box::new(rows(&draft.rows, scope))),
         group_expr: draft.keys.iter().enumerate().map(|(i, k)| alias(scalar(k), KEY, i)).collect(),
         aggr_expr: draft.figures.iter().enumerate().map(|(i, f)| alias(figure(f), FIGURE, i)).collect(),
     })))
+}
+
+fn rows(rows: &Rows, scope: &Scope) -> pb::LogicalPlanNode {
+    let first = source(&rows.first, scope);
+    let mut input = if rows.dataset().is_some() { first } else { placed(first, 0) };
+    for (place, join) in (1..).zip(&rows.joins) {
+        let keys = |side: &dyn Fn(&(String, String)) -> String| join.on.iter().map(|on| column(&side(on))).collect();
+        input = plan(Plan::Join(Box::new(pb::JoinNode {
+            left: Some(Box::new(input)),
+            right: Some(Box::new(placed(source(&join.source, scope), place))),
+            join_type: join_type(join.kind).into(),
+            left_join_key: keys(&|(left, _)| left.clone()),
+            right_join_key: keys(&|(_, right)| format!("t{place}.{right}")),
+        })));
+    }
+    selection(input, rows.filter.as_ref())
+}
+
+pub(crate) fn join_type(kind: JoinKind) -> pb::JoinType {
+    match kind {
+        JoinKind::Inner => pb::JoinType::Inner,
+        JoinKind::Left => pb::JoinType::Left,
+        JoinKind::Semi => pb::JoinType::Leftsemi,
+        JoinKind::Anti => pb::JoinType::Leftanti,
+    }
+}
+
+fn source(source: &Source, scope: &Scope) -> pb::LogicalPlanNode {
+    match source {
+        Source::Dataset { name, filter } => {
+            let contract = scope.datasets.iter().find(|c| c.dataset == *name);
+            let scan = plan(Plan::CustomScan(pb::CustomTableScanNode {
+                schema: contract.map(|c| schema(c)),
+                custom_table_data: Vec::new(),
+                table_name: Some(table(name.clone())),
+            }));
+            selection(scan, filter.as_ref())
+        }
+        Source::PerUnit(per_unit) => plan(Plan::Aggregate(Box::new(pb::AggregateNode {
+            input: Some(Box::new(rows(&per_unit.rows, scope))),
+            group_expr: std::iter::once(&per_unit.unit).chain(&per_unit.keys).map(|k| column(k)).collect(),
+            aggr_expr: per_unit.values.iter().enumerate().map(|(i, v)| alias(figure(v), VALUE, i)).collect(),
+        }))),
+    }
+}
+
+fn selection(input: pb::LogicalPlanNode, filter: Option<&Predicate>) -> pb::LogicalPlanNode {
+    match filter {
+        None => input,
+        Some(filter) => plan(Plan::Selection(Box::new(pb::SelectionNode {
+            input: Some(Box::new(input)),
+            expr: Some(predicate(filter)),
+        }))),
+    }
+}
+
+fn placed(input: pb::LogicalPlanNode, place: usize) -> pb::LogicalPlanNode {
+    plan(Plan::SubqueryAlias(Box::new(pb::SubqueryAliasNode {
+        input: Some(Box::new(input)),
+        alias: Some(table(format!("t{place}"))),
+    })))
+}
+
+fn table(name: String) -> pb::TableReference {
+    let bare = pb::BareTableReference { table: name };
+    pb::TableReference { reference: Some(pb::table_reference::Reference::Bare(bare)) }
+}
+
+/// `t0.name` is the column of a relation; a bare name has none.
+fn column(name: &str) -> pb::LogicalExprNode {
+    let (relation, name) = match name.split_once('.') {
+        Some((relation, name)) => (Some(pb::ColumnRelation { relation: relation.to_owned() }), name),
+        None => (None, name),
+    };
+    node(Expr::Column(pb::Column { name: name.to_owned(), relation }))
 }
 
 fn plan(plan: Plan) -> pb::LogicalPlanNode {
@@ -90,12 +153,16 @@ pub(crate) fn arrow_type(kind: ColumnType) -> pb::ArrowType {
 }
 
 fn figure(figure: &Figure) -> pb::LogicalExprNode {
-    let column = |name: &String| node(Expr::Column(pb::Column { name: name.clone() }));
+    let product = |a: &str, b: &str| binary("Multiply", vec![column(a), column(b)]);
     let (fun_name, argument, distinct) = match &figure.measure {
         Measure::Rows => ("count", literal(&Value::Integer(1), ColumnType::Integer), false),
         Measure::Units(name) => ("count", column(name), true),
         Measure::Present(name) => ("count", column(name), false),
         Measure::Sum(name) => ("sum", column(name), false),
+        Measure::Square(name) => ("sum", product(name, name), false),
+        Measure::Product(a, b) => ("sum", product(a, b), false),
+        Measure::Least(name) => ("min", column(name), false),
+        Measure::Greatest(name) => ("max", column(name), false),
     };
     node(Expr::AggregateUdf(Box::new(pb::AggregateUdfExprNode {
         fun_name: fun_name.to_owned(),
@@ -107,7 +174,7 @@ fn figure(figure: &Figure) -> pb::LogicalExprNode {
 
 fn scalar(scalar_: &Scalar) -> pb::LogicalExprNode {
     match scalar_ {
-        Scalar::Column(name) => node(Expr::Column(pb::Column { name: name.clone() })),
+        Scalar::Column(name) => column(name),
         Scalar::Literal(value, kind) => literal(value, *kind),
         // DataFusion's date_trunc gives a timestamp and date_part an Int32: the casts give the contract's types.
         Scalar::DateTrunc(grain, of) => {
@@ -118,6 +185,9 @@ fn scalar(scalar_: &Scalar) -> pb::LogicalExprNode {
         }
         Scalar::Upper(of) => function("upper", vec![scalar(of)]),
         Scalar::Lower(of) => function("lower", vec![scalar(of)]),
+        Scalar::Arithmetic(op, of, by) => {
+            binary(op.wire(), vec![scalar(of), literal(&Value::Integer(*by), ColumnType::Integer)])
+        }
         Scalar::Coalesce(operands) => function("coalesce", operands.iter().map(scalar).collect()),
         Scalar::Case { branches, otherwise } => {
             let when_then = branches

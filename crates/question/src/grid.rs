@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use loda_contract::{ColumnType, Contract, Domain, Role, Value};
+use loda_contract::{ColumnType, Domain, Role, Value};
 
 use crate::derive::Question;
 use crate::draft::{Predicate, Scalar};
 use crate::refusal::{Refusal, Rule};
+use crate::scope::Scope;
 
 /// The most work that one enumeration may be: combinations of representatives times the nodes evaluated for each.
 const ENUMERATION_LIMIT: usize = 3_000_000;
@@ -57,8 +58,8 @@ impl Question {
         // What reads an open key's column depends on the very value of the key, and what does more to an open column
         // than compare it with literals has no representatives: not enumerable.
         let closed = self.keys().iter().filter(|k| k.values.is_some());
-        let plain = self.conditions().iter().all(|c| c.is_plain(self.contract()))
-            && closed.clone().all(|k| k.scalar.is_plain(self.contract()));
+        let plain = self.conditions().iter().all(|c| c.is_plain(self.scope()))
+            && closed.clone().all(|k| k.scalar.is_plain(self.scope()));
         if columns.iter().any(|c| open_columns.contains(c)) || !plain {
             return None;
         }
@@ -73,7 +74,7 @@ impl Question {
             .filter(|p| {
                 let mut read = BTreeSet::new();
                 p.columns(&mut read);
-                read.is_subset(&columns) && p.is_plain(self.contract())
+                read.is_subset(&columns) && p.is_plain(self.scope())
             })
             .collect();
         let names: Vec<&String> = columns.iter().collect();
@@ -82,7 +83,7 @@ impl Question {
         self.conditions().iter().for_each(|p| literals.of_predicate(p));
         self.keys().iter().for_each(|k| literals.of_scalar(&k.scalar));
         let choices: Vec<Vec<Value>> =
-            names.iter().map(|name| representatives(self.contract(), name, &literals)).collect();
+            names.iter().map(|name| representatives(self.scope(), name, &literals)).collect();
         let nodes = self.conditions().iter().map(Predicate::size).chain(narrowing.iter().map(|p| p.size()));
         let nodes = nodes.chain(closed.map(|k| k.scalar.size())).sum::<usize>().saturating_add(1);
         let total = choices.iter().try_fold(nodes, |n, c| n.checked_mul(c.len()));
@@ -135,11 +136,11 @@ impl Question {
 }
 
 /// The values of a key: the image of its columns' domains. `None`: open.
-pub(crate) fn image(scalar: &Scalar, contract: &Contract) -> Result<Option<Vec<Value>>, Refusal> {
+pub(crate) fn image(scalar: &Scalar, scope: &Scope) -> Result<Option<Vec<Value>>, Refusal> {
     let mut columns = BTreeSet::new();
     scalar.columns(&mut columns);
     let names: Vec<&String> = columns.iter().collect();
-    if names.iter().any(|n| !is_enumerable(contract, n)) {
+    if names.iter().any(|n| !is_enumerable(scope, n)) {
         return match scalar {
             Scalar::Case { branches, otherwise } => case_image(branches, otherwise.as_deref()).map(Some),
             _ => Ok(None),
@@ -147,7 +148,7 @@ pub(crate) fn image(scalar: &Scalar, contract: &Contract) -> Result<Option<Vec<V
     }
     let mut literals = Literals::default();
     literals.of_scalar(scalar);
-    let choices: Vec<Vec<Value>> = names.iter().map(|n| representatives(contract, n, &literals)).collect();
+    let choices: Vec<Vec<Value>> = names.iter().map(|n| representatives(scope, n, &literals)).collect();
     evaluated(scalar, &names, &choices).map(Some)
 }
 
@@ -186,21 +187,25 @@ fn evaluated(scalar: &Scalar, names: &[&String], choices: &[Vec<Value>]) -> Resu
     Ok(image.into_iter().collect())
 }
 
-fn is_enumerable(contract: &Contract, name: &str) -> bool {
-    contract.column(name).is_some_and(|c| matches!(&c.role, Role::Dimension(d) if *d != Domain::Open))
+fn is_enumerable(scope: &Scope, name: &str) -> bool {
+    scope.column(name).is_some_and(|c| matches!(&c.role, Role::Dimension(d) if *d != Domain::Open))
 }
 
 impl Scalar {
     /// Whether open columns stand in it only where they are compared with literals.
-    fn is_plain(&self, contract: &Contract) -> bool {
+    fn is_plain(&self, scope: &Scope) -> bool {
         match self {
             Self::Literal(..) => true,
-            Self::Column(name) => !is_open(contract, name),
-            Self::DateTrunc(_, of) | Self::DatePart(_, of) | Self::Upper(of) | Self::Lower(of) => of.is_plain(contract),
-            Self::Coalesce(operands) => operands.iter().all(|o| o.is_plain(contract)),
+            Self::Column(name) => !is_open(scope, name),
+            Self::DateTrunc(_, of)
+            | Self::DatePart(_, of)
+            | Self::Upper(of)
+            | Self::Lower(of)
+            | Self::Arithmetic(_, of, _) => of.is_plain(scope),
+            Self::Coalesce(operands) => operands.iter().all(|o| o.is_plain(scope)),
             Self::Case { branches, otherwise } => {
-                branches.iter().all(|(when, then)| when.is_plain(contract) && then.is_plain(contract))
-                    && otherwise.as_ref().is_none_or(|o| o.is_plain(contract))
+                branches.iter().all(|(when, then)| when.is_plain(scope) && then.is_plain(scope))
+                    && otherwise.as_ref().is_none_or(|o| o.is_plain(scope))
             }
         }
     }
@@ -209,7 +214,11 @@ impl Scalar {
     pub(crate) fn size(&self) -> usize {
         1 + match self {
             Self::Literal(..) | Self::Column(_) => 0,
-            Self::DateTrunc(_, of) | Self::DatePart(_, of) | Self::Upper(of) | Self::Lower(of) => of.size(),
+            Self::DateTrunc(_, of)
+            | Self::DatePart(_, of)
+            | Self::Upper(of)
+            | Self::Lower(of)
+            | Self::Arithmetic(_, of, _) => of.size(),
             Self::Coalesce(operands) => operands.iter().map(Self::size).sum(),
             Self::Case { branches, otherwise } => {
                 let branches = branches.iter().map(|(when, then)| when.size() + then.size()).sum::<usize>();
@@ -220,16 +229,16 @@ impl Scalar {
 }
 
 impl Predicate {
-    fn is_plain(&self, contract: &Contract) -> bool {
+    fn is_plain(&self, scope: &Scope) -> bool {
         match self {
             Self::Constant(_)
             | Self::IsNull(Scalar::Column(_))
             | Self::In { of: Scalar::Column(_), .. }
             | Self::Compare { left: Scalar::Column(_), right: Scalar::Literal(..), .. } => true,
-            Self::Truth(of) | Self::IsNull(of) | Self::In { of, .. } => of.is_plain(contract),
-            Self::Compare { left, right, .. } => left.is_plain(contract) && right.is_plain(contract),
-            Self::Not(of) => of.is_plain(contract),
-            Self::And(operands) | Self::Or(operands) => operands.iter().all(|o| o.is_plain(contract)),
+            Self::Truth(of) | Self::IsNull(of) | Self::In { of, .. } => of.is_plain(scope),
+            Self::Compare { left, right, .. } => left.is_plain(scope) && right.is_plain(scope),
+            Self::Not(of) => of.is_plain(scope),
+            Self::And(operands) | Self::Or(operands) => operands.iter().all(|o| o.is_plain(scope)),
         }
     }
 
@@ -246,8 +255,8 @@ impl Predicate {
     }
 }
 
-fn is_open(contract: &Contract, name: &str) -> bool {
-    contract.column(name).is_some_and(|c| c.role == Role::Dimension(Domain::Open))
+fn is_open(scope: &Scope, name: &str) -> bool {
+    scope.column(name).is_some_and(|c| c.role == Role::Dimension(Domain::Open))
 }
 
 /// The literals that each column is compared with.
@@ -293,17 +302,19 @@ impl Literals {
                 otherwise.iter().for_each(|o| self.of_scalar(o));
             }
             Scalar::Coalesce(operands) => operands.iter().for_each(|o| self.of_scalar(o)),
-            Scalar::DateTrunc(_, of) | Scalar::DatePart(_, of) | Scalar::Upper(of) | Scalar::Lower(of) => {
-                self.of_scalar(of);
-            }
+            Scalar::DateTrunc(_, of)
+            | Scalar::DatePart(_, of)
+            | Scalar::Upper(of)
+            | Scalar::Lower(of)
+            | Scalar::Arithmetic(_, of, _) => self.of_scalar(of),
             Scalar::Column(_) | Scalar::Literal(..) => {}
         }
     }
 }
 
 /// One value for each way in which the question can tell values of this column apart.
-fn representatives(contract: &Contract, name: &str, literals: &Literals) -> Vec<Value> {
-    let Some(column) = contract.column(name) else { return vec![Value::Null] };
+fn representatives(scope: &Scope, name: &str, literals: &Literals) -> Vec<Value> {
+    let Some(column) = scope.column(name) else { return vec![Value::Null] };
     let mut values = match &column.role {
         Role::Dimension(domain) => domain.values().unwrap_or_else(|| open_values(literals.0.get(name))),
         Role::Measure { lower, edges, .. } => {

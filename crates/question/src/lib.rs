@@ -11,7 +11,10 @@
 //! | `draft` | the shape: scalars, predicates, figures |
 //! | `normal` | one spelling for each predicate |
 //! | `logic` | three-valued evaluation, and fixing a column to a value |
-//! | `derive` | the rules |
+//! | `scope` | what columns and units the joined sources have |
+//! | `units` | rows → units: inner aggregates by unit |
+//! | `rules`, `figures` | what may stand in conditions and keys, and what may be counted and summed |
+//! | `derive` | draft → question, the only constructor |
 //! | `grid` | the cells a question has, and the condition masks possible in each |
 //! | `encode`, `decode` | the fragment format |
 //! | `words` | rendering for people, in English and in SQL |
@@ -21,16 +24,24 @@ mod decode;
 mod derive;
 mod draft;
 mod encode;
+mod figures;
 mod grid;
 mod logic;
 mod normal;
 #[cfg(feature = "datafusion")]
 pub mod plan;
 mod refusal;
+mod rules;
+mod scope;
+mod units;
 mod words;
 
 pub use decode::{LIMITS, Limits};
-pub use derive::{Counted, Key, Question};
-pub use draft::{Comparison, DatePart, Draft, Figure, Measure, Predicate, Scalar};
+pub use derive::{Counted, Key, Moment, Question};
+pub use draft::{
+    Arithmetic, Comparison, DatePart, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source,
+    bare_name,
+};
 pub use grid::{Cell, Possible};
 pub use refusal::{Refusal, Rule};
+pub use scope::{Contracts, Scope, ScopeUnit, scale};

@@ -25,6 +25,11 @@ impl Scalar {
             },
             Self::Upper(of) => of.evaluate(row).map_text(|t| t.to_uppercase()),
             Self::Lower(of) => of.evaluate(row).map_text(|t| t.to_lowercase()),
+            Self::Arithmetic(op, of, literal) => match of.evaluate(row) {
+                // What overflows is refused when the key's image is computed.
+                Value::Integer(i) => op.apply(i, *literal).map_or(Value::Null, Value::Integer),
+                _ => Value::Null,
+            },
             Self::Coalesce(operands) => {
                 operands.iter().map(|o| o.evaluate(row)).find(|v| *v != Value::Null).unwrap_or(Value::Null)
             }
@@ -48,6 +53,7 @@ impl Scalar {
             Self::DatePart(part, of) => Self::DatePart(*part, fix(of)),
             Self::Upper(of) => Self::Upper(fix(of)),
             Self::Lower(of) => Self::Lower(fix(of)),
+            Self::Arithmetic(op, of, literal) => Self::Arithmetic(*op, fix(of), *literal),
             Self::Coalesce(operands) => Self::Coalesce(operands.iter().map(|o| o.fix(column, value)).collect()),
             Self::Case { branches, otherwise } => Self::Case {
                 branches: branches.iter().map(|(w, t)| (w.replace(column, value), t.fix(column, value))).collect(),

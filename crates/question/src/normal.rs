@@ -4,25 +4,85 @@ use std::collections::BTreeMap;
 
 use loda_contract::{ColumnType, Value};
 
-use crate::draft::{Comparison, Draft, Figure, Predicate, Scalar};
+use crate::draft::{Arithmetic, Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source};
 
 impl Draft {
     /// The draft in normal form. Keys and figures keep their order: results come back in it.
     #[must_use]
     pub fn normal(self) -> Self {
-        let keep = |p: Predicate| match p.normal() {
-            Predicate::Constant(Some(true)) => None,
-            p => Some(p),
-        };
         Self {
-            filter: self.filter.and_then(keep),
-            figures: self
-                .figures
-                .into_iter()
-                .map(|f| Figure { measure: f.measure, condition: f.condition.and_then(keep) })
-                .collect(),
+            rows: self.rows.normal(),
+            figures: self.figures.into_iter().map(Figure::normal).collect(),
             keys: self.keys.into_iter().map(Scalar::normal).collect(),
-            dataset: self.dataset,
+        }
+    }
+}
+
+impl Figure {
+    fn normal(self) -> Self {
+        let measure = match self.measure {
+            Measure::Product(a, b) if b < a => Measure::Product(b, a),
+            other => other,
+        };
+        Self { measure, condition: self.condition.and_then(kept) }
+    }
+}
+
+/// The condition in normal form, where it says something.
+fn kept(predicate: Predicate) -> Option<Predicate> {
+    match predicate.normal() {
+        Predicate::Constant(Some(true)) => None,
+        other => Some(other),
+    }
+}
+
+impl Rows {
+    /// Conditions stand once, and as far out as they can: on the rows, not on a source that is joined by an inner join.
+    #[must_use]
+    pub fn normal(self) -> Self {
+        let alone = self.joins.is_empty();
+        let (first, mut lifted) = self.first.lifted(0, alone);
+        let mut joins = Vec::with_capacity(self.joins.len());
+        for (place, join) in (1..).zip(self.joins) {
+            let mut on = join.on;
+            on.sort();
+            on.dedup();
+            let source = if join.kind == JoinKind::Inner {
+                let (source, filter) = join.source.lifted(place, false);
+                lifted.extend(filter);
+                source
+            } else {
+                join.source.normal()
+            };
+            joins.push(Join { kind: join.kind, source, on });
+        }
+        let filter = lifted.into_iter().chain(self.filter).reduce(|a, b| Predicate::And(vec![a, b]));
+        Self { first, joins, filter: filter.and_then(kept) }
+    }
+}
+
+impl Source {
+    fn normal(self) -> Self {
+        match self {
+            Self::Dataset { name, filter } => Self::Dataset { name, filter: filter.and_then(kept) },
+            Self::PerUnit(per_unit) => {
+                let PerUnit { rows, unit, mut keys, values } = *per_unit;
+                keys.sort();
+                keys.dedup();
+                let values = values.into_iter().map(Figure::normal).collect();
+                Self::PerUnit(Box::new(PerUnit { rows: rows.normal(), unit, keys, values }))
+            }
+        }
+    }
+
+    /// The source without its condition, and that condition over the joined rows.
+    fn lifted(self, place: usize, alone: bool) -> (Self, Vec<Predicate>) {
+        match self {
+            Self::Dataset { name, filter: Some(filter) } => {
+                let filter = if alone { filter } else { filter.qualified(place) };
+                (Self::Dataset { name, filter: None }, vec![filter])
+            }
+            other => (other.normal(), Vec::new()),
         }
     }
 }
@@ -39,7 +99,7 @@ impl Scalar {
         match self {
             Self::Literal(_, kind) => *kind,
             Self::DateTrunc(..) => ColumnType::Date,
-            Self::DatePart(..) => ColumnType::Integer,
+            Self::DatePart(..) | Self::Arithmetic(..) => ColumnType::Integer,
             Self::Upper(_) | Self::Lower(_) | Self::Column(_) => ColumnType::Text,
             Self::Coalesce(operands) => operands.first().map_or(ColumnType::Text, Self::constant_kind),
             Self::Case { branches, otherwise } => {
@@ -59,6 +119,12 @@ impl Scalar {
             Self::DatePart(part, of) => Self::DatePart(part, Box::new(of.normal())),
             Self::Upper(of) => Self::Upper(Box::new(of.normal())),
             Self::Lower(of) => Self::Lower(Box::new(of.normal())),
+            Self::Arithmetic(op, of, literal) => match (op, literal) {
+                (Arithmetic::Add | Arithmetic::Subtract, 0) | (Arithmetic::Multiply | Arithmetic::Divide, 1) => {
+                    of.normal()
+                }
+                _ => Self::Arithmetic(op, Box::new(of.normal()), literal),
+            },
             Self::Coalesce(operands) => Self::Coalesce(operands.into_iter().map(Self::normal).collect()),
             Self::Case { branches, otherwise } => Self::Case {
                 branches: branches.into_iter().map(|(w, t)| (w.normal(), t.normal())).collect(),
@@ -72,7 +138,52 @@ impl Scalar {
     }
 }
 
+impl Scalar {
+    /// The scalar with every column renamed.
+    #[must_use]
+    pub fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
+        let all = |operands: Vec<Self>| operands.into_iter().map(|o| o.renamed(name)).collect();
+        match self {
+            Self::Column(column) => Self::Column(name(column)),
+            Self::Literal(..) => self,
+            Self::DateTrunc(grain, of) => Self::DateTrunc(grain, Box::new(of.renamed(name))),
+            Self::DatePart(part, of) => Self::DatePart(part, Box::new(of.renamed(name))),
+            Self::Upper(of) => Self::Upper(Box::new(of.renamed(name))),
+            Self::Lower(of) => Self::Lower(Box::new(of.renamed(name))),
+            Self::Arithmetic(op, of, literal) => Self::Arithmetic(op, Box::new(of.renamed(name)), literal),
+            Self::Coalesce(operands) => Self::Coalesce(all(operands)),
+            Self::Case { branches, otherwise } => Self::Case {
+                branches: branches.into_iter().map(|(w, t)| (w.renamed(name), t.renamed(name))).collect(),
+                otherwise: otherwise.map(|o| Box::new(o.renamed(name))),
+            },
+        }
+    }
+}
+
 impl Predicate {
+    /// The predicate over bare columns, as one over the columns of a source among several.
+    fn qualified(self, place: usize) -> Self {
+        self.renamed(&|bare| format!("t{place}.{bare}"))
+    }
+
+    /// The predicate with every column renamed.
+    #[must_use]
+    pub fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
+        let all = |operands: Vec<Self>| operands.into_iter().map(|o| o.renamed(name)).collect();
+        match self {
+            Self::Constant(_) => self,
+            Self::Truth(of) => Self::Truth(of.renamed(name)),
+            Self::IsNull(of) => Self::IsNull(of.renamed(name)),
+            Self::In { of, values } => Self::In { of: of.renamed(name), values },
+            Self::Compare { left, op, right } => {
+                Self::Compare { left: left.renamed(name), op, right: right.renamed(name) }
+            }
+            Self::Not(of) => Self::Not(Box::new(of.renamed(name))),
+            Self::And(operands) => Self::And(all(operands)),
+            Self::Or(operands) => Self::Or(all(operands)),
+        }
+    }
+
     /// The predicate in normal form: constants folded, negations at the leaves, operands flat,
     /// sorted and single, equalities on one scalar gathered into IN.
     #[must_use]

@@ -1,12 +1,17 @@
 //! From and to DataFusion's logical plans.
 //!
-//! `from` reads an analyst's Aggregate into the parts of a draft; `to` gives the expressions and the
+//! `rows` reads an analyst's joins, subqueries and filters, `expr` his expressions, `from` his Aggregate; `to` gives the expressions and the
 //! plan of a derived question. DataFusion never sees wire bytes: they become a question first.
 
+mod expr;
 mod from;
 mod literal;
+mod rows;
 mod to;
 
-pub use from::{ReadAggregate, ReadFigure, Reading, read_aggregate};
-pub use literal::value_at;
-pub use to::{arrow_schema, arrow_type, plan, predicate_expr, scalar_expr, value_scalar};
+pub use from::{ReadAggregate, ReadFigure, Reading, Spread, read_aggregate};
+pub use literal::{column_type, value_at};
+pub use rows::{BOROUGH, Lookup, Reader};
+pub use to::{
+    Tables, arrow_schema, arrow_type, column_expr, plan, predicate_expr, rows_plan, scalar_expr, value_scalar,
+};

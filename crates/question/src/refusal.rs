@@ -46,7 +46,7 @@ macro_rules! rules {
 rules! {
     /// Rows never leave a node.
     Rows = "rows-stay-home",
-    /// Only COUNT, COUNT(DISTINCT unit), SUM and AVG.
+    /// Only counts, sums, means, variances, quantiles on declared bins.
     Aggregate = "aggregate-not-allowed",
     /// An identifier is neither compared, grouped nor shown.
     Identifier = "identifier",
@@ -72,9 +72,11 @@ rules! {
     Conditions = "too-many-conditions",
     /// What the figure counts cannot be counted there.
     UnitCount = "unit-count",
-    /// Sums on data about people wait for keyed noise.
+    /// A sum about people of what has no declared bounds.
     PersonalSum = "sum-on-personal-data",
-    /// A join of protected rows.
+    /// Units would have to be recognised in several boroughs.
+    Linkage = "linkage-question",
+    /// A join on something other than a unit or a reference key.
     Join = "join-not-allowed",
     /// An operator over rows that is not in the algebra.
     Operator = "operator-not-allowed",

@@ -9,7 +9,7 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type, Schema};
-use loda_disclosure::{DisclosureError, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, TableSpec, disclose};
+use loda_disclosure::{DisclosureError, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, Moment, NoiseKey, TableSpec, disclose};
 
 /// One row of the (cell, unit) stage, with one Int64 key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +32,23 @@ pub fn table(one_row: &[bool], conditions: usize, lowers: &[i128]) -> TableSpec 
     let domains = one_row.iter().enumerate();
     TableSpec {
         keys: vec![Arc::new(Field::new("cell", DataType::Int64, true))],
-        domains: domains.map(|(i, one_row)| DomainSpec { name: name(i), one_row: *one_row }).collect(),
+        domains: domains.map(|(i, one_row)| DomainSpec { name: name(i), max_rows: one_row.then_some(1) }).collect(),
         conditions,
-        measures: lowers.iter().map(|lower| MeasureSpec { scale: 2, lower: *lower }).collect(),
+        measures: lowers.iter().map(|lower| value(*lower, 1_000_000)).collect(),
+        counted: 0,
         figures: Vec::new(),
         possible: None,
     }
+}
+
+/// A value of scale 2 between bounds.
+pub fn value(lower: i128, upper: i128) -> MeasureSpec {
+    MeasureSpec { scale: 2, lower, upper, moment: Moment::Value }
+}
+
+/// A node's secret, the same in every test.
+pub fn noise_key() -> NoiseKey {
+    NoiseKey::new(&[7; 32])
 }
 
 impl StageRow {

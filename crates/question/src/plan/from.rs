@@ -1,26 +1,21 @@
-//! From an analyst's Aggregate over one dataset to the parts of a draft.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! From an analyst's Aggregate over records to the parts of a draft.
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{Column, DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction};
-use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Aggregate, Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator};
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use loda_contract::{ColumnType, Grain, Value};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
+use loda_contract::{ColumnType, Value};
 
-use super::literal::{Family, column_type, family, rescaled, value};
-use crate::draft::{Comparison, DatePart, Measure, Predicate, Scalar};
+use super::expr::keeps_values;
+use super::literal::{family, rescaled, value};
+use super::rows::{Input, Read, Reader, operator};
+use crate::draft::{Measure, Predicate, Rows, Scalar};
 use crate::refusal::{Refusal, Rule};
 
-/// An Aggregate over Projections, Filters and aliases of one scan, with projections folded in.
+/// An Aggregate over records of one or more datasets, with projections folded in. `borough` stands in it as a column.
 #[derive(Clone, Debug)]
 pub struct ReadAggregate {
-    pub dataset: String,
-    pub filter: Option<Predicate>,
+    pub rows: Rows,
     pub keys: Vec<Scalar>,
     /// In the order of the aggregate's expressions.
     pub figures: Vec<ReadFigure>,
@@ -39,6 +34,47 @@ pub enum ReadFigure {
         column: String,
         condition: Option<Predicate>,
     },
+    /// VAR, STDDEV, COVAR or CORR, from moments.
+    Spread {
+        spread: Spread,
+        columns: Vec<String>,
+        condition: Option<Predicate>,
+    },
+    /// A quantile on the measure's declared band edges.
+    Quantile {
+        column: String,
+        /// Of 1,000.
+        per_mille: u32,
+        condition: Option<Predicate>,
+    },
+}
+
+/// A figure that follows from moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    Variance { sample: bool },
+    Deviation { sample: bool },
+    Covariance { sample: bool },
+    Correlation,
+}
+
+impl ReadFigure {
+    pub(super) fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
+        let all = |c: Option<Predicate>| c.map(|c| c.renamed(name));
+        match self {
+            Self::One { measure, condition, reading } => {
+                Self::One { measure: measure.renamed(name), condition: all(condition), reading }
+            }
+            Self::Average { column, condition } => Self::Average { column: name(column), condition: all(condition) },
+            Self::Spread { spread, columns, condition } => {
+                let columns = columns.into_iter().map(name).collect();
+                Self::Spread { spread, columns, condition: all(condition) }
+            }
+            Self::Quantile { column, per_mille, condition } => {
+                Self::Quantile { column: name(column), per_mille, condition: all(condition) }
+            }
+        }
+    }
 }
 
 /// What SQL makes of a figure where there is nothing to add up.
@@ -52,271 +88,24 @@ pub enum Reading {
     OrZero,
 }
 
-type Read<T> = Result<T, Refusal>;
-
 /// Reads an Aggregate.
 ///
 /// # Errors
 /// The rule that its shape breaks.
-pub fn read_aggregate(aggregate: &Aggregate) -> Read<ReadAggregate> {
-    let input = Input::read(&aggregate.input)?;
+pub fn read_aggregate(aggregate: &Aggregate, reader: &Reader<'_>) -> Read<ReadAggregate> {
+    let input = reader.read(&aggregate.input)?;
     let schema = aggregate.input.schema();
     let keys = aggregate.group_expr.iter().map(|k| match k {
-        Expr::GroupingSet(_) => Err(operator("GROUPING SETS, ROLLUP and CUBE", "Ask for each grouping by itself")),
+        Expr::GroupingSet(_) => Err(operator("GROUPING SETS, ROLLUP or CUBE here", "Ask for each grouping by itself")),
         key => input.scalar(key, schema),
     });
     let keys = keys.collect::<Read<Vec<Scalar>>>()?;
     let figures = aggregate.aggr_expr.iter().map(|f| input.figure(f, schema)).collect::<Read<Vec<_>>>()?;
-    Ok(ReadAggregate { dataset: input.dataset, filter: input.filter, keys, figures })
-}
-
-/// Rows of one dataset: what each column of a plan is, over the contract's columns.
-struct Input {
-    dataset: String,
-    filter: Option<Predicate>,
-    columns: HashMap<Column, Read<Scalar>>,
+    input.finished(reader, keys, figures)
 }
 
 impl Input {
-    fn read(plan: &LogicalPlan) -> Read<Self> {
-        match plan {
-            LogicalPlan::TableScan(scan) => {
-                let dataset = scan.table_name.table().to_owned();
-                let columns = plan.schema().columns().into_iter();
-                let columns = columns.map(|c| (c.clone(), Ok(Scalar::Column(c.name)))).collect();
-                let mut input = Self { dataset, filter: None, columns };
-                if scan.fetch.is_some() {
-                    return Err(limit());
-                }
-                for filter in &scan.filters {
-                    let predicate = input.predicate(filter, plan.schema())?;
-                    input.filter = Predicate::both(input.filter.take(), Some(predicate));
-                }
-                Ok(input)
-            }
-            LogicalPlan::Filter(filter) => {
-                let mut input = Self::read(&filter.input)?;
-                let predicate = input.predicate(&filter.predicate, filter.input.schema())?;
-                input.filter = Predicate::both(input.filter.take(), Some(predicate));
-                Ok(input)
-            }
-            LogicalPlan::Projection(projection) => {
-                let input = Self::read(&projection.input)?;
-                let named = plan.schema().columns().into_iter().zip(&projection.expr);
-                let columns = named.map(|(c, e)| (c, input.scalar(e, projection.input.schema()))).collect();
-                Ok(Self { columns, ..input })
-            }
-            LogicalPlan::SubqueryAlias(alias) => {
-                let mut input = Self::read(&alias.input)?;
-                let inner = alias.input.schema().columns();
-                let named = plan.schema().columns().into_iter().zip(inner);
-                let columns = named.filter_map(|(outer, inner)| Some((outer, input.columns.remove(&inner)?)));
-                Ok(Self { columns: columns.collect(), ..input })
-            }
-            // ORDER BY without LIMIT says nothing under an aggregate.
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => Self::read(&sort.input),
-            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(limit()),
-            LogicalPlan::Join(_) => Err(Refusal::new(
-                Rule::Join,
-                "records are joined before they are counted",
-                "Count each table in a subquery with GROUP BY, then join the results; reference tables can be \
-                 joined to the results too",
-            )),
-            LogicalPlan::Union(_) => {
-                Err(operator("UNION of records", "Count each table by itself, then UNION the results"))
-            }
-            LogicalPlan::Window(_) => Err(operator("a window over records", "Use windows over results of GROUP BY")),
-            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => {
-                Err(operator("an aggregate of records inside another", "Ask for one level of GROUP BY"))
-            }
-            LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-                Err(operator("a table of the asker's own", "Ask of the catalogue's tables alone"))
-            }
-            _ => Err(operator("this operator", "Scan one dataset, filter it, and group it")),
-        }
-    }
-
-    fn column(&self, column: &Column) -> Read<Scalar> {
-        let found = self.columns.get(column).or_else(|| {
-            let mut same = self.columns.iter().filter(|(c, _)| c.name == column.name);
-            same.next().map(|(_, scalar)| scalar).filter(|_| same.next().is_none())
-        });
-        found.cloned().unwrap_or_else(|| Err(function(&format!("column '{}'", column.name))))
-    }
-
-    fn scalar(&self, expr: &Expr, schema: &DFSchema) -> Read<Scalar> {
-        if let Some(constant) = constant(expr) {
-            return value(&constant)
-                .map(|(v, kind)| Scalar::Literal(v, kind))
-                .ok_or_else(|| function("a constant of this type"));
-        }
-        match expr {
-            Expr::Alias(alias) => self.scalar(&alias.expr, schema),
-            Expr::Column(column) => self.column(column),
-            Expr::Literal(literal, _) => value(literal)
-                .map(|(v, kind)| Scalar::Literal(v, kind))
-                .ok_or_else(|| function("a literal of this type")),
-            Expr::Cast(cast) => self.cast(&cast.expr, cast.field.data_type(), schema),
-            Expr::ScalarFunction(call) => self.call(call, schema),
-            Expr::Case(case) => self.case(case, schema),
-            Expr::BinaryExpr(b) if arithmetic(b.op) => Err(function("arithmetic")),
-            Expr::BinaryExpr(_)
-            | Expr::Not(_)
-            | Expr::IsNull(_)
-            | Expr::IsNotNull(_)
-            | Expr::InList(_)
-            | Expr::Between(_)
-            | Expr::IsTrue(_)
-            | Expr::IsFalse(_) => {
-                let predicate = self.predicate(expr, schema)?;
-                let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
-                let negated = Predicate::Not(Box::new(predicate.clone()));
-                let branches = vec![(predicate, truth(true)), (negated, truth(false))];
-                Ok(Scalar::Case { branches, otherwise: None })
-            }
-            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => Err(subquery()),
-            other => Err(function(other.variant_name())),
-        }
-    }
-
-    fn cast(&self, inner: &Expr, to: &DataType, schema: &DFSchema) -> Read<Scalar> {
-        let from = inner.get_type(schema).map(|t| family(&t)).unwrap_or(Family::Other);
-        if keeps_values(from, family(to)) {
-            return self.scalar(inner, schema);
-        }
-        if let (Ok(Scalar::Literal(v, kind)), Some(to)) = (self.scalar(inner, schema), column_type(to))
-            && let Some(v) = rescaled(v, kind, to)
-        {
-            return Ok(Scalar::Literal(v, to));
-        }
-        Err(function(&format!("CAST to {to}")))
-    }
-
-    fn call(&self, call: &ScalarFunction, schema: &DFSchema) -> Read<Scalar> {
-        let mut args = call.args.iter();
-        let name = call.func.name();
-        match (name, args.next(), args.next(), args.next()) {
-            ("upper", Some(of), None, None) => Ok(Scalar::Upper(Box::new(self.scalar(of, schema)?))),
-            ("lower", Some(of), None, None) => Ok(Scalar::Lower(Box::new(self.scalar(of, schema)?))),
-            ("coalesce", ..) => {
-                let operands = call.args.iter().map(|a| self.scalar(a, schema)).collect::<Read<Vec<_>>>()?;
-                Ok(Scalar::Coalesce(operands))
-            }
-            ("date_trunc" | "date_part", Some(Expr::Literal(part, _)), Some(of), None) => {
-                let of = Box::new(self.scalar(of, schema)?);
-                let Some((Value::Text(part), _)) = value(part) else { return Err(function(name)) };
-                let part = part.to_lowercase();
-                let grain = Grain::from_name(&part).map(|grain| Scalar::DateTrunc(grain, of.clone()));
-                let date_part = DatePart::ALL.into_iter().find(|p| p.name() == part);
-                let date_part = date_part.map(|part| Scalar::DatePart(part, of));
-                let chosen = if name == "date_trunc" { grain } else { date_part };
-                chosen.ok_or_else(|| function(&format!("{name}('{part}')")))
-            }
-            _ => Err(function(name)),
-        }
-    }
-
-    fn case(&self, case: &Case, schema: &DFSchema) -> Read<Scalar> {
-        let branches = case
-            .when_then_expr
-            .iter()
-            .map(|(when, then)| Ok((self.when(case, when, schema)?, self.scalar(then, schema)?)));
-        let branches = branches.collect::<Read<Vec<(Predicate, Scalar)>>>()?;
-        let otherwise = case.else_expr.as_ref().map(|e| self.scalar(e, schema)).transpose()?;
-        // The simplifier writes coalesce(a, b) as CASE WHEN a IS NOT NULL THEN a ELSE b END.
-        let present = |(when, then): &(Predicate, Scalar)| match when {
-            Predicate::Not(of) => **of == Predicate::IsNull(then.clone()),
-            _ => false,
-        };
-        if branches.iter().all(present)
-            && let Some(last) = otherwise
-        {
-            return Ok(Scalar::Coalesce(branches.into_iter().map(|(_, then)| then).chain([last]).collect()));
-        }
-        Ok(Scalar::Case { branches, otherwise: otherwise.map(Box::new) })
-    }
-
-    fn when(&self, case: &Case, when: &Expr, schema: &DFSchema) -> Read<Predicate> {
-        match &case.expr {
-            Some(of) => self.compare(of, Comparison::Equal, when, schema),
-            None => self.predicate(when, schema),
-        }
-    }
-
-    fn predicate(&self, expr: &Expr, schema: &DFSchema) -> Read<Predicate> {
-        match expr {
-            Expr::Alias(alias) => self.predicate(&alias.expr, schema),
-            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
-                let operands = vec![self.predicate(left, schema)?, self.predicate(right, schema)?];
-                Ok(if *op == Operator::And { Predicate::And(operands) } else { Predicate::Or(operands) })
-            }
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-                let op = match op {
-                    Operator::Eq => Comparison::Equal,
-                    Operator::NotEq => Comparison::NotEqual,
-                    Operator::Lt => Comparison::Less,
-                    Operator::LtEq => Comparison::LessOrEqual,
-                    Operator::Gt => Comparison::Greater,
-                    Operator::GtEq => Comparison::GreaterOrEqual,
-                    other => return Err(predicate_rule(&format!("the operator {other}"))),
-                };
-                self.compare(left, op, right, schema)
-            }
-            Expr::Not(of) => Ok(Predicate::Not(Box::new(self.predicate(of, schema)?))),
-            Expr::IsNull(of) => Ok(Predicate::IsNull(self.scalar(of, schema)?)),
-            Expr::IsNotNull(of) => Ok(Predicate::Not(Box::new(Predicate::IsNull(self.scalar(of, schema)?)))),
-            Expr::InList(InList { expr, list, negated }) => {
-                let options = list.iter().map(|item| self.compare(expr, Comparison::Equal, item, schema));
-                let any = Predicate::Or(options.collect::<Read<Vec<_>>>()?);
-                Ok(if *negated { Predicate::Not(Box::new(any)) } else { any })
-            }
-            Expr::Between(Between { expr, negated, low, high }) => {
-                let within = Predicate::And(vec![
-                    self.compare(expr, Comparison::GreaterOrEqual, low, schema)?,
-                    self.compare(expr, Comparison::LessOrEqual, high, schema)?,
-                ]);
-                Ok(if *negated { Predicate::Not(Box::new(within)) } else { within })
-            }
-            Expr::Literal(literal, _) => match value(literal) {
-                Some((Value::Boolean(truth), _)) => Ok(Predicate::Constant(Some(truth))),
-                Some((Value::Null, _)) => Ok(Predicate::Constant(None)),
-                _ => Err(predicate_rule("a literal that is not a condition")),
-            },
-            Expr::Like(_) | Expr::SimilarTo(_) => Err(predicate_rule("a pattern")),
-            Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) => Err(subquery()),
-            Expr::IsTrue(of) => {
-                // Never unknown: false where the condition is.
-                let truth = self.predicate(of, schema)?;
-                Ok(Predicate::Truth(truth_of(truth, false)))
-            }
-            Expr::IsNotTrue(of) => {
-                let truth = self.predicate(of, schema)?;
-                Ok(Predicate::Not(Box::new(Predicate::Truth(truth_of(truth, false)))))
-            }
-            other => Ok(Predicate::Truth(self.scalar(other, schema)?)),
-        }
-    }
-
-    fn compare(&self, left: &Expr, op: Comparison, right: &Expr, schema: &DFSchema) -> Read<Predicate> {
-        let (mut a, mut b) = (self.scalar(left, schema)?, self.scalar(right, schema)?);
-        // A literal takes the exact type of what it is compared with.
-        let kind = |e: &Expr| bare(e).get_type(schema).ok().as_ref().and_then(column_type);
-        let adapt = |literal: &mut Scalar, other: Option<ColumnType>| {
-            if let (Scalar::Literal(v, from), Some(to)) = (&*literal, other)
-                && let Some(v) = rescaled(v.clone(), *from, to)
-            {
-                *literal = Scalar::Literal(v, to);
-            }
-        };
-        if !matches!(a, Scalar::Literal(..)) {
-            adapt(&mut b, kind(left));
-        } else {
-            adapt(&mut a, kind(right));
-        }
-        Ok(Predicate::Compare { left: a, op, right: b })
-    }
-
-    fn figure(&self, expr: &Expr, schema: &DFSchema) -> Read<ReadFigure> {
+    pub(super) fn figure(&self, expr: &Expr, schema: &DFSchema) -> Read<ReadFigure> {
         match expr {
             Expr::Alias(alias) => self.figure(&alias.expr, schema),
             Expr::AggregateFunction(call) => self.aggregate(call, schema),
@@ -328,7 +117,13 @@ impl Input {
         let params = &call.params;
         let name = call.func.name();
         let condition = params.filter.as_ref().map(|f| self.predicate(f, schema)).transpose()?;
-        if !matches!(name, "count" | "sum" | "avg") {
+        if let Some(spread) = spread_of(name) {
+            return self.spread(spread, call, condition, schema);
+        }
+        if matches!(name, "median" | "approx_median" | "approx_percentile_cont" | "percentile_cont") {
+            return self.quantile(name, call, condition, schema);
+        }
+        if !matches!(name, "count" | "sum" | "avg" | "min" | "max") {
             return Err(aggregate_rule(&name.to_uppercase()));
         }
         let (Some(argument), true) = (params.args.first(), params.args.len() == 1) else {
@@ -341,6 +136,11 @@ impl Input {
                 one(Measure::Units(column), condition, Reading::Plain)
             }
             ("count", false) => self.count(argument, condition, schema),
+            ("min" | "max", _) => {
+                let column = self.bare_column(argument, schema)?;
+                let measure = if name == "min" { Measure::Least(column) } else { Measure::Greatest(column) };
+                one(measure, condition, Reading::Plain)
+            }
             (_, true) => Err(aggregate_rule(&format!("{}(DISTINCT …)", name.to_uppercase()))),
             (_, false) => {
                 let (weight, condition) = self.weight(argument, condition, name == "sum", schema)?;
@@ -353,6 +153,80 @@ impl Input {
                 }
             }
         }
+    }
+
+    /// A bare column below the casts that the analyser adds.
+    fn bare_column(&self, argument: &Expr, schema: &DFSchema) -> Read<String> {
+        match self.weight(argument, None, false, schema)? {
+            (Weight::Column(name), None) => Ok(name),
+            _ => Err(measure_expression()),
+        }
+    }
+
+    fn spread(
+        &self,
+        spread: Spread,
+        call: &AggregateFunction,
+        condition: Option<Predicate>,
+        schema: &DFSchema,
+    ) -> Read<ReadFigure> {
+        let params = &call.params;
+        let name = call.func.name().to_uppercase();
+        let takes = if matches!(spread, Spread::Covariance { .. } | Spread::Correlation) { 2 } else { 1 };
+        if params.distinct || params.args.len() != takes {
+            return Err(aggregate_rule(&format!("{name} of other columns than {takes}")));
+        }
+        let columns = params.args.iter().map(|a| self.bare_column(a, schema)).collect::<Read<Vec<_>>>()?;
+        // A pair counts where both are there.
+        let both = (takes == 2).then(|| {
+            let nullable = params.args.iter().zip(&columns).filter(|(a, _)| a.nullable(schema).unwrap_or(true));
+            let present = nullable.map(|(_, c)| Predicate::Not(Box::new(Predicate::IsNull(Scalar::Column(c.clone())))));
+            Predicate::And(present.collect())
+        });
+        Ok(ReadFigure::Spread { spread, columns, condition: Predicate::both(condition, both) })
+    }
+
+    fn quantile(
+        &self,
+        name: &str,
+        call: &AggregateFunction,
+        condition: Option<Predicate>,
+        schema: &DFSchema,
+    ) -> Read<ReadFigure> {
+        let params = &call.params;
+        // WITHIN GROUP (ORDER BY x) arrives as the first argument.
+        let (argument, share) = match (name, params.args.as_slice()) {
+            ("median" | "approx_median", [of]) => (of, 500),
+            ("approx_percentile_cont" | "percentile_cont", [of, Expr::Literal(share, _)]) => {
+                let share = match share {
+                    ScalarValue::Float64(Some(share)) => *share,
+                    ScalarValue::Float32(Some(share)) => f64::from(*share),
+                    ScalarValue::Decimal128(Some(units), _, scale) => {
+                        // Shares have few digits: a float holds them.
+                        #[allow(clippy::cast_precision_loss)]
+                        let units = *units as f64;
+                        units / 10_f64.powi(i32::from(*scale))
+                    }
+                    ScalarValue::Int64(Some(share @ (0 | 1))) => {
+                        if *share == 0 { 0.0 } else { 1.0 }
+                    }
+                    _ => return Err(aggregate_rule("a quantile whose share is no literal")),
+                };
+                let per_mille = (share * 1000.0).round();
+                if !(0.0..=1000.0).contains(&per_mille) {
+                    return Err(aggregate_rule("a quantile outside 0 to 1"));
+                }
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0..=1000")]
+                let per_mille = per_mille as u32;
+                (of, per_mille)
+            }
+            _ => return Err(aggregate_rule(&format!("{} with these arguments", name.to_uppercase()))),
+        };
+        if params.distinct || params.order_by.len() > 1 || params.order_by.iter().any(|o| !o.asc) {
+            return Err(aggregate_rule("a quantile of distinct or descending values"));
+        }
+        let column = self.bare_column(argument, schema)?;
+        Ok(ReadFigure::Quantile { column, per_mille: share, condition })
     }
 
     /// The column of COUNT(DISTINCT …), also inside CASE WHEN … THEN column END.
@@ -447,7 +321,6 @@ impl Input {
         }
     }
 }
-
 enum Weight {
     One,
     Column(String),
@@ -455,31 +328,17 @@ enum Weight {
     ColumnOrZero(String),
 }
 
-/// The value of an expression that reads no column: literals under casts, date arithmetic, the clock. Evaluated
-/// alone, never within a condition: the engine's rewriting of conditions does not keep NULLs.
-fn constant(expr: &Expr) -> Option<ScalarValue> {
-    if let Expr::Literal(literal, _) = expr {
-        return Some(literal.clone());
-    }
-    let subquery = |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
-    if !expr.column_refs().is_empty() || expr.exists(|e| Ok(subquery(e))).unwrap_or(true) {
-        return None;
-    }
-    let context = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).with_current_time().build();
-    match ExprSimplifier::new(context).simplify(expr.clone()).ok()? {
-        Expr::Literal(literal, _) => Some(literal),
-        _ => None,
-    }
-}
-
-/// Whether a cast from one family to another changes no value.
-fn keeps_values(from: Family, to: Family) -> bool {
-    match (from, to) {
-        (Family::Other, _) => false,
-        (Family::Integer, Family::Decimal(_)) => true,
-        (Family::Decimal(a), Family::Decimal(b)) => a <= b,
-        (from, to) => from == to,
-    }
+fn spread_of(name: &str) -> Option<Spread> {
+    Some(match name {
+        "var" | "var_samp" | "var_sample" => Spread::Variance { sample: true },
+        "var_pop" | "var_population" => Spread::Variance { sample: false },
+        "stddev" | "stddev_samp" => Spread::Deviation { sample: true },
+        "stddev_pop" => Spread::Deviation { sample: false },
+        "covar" | "covar_samp" => Spread::Covariance { sample: true },
+        "covar_pop" => Spread::Covariance { sample: false },
+        "corr" => Spread::Correlation,
+        _ => return None,
+    })
 }
 
 /// Whether a cast keeps every number: the exact ones, and the float that AVG makes of them.
@@ -487,21 +346,6 @@ fn widens(inner: &Expr, to: &DataType, schema: &DFSchema) -> bool {
     let Ok(from) = inner.get_type(schema) else { return false };
     let exact = matches!(to, DataType::Int64 | DataType::Decimal128(..)) && keeps_values(family(&from), family(to));
     from == *to || exact || *to == DataType::Float64
-}
-
-/// An expression without its outer casts and names.
-fn bare(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Cast(cast) => bare(&cast.expr),
-        Expr::Alias(alias) => bare(&alias.expr),
-        other => other,
-    }
-}
-
-/// A condition as a value that is never NULL.
-fn truth_of(condition: Predicate, otherwise: bool) -> Scalar {
-    let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
-    Scalar::Case { branches: vec![(condition, truth(true))], otherwise: Some(Box::new(truth(otherwise))) }
 }
 
 fn literal_integer(expr: &Expr) -> Option<i128> {
@@ -536,26 +380,6 @@ fn is_null_or_absent(expr: Option<&Expr>) -> bool {
     }
 }
 
-fn arithmetic(op: Operator) -> bool {
-    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo)
-}
-
-fn function(what: &str) -> Refusal {
-    Refusal::new(
-        Rule::Function,
-        format!("{what} is not on the list of functions"),
-        "Use date_trunc, EXTRACT, upper, lower, coalesce or CASE over dimensions; compute on results freely",
-    )
-}
-
-fn predicate_rule(what: &str) -> Refusal {
-    Refusal::new(
-        Rule::Predicate,
-        format!("{what} stands in a condition"),
-        "Use =, <>, <, <=, >, >=, IN, BETWEEN and IS NULL over dimensions",
-    )
-}
-
 fn aggregate_rule(what: &str) -> Refusal {
     Refusal::new(
         Rule::Aggregate,
@@ -578,24 +402,4 @@ fn case_weight() -> Refusal {
         "CASE under an aggregate gives rows weights of the asker's choice",
         "Use one branch with 1 or a bare measure and ELSE 0 or NULL, or FILTER (WHERE …)",
     )
-}
-
-fn limit() -> Refusal {
-    Refusal::new(
-        Rule::Rows,
-        "LIMIT over records picks some of them",
-        "Put ORDER BY and LIMIT after GROUP BY: they run on results",
-    )
-}
-
-fn subquery() -> Refusal {
-    Refusal::new(
-        Rule::Operator,
-        "a subquery stands inside a condition on records",
-        "Filter by literals, or join the results of two GROUP BY queries",
-    )
-}
-
-fn operator(what: &str, advice: &str) -> Refusal {
-    Refusal::new(Rule::Operator, format!("{what} is not in the algebra"), advice)
 }

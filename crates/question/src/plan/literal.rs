@@ -27,7 +27,9 @@ pub(super) fn family(kind: &DataType) -> Family {
     }
 }
 
-pub(super) fn column_type(kind: &DataType) -> Option<ColumnType> {
+/// The contract type that holds the values of an Arrow type.
+#[must_use]
+pub fn column_type(kind: &DataType) -> Option<ColumnType> {
     match family(kind) {
         Family::Text => Some(ColumnType::Text),
         Family::Integer => Some(ColumnType::Integer),

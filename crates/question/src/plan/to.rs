@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::functions::datetime::expr_fn::{date_part, date_trunc};
 use datafusion::functions::string::expr_fn::{lower, upper};
-use datafusion::functions_aggregate::expr_fn::{count, count_distinct, sum};
+use datafusion::functions_aggregate::expr_fn::{count, count_distinct, max, min, sum};
 use datafusion::logical_expr::utils::{conjunction, disjunction};
-use datafusion::logical_expr::{Case, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, TableSource, cast, lit};
+use datafusion::logical_expr::{Case, Expr, ExprFunctionExt, JoinType, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use loda_contract::{ColumnType, Contract, Value};
 
 use crate::derive::Question;
-use crate::draft::{Comparison, Measure, Predicate, Scalar};
-use crate::encode::{FIGURE, KEY, PRECISION};
+use crate::draft::{
+    Arithmetic, Comparison, Figure, JoinKind, Measure, Predicate, Rows, Scalar, Source,
+};
+use crate::encode::{FIGURE, KEY, PRECISION, VALUE};
+use crate::scope::Scope;
 
 /// The Arrow type of a contract type.
 #[must_use]
@@ -52,12 +55,21 @@ pub fn value_scalar(value: &Value, kind: ColumnType) -> ScalarValue {
 #[must_use]
 pub fn scalar_expr(scalar: &Scalar) -> Expr {
     match scalar {
-        Scalar::Column(name) => Expr::Column(Column::new_unqualified(name)),
+        Scalar::Column(name) => column_expr(name),
         Scalar::Literal(value, kind) => lit(value_scalar(value, *kind)),
         Scalar::DateTrunc(grain, of) => cast(date_trunc(lit(grain.name()), scalar_expr(of)), DataType::Date32),
         Scalar::DatePart(part, of) => cast(date_part(lit(part.name()), scalar_expr(of)), DataType::Int64),
         Scalar::Upper(of) => upper(scalar_expr(of)),
         Scalar::Lower(of) => lower(scalar_expr(of)),
+        Scalar::Arithmetic(op, of, by) => {
+            let (of, by) = (scalar_expr(of), lit(*by));
+            match op {
+                Arithmetic::Add => of + by,
+                Arithmetic::Subtract => of - by,
+                Arithmetic::Multiply => of * by,
+                Arithmetic::Divide => of / by,
+            }
+        }
         Scalar::Coalesce(operands) => {
             // The engine's own coalesce only runs after its simplifier, which the nodes do without.
             let (last, firsts) = match operands.split_last() {
@@ -107,31 +119,111 @@ pub fn predicate_expr(predicate: &Predicate) -> Expr {
     }
 }
 
-/// The question as one Aggregate over a Selection over a scan of `source`: what its bytes decode to.
+/// A column by its name in a question: `t0.name` is the column of a relation.
+#[must_use]
+pub fn column_expr(name: &str) -> Expr {
+    Expr::Column(match name.split_once('.') {
+        Some((relation, name)) => Column::new(Some(relation), name),
+        None => Column::new_unqualified(name),
+    })
+}
+
+/// Where the tables of a plan come from.
+pub trait Tables {
+    /// A dataset's records, with the contract's columns.
+    ///
+    /// # Errors
+    /// Where it is not held.
+    fn records(&self, dataset: &str) -> Result<LogicalPlan>;
+
+    /// A column beside the contract's that goes with a unit through every level, if the tables have one.
+    fn beside(&self, domain: &str) -> Option<String>;
+}
+
+/// The rows of a question, before they are grouped.
 ///
 /// # Errors
 /// Where DataFusion refuses the plan.
-pub fn plan(question: &Question, source: Arc<dyn TableSource>) -> Result<LogicalPlan> {
-    let draft = question.draft();
-    let mut builder = LogicalPlanBuilder::scan(draft.dataset.as_str(), source, None)?;
-    if let Some(filter) = &draft.filter {
+pub fn rows_plan(rows: &Rows, scope: &Scope, tables: &dyn Tables) -> Result<LogicalPlan> {
+    let first = source_plan(&rows.first, scope, tables)?;
+    let mut builder = LogicalPlanBuilder::from(first);
+    if rows.dataset().is_none() {
+        builder = builder.alias("t0")?;
+    }
+    for (place, join) in (1..).zip(&rows.joins) {
+        let right = LogicalPlanBuilder::from(source_plan(&join.source, scope, tables)?);
+        let right = right.alias(format!("t{place}"))?.build()?;
+        let left: Vec<Expr> = join.on.iter().map(|(left, _)| column_expr(left)).collect();
+        let keys: Vec<Expr> = join.on.iter().map(|(_, right)| column_expr(&format!("t{place}.{right}"))).collect();
+        let kind = match join.kind {
+            JoinKind::Inner => JoinType::Inner,
+            JoinKind::Left => JoinType::Left,
+            JoinKind::Semi => JoinType::LeftSemi,
+            JoinKind::Anti => JoinType::LeftAnti,
+        };
+        builder = builder.join_with_expr_keys(right, kind, (left, keys), None)?;
+    }
+    if let Some(filter) = &rows.filter {
         builder = builder.filter(predicate_expr(filter))?;
     }
-    let keys = draft.keys.iter().enumerate().map(|(i, k)| scalar_expr(k).alias(format!("{KEY}{i}")));
-    let keys: Vec<Expr> = keys.collect();
-    let mut figures = Vec::new();
-    for (i, figure) in draft.figures.iter().enumerate() {
-        let call = match &figure.measure {
-            Measure::Rows => count(lit(1_i64)),
-            Measure::Units(name) => count_distinct(Expr::Column(Column::new_unqualified(name))),
-            Measure::Present(name) => count(Expr::Column(Column::new_unqualified(name))),
-            Measure::Sum(name) => sum(Expr::Column(Column::new_unqualified(name))),
-        };
-        let call = match &figure.condition {
-            Some(condition) => call.filter(predicate_expr(condition)).build()?,
-            None => call,
-        };
-        figures.push(call.alias(format!("{FIGURE}{i}")));
+    builder.build()
+}
+
+fn source_plan(source: &Source, scope: &Scope, tables: &dyn Tables) -> Result<LogicalPlan> {
+    match source {
+        Source::Dataset { name, filter } => {
+            let records = LogicalPlanBuilder::from(tables.records(name)?);
+            match filter {
+                Some(filter) => records.filter(predicate_expr(filter))?.build(),
+                None => records.build(),
+            }
+        }
+        Source::PerUnit(per_unit) => {
+            let rows = rows_plan(&per_unit.rows, scope, tables)?;
+            let mut keys: Vec<Expr> = std::iter::once(&per_unit.unit).chain(&per_unit.keys).map(|k| column_expr(k)).collect();
+            let contracts = |name: &str| scope.datasets.iter().find(|c| c.dataset == name).cloned();
+            let (_, inner) = Scope::build(per_unit.rows.clone(), &contracts)
+                .map_err(|refusal| DataFusionError::External(Box::new(refusal)))?;
+            let unit = inner.unit_index(&per_unit.unit).and_then(|i| inner.units.get(i));
+            if let Some(beside) = unit.and_then(|u| tables.beside(&u.unit.domain)) {
+                let place = per_unit.unit.split_once('.').map(|(place, _)| place);
+                keys.push(column_expr(&place.map_or_else(|| beside.clone(), |place| format!("{place}.{beside}"))));
+            }
+            let values = per_unit.values.iter().enumerate();
+            let values = values.map(|(i, v)| Ok(figure_expr(v)?.alias(format!("{VALUE}{i}"))));
+            LogicalPlanBuilder::from(rows).aggregate(keys, values.collect::<Result<Vec<_>>>()?)?.build()
+        }
     }
-    builder.aggregate(keys, figures)?.build()
+}
+
+/// One figure as an aggregate.
+fn figure_expr(figure: &Figure) -> Result<Expr> {
+    let product = |a: &String, b: &String| sum(column_expr(a) * column_expr(b));
+    let call = match &figure.measure {
+        Measure::Rows => count(lit(1_i64)),
+        Measure::Units(name) => count_distinct(column_expr(name)),
+        Measure::Present(name) => count(column_expr(name)),
+        Measure::Sum(name) => sum(column_expr(name)),
+        Measure::Square(name) => product(name, name),
+        Measure::Product(a, b) => product(a, b),
+        Measure::Least(name) => min(column_expr(name)),
+        Measure::Greatest(name) => max(column_expr(name)),
+    };
+    match &figure.condition {
+        Some(condition) => call.filter(predicate_expr(condition)).build(),
+        None => Ok(call),
+    }
+}
+
+/// The question as one Aggregate over its rows: what its bytes decode to.
+///
+/// # Errors
+/// Where DataFusion refuses the plan.
+pub fn plan(question: &Question, tables: &dyn Tables) -> Result<LogicalPlan> {
+    let draft = question.draft();
+    let rows = rows_plan(&draft.rows, question.scope(), tables)?;
+    let keys = draft.keys.iter().enumerate().map(|(i, k)| scalar_expr(k).alias(format!("{KEY}{i}")));
+    let figures = draft.figures.iter().enumerate().map(|(i, f)| Ok(figure_expr(f)?.alias(format!("{FIGURE}{i}"))));
+    let figures = figures.collect::<Result<Vec<_>>>()?;
+    LogicalPlanBuilder::from(rows).aggregate(keys.collect::<Vec<_>>(), figures)?.build()
 }

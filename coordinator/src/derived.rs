@@ -1,0 +1,145 @@
+//! Variances, correlations and quantiles from protected parts.
+//!
+//! Exact parts are integers, so that variances are formed without cancellation; perturbed parts may contradict each
+//! other, and then the nearest value that there can be is given.
+
+use loda_question::plan::Spread;
+
+use crate::part::{Bins, Moments, Output};
+
+/// The merged value of one of the node's figures.
+type Figures<'a> = &'a dyn Fn(usize) -> Option<i128>;
+
+pub(crate) fn bins(output: &Output) -> Option<&Bins> {
+    match output {
+        Output::Quantile(bins) => Some(bins),
+        _ => None,
+    }
+}
+
+/// A variance, deviation, covariance or correlation; `scales`: the decimals of the one value or the two.
+pub(crate) fn spread(moments: &Moments, scales: (i8, i8), figures: Figures<'_>) -> Option<f64> {
+    let n = figures(moments.count)?;
+    let sum = |place: usize| figures(*moments.sums.get(place)?);
+    let square = |place: usize| figures(*moments.squares.get(place)?);
+    let unit = |scale: i8| 10_f64.powi(i32::from(scale));
+    // n Σxy − Σx Σy, which is n² times the covariance of the population.
+    let scatter = |product: i128, a: i128, b: i128| difference(n, product, a, b);
+    let over = |scatter: f64, sample: bool| {
+        let less = if sample { n.checked_sub(1)? } else { n };
+        (n > 0 && less > 0).then(|| scatter / as_float(n) / as_float(less))
+    };
+    let value = match moments.spread {
+        Spread::Variance { sample } | Spread::Deviation { sample } => {
+            let variance = over(scatter(square(0)?, sum(0)?, sum(0)?).max(0.0), sample)?;
+            let variance = variance / unit(scales.0).powi(2);
+            if matches!(moments.spread, Spread::Deviation { .. }) { variance.sqrt() } else { variance }
+        }
+        Spread::Covariance { sample } => {
+            let product = figures(moments.product?)?;
+            over(scatter(product, sum(0)?, sum(1)?), sample)? / unit(scales.0) / unit(scales.1)
+        }
+        Spread::Correlation => {
+            let product = figures(moments.product?)?;
+            let together = scatter(product, sum(0)?, sum(1)?);
+            let (a, b) = (scatter(square(0)?, sum(0)?, sum(0)?), scatter(square(1)?, sum(1)?, sum(1)?));
+            if a <= 0.0 || b <= 0.0 {
+                return None;
+            }
+            (together / (a.sqrt() * b.sqrt())).clamp(-1.0, 1.0)
+        }
+    };
+    value.is_finite().then_some(value)
+}
+
+/// n p − a b, exactly where it fits.
+fn difference(n: i128, p: i128, a: i128, b: i128) -> f64 {
+    let exact = n.checked_mul(p).zip(a.checked_mul(b)).and_then(|(x, y)| x.checked_sub(y));
+    exact.map_or_else(|| as_float(n).mul_add(as_float(p), -as_float(a) * as_float(b)), as_float)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a figure of floats has 53 bits")]
+fn as_float(value: i128) -> f64 {
+    value as f64
+}
+
+/// Fills in the cumulative counts that are withheld, evenly between their neighbours: the bins on both sides of such
+/// an edge become one.
+pub(crate) fn complete(bins: &Bins, row: &mut [Option<i128>]) {
+    let at = |row: &[Option<i128>], figure: usize| row.get(figure).copied().flatten();
+    let Some(total) = at(row, bins.total) else { return };
+    let mut before = (bins.lower, 0_i128);
+    for (place, (edge, figure)) in bins.below.iter().enumerate() {
+        if let Some(known) = at(row, *figure) {
+            before = (*edge, known);
+            continue;
+        }
+        let after = bins.below.iter().skip(place).find_map(|(e, f)| Some((*e, at(row, *f)?)));
+        let (next_edge, next) = after.unwrap_or((bins.upper, total));
+        let width = next_edge.saturating_sub(before.0).max(1);
+        let part = next.saturating_sub(before.1).max(0).saturating_mul(edge.saturating_sub(before.0)) / width;
+        if let Some(value) = row.get_mut(*figure) {
+            *value = Some(before.1.saturating_add(part));
+        }
+    }
+}
+
+/// The quantile of the histogram: where the share is reached, evenly within its bin.
+pub(crate) fn quantile(bins: &Bins, figures: Figures<'_>) -> Option<f64> {
+    let total = figures(bins.total).filter(|n| *n > 0)?;
+    let target = as_float(total) * f64::from(bins.per_mille) / 1000.0;
+    let mut before = (as_float(bins.lower), 0.0_f64);
+    let edges = bins.below.iter().map(|(edge, figure)| Some((as_float(*edge), as_float(figures(*figure)?))));
+    let edges = edges.chain([Some((as_float(bins.upper), as_float(total)))]);
+    for edge in edges {
+        let (edge, below) = edge?;
+        // Perturbed counts may fall where they should rise.
+        let below = below.clamp(before.1, as_float(total));
+        if below >= target && below > before.1 {
+            let share = ((target - before.1) / (below - before.1)).clamp(0.0, 1.0);
+            let value = before.0 + share * (edge - before.0);
+            return Some(value / 10_f64.powi(i32::from(bins.scale)));
+        }
+        before = (edge, below);
+    }
+    Some(before.0 / 10_f64.powi(i32::from(bins.scale)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_within_its_bin_and_withheld_edges_merge_bins() {
+        let bins = Bins {
+            per_mille: 500,
+            lower: 0,
+            upper: 100,
+            below: vec![(10, 1), (20, 2), (50, 3)],
+            total: 0,
+            scale: 0,
+        };
+        let mut row = vec![Some(100), None, Some(40), None];
+        complete(&bins, &mut row);
+        assert_eq!(row, [Some(100), Some(20), Some(40), Some(62)]);
+        let value = quantile(&bins, &|f| row.get(f).copied().flatten()).unwrap();
+        assert!((20.0..50.0).contains(&value), "{value}");
+        assert_eq!(quantile(&bins, &|_| None), None);
+    }
+
+    #[test]
+    fn a_variance_is_exact_far_from_zero() {
+        let moments = Moments {
+            spread: Spread::Variance { sample: true },
+            count: 0,
+            sums: vec![1],
+            squares: vec![2],
+            product: None,
+        };
+        let values = [1_000_000_001_i128, 1_000_000_002, 1_000_000_003];
+        let figures = [3, values.iter().sum(), values.iter().map(|v| v * v).sum()];
+        let found = spread(&moments, (0, 0), &|f| figures.get(f).copied()).unwrap();
+        assert!((found - 1.0).abs() < 1e-12, "{found}");
+    }
+}

@@ -1,0 +1,296 @@
+//! An analyst's expressions over records, as scalars and predicates.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Operator};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use loda_contract::{ColumnType, Grain, Value};
+
+use super::literal::{Family, column_type, family, rescaled, value};
+use super::rows::{Input, Read};
+use crate::draft::{Arithmetic, Comparison, DatePart, Predicate, Scalar};
+use crate::refusal::{Refusal, Rule};
+
+impl Input {
+    pub(super) fn column(&self, column: &Column) -> Read<Scalar> {
+        let found = self.columns.get(column).or_else(|| {
+            let mut same = self.columns.iter().filter(|(c, _)| c.name == column.name);
+            same.next().map(|(_, scalar)| scalar).filter(|_| same.next().is_none())
+        });
+        found.cloned().unwrap_or_else(|| Err(function(&format!("column '{}'", column.name))))
+    }
+
+    pub(super) fn scalar(&self, expr: &Expr, schema: &DFSchema) -> Read<Scalar> {
+        if let Some(constant) = constant(expr) {
+            return value(&constant)
+                .map(|(v, kind)| Scalar::Literal(v, kind))
+                .ok_or_else(|| function("a constant of this type"));
+        }
+        match expr {
+            Expr::Alias(alias) => self.scalar(&alias.expr, schema),
+            Expr::Column(column) => self.column(column),
+            Expr::Literal(literal, _) => value(literal)
+                .map(|(v, kind)| Scalar::Literal(v, kind))
+                .ok_or_else(|| function("a literal of this type")),
+            Expr::Cast(cast) => self.cast(&cast.expr, cast.field.data_type(), schema),
+            Expr::ScalarFunction(call) => self.call(call, schema),
+            Expr::Case(case) => self.case(case, schema),
+            Expr::BinaryExpr(b) if arithmetic(b.op) => self.arithmetic(b, schema),
+            Expr::BinaryExpr(_)
+            | Expr::Not(_)
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::InList(_)
+            | Expr::Between(_)
+            | Expr::IsTrue(_)
+            | Expr::IsFalse(_) => {
+                let predicate = self.predicate(expr, schema)?;
+                let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
+                let negated = Predicate::Not(Box::new(predicate.clone()));
+                let branches = vec![(predicate, truth(true)), (negated, truth(false))];
+                Ok(Scalar::Case { branches, otherwise: None })
+            }
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => Err(subquery()),
+            other => Err(function(other.variant_name())),
+        }
+    }
+
+    /// An integer dimension and a literal: `age / 10 * 10`.
+    fn arithmetic(&self, binary: &BinaryExpr, schema: &DFSchema) -> Read<Scalar> {
+        let op = match binary.op {
+            Operator::Plus => Arithmetic::Add,
+            Operator::Minus => Arithmetic::Subtract,
+            Operator::Multiply => Arithmetic::Multiply,
+            Operator::Divide => Arithmetic::Divide,
+            _ => return Err(function("modulo")),
+        };
+        let integer = |e: &Expr| e.get_type(schema).is_ok_and(|t| family(&t) == Family::Integer);
+        if !integer(&binary.left) || !integer(&binary.right) {
+            return Err(function("arithmetic over something other than whole numbers"));
+        }
+        match (self.scalar(&binary.left, schema)?, self.scalar(&binary.right, schema)?, op) {
+            (of, Scalar::Literal(Value::Integer(by), _), op) => Ok(Scalar::Arithmetic(op, Box::new(of), by)),
+            (Scalar::Literal(Value::Integer(by), _), of, Arithmetic::Add | Arithmetic::Multiply) => {
+                Ok(Scalar::Arithmetic(op, Box::new(of), by))
+            }
+            _ => Err(function("arithmetic between columns")),
+        }
+    }
+
+    fn cast(&self, inner: &Expr, to: &DataType, schema: &DFSchema) -> Read<Scalar> {
+        let from = inner.get_type(schema).map(|t| family(&t)).unwrap_or(Family::Other);
+        if keeps_values(from, family(to)) {
+            return self.scalar(inner, schema);
+        }
+        if let (Ok(Scalar::Literal(v, kind)), Some(to)) = (self.scalar(inner, schema), column_type(to))
+            && let Some(v) = rescaled(v, kind, to)
+        {
+            return Ok(Scalar::Literal(v, to));
+        }
+        Err(function(&format!("CAST to {to}")))
+    }
+
+    fn call(&self, call: &ScalarFunction, schema: &DFSchema) -> Read<Scalar> {
+        let mut args = call.args.iter();
+        let name = call.func.name();
+        match (name, args.next(), args.next(), args.next()) {
+            ("upper", Some(of), None, None) => Ok(Scalar::Upper(Box::new(self.scalar(of, schema)?))),
+            ("lower", Some(of), None, None) => Ok(Scalar::Lower(Box::new(self.scalar(of, schema)?))),
+            ("floor", Some(of), None, None)
+                if of.get_type(schema).is_ok_and(|t| family(&t) == Family::Integer) =>
+            {
+                self.scalar(of, schema)
+            }
+            ("coalesce", ..) => {
+                let operands = call.args.iter().map(|a| self.scalar(a, schema)).collect::<Read<Vec<_>>>()?;
+                Ok(Scalar::Coalesce(operands))
+            }
+            ("date_trunc" | "date_part", Some(Expr::Literal(part, _)), Some(of), None) => {
+                let of = Box::new(self.scalar(of, schema)?);
+                let Some((Value::Text(part), _)) = value(part) else { return Err(function(name)) };
+                let part = part.to_lowercase();
+                let grain = Grain::from_name(&part).map(|grain| Scalar::DateTrunc(grain, of.clone()));
+                let date_part = DatePart::ALL.into_iter().find(|p| p.name() == part);
+                let date_part = date_part.map(|part| Scalar::DatePart(part, of));
+                let chosen = if name == "date_trunc" { grain } else { date_part };
+                chosen.ok_or_else(|| function(&format!("{name}('{part}')")))
+            }
+            _ => Err(function(name)),
+        }
+    }
+
+    fn case(&self, case: &Case, schema: &DFSchema) -> Read<Scalar> {
+        let branches = case
+            .when_then_expr
+            .iter()
+            .map(|(when, then)| Ok((self.when(case, when, schema)?, self.scalar(then, schema)?)));
+        let branches = branches.collect::<Read<Vec<(Predicate, Scalar)>>>()?;
+        let otherwise = case.else_expr.as_ref().map(|e| self.scalar(e, schema)).transpose()?;
+        // The simplifier writes coalesce(a, b) as CASE WHEN a IS NOT NULL THEN a ELSE b END.
+        let present = |(when, then): &(Predicate, Scalar)| match when {
+            Predicate::Not(of) => **of == Predicate::IsNull(then.clone()),
+            _ => false,
+        };
+        if branches.iter().all(present)
+            && let Some(last) = otherwise
+        {
+            return Ok(Scalar::Coalesce(branches.into_iter().map(|(_, then)| then).chain([last]).collect()));
+        }
+        Ok(Scalar::Case { branches, otherwise: otherwise.map(Box::new) })
+    }
+
+    pub(super) fn when(&self, case: &Case, when: &Expr, schema: &DFSchema) -> Read<Predicate> {
+        match &case.expr {
+            Some(of) => self.compare(of, Comparison::Equal, when, schema),
+            None => self.predicate(when, schema),
+        }
+    }
+
+    pub(super) fn predicate(&self, expr: &Expr, schema: &DFSchema) -> Read<Predicate> {
+        match expr {
+            Expr::Alias(alias) => self.predicate(&alias.expr, schema),
+            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+                let operands = vec![self.predicate(left, schema)?, self.predicate(right, schema)?];
+                Ok(if *op == Operator::And { Predicate::And(operands) } else { Predicate::Or(operands) })
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                let op = match op {
+                    Operator::Eq => Comparison::Equal,
+                    Operator::NotEq => Comparison::NotEqual,
+                    Operator::Lt => Comparison::Less,
+                    Operator::LtEq => Comparison::LessOrEqual,
+                    Operator::Gt => Comparison::Greater,
+                    Operator::GtEq => Comparison::GreaterOrEqual,
+                    other => return Err(predicate_rule(&format!("the operator {other}"))),
+                };
+                self.compare(left, op, right, schema)
+            }
+            Expr::Not(of) => Ok(Predicate::Not(Box::new(self.predicate(of, schema)?))),
+            Expr::IsNull(of) => Ok(Predicate::IsNull(self.scalar(of, schema)?)),
+            Expr::IsNotNull(of) => Ok(Predicate::Not(Box::new(Predicate::IsNull(self.scalar(of, schema)?)))),
+            Expr::InList(InList { expr, list, negated }) => {
+                let options = list.iter().map(|item| self.compare(expr, Comparison::Equal, item, schema));
+                let any = Predicate::Or(options.collect::<Read<Vec<_>>>()?);
+                Ok(if *negated { Predicate::Not(Box::new(any)) } else { any })
+            }
+            Expr::Between(Between { expr, negated, low, high }) => {
+                let within = Predicate::And(vec![
+                    self.compare(expr, Comparison::GreaterOrEqual, low, schema)?,
+                    self.compare(expr, Comparison::LessOrEqual, high, schema)?,
+                ]);
+                Ok(if *negated { Predicate::Not(Box::new(within)) } else { within })
+            }
+            Expr::Literal(literal, _) => match value(literal) {
+                Some((Value::Boolean(truth), _)) => Ok(Predicate::Constant(Some(truth))),
+                Some((Value::Null, _)) => Ok(Predicate::Constant(None)),
+                _ => Err(predicate_rule("a literal that is not a condition")),
+            },
+            Expr::Like(_) | Expr::SimilarTo(_) => Err(predicate_rule("a pattern")),
+            Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) => Err(subquery()),
+            Expr::IsTrue(of) => {
+                // Never unknown: false where the condition is.
+                let truth = self.predicate(of, schema)?;
+                Ok(Predicate::Truth(truth_of(truth, false)))
+            }
+            Expr::IsNotTrue(of) => {
+                let truth = self.predicate(of, schema)?;
+                Ok(Predicate::Not(Box::new(Predicate::Truth(truth_of(truth, false)))))
+            }
+            other => Ok(Predicate::Truth(self.scalar(other, schema)?)),
+        }
+    }
+
+    pub(super) fn compare(&self, left: &Expr, op: Comparison, right: &Expr, schema: &DFSchema) -> Read<Predicate> {
+        let (mut a, mut b) = (self.scalar(left, schema)?, self.scalar(right, schema)?);
+        // A literal takes the exact type of what it is compared with.
+        let kind = |e: &Expr| bare(e).get_type(schema).ok().as_ref().and_then(column_type);
+        let adapt = |literal: &mut Scalar, other: Option<ColumnType>| {
+            if let (Scalar::Literal(v, from), Some(to)) = (&*literal, other)
+                && let Some(v) = rescaled(v.clone(), *from, to)
+            {
+                *literal = Scalar::Literal(v, to);
+            }
+        };
+        if !matches!(a, Scalar::Literal(..)) {
+            adapt(&mut b, kind(left));
+        } else {
+            adapt(&mut a, kind(right));
+        }
+        Ok(Predicate::Compare { left: a, op, right: b })
+    }
+}
+
+/// The value of an expression that reads no column: literals under casts, date arithmetic, the clock. Evaluated
+/// alone, never within a condition: the engine's rewriting of conditions does not keep NULLs.
+pub(super) fn constant(expr: &Expr) -> Option<ScalarValue> {
+    if let Expr::Literal(literal, _) = expr {
+        return Some(literal.clone());
+    }
+    let subquery = |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+    if !expr.column_refs().is_empty() || expr.exists(|e| Ok(subquery(e))).unwrap_or(true) {
+        return None;
+    }
+    let context = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).with_current_time().build();
+    match ExprSimplifier::new(context).simplify(expr.clone()).ok()? {
+        Expr::Literal(literal, _) => Some(literal),
+        _ => None,
+    }
+}
+
+/// Whether a cast from one family to another changes no value.
+pub(super) fn keeps_values(from: Family, to: Family) -> bool {
+    match (from, to) {
+        (Family::Other, _) => false,
+        (Family::Integer, Family::Decimal(_)) => true,
+        (Family::Decimal(a), Family::Decimal(b)) => a <= b,
+        (from, to) => from == to,
+    }
+}
+
+/// An expression without its outer casts and names.
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast(cast) => bare(&cast.expr),
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
+    }
+}
+
+/// A condition as a value that is never NULL.
+pub(super) fn truth_of(condition: Predicate, otherwise: bool) -> Scalar {
+    let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
+    Scalar::Case { branches: vec![(condition, truth(true))], otherwise: Some(Box::new(truth(otherwise))) }
+}
+
+fn arithmetic(op: Operator) -> bool {
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo)
+}
+
+pub(super) fn function(what: &str) -> Refusal {
+    Refusal::new(
+        Rule::Function,
+        format!("{what} is not on the list of functions"),
+        "Use date_trunc, EXTRACT, upper, lower, coalesce or CASE over dimensions; compute on results freely",
+    )
+}
+
+fn predicate_rule(what: &str) -> Refusal {
+    Refusal::new(
+        Rule::Predicate,
+        format!("{what} stands in a condition"),
+        "Use =, <>, <, <=, >, >=, IN, BETWEEN and IS NULL over dimensions",
+    )
+}
+
+pub(super) fn subquery() -> Refusal {
+    Refusal::new(
+        Rule::Operator,
+        "a subquery stands inside a condition on records",
+        "Filter by literals, or join the results of two GROUP BY queries",
+    )
+}

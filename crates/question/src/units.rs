@@ -1,0 +1,146 @@
+//! Rows → Units: one row for each unit, that others may filter, band and join on; it never leaves.
+
+use loda_contract::{Column, ColumnType, Role, Unit};
+
+use crate::draft::{Figure, Measure, PerUnit, bare_name};
+use crate::figures::CONDITION_LIMIT;
+use crate::refusal::{Refusal, Rule};
+use crate::rules::{Rules, spelled};
+use crate::scope::{Contracts, Scope, ScopeUnit};
+
+type Checked<T> = Result<T, Refusal>;
+
+/// Stands for a bound that nothing declares.
+pub(crate) const UNBOUNDED: i128 = i64::MAX as i128;
+
+/// Where the counts of a unit's rows may be cut: every number up to 20, then the usual bands.
+const COUNT_EDGES: [i128; 8] = [21, 50, 100, 200, 500, 1_000, 2_000, 5_000];
+
+pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(PerUnit, Scope)> {
+    let PerUnit { rows, unit, keys, values } = per_unit;
+    let (rows, inner) = Scope::build(rows, contracts)?;
+    let rules = Rules { scope: &inner };
+    let counted = rules.column(&unit).map(|_| inner.unit_index(&unit).and_then(|index| inner.units.get(index)))?;
+    let Some(counted) = counted.filter(|u| u.stands_in.is_none()) else {
+        return Err(Refusal::new(
+            Rule::UnitCount,
+            format!("'{}' does not name a unit that every row has", bare_name(&unit)),
+            "Group the subquery by the column that names the unit",
+        ));
+    };
+    let mut columns = vec![Column {
+        name: bare_name(&unit).to_owned(),
+        kind: ColumnType::Text,
+        role: Role::Unit(counted.unit.domain.clone()),
+        nullable: false,
+        description: String::new(),
+    }];
+    for key in &keys {
+        let column = rules.column(key)?;
+        if !matches!(column.role, Role::Dimension(_)) {
+            return Err(Refusal::new(
+                Rule::Operator,
+                format!("a subquery by unit is also grouped by '{}', which is no dimension", bare_name(key)),
+                "Group it by one unit, and by bare dimensions",
+            ));
+        }
+        columns.push(Column { name: bare_name(key).to_owned(), ..column.clone() });
+    }
+    let distinct: std::collections::BTreeSet<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+    if distinct.len() < columns.len() {
+        return Err(Refusal::new(
+            Rule::Operator,
+            "two keys of a subquery by unit have the same name",
+            "Group it by one of them",
+        ));
+    }
+    if values.len() > CONDITION_LIMIT {
+        return Err(Refusal::new(
+            Rule::Conditions,
+            format!("a subquery by unit has {} values; the limit is {CONDITION_LIMIT}", values.len()),
+            "Use several subqueries, or fewer values",
+        ));
+    }
+    let mut checked = Vec::with_capacity(values.len());
+    for (number, value) in values.into_iter().enumerate() {
+        let condition = value.condition.and_then(|c| spelled(c, &inner));
+        if let Some(condition) = &condition {
+            rules.predicate(condition)?;
+        }
+        columns.push(Column { name: format!("d{number}"), ..derived(&rules, &value.measure, counted.unit.max_rows)? });
+        checked.push(Figure { measure: value.measure, condition });
+    }
+    let one_row = keys.is_empty();
+    let unit_of_rows = Unit {
+        domain: counted.unit.domain.clone(),
+        column: Some(bare_name(&unit).to_owned()),
+        about_people: counted.unit.about_people,
+        one_row,
+        max_rows: if one_row { Some(1) } else { counted.unit.max_rows },
+        borough_exclusive: counted.unit.borough_exclusive,
+    };
+    let scope = Scope {
+        datasets: inner.datasets.clone(),
+        columns,
+        units: vec![ScopeUnit::new(unit_of_rows, 0)],
+        protection: inner.protection,
+        pairs: Vec::new(),
+    };
+    Ok((PerUnit { rows, unit, keys, values: checked }, scope))
+}
+
+/// What a value of each unit is: a measure with edges and, where rows are bounded, bounds.
+fn derived(rules: &Rules<'_>, measure: &Measure, max_rows: Option<u64>) -> Checked<Column> {
+    let rows = max_rows.map_or(UNBOUNDED, i128::from);
+    let times = |bound: i128| bound.checked_mul(rows).map_or(UNBOUNDED, |b| b.clamp(-UNBOUNDED, UNBOUNDED));
+    let unbounded = max_rows.is_none();
+    let column = |kind, role, nullable| Column {
+        name: String::new(),
+        kind,
+        role,
+        nullable,
+        description: String::new(),
+    };
+    match measure {
+        Measure::Rows | Measure::Units(_) | Measure::Present(_) => {
+            match measure {
+                Measure::Units(name) if rules.scope.unit_index(name).is_none() => {
+                    return Err(Refusal::new(
+                        Rule::UnitCount,
+                        format!("'{}' does not name a unit that is counted here", bare_name(name)),
+                        "Count rows with COUNT(*), or the different units of a column that names one",
+                    ));
+                }
+                Measure::Present(name) => drop(rules.measure_column(name)?),
+                _ => {}
+            }
+            let edges = (0..21).chain(COUNT_EDGES).collect();
+            let role = Role::Measure { lower: 0, upper: rows, edges, null_is_meaningful: false };
+            Ok(column(ColumnType::Integer, role, false))
+        }
+        Measure::Sum(name) => {
+            let of = rules.measure_column(name)?;
+            let Role::Measure { lower, upper, edges, .. } = &of.role else { return Err(no_value()) };
+            let (lower, upper) = if unbounded {
+                (if *lower < 0 { -UNBOUNDED } else { 0 }, UNBOUNDED)
+            } else {
+                (times((*lower).min(0)), times((*upper).max(0)))
+            };
+            let role = Role::Measure { lower, upper, edges: edges.clone(), null_is_meaningful: false };
+            Ok(column(of.kind, role, true))
+        }
+        Measure::Least(name) | Measure::Greatest(name) => {
+            let of = rules.measure_column(name)?;
+            Ok(column(of.kind, of.role.clone(), true))
+        }
+        Measure::Square(_) | Measure::Product(..) => Err(no_value()),
+    }
+}
+
+fn no_value() -> Refusal {
+    Refusal::new(
+        Rule::Aggregate,
+        "this aggregate is not a value of a unit",
+        "Use COUNT, COUNT(DISTINCT unit), SUM, MIN or MAX for each unit, bare",
+    )
+}

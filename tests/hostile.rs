@@ -44,7 +44,7 @@ async fn fragment(federation: &Federation) -> pb::LogicalPlanNode {
 }
 
 fn column(name: &str) -> pb::LogicalExprNode {
-    pb::LogicalExprNode { expr: Some(Expr::Column(pb::Column { name: name.to_owned() })) }
+    pb::LogicalExprNode { expr: Some(Expr::Column(pb::Column { name: name.to_owned(), relation: None })) }
 }
 
 fn text(value: &str) -> pb::LogicalExprNode {

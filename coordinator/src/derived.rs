@@ -1,7 +1,7 @@
 //! Variances, correlations and quantiles from protected parts.
 //!
 //! Exact parts are integers, so that variances are formed without cancellation; perturbed parts may contradict each
-//! other, and then the nearest value that there can be is given.
+//! other, and then there is none.
 
 use loda_question::plan::Spread;
 
@@ -31,7 +31,9 @@ pub(crate) fn spread(moments: &Moments, scales: (i8, i8), figures: Figures<'_>) 
     };
     let value = match moments.spread {
         Spread::Variance { sample } | Spread::Deviation { sample } => {
-            let variance = over(scatter(square(0)?, sum(0)?, sum(0)?).max(0.0), sample)?;
+            let scatter = scatter(square(0)?, sum(0)?, sum(0)?);
+            // Only perturbed parts can contradict each other: there is no variance to tell.
+            let variance = over(Some(scatter).filter(|s| *s >= 0.0)?, sample)?;
             let variance = variance / unit(scales.0).powi(2);
             if matches!(moments.spread, Spread::Deviation { .. }) { variance.sqrt() } else { variance }
         }

@@ -56,10 +56,19 @@ impl Split {
             };
             inputs.push(Arc::new(under(plan, aggregate, &order, all.len(), ordinal)?));
         }
-        match inputs.as_slice() {
-            [one] => Ok(one.as_ref().clone()),
-            _ => Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)),
-        }
+        let union = match inputs.as_slice() {
+            [one] => one.as_ref().clone(),
+            _ => LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?),
+        };
+        // A union drops the names of tables that the plan above refers to.
+        let qualifiers = aggregate.schema.iter().map(|(q, f)| (q.cloned(), f.name().clone()));
+        let mut columns = union.schema().columns().into_iter();
+        let mut shown: Vec<Expr> = (&mut columns)
+            .zip(qualifiers)
+            .map(|(column, (qualifier, name))| Expr::Column(column).alias_qualified(qualifier, name))
+            .collect();
+        shown.extend(columns.map(Expr::Column));
+        Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(union))?))
     }
 
     /// The groups that there are: those whose count is released. For keys that the contract enumerates alone.

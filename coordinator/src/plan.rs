@@ -73,13 +73,18 @@ impl Planner {
         readable(sql)?;
         let state = self.state();
         let plan = state.create_logical_plan(sql).await.map_err(|e| refusal_of(&e))?;
+        let (plan, explain) = match plan {
+            LogicalPlan::Explain(explain) => (Arc::unwrap_or_clone(explain.plan), true),
+            plan => (plan, false),
+        };
         only_select(&plan)?;
         // Type coercion first.
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
         let plan = plan.map_err(|e| refusal_of(&e))?;
         // Before any optimiser rule: rules may use that a COUNT is never NULL, and a withheld one is. And not itself
         // a rule: it adds columns (notes), and rules must keep the schema.
-        split.split(plan).map_err(|e| refusal_of(&e))
+        let split = split.split(plan).map_err(|e| refusal_of(&e))?;
+        Ok(SplitPlan { explain, ..split })
     }
 }
 
@@ -134,7 +139,7 @@ fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {
     let mut other = None;
     let walked = plan.apply_with_subqueries(|node| {
         other = match node {
-            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Some("EXPLAIN (use `loda explain`)"),
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Some("EXPLAIN ANALYZE, or EXPLAIN inside another statement,"),
             LogicalPlan::RecursiveQuery(_) => Some("a recursive query"),
             LogicalPlan::DescribeTable(_) => Some("DESCRIBE (use the catalogue)"),
             _ => return Ok(TreeNodeRecursion::Continue),

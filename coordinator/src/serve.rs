@@ -1,12 +1,14 @@
 //! The coordinator's gRPC service, and the program around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
@@ -175,6 +177,10 @@ impl Inner {
     /// log INTENT → dispatch → merge → finish → log OUTCOME → released.
     async fn answer(&self, query: &Query, deadline: Instant) -> anyhow::Result<QueryResult> {
         let prepared = &query.prepared;
+        if prepared.split.explain {
+            query.set(v1::State::Running);
+            return self.explain(query).await;
+        }
         let sql_hash = format!("sql {}", sha256(prepared.sql.as_bytes()));
         self.log.append(&self.entry(Kind::Intent, query, sql_hash))?;
         query.set(v1::State::Running);
@@ -194,6 +200,25 @@ impl Inner {
         let arrow_ipc = writer.into_inner()?;
         let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
         self.log.append(&self.entry(Kind::Outcome, query, format!("{answered} answers")))?;
+        Ok(QueryResult { statement, arrow_ipc })
+    }
+
+    /// EXPLAIN: what each borough would be sent and whether it would answer, as a table. Nothing runs, and nothing is
+    /// logged, as with an explanation from the client.
+    async fn explain(&self, query: &Query) -> anyhow::Result<QueryResult> {
+        let prepared = &query.prepared;
+        let verdicts = self.verdicts(prepared).await;
+        let (schema, batch) = explanation(&prepared.split, &verdicts)?;
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        writer.write(&batch)?;
+        let arrow_ipc = writer.into_inner()?;
+        let statement = v1::Statement {
+            query_id: query.id.to_string(),
+            purpose: prepared.purpose.clone(),
+            complete: true,
+            notes: vec!["An explanation: nothing was asked of the boroughs but their yes or no".to_owned()],
+            ..Default::default()
+        };
         Ok(QueryResult { statement, arrow_ipc })
     }
 
@@ -337,6 +362,56 @@ impl Inner {
         });
         join_all(described).await
     }
+}
+
+/// One row for each thing that an explanation says.
+fn explanation(split: &SplitPlan, verdicts: &[Vec<v1::Verdict>]) -> anyhow::Result<(SchemaRef, RecordBatch)> {
+    let (mut fragments, mut items, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut say = |fragment: Option<i64>, item: &str, text: String| {
+        fragments.push(fragment);
+        items.push(item.to_owned());
+        texts.push(text);
+    };
+    for (number, (bundle, verdicts)) in (0_i64..).zip(bundles(split).iter().zip(verdicts)) {
+        let fragment = Some(number);
+        say(fragment, "asks", bundle.question.words());
+        say(fragment, "sql", bundle.question.sql());
+        let grid = bundle.question.grid().map_or_else(|| "open".to_owned(), |cells| cells.to_string());
+        say(fragment, "cells at a borough", grid);
+        for (answer, item) in [("yes", "would answer"), ("no", "would refuse"), ("unreachable", "cannot be reached")] {
+            let of: Vec<&v1::Verdict> = verdicts.iter().filter(|v| v.answer == answer).collect();
+            if of.is_empty() {
+                continue;
+            }
+            let names: Vec<&str> = of.iter().map(|v| v.borough.as_str()).collect();
+            let reasons: BTreeSet<String> = of
+                .iter()
+                .filter_map(|v| v.refusal.as_ref())
+                .map(|r| format!("{} ({}). {}", r.message, r.rule, r.advice))
+                .collect();
+            let reasons: String = reasons.iter().map(|r| format!(": {r}")).collect();
+            say(fragment, item, format!("{} boroughs: {}{reasons}", of.len(), names.join(" ")));
+        }
+    }
+    for line in without_notes(&split.plan.display_indent().to_string()).lines() {
+        say(None, "after the merge", line.to_owned());
+    }
+    let reasons = vec![None::<String>; items.len()];
+    let field = |name, kind| Field::new(name, kind, true);
+    let schema: SchemaRef = Arc::new(Schema::new(vec![
+        field("fragment", DataType::Int64),
+        field("item", DataType::Utf8),
+        field("explanation", DataType::Utf8),
+        field("reason", DataType::Utf8),
+    ]));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(fragments)),
+        Arc::new(StringArray::from(items)),
+        Arc::new(StringArray::from(texts)),
+        Arc::new(StringArray::from(reasons)),
+    ];
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+    Ok((schema, batch))
 }
 
 /// A plan as people read it: without the hidden columns.

@@ -39,6 +39,8 @@ pub(crate) struct SplitPlan {
     pub(crate) withholds: Vec<bool>,
     /// Whether cells are combined again after the merge.
     pub(crate) combines: bool,
+    /// Whether the question is only to be explained.
+    pub(crate) explain: bool,
 }
 
 impl Split {
@@ -84,7 +86,7 @@ impl Split {
         }
         let rests = lineage::rests_on_figures(&plan, Figures::All);
         let withholds = lineage::rests_on_figures(&plan, Figures::Protected);
-        Ok(SplitPlan { plan, combines: combines && !parts.is_empty(), parts, rests, withholds })
+        Ok(SplitPlan { plan, combines: combines && !parts.is_empty(), parts, rests, withholds, explain: false })
     }
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {

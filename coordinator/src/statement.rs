@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use loda_contract::{ColumnType, Value};
+use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
 use loda_proto::v1;
+use loda_question::{Measure, scale};
 
 use crate::dispatch::Answer;
 use crate::merge::MergedPart;
-use crate::part::{OutputKey, Part};
+use crate::part::{Output, OutputKey, Part};
 use crate::split::SplitPlan;
 
 /// Lacks that are listed one by one at most.
@@ -82,8 +83,45 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
         open: merged.open,
+        errors: header.map_or_else(Vec::new, |h| expected_errors(part, h.count_error)),
         units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }
+}
+
+/// How far each figure of one borough's cell is off on average. A sum is noise about the middle of the bounds and the
+/// middle times a perturbed count: half a width each.
+fn expected_errors(part: &Part, count_error: f64) -> Vec<String> {
+    if count_error.is_nan() || count_error <= 0.0 {
+        return Vec::new();
+    }
+    #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
+    let rows = part.scope.counted().map_or(1.0, |(_, rows)| rows as f64);
+    #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
+    let half_width = |name: &str| match part.scope.column(name).map(|c| (&c.role, c.kind)) {
+        Some((Role::Measure { lower, upper, .. }, kind)) => {
+            (upper - lower) as f64 / 2.0 / 10_f64.powi(i32::from(scale(kind)))
+        }
+        _ => 0.0,
+    };
+    let of = |measure: &Measure| match measure {
+        Measure::Units(_) => Some(count_error),
+        Measure::Rows | Measure::Present(_) => Some(count_error * rows),
+        Measure::Sum(name) => Some(count_error * std::f64::consts::SQRT_2 * half_width(name) * rows),
+        _ => None,
+    };
+    let mut said = Vec::new();
+    for output in &part.outputs {
+        let words = part.figure_words(output);
+        let text = match output {
+            Output::Figure { figure, .. } => part.measures.get(*figure).and_then(of).map(|e| format!("{words} ±{e:.1}")),
+            Output::Average { sum, .. } => {
+                part.measures.get(*sum).and_then(of).map(|e| format!("{words} ±{e:.1} / its count"))
+            }
+            Output::Spread(_) | Output::Quantile(_) => None,
+        };
+        said.extend(text.filter(|text| !said.contains(text)));
+    }
+    said
 }
 
 /// "outcome = Arrest, year = 2019"; empty for the one figure of a question without GROUP BY.

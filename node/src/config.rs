@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use loda_disclosure::TableParameters;
 use loda_identity::Gss;
 use serde::Deserialize;
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub limits: Limits,
+    /// How counts of people are perturbed.
+    pub perturbation: TableParameters,
     pub datasets: Vec<DatasetConfig>,
 }
 
@@ -80,7 +83,26 @@ struct File {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
+    perturbation: PerturbationEntry,
+    #[serde(default)]
     dataset: Vec<DatasetEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PerturbationEntry {
+    max_noise: u32,
+    variance: f64,
+}
+
+/// A table with less noise than this protects nobody from one subtraction.
+const LEAST_VARIANCE: f64 = 1.0;
+
+impl Default for PerturbationEntry {
+    fn default() -> Self {
+        let TableParameters { max_noise, variance, .. } = TableParameters::default();
+        Self { max_noise, variance }
+    }
 }
 
 #[derive(Deserialize)]
@@ -136,6 +158,14 @@ impl Config {
         {
             return Err(invalid("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
         }
+        let PerturbationEntry { max_noise, variance } = file.perturbation;
+        let perturbation = TableParameters { max_noise, variance, ..TableParameters::default() };
+        if variance.is_nan() || variance < LEAST_VARIANCE {
+            return Err(invalid(format!(
+                "[perturbation] variance = {variance} is under {LEAST_VARIANCE}: see `loda-node ptable` for what it does"
+            )));
+        }
+        perturbation.table().map_err(|e| invalid(format!("[perturbation] {e}: try it with `loda-node ptable`")))?;
         let dataset = |entry: DatasetEntry| {
             let as_at = entry
                 .as_at
@@ -154,6 +184,7 @@ impl Config {
             certificate: base.join(file.tls.certificate),
             key: base.join(file.tls.key),
             limits,
+            perturbation,
             datasets: file.dataset.into_iter().map(dataset).collect::<Result<Vec<_>, ConfigError>>()?,
         })
     }

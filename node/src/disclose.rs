@@ -10,7 +10,7 @@ use datafusion::common::ScalarValue;
 use loda_contract::{Column, ColumnType, Protection, Role, Value};
 use loda_disclosure::{
     self as spec, CellKeyRules, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, NoiseKey, PTable,
-    PossibleMasks, Released, TableSpec, ThresholdRules, default_table, disclose,
+    PossibleMasks, Released, TableParameters, TableSpec, ThresholdRules, disclose,
 };
 use loda_question::plan::{arrow_type, value_at, value_scalar};
 use loda_question::{Counted, Measure, Moment, Question};
@@ -31,7 +31,15 @@ impl Methods {
     /// # Errors
     /// Where the perturbation table cannot be generated.
     pub fn standard() -> anyhow::Result<Self> {
-        let table = default_table().context("generating the perturbation table")?;
+        Self::with(&TableParameters::default())
+    }
+
+    /// The methods with a borough's own perturbation table.
+    ///
+    /// # Errors
+    /// Where the parameters give no table: which, and what to change.
+    pub fn with(parameters: &TableParameters) -> anyhow::Result<Self> {
+        let table = parameters.table().context("generating the perturbation table")?;
         Ok(Self {
             table: Arc::new(table),
             noise: None,

@@ -11,6 +11,7 @@
 //! | `inspect` | from wire bytes to a typed job under contract and agreement |
 //! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
+//! | `ptable` | what a perturbation table does, for whoever chooses one |
 //! | `release` | the one serial, durable point through which figures leave |
 //! | `jobs`, `serve` | queries as jobs, over mTLS gRPC |
 
@@ -23,6 +24,7 @@ mod execute;
 mod ingest;
 mod inspect;
 mod jobs;
+mod ptable;
 mod release;
 mod serve;
 mod snapshot;
@@ -30,4 +32,6 @@ mod snapshot;
 pub use config::{Config, ConfigError, Format};
 pub use disclose::Methods;
 pub use ingest::IngestReport;
+pub use loda_disclosure::TableParameters;
+pub use ptable::ptable;
 pub use serve::{Node, run};

@@ -1,25 +1,54 @@
 //! `loda-node`: a borough's program.
 
+use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Parser;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use loda_node::TableParameters;
 
 /// Serves a borough's own data to the federation: protected figures only, and only under an agreement.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example:\n  loda-node --config node.toml\n\nSee deploy/sample/node.toml for every setting."
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  loda-node --config node.toml\n  loda-node ptable --max-noise 8 --variance 6\n\n\
+                  See deploy/sample/node.toml for every setting."
 )]
 struct Arguments {
     /// The node's configuration file.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    config: Option<PathBuf>,
     /// Read the sources, write snapshots, print the report, and stop.
     #[arg(long)]
     ingest_only: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print what a perturbation table does: how far figures are off, and what attackers get.
+    Ptable(Table),
+}
+
+#[derive(Args)]
+struct Table {
+    /// The largest noise on a count.
+    #[arg(long, default_value_t = TableParameters::default().max_noise)]
+    max_noise: u32,
+    /// The variance of the noise.
+    #[arg(long, default_value_t = TableParameters::default().variance)]
+    variance: f64,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    loda_node::run(&arguments.config, arguments.ingest_only)
+    if let Some(Command::Ptable(Table { max_noise, variance })) = arguments.command {
+        let parameters = TableParameters { max_noise, variance, ..TableParameters::default() };
+        let text = loda_node::ptable(&parameters)?;
+        return Ok(std::io::stdout().write_all(text.as_bytes())?);
+    }
+    let config = arguments.config.context("no configuration: give --config FILE, or see --help")?;
+    loda_node::run(&config, arguments.ingest_only)
 }

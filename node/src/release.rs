@@ -61,6 +61,7 @@ impl Gate {
             parameters: method.parameters(),
             dense: method.dense(),
             receipt: Vec::new(),
+            count_error: method.count_error(),
             snapshots: snapshots
                 .iter()
                 .map(|s| SnapshotUsed { dataset: s.contract.dataset.clone(), snapshot: s.id, as_at: s.as_at.to_string() })

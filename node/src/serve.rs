@@ -72,7 +72,8 @@ pub fn run(config: &Path, ingest_only: bool) -> anyhow::Result<()> {
         .build()?;
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let config = Config::load(config)?;
-    let node = queries.block_on(Node::open(config, Methods::standard()?, queries.handle().clone()))?;
+    let methods = Methods::with(&config.perturbation)?;
+    let node = queries.block_on(Node::open(config, methods, queries.handle().clone()))?;
     if ingest_only {
         return Ok(());
     }

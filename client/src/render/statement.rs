@@ -13,6 +13,7 @@ pub fn statement(statement: &Statement) -> String {
     let mut text = String::new();
     for part in &statement.parts {
         text.push_str(&headline(part));
+        text.push_str(&errors(part));
         text.push_str(&missing(part));
         text.push_str(&withheld(part));
         text.push_str(&lacking(part));
@@ -64,6 +65,15 @@ fn missing(part: &Part) -> String {
         text.push_str(&format!("  no answer: {}\n", names(&silent)));
     }
     text
+}
+
+/// "  off on average, in one borough's cell: COUNT(*) ±1.3; SUM(weekly_cost) ±9,546.0".
+fn errors(part: &Part) -> String {
+    if part.errors.is_empty() {
+        return String::new();
+    }
+    let errors: Vec<String> = part.errors.iter().map(|e| plain::line(e)).collect();
+    format!("  off on average, in one borough's cell: {}\n", errors.join("; "))
 }
 
 fn withheld(part: &Part) -> String {

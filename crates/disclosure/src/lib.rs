@@ -22,6 +22,7 @@
 
 mod atoms;
 mod cell_key;
+mod consequences;
 mod dominance;
 mod error;
 mod exact;
@@ -37,10 +38,11 @@ mod total;
 
 use arrow::array::RecordBatch;
 
+pub use consequences::{Consequence, consequences};
 pub use error::DisclosureError;
 pub use method::{CellKeyRules, Method, ThresholdRules};
 pub use noise::NoiseKey;
-pub use ptable::{PTable, PTableError, Summary, default_table, pcv};
+pub use ptable::{PTable, PTableError, Summary, TableParameters, default_table, pcv};
 pub use released::Released;
 pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, Moment, PossibleMasks, TableSpec};
 

@@ -81,19 +81,24 @@ impl Method {
             Self::CellKey(rules) => {
                 let table = rules.table.summary();
                 format!(
-                    "modulus {}, max noise {}, variance {}, threshold {}; a count is off by {:.1} on average, \
-                     a sum by {:.1} half-widths of its measure's bounds",
+                    "modulus {}, max noise {}, variance {}, threshold {}",
                     table.modulus,
                     table.max_noise,
                     (table.variance * 10.0).round() / 10.0,
-                    rules.threshold,
-                    table.expected_error,
-                    // A draw about the middle, and the middle times a perturbed count: at most as far again.
-                    table.expected_error * std::f64::consts::SQRT_2
+                    rules.threshold
                 )
             }
             #[cfg(feature = "unprotected")]
             Self::Unprotected => "none, nothing is protected".to_owned(),
+        }
+    }
+
+    /// How far a perturbed count is off on average; 0 where figures are exact.
+    #[must_use]
+    pub fn count_error(&self) -> f64 {
+        match self {
+            Self::CellKey(rules) => rules.table.summary().expected_error,
+            _ => 0.0,
         }
     }
 

@@ -6,7 +6,7 @@ mod generate;
 
 use std::fmt;
 
-pub use generate::default_table;
+pub use generate::{TableParameters, default_table};
 
 /// The last perturbation cell value: a table has rows 1..=750.
 pub(crate) const LAST_PCV: u32 = 750;

@@ -23,6 +23,10 @@ impl Rules<'_> {
             Measure::Sum(name) | Measure::Present(name) | Measure::Square(name) if self.null_says_something(name)? => {
                 Some(Predicate::Not(Box::new(Predicate::IsNull(Scalar::Column(name.clone())))))
             }
+            // After a left join a unit is counted where there is one.
+            Measure::Units(name) if self.column(name)?.nullable => {
+                Some(Predicate::Not(Box::new(Predicate::IsNull(Scalar::Column(name.clone())))))
+            }
             _ => None,
         };
         Ok(match Predicate::both(figure.condition.clone(), skips).map(Predicate::normal) {

@@ -160,6 +160,23 @@ impl Scalar {
     }
 }
 
+impl Measure {
+    /// The measure with every column renamed.
+    #[must_use]
+    pub fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
+        match self {
+            Self::Rows => Self::Rows,
+            Self::Units(c) => Self::Units(name(c)),
+            Self::Present(c) => Self::Present(name(c)),
+            Self::Sum(c) => Self::Sum(name(c)),
+            Self::Square(c) => Self::Square(name(c)),
+            Self::Product(a, b) => Self::Product(name(a), name(b)),
+            Self::Least(c) => Self::Least(name(c)),
+            Self::Greatest(c) => Self::Greatest(name(c)),
+        }
+    }
+}
+
 impl Predicate {
     /// The predicate over bare columns, as one over the columns of a source among several.
     fn qualified(self, place: usize) -> Self {

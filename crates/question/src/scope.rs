@@ -198,7 +198,7 @@ impl Scope {
                 continue;
             }
             let same = equal.iter().find(|(_, r, _)| *r == Some(number)).and_then(|(l, _, _)| *l);
-            if let (Some(same), false, Some(column)) = (same, optional, &unit.unit.column)
+            if let (Some(same), Some(column)) = (same, &unit.unit.column)
                 && let Some(same) = units.get_mut(same)
             {
                 same.equal.push(column.clone());

@@ -35,23 +35,25 @@ impl Question {
         )
     }
 
-    /// One figure as SQL.
+    /// One figure as SQL, for headings: columns have their bare names.
     #[must_use]
     pub fn figure_sql(&self, figure: usize) -> Option<String> {
-        self.draft().figures.get(figure).map(figure_sql)
+        let Figure { measure, condition } = self.draft().figures.get(figure)?.clone();
+        let condition = condition.map(|c| c.renamed(&bare));
+        Some(figure_sql(&Figure { measure: measure.renamed(&bare), condition }))
     }
 
-    /// One group key as SQL.
+    /// One group key as SQL, for headings: columns have their bare names.
     #[must_use]
     pub fn key_sql(&self, key: usize) -> Option<String> {
-        self.keys().get(key).map(|k| scalar_sql(&k.scalar))
+        self.keys().get(key).map(|k| scalar_sql(&k.scalar.clone().renamed(&bare)))
     }
 
     /// The same question as SQL over the contract's columns.
     #[must_use]
     pub fn sql(&self) -> String {
         let draft = self.draft();
-        let figures = (0..draft.figures.len()).filter_map(|i| self.figure_sql(i));
+        let figures = draft.figures.iter().map(figure_sql);
         let keys: Vec<String> = draft.keys.iter().map(scalar_sql).collect();
         let select: Vec<String> = keys.iter().cloned().chain(figures).collect();
         let mut sql = format!("SELECT {} FROM {}", select.join(", "), rows_sql(&draft.rows));
@@ -60,6 +62,10 @@ impl Question {
         }
         sql
     }
+}
+
+fn bare(name: String) -> String {
+    bare_name(&name).to_owned()
 }
 
 fn rows_are(scope: &Scope) -> String {

@@ -2,14 +2,32 @@
 
 use super::{LAST_PCV, Line, PTable, PTableError, entropy};
 
-/// Modulus of [`default_table`].
-const DEFAULT_MODULUS: u32 = 4096;
-/// Largest noise of [`default_table`].
-const DEFAULT_MAX_NOISE: u32 = 5;
-/// Variance of [`default_table`].
-const DEFAULT_VARIANCE: f64 = 3.0;
-/// Outputs 1 and 2 never occur in [`default_table`].
-const DEFAULT_BLOCKED_BELOW: u32 = 2;
+/// The public parameters of a perturbation table. The default is the federation's: modulus 4096, noise of at most 5,
+/// variance 3, and never an output of 1 or 2.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TableParameters {
+    pub modulus: u32,
+    pub max_noise: u32,
+    pub variance: f64,
+    /// Outputs from 1 to this never occur.
+    pub blocked_below: u32,
+}
+
+impl Default for TableParameters {
+    fn default() -> Self {
+        Self { modulus: 4096, max_noise: 5, variance: 3.0, blocked_below: 2 }
+    }
+}
+
+impl TableParameters {
+    /// The table that they give.
+    ///
+    /// # Errors
+    /// As [`PTable::generate`].
+    pub fn table(&self) -> Result<PTable, PTableError> {
+        PTable::generate(self.modulus, self.max_noise, self.variance, self.blocked_below)
+    }
+}
 
 /// Expected interval widths are rounded to multiples of 2^−20 keys before they are compared, far
 /// above the solver's tolerance and far below what matters: a second guard, beside the solver's
@@ -19,13 +37,12 @@ const GRID: f64 = 1_048_576.0;
 /// Knuth's multiplier (2^32 / golden ratio): neighbouring rows get distant offsets.
 const OFFSET_MULTIPLIER: u64 = 2_654_435_761;
 
-/// The federation's default: modulus 4096, noise of at most 5, variance 3, mean zero, and never an
-/// output of 1 or 2.
+/// The federation's default table.
 ///
 /// # Errors
 /// None with these parameters; the signature is that of [`PTable::generate`].
 pub fn default_table() -> Result<PTable, PTableError> {
-    PTable::generate(DEFAULT_MODULUS, DEFAULT_MAX_NOISE, DEFAULT_VARIANCE, DEFAULT_BLOCKED_BELOW)
+    TableParameters::default().table()
 }
 
 impl PTable {

@@ -13,7 +13,7 @@ use loda_contract::{ColumnType, Role, Value};
 use super::expr::{function, subquery};
 use super::from::{ReadAggregate, ReadFigure, Reading};
 use crate::draft::{
-    Comparison, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source, bare_name,
+    Comparison, Figure, Join, JoinKind, PerUnit, Predicate, Rows, Scalar, Source, bare_name,
 };
 use crate::refusal::{Refusal, Rule};
 use crate::scope::{Contracts, Scope};
@@ -718,21 +718,6 @@ impl Input {
 impl Figure {
     fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
         Self { measure: self.measure.renamed(name), condition: self.condition.map(|c| c.renamed(name)) }
-    }
-}
-
-impl Measure {
-    pub(super) fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
-        match self {
-            Self::Rows => Self::Rows,
-            Self::Units(c) => Self::Units(name(c)),
-            Self::Present(c) => Self::Present(name(c)),
-            Self::Sum(c) => Self::Sum(name(c)),
-            Self::Square(c) => Self::Square(name(c)),
-            Self::Product(a, b) => Self::Product(name(a), name(b)),
-            Self::Least(c) => Self::Least(name(c)),
-            Self::Greatest(c) => Self::Greatest(name(c)),
-        }
     }
 }
 

@@ -15,6 +15,7 @@ mod faults;
 mod hostile;
 mod identity;
 mod pooled;
+mod properties;
 mod protection;
 mod scenarios;
 mod support;

@@ -96,6 +96,9 @@ fn real_scenarios_equal_the_pooled_tables() {
 fn synthetic_scenarios_equal_the_pooled_tables() {
     support::run(async {
         let federation = support::synthetic_unprotected().await.unwrap();
+        let count = federated_equals_pooled("synthetic.slt", federation).await;
+        println!("{count} scenarios equal");
+        assert!(count >= 100);
         let holdings = holdings(federation).await;
         let pooled = Pooled::new(&holdings);
         for sql in [

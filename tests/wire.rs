@@ -112,6 +112,7 @@ async fn same_rows(federation: &support::Federation, file: &str, least: usize) {
         let node = LogicalPlanNode::decode(bytes.as_slice()).unwrap();
         let theirs = node.try_into_logical_plan(&context.task_ctx(), &held).unwrap();
         let mut rows = Vec::new();
+        let plans = format!("{}\n{}", ours.display_indent(), theirs.display_indent());
         for plan in [ours, theirs] {
             let batches = context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
             let mut sorted = text(&batches, 99);
@@ -119,7 +120,7 @@ async fn same_rows(federation: &support::Federation, file: &str, least: usize) {
             rows.push(sorted);
         }
         let equal = rows[0].len() == rows[1].len() && rows[0].iter().zip(&rows[1]).all(|(a, b)| same(a, b, 1e-12));
-        assert!(equal, "{line}\n{}", question.sql());
+        assert!(equal, "{line}\n{}\n{plans}\n{rows:?}", question.sql());
         count += 1;
         longest = longest.max(bytes.len());
     }

@@ -70,7 +70,12 @@ impl Engine {
             let plan = rows.select(columns_of(&snapshot.contract))?.into_unoptimized_plan();
             tables.0.insert(snapshot.contract.dataset.clone(), plan);
         }
-        let rows = rows_plan(&question.draft().rows, question.scope(), &tables)?;
+        self.stage_over(question, &tables).await
+    }
+
+    /// The stage over tables that hold what snapshots hold.
+    pub(crate) async fn stage_over(&self, question: &Question, tables: &SnapshotTables) -> Result<Vec<RecordBatch>> {
+        let rows = rows_plan(&question.draft().rows, question.scope(), tables)?;
         let rows = DataFrame::new(self.context.state(), rows);
         let plan = compile(question, rows)?;
         let physical = plan.create_physical_plan().await?;
@@ -91,7 +96,19 @@ impl Engine {
 
 /// Snapshots as the plans of questions read them: unit columns hold dense ids under the contract's names.
 #[derive(Default)]
-struct SnapshotTables(HashMap<String, LogicalPlan>);
+pub(crate) struct SnapshotTables(HashMap<String, LogicalPlan>);
+
+#[cfg(feature = "unprotected")]
+impl SnapshotTables {
+    /// Records in memory, in the shape of a snapshot.
+    pub(crate) fn hold(&mut self, contract: &Contract, records: RecordBatch) -> Result<()> {
+        let table = datafusion::datasource::MemTable::try_new(records.schema(), vec![vec![records]])?;
+        let source = datafusion::datasource::provider_as_source(Arc::new(table));
+        let plan = datafusion::logical_expr::LogicalPlanBuilder::scan(contract.dataset.as_str(), source, None)?;
+        self.0.insert(contract.dataset.clone(), plan.project(columns_of(contract))?.build()?);
+        Ok(())
+    }
+}
 
 impl Tables for SnapshotTables {
     fn records(&self, dataset: &str) -> Result<LogicalPlan> {

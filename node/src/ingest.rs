@@ -114,7 +114,7 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|e| e.to_str()).unwrap_or("")
 }
 
-fn snapshot_schema(contract: &Contract) -> SchemaRef {
+pub(crate) fn snapshot_schema(contract: &Contract) -> SchemaRef {
     let columns = contract.columns.iter().filter(|c| is_kept(&c.role));
     let mut fields: Vec<Field> = columns.map(|c| Field::new(&c.name, arrow_type(c.kind), c.nullable)).collect();
     for unit in &contract.units {
@@ -125,7 +125,7 @@ fn snapshot_schema(contract: &Contract) -> SchemaRef {
 }
 
 /// Unit ids and record keys for the rows of one dataset.
-struct Units {
+pub(crate) struct Units {
     secret: RecordSecret,
     domains: Vec<DomainUnits>,
 }
@@ -140,7 +140,7 @@ struct DomainUnits {
 }
 
 impl Units {
-    fn open(state: &Path, secret: &RecordSecret, contract: &Contract) -> anyhow::Result<Self> {
+    pub(crate) fn open(state: &Path, secret: &RecordSecret, contract: &Contract) -> anyhow::Result<Self> {
         let folder = state.join("units");
         std::fs::create_dir_all(&folder)?;
         let domains = contract.units.iter().map(|unit| {
@@ -155,7 +155,7 @@ impl Units {
     }
 
     /// Replaces names and identifiers by ids and keys.
-    fn identify(
+    pub(crate) fn identify(
         &mut self,
         contract: &Contract,
         columns: Vec<ArrayRef>,
@@ -211,7 +211,7 @@ impl Units {
         Ok(())
     }
 
-    fn sync(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
         self.domains.iter_mut().try_for_each(|d| d.dictionary.sync())
     }
 }

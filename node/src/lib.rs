@@ -24,6 +24,8 @@ mod execute;
 mod ingest;
 mod inspect;
 mod jobs;
+#[cfg(feature = "unprotected")]
+mod laboratory;
 mod ptable;
 mod release;
 mod serve;
@@ -32,6 +34,8 @@ mod snapshot;
 pub use config::{Config, ConfigError, Format};
 pub use disclose::Methods;
 pub use ingest::IngestReport;
+#[cfg(feature = "unprotected")]
+pub use laboratory::Laboratory;
 pub use loda_disclosure::TableParameters;
 pub use ptable::ptable;
 pub use serve::{Node, run};

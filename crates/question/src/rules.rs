@@ -205,13 +205,13 @@ impl Rules<'_> {
         };
         let list = edges.iter().map(plain).collect::<Vec<_>>().join(", ");
         let advice = if edges.is_empty() {
-            format!("'{}' declares no band edges: filter by another column", bare_name(&column.name))
+            format!("'{}' declares no band edges: filter by another column", title(column))
         } else {
-            format!("Compare '{}' with < or >= at one of its edges: {list}", bare_name(&column.name))
+            format!("Compare '{}' with < or >= at one of its edges: {list}", title(column))
         };
         Err(Refusal::new(
             Rule::BandEdge,
-            format!("measure '{}' may be compared at its declared band edges only", bare_name(&column.name)),
+            format!("measure '{}' may be compared at its declared band edges only", title(column)),
             advice,
         ))
     }
@@ -238,8 +238,8 @@ impl Rules<'_> {
                 Role::Measure { .. } => {
                     return Err(Refusal::new(
                         Rule::BandEdge,
-                        format!("measure '{name}' cannot be grouped"),
-                        format!("Use FILTER (WHERE {name} >= edge) at its declared band edges"),
+                        format!("measure '{}' cannot be grouped by its values", title(column)),
+                        "Band it at its edges: CASE WHEN value < edge THEN 'low' ELSE 'high' END",
                     ));
                 }
                 _ => {}
@@ -281,12 +281,19 @@ impl Rules<'_> {
 
 }
 
+/// What a column is called in messages: a value of each unit by what it is, any other by its name.
+pub(crate) fn title(column: &Column) -> String {
+    let name = bare_name(&column.name);
+    let is_value = name.strip_prefix('d').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if is_value && !column.description.is_empty() { column.description.clone() } else { name.to_owned() }
+}
+
 pub(crate) fn unknown(what: &str) -> Refusal {
     Refusal::new(Rule::Unknown, format!("{what} is in no contract"), "See the catalogue for what there is")
 }
 
 fn not_compared(column: &Column) -> Refusal {
-    let name = bare_name(&column.name);
+    let name = &title(column);
     match &column.role {
         Role::Unit(_) | Role::Reference(_) => Refusal::new(
             Rule::Key,

@@ -67,8 +67,11 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
         if let Some(condition) = &condition {
             rules.predicate(condition)?;
         }
-        columns.push(Column { name: format!("d{number}"), ..derived(&rules, &value.measure, counted.unit.max_rows)? });
-        checked.push(Figure { measure: value.measure, condition });
+        let of = derived(&rules, &value.measure, counted.unit.max_rows)?;
+        let value = Figure { measure: value.measure, condition };
+        let description = format!("{} of each {}", crate::words::heading(&value), bare_name(&unit));
+        columns.push(Column { name: format!("d{number}"), description, ..of });
+        checked.push(value);
     }
     let one_row = keys.is_empty();
     let unit_of_rows = Unit {

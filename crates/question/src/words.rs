@@ -38,9 +38,7 @@ impl Question {
     /// One figure as SQL, for headings: columns have their bare names.
     #[must_use]
     pub fn figure_sql(&self, figure: usize) -> Option<String> {
-        let Figure { measure, condition } = self.draft().figures.get(figure)?.clone();
-        let condition = condition.map(|c| c.renamed(&bare));
-        Some(figure_sql(&Figure { measure: measure.renamed(&bare), condition }))
+        self.draft().figures.get(figure).map(heading)
     }
 
     /// One group key as SQL, for headings: columns have their bare names.
@@ -62,6 +60,12 @@ impl Question {
         }
         sql
     }
+}
+
+/// A figure as SQL with bare column names.
+pub(crate) fn heading(figure: &Figure) -> String {
+    let Figure { measure, condition } = figure.clone();
+    figure_sql(&Figure { measure: measure.renamed(&bare), condition: condition.map(|c| c.renamed(&bare)) })
 }
 
 fn bare(name: String) -> String {

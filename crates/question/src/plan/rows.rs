@@ -69,6 +69,9 @@ impl Reader<'_> {
         match plan {
             LogicalPlan::TableScan(scan) => {
                 let name = scan.table_name.table().to_owned();
+                if let Some(lookup) = (self.lookups)(&name) {
+                    return Ok(Input::of_lookup(&lookup, plan.schema().columns()));
+                }
                 if (self.contracts)(&name).is_none() {
                     return Err(Refusal::new(
                         Rule::Join,
@@ -203,6 +206,9 @@ impl Reader<'_> {
     /// Keeps the rows for which the subquery has, or has not, a match.
     fn exists(&self, input: &mut Input, inner: Input, equal: &[(Scalar, Scalar)], negated: bool) -> Read<()> {
         let kind = if negated { JoinKind::Anti } else { JoinKind::Semi };
+        if let Some(rows) = inner.lookup_rows() {
+            return input.among(&inner, rows, equal, negated);
+        }
         let mut on = Vec::new();
         let mut local = false;
         for pair in equal {
@@ -525,7 +531,60 @@ impl Reader<'_> {
     }
 }
 
+/// The dataset that stands for a reference table while a subquery over it is read, and its row number.
+const LOOKUP: &str = "#lookup";
+const ROW: &str = "t0.#row";
+
 impl Input {
+    /// A reference table: each column as an expression over the row's number.
+    fn of_lookup(lookup: &Lookup, names: Vec<Column>) -> Self {
+        let at = |row: usize| Predicate::Compare {
+            left: Scalar::Column(ROW.to_owned()),
+            op: Comparison::Equal,
+            right: row_number(row),
+        };
+        let columns = names.into_iter().zip(&lookup.columns).enumerate().map(|(number, (name, (_, kind)))| {
+            let Some(kind) = kind else { return (name, Err(function("a reference column of this type"))) };
+            let branches = lookup.rows.iter().enumerate().map(|(row, cells)| {
+                let cell = cells.get(number).cloned().unwrap_or(Value::Null);
+                (at(row), Scalar::Literal(cell, *kind))
+            });
+            (name, Ok(Scalar::Case { branches: branches.collect(), otherwise: None }))
+        });
+        Self { columns: columns.collect(), rows: Rows::of(format!("{LOOKUP}{}", lookup.rows.len()), None) }
+    }
+
+    /// How many rows there are, where this is a reference table.
+    fn lookup_rows(&self) -> Option<usize> {
+        self.rows.dataset()?.strip_prefix(LOOKUP)?.parse().ok()
+    }
+
+    /// Keeps the boroughs that a subquery over a reference table names, or does not.
+    fn among(&mut self, inner: &Self, rows: usize, equal: &[(Scalar, Scalar)], negated: bool) -> Read<()> {
+        let [(left @ Scalar::Column(column), right)] = equal else { return Err(not_a_key()) };
+        if !is_borough(column) {
+            return Err(not_a_key());
+        }
+        let mut values = Vec::new();
+        for row in 0..rows {
+            let here = row_number(row);
+            let kept = match &inner.rows.filter {
+                Some(filter) => filter.fix(ROW, &here),
+                None => Predicate::Constant(Some(true)),
+            };
+            if kept != Predicate::Constant(Some(true)) {
+                continue;
+            }
+            match right.fix(ROW, &here).folded() {
+                Scalar::Literal(value @ Value::Text(_), kind) => values.push((value, kind)),
+                _ => return Err(not_a_key()),
+            }
+        }
+        let named = Predicate::In { of: left.clone(), values };
+        self.narrow(if negated { Predicate::Not(Box::new(named)) } else { named });
+        Ok(())
+    }
+
     fn narrow(&mut self, predicate: Predicate) {
         self.rows.filter = Predicate::both(self.rows.filter.take(), Some(predicate));
     }
@@ -594,14 +653,20 @@ impl Input {
         if place_of(a) == place_of(b) || (is_borough(a) != is_borough(b)) {
             return Ok(false);
         }
-        let role = |name: &str| {
-            let (_, source) = self.rows.sources().nth(place_of(name)?)?;
-            let alone = Rows { first: source.clone(), joins: Vec::new(), filter: None };
-            let scope = Self { rows: alone, columns: HashMap::new() }.scope(reader).ok()?;
-            scope.column(&format!("t0.{}", bare_name(name))).map(|c| c.role.clone())
-        };
-        let key = |role: Option<Role>| matches!(role, Some(Role::Unit(_) | Role::Reference(_)));
-        Ok((is_borough(a) && is_borough(b)) || (key(role(a)) && key(role(b))))
+        Ok((is_borough(a) && is_borough(b)) || (self.names_key(reader, a) && self.names_key(reader, b)))
+    }
+
+    /// Whether a column names a unit or is a reference key.
+    fn names_key(&self, reader: &Reader<'_>, name: &str) -> bool {
+        let column = self.source_scope(reader, name).and_then(|s| s.column(&format!("t0.{}", bare_name(name))).cloned());
+        matches!(column.map(|c| c.role), Some(Role::Unit(_) | Role::Reference(_)))
+    }
+
+    /// What the source of a column has, by itself.
+    fn source_scope(&self, reader: &Reader<'_>, column: &str) -> Option<Scope> {
+        let (_, source) = self.rows.sources().nth(place_of(column)?)?;
+        let rows = Rows { first: source.clone(), joins: Vec::new(), filter: None };
+        Self { rows, columns: HashMap::new() }.scope(reader).ok()
     }
 
     /// Adds an equality to the join of the later source.
@@ -620,7 +685,8 @@ impl Input {
             let local = join.on.iter().any(|(_, right)| right == BOROUGH);
             if !local && !join.on.iter().any(|(left, _)| self.is_exclusive(reader, left)) {
                 let keys: Vec<&str> = join.on.iter().map(|(left, _)| bare_name(left)).collect();
-                return Err(if keys.is_empty() { not_a_key() } else { linkage(&keys.join(", ")) });
+                let names_key = join.on.iter().any(|(left, _)| self.names_key(reader, left));
+                return Err(if names_key { linkage(&keys.join(", ")) } else { not_a_key() });
             }
         }
         self.rows = within_boroughs(self.rows);
@@ -629,12 +695,7 @@ impl Input {
 
     /// Whether a unit that a column names can stand in one borough only.
     fn is_exclusive(&self, reader: &Reader<'_>, column: &str) -> bool {
-        let Some((_, source)) = place_of(column).and_then(|p| self.rows.sources().nth(p)) else { return false };
-        let alone = Self {
-            rows: Rows { first: source.clone(), joins: Vec::new(), filter: None },
-            columns: HashMap::new(),
-        };
-        let Ok(scope) = alone.scope(reader) else { return false };
+        let Some(scope) = self.source_scope(reader, column) else { return false };
         let name = format!("t0.{}", bare_name(column));
         scope.unit_index(&name).and_then(|i| scope.units.get(i)).is_some_and(|u| u.unit.borough_exclusive)
     }
@@ -719,6 +780,10 @@ impl Figure {
     fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
         Self { measure: self.measure.renamed(name), condition: self.condition.map(|c| c.renamed(name)) }
     }
+}
+
+fn row_number(row: usize) -> Scalar {
+    Scalar::Literal(Value::Integer(i64::try_from(row).unwrap_or(i64::MAX)), ColumnType::Integer)
 }
 
 fn place_of(name: &str) -> Option<usize> {

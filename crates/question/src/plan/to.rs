@@ -210,6 +210,10 @@ fn figure_expr(figure: &Figure) -> Result<Expr> {
         Measure::Greatest(name) => max(column_expr(name)),
     };
     match &figure.condition {
+        // The builder forgets DISTINCT unless it is told again.
+        Some(condition) if matches!(figure.measure, Measure::Units(_)) => {
+            call.filter(predicate_expr(condition)).distinct().build()
+        }
         Some(condition) => call.filter(predicate_expr(condition)).build(),
         None => Ok(call),
     }

@@ -67,6 +67,12 @@ impl Catalogue {
         Ok(Self { contracts, references, lookups })
     }
 
+    /// Datasets alone.
+    pub(crate) fn of(contracts: Vec<Contract>) -> Self {
+        let contracts = contracts.into_iter().map(|c| (c.dataset.clone(), Arc::new(c)));
+        Self { contracts: contracts.collect(), references: Vec::new(), lookups: BTreeMap::new() }
+    }
+
     /// A small reference table as rows of values, where it may be joined to records by borough.
     pub(crate) fn lookup(&self, name: &str) -> Option<Lookup> {
         self.lookups.get(name).cloned()

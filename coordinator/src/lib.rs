@@ -17,12 +17,14 @@
 //! | `derived` | variances, correlations and quantiles from protected parts |
 //! | `finish` | HAVING, ORDER BY, LIMIT, ratios and joins, on protected values only |
 //! | `statement` | what a result says of itself |
+//! | `dry` | planning over contracts alone, for fuzzing and tests |
 //! | `jobs`, `serve` | questions as jobs, over mTLS gRPC |
 
 mod catalogue;
 mod config;
 mod derived;
 mod dispatch;
+mod dry;
 mod federated;
 mod finish;
 mod grouping;
@@ -37,4 +39,5 @@ mod split;
 mod statement;
 
 pub use config::{Config, ConfigError};
+pub use dry::Dry;
 pub use serve::{Coordinator, run};

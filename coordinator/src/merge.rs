@@ -357,7 +357,7 @@ fn output_array(
             let figure = *figure;
             let sums = matches!(part.measures.get(figure), Some(Measure::Sum(_)));
             let values = groups.values().map(|g| match (at(g, figure), reading) {
-                (None, Reading::Plain) if nothing(g) && !sums => Some(0),
+                (None, Reading::Plain | Reading::EachBorough) if nothing(g) && !sums => Some(0),
                 (None, Reading::OrZero) if sparse && g.answered > 0 => Some(0),
                 (value, _) => value,
             });

@@ -335,7 +335,9 @@ fn limits(part: &Part, figures: &[Figure]) -> Result<(), Refusal> {
     if !part.is_london() {
         return Ok(());
     }
-    for figure in figures {
+    let each_borough = |output: &Output| matches!(output, Output::Figure { reading: Reading::EachBorough, .. });
+    let once = part.outputs.iter().filter(|o| !each_borough(o)).flat_map(Output::needs);
+    for figure in once.filter_map(|place| figures.get(place)) {
         if let Measure::Units(column) = &figure.measure
             && part.scope.unit_index(column).and_then(|i| part.scope.units.get(i)).is_some_and(|u| !u.unit.borough_exclusive)
         {
@@ -343,7 +345,7 @@ fn limits(part: &Part, figures: &[Figure]) -> Result<(), Refusal> {
             return Err(Refusal::new(
                 Rule::Linkage,
                 format!("'{column}' may stand in several boroughs: counting each once over London needs linkage"),
-                format!("Add borough to GROUP BY: a {column} then counts once in each borough that holds it"),
+                format!("COUNT(DISTINCT (borough, {column})) counts each once in every borough that holds it, exactly"),
             ));
         }
     }

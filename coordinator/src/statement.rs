@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
 use loda_proto::v1;
-use loda_question::{Measure, scale};
+use loda_question::{Measure, bare_name, scale};
 
 use crate::dispatch::Answer;
 use crate::merge::MergedPart;
@@ -98,15 +98,17 @@ fn expected_errors(part: &Part, count_error: f64) -> Vec<String> {
     let rows = part.scope.counted().map_or(1.0, |(_, rows)| rows as f64);
     #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
     let half_width = |name: &str| match part.scope.column(name).map(|c| (&c.role, c.kind)) {
-        Some((Role::Measure { lower, upper, .. }, kind)) => {
-            (upper - lower) as f64 / 2.0 / 10_f64.powi(i32::from(scale(kind)))
+        Some((Role::Measure { lower, upper, clamp, .. }, kind)) => {
+            let (lower, upper) = clamp.unwrap_or((*lower, *upper));
+            let rows = part.scope.counted_for(name).map_or(1.0, |(_, rows)| rows as f64);
+            (upper - lower) as f64 / 2.0 / 10_f64.powi(i32::from(scale(kind))) * rows
         }
         _ => 0.0,
     };
     let of = |measure: &Measure| match measure {
         Measure::Units(_) => Some(count_error),
         Measure::Rows | Measure::Present(_) => Some(count_error * rows),
-        Measure::Sum(name) => Some(count_error * std::f64::consts::SQRT_2 * half_width(name) * rows),
+        Measure::Sum(name) => Some(count_error * std::f64::consts::SQRT_2 * half_width(name)),
         _ => None,
     };
     let mut said = Vec::new();
@@ -120,6 +122,16 @@ fn expected_errors(part: &Part, count_error: f64) -> Vec<String> {
             Output::Spread(_) | Output::Quantile(_) => None,
         };
         said.extend(text.filter(|text| !said.contains(text)));
+    }
+    for name in part.measures.iter().filter_map(|m| if let Measure::Sum(name) = m { Some(name) } else { None }) {
+        let column = part.scope.column(name);
+        if let Some((Role::Measure { clamp: Some((from, to)), .. }, kind)) = column.map(|c| (&c.role, c.kind)) {
+            let plain = |units: &i128| match kind {
+                ColumnType::Decimal(_) => Value::Decimal(*units).plain(kind),
+                _ => units.to_string(),
+            };
+            said.push(format!("{} beyond {} to {} counts as the nearer of them", bare_name(name), plain(from), plain(to)));
+        }
     }
     said
 }

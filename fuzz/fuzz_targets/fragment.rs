@@ -12,6 +12,11 @@ static CONTRACTS: LazyLock<Vec<Arc<Contract>>> = LazyLock::new(|| {
         include_str!("../../deploy/contracts/stop_and_search.toml"),
         include_str!("../../deploy/contracts/food_businesses.toml"),
         include_str!("../../deploy/contracts/social_care_clients.toml"),
+        include_str!("../../deploy/contracts/residents.toml"),
+        include_str!("../../deploy/contracts/council_tax.toml"),
+        include_str!("../../deploy/contracts/electoral_roll.toml"),
+        include_str!("../../deploy/contracts/repairs.toml"),
+        include_str!("../../deploy/contracts/wards.toml"),
     ];
     texts.iter().filter_map(|text| Contract::parse(text, "contract").ok()).map(Arc::new).collect()
 });

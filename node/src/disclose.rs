@@ -126,8 +126,14 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
             Moment::Product(a, b) => (a, spec::Moment::Product { a: value_of(a)?, b: value_of(b)? }),
         };
         match bounds_of.role {
-            Role::Measure { lower, upper, .. } => {
-                Ok(MeasureSpec { scale: moment.scale(), lower, upper, moment: of })
+            Role::Measure { lower, upper, clamp, .. } => {
+                // What exact methods ask for has no counted unit, and needs none.
+                let counted = scope.counted_for(&bounds_of.name).map_or(0, |(place, _)| place);
+                let (lower, upper) = match method {
+                    Method::CellKey(_) => clamp.unwrap_or((lower, upper)),
+                    _ => (lower, upper),
+                };
+                Ok(MeasureSpec { scale: moment.scale(), lower, upper, moment: of, counted })
             }
             _ => bail!("a figure sums no measure"),
         }

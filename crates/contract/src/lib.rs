@@ -91,7 +91,9 @@ pub enum Role {
     Dimension(Domain),
     /// Sums and averages between declared bounds, in scaled units; compared at its band edges only.
     /// Where `null_is_meaningful`, that a value is missing says something: NULLs are then judged like a category.
-    Measure { lower: i128, upper: i128, edges: Vec<i128>, null_is_meaningful: bool },
+    /// In sums about people a value counts as the nearest within `clamp` (its bounds, where there is none): a narrow
+    /// clamp makes for little noise.
+    Measure { lower: i128, upper: i128, edges: Vec<i128>, null_is_meaningful: bool, clamp: Option<(i128, i128)> },
     /// Free text: coverage only.
     Text,
 }

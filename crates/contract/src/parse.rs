@@ -77,6 +77,7 @@ struct ColumnEntry {
     edges: Vec<String>,
     #[serde(default)]
     null_is_meaningful: bool,
+    clamp: Option<(String, String)>,
     to: Option<String>,
 }
 
@@ -300,7 +301,21 @@ impl ColumnEntry {
         if lower >= upper || !edges.is_sorted_by(|a, b| a < b) {
             return Err("min must be below max, and edges must rise".to_owned());
         }
-        Ok(Role::Measure { lower, upper, edges, null_is_meaningful: self.null_is_meaningful })
+        let clamp = match &self.clamp {
+            None => None,
+            Some((from, to)) => {
+                let bound = |text: &String| {
+                    let value = Value::parse(text, kind).ok_or_else(|| format!("clamp '{text}' is not a {kind}"))?;
+                    units(value)
+                };
+                let (from, to) = (bound(from)?, bound(to)?);
+                if from >= to || from < lower || to > upper {
+                    return Err("clamp must rise, and lie within min and max".to_owned());
+                }
+                Some((from, to))
+            }
+        };
+        Ok(Role::Measure { lower, upper, edges, null_is_meaningful: self.null_is_meaningful, clamp })
     }
 
     fn bound(&self, kind: ColumnType, text: &Option<String>) -> Result<Option<Value>, String> {

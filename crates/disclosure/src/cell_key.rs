@@ -21,7 +21,7 @@ use crate::error::DisclosureError;
 use crate::method::CellKeyRules;
 use crate::noise::Functional;
 use crate::output::{OutputRow, withhold_together};
-use crate::spec::{FigureKind, Moment, TableSpec};
+use crate::spec::{FigureKind, FigureSpec, Moment, TableSpec};
 use crate::stage::{Cell, Stage, UnitMoments};
 
 /// Refuses figures that cell keys cannot protect, from the specification alone.
@@ -30,12 +30,15 @@ pub(crate) fn check(spec: &TableSpec, rules: &CellKeyRules) -> Result<(), Disclo
     if sums && rules.noise.is_none() {
         return Err(DisclosureError::Spec("sums about people need the node's noise key"));
     }
-    let adds_up = |kind: &FigureKind| !matches!(kind, FigureKind::Units { .. });
-    let bounded = spec.domains.get(spec.counted).is_some_and(|domain| domain.max_rows.is_some());
-    if !bounded && spec.figures.iter().any(|figure| adds_up(&figure.kind)) {
-        return Err(DisclosureError::RowsUnbounded);
-    }
-    Ok(())
+    let bounded = |domain: usize| spec.domains.get(domain).is_some_and(|domain| domain.max_rows.is_some());
+    let counts = |figure: &FigureSpec| match figure.kind {
+        FigureKind::Units { .. } => true,
+        FigureKind::Rows => bounded(spec.counted),
+        FigureKind::Present { measure } | FigureKind::Sum { measure } => {
+            spec.measures.get(measure).is_some_and(|m| bounded(m.counted))
+        }
+    };
+    if spec.figures.iter().all(counts) { Ok(()) } else { Err(DisclosureError::RowsUnbounded) }
 }
 
 /// The cells with at least one released figure, in key order.
@@ -96,13 +99,19 @@ impl Protected<'_> {
     }
 
     /// How many rows of a unit of the counted domain count at most.
-    fn max_rows(&self) -> Result<i128, DisclosureError> {
-        let rows = self.spec.domains.get(self.spec.counted).and_then(|domain| domain.max_rows);
+    fn max_rows(&self, counted: usize) -> Result<i128, DisclosureError> {
+        let rows = self.spec.domains.get(counted).and_then(|domain| domain.max_rows);
         rows.map(i128::from).ok_or(DisclosureError::RowsUnbounded)
     }
 
+    /// The domain whose units a measure's values are of.
+    fn counted(&self, measure: usize) -> Result<usize, DisclosureError> {
+        self.spec.measures.get(measure).map(|m| m.counted).ok_or(DisclosureError::Spec("no such measure"))
+    }
+
     fn rows(&mut self, requires: u16) -> Result<Option<i128>, DisclosureError> {
-        let (counted, most) = (self.spec.counted, self.max_rows()?);
+        let counted = self.spec.counted;
+        let most = self.max_rows(counted)?;
         if most == 1 {
             check_one_row(self.cell, counted, requires)?;
             return self.units(counted, requires);
@@ -111,20 +120,22 @@ impl Protected<'_> {
             return Ok(None);
         }
         let rows = self.cell.rows_by_unit(counted, requires)?;
-        self.noisy(Functional::Rows, rows.into_iter().map(|(unit, rows)| (unit, i128::from(rows).min(most))), most)
-            .map(Some)
+        let rows = rows.into_iter().map(|(unit, rows)| (unit, i128::from(rows).min(most)));
+        // A count below nothing says nothing but that its noise was large.
+        Ok(Some(self.noisy(counted, Functional::Rows, rows, most)?.max(0)))
     }
 
     /// Rows with a value: what a mean divides by.
     fn present(&mut self, measure: usize, requires: u16) -> Result<Option<i128>, DisclosureError> {
-        let (counted, most) = (self.spec.counted, self.max_rows()?);
+        let counted = self.counted(measure)?;
+        let most = self.max_rows(counted)?;
         let Some(counts) = self.passing(requires, Some(measure))? else { return Ok(None) };
         if most == 1 {
             return Ok(counts.get(counted).copied().map(i128::from));
         }
         let moments = self.cell.unit_moments(counted, &[measure], requires)?;
         let rows = moments.into_iter().filter(|(_, of)| of.count > 0).map(|(unit, of)| (unit, of.count.min(most)));
-        self.noisy(Functional::Present, rows, most).map(Some)
+        Ok(Some(self.noisy(counted, Functional::Present, rows, most)?.max(0)))
     }
 
     fn sum(&mut self, measure: usize, requires: u16) -> Result<Option<i128>, DisclosureError> {
@@ -138,7 +149,12 @@ impl Protected<'_> {
                     sub(of.sum(0)?, middle.checked_mul(of.count)?)
                 })?;
                 let back = middle.checked_mul(present).ok_or_else(overflow)?;
-                sum.checked_add(back).map(Some).ok_or_else(overflow)
+                let sum = sum.checked_add(back).ok_or_else(overflow)?;
+                // So many values between these bounds add up to no less and no more.
+                let of = self.spec.measures.get(measure).ok_or(DisclosureError::Spec("no such measure"))?;
+                let (least, most) = (of.lower.checked_mul(present), of.upper.checked_mul(present));
+                let (least, most) = least.zip(most).ok_or_else(overflow)?;
+                Ok(Some(sum.clamp(least, most)))
             }
             // Σx² = Σ(x − c)² + 2c Σx − c² n, each part protected.
             Moment::Square { of: value } => {
@@ -189,24 +205,26 @@ impl Protected<'_> {
             Moment::Square { .. } => Functional::Square,
             Moment::Product { .. } => Functional::Product,
         };
-        let most = half.checked_mul(self.max_rows()?).ok_or(DisclosureError::Overflow)?;
+        let counted = self.counted(measure)?;
+        let most = half.checked_mul(self.max_rows(counted)?).ok_or(DisclosureError::Overflow)?;
         let mut contributions = Contributions::new();
-        for (unit, of) in self.cell.unit_moments(self.spec.counted, columns, requires)? {
+        for (unit, of) in self.cell.unit_moments(counted, columns, requires)? {
             if of.count > 0 {
                 let adds = adds(&of).ok_or(DisclosureError::Overflow)?;
                 contributions.insert(unit, adds.clamp(-most, most));
             }
         }
-        self.noisy(functional, contributions.into_iter(), most)
+        self.noisy(counted, functional, contributions.into_iter(), most)
     }
 
     fn noisy(
         &self,
+        counted: usize,
         functional: Functional,
         contributions: impl Iterator<Item = (u64, i128)>,
         bound: i128,
     ) -> Result<i128, DisclosureError> {
-        let domain = self.spec.domains.get(self.spec.counted).ok_or(DisclosureError::Spec("no such domain"))?;
+        let domain = self.spec.domains.get(counted).ok_or(DisclosureError::Spec("no such domain"))?;
         let key = self.rules.noise.as_ref().ok_or(DisclosureError::Spec("no noise key"))?;
         let mut digest = key.digest();
         let mut total = 0_i128;

@@ -23,8 +23,8 @@ pub struct TableSpec {
     pub conditions: usize,
     /// Measures that are summed: values first, then squares and products of them.
     pub measures: Vec<MeasureSpec>,
-    /// The domain whose rows are added up under `cell-key`: its place in `domains`. Its `max_rows` must be declared
-    /// where rows or measures are asked for.
+    /// The domain whose rows are counted under `cell-key`: its place in `domains`. Its `max_rows` must be declared
+    /// where rows are asked for.
     pub counted: usize,
     /// The columns of the result after the keys.
     pub figures: Vec<FigureSpec>,
@@ -60,6 +60,9 @@ pub struct MeasureSpec {
     pub upper: i128,
     /// What is summed.
     pub moment: Moment,
+    /// The domain whose units the values are of: its place in [`TableSpec::domains`]. Under `cell-key` a unit of it
+    /// adds to a sum within the bounds, times its `max_rows`.
+    pub counted: usize,
 }
 
 /// What is summed for each record. Places are those of values in [`TableSpec::measures`].

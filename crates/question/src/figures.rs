@@ -149,7 +149,8 @@ impl Rules<'_> {
         if self.scope.protection != Protection::CellKey {
             return Ok(());
         }
-        if self.scope.counted().is_none() {
+        let counted = measure.map_or_else(|| self.scope.counted(), |m| self.scope.counted_for(&m.name));
+        if counted.is_none() {
             let units = counted_names(self.scope);
             let what = measure.map_or_else(|| "rows".to_owned(), |m| format!("values of '{}'", bare_name(&m.name)));
             return Err(Refusal::new(

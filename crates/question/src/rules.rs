@@ -408,7 +408,16 @@ fn at_edges(column: &Column, left: Scalar, op: Comparison, value: Value, kind: C
     };
     let compare = |op, value| Predicate::Compare { left: left.clone(), op, right: Scalar::Literal(value, kind) };
     let (Some(next), true) = (next, kind == column.kind) else { return compare(op, value) };
+    // What is never below nothing is not below it, and is at least it.
+    let least = match (&column.role, &value) {
+        (Role::Measure { lower: 0.., .. }, Value::Integer(0) | Value::Decimal(0)) => !column.nullable,
+        _ => false,
+    };
     match op {
+        Comparison::GreaterOrEqual if least => Predicate::Constant(Some(true)),
+        Comparison::Less if least => Predicate::Constant(Some(false)),
+        Comparison::Equal if least => compare(Comparison::Less, next),
+        Comparison::NotEqual if least => compare(Comparison::GreaterOrEqual, next),
         Comparison::Greater => compare(Comparison::GreaterOrEqual, next),
         Comparison::LessOrEqual => compare(Comparison::Less, next),
         Comparison::Equal => {

@@ -132,6 +132,21 @@ impl Scope {
         bounds.min_by_key(|(place, rows)| (*rows, *place))
     }
 
+    /// The unit whose values a column holds: one of its own source, with its place and how many rows of it count. Where a
+    /// join repeats the values of a unit any number of times, there is none.
+    #[must_use]
+    pub fn counted_for(&self, column: &str) -> Option<(usize, u64)> {
+        let place = |name: &str| name.split_once('.').map(|(place, _)| place.to_owned());
+        let of = place(column);
+        let own = |u: &ScopeUnit| {
+            let here = of.as_deref().is_none_or(|p| p == format!("t{}", u.source));
+            here || u.equal.iter().any(|name| place(name) == of)
+        };
+        let bounds = self.units.iter().enumerate().filter(|(_, u)| own(u) && u.stands_in.is_none());
+        let bounds = bounds.filter_map(|(i, u)| Some((i, u.unit.max_rows?)));
+        bounds.min_by_key(|(place, rows)| (*rows, *place))
+    }
+
     /// The datasets' names, for logs and people.
     #[must_use]
     pub fn title(&self) -> String {

@@ -118,18 +118,19 @@ fn derived(rules: &Rules<'_>, measure: &Measure, max_rows: Option<u64>) -> Check
                 _ => {}
             }
             let edges = (0..21).chain(COUNT_EDGES).collect();
-            let role = Role::Measure { lower: 0, upper: rows, edges, null_is_meaningful: false };
+            let role = Role::Measure { lower: 0, upper: rows, edges, null_is_meaningful: false, clamp: None };
             Ok(column(ColumnType::Integer, role, false))
         }
         Measure::Sum(name) => {
             let of = rules.measure_column(name)?;
-            let Role::Measure { lower, upper, edges, .. } = &of.role else { return Err(no_value()) };
+            let Role::Measure { lower, upper, edges, clamp, .. } = &of.role else { return Err(no_value()) };
+            let clamp = clamp.filter(|_| !unbounded).map(|(from, to)| (times(from.min(0)), times(to.max(0))));
             let (lower, upper) = if unbounded {
                 (if *lower < 0 { -UNBOUNDED } else { 0 }, UNBOUNDED)
             } else {
                 (times((*lower).min(0)), times((*upper).max(0)))
             };
-            let role = Role::Measure { lower, upper, edges: edges.clone(), null_is_meaningful: false };
+            let role = Role::Measure { lower, upper, edges: edges.clone(), null_is_meaningful: false, clamp };
             Ok(column(of.kind, role, true))
         }
         Measure::Least(name) | Measure::Greatest(name) => {

@@ -43,7 +43,7 @@ pub fn table(one_row: &[bool], conditions: usize, lowers: &[i128]) -> TableSpec 
 
 /// A value of scale 2 between bounds.
 pub fn value(lower: i128, upper: i128) -> MeasureSpec {
-    MeasureSpec { scale: 2, lower, upper, moment: Moment::Value }
+    MeasureSpec { scale: 2, lower, upper, moment: Moment::Value, counted: 0 }
 }
 
 /// A node's secret, the same in every test.

@@ -106,6 +106,16 @@ impl Input {
             {
                 self.scalar(of, schema)
             }
+            ("nullif", Some(of), Some(unwanted), None) => {
+                let when = self.compare(of, Comparison::Equal, unwanted, schema)?;
+                let of = self.scalar(of, schema)?;
+                let kind = match constant(unwanted).as_ref().and_then(value) {
+                    Some((_, kind)) => kind,
+                    None => return Err(function("nullif of two columns")),
+                };
+                let branches = vec![(when, Scalar::Literal(Value::Null, kind))];
+                Ok(Scalar::Case { branches, otherwise: Some(Box::new(of)) })
+            }
             ("coalesce", ..) => {
                 let operands = call.args.iter().map(|a| self.scalar(a, schema)).collect::<Read<Vec<_>>>()?;
                 Ok(Scalar::Coalesce(operands))
@@ -157,6 +167,16 @@ impl Input {
             Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
                 let operands = vec![self.predicate(left, schema)?, self.predicate(right, schema)?];
                 Ok(if *op == Operator::And { Predicate::And(operands) } else { Predicate::Or(operands) })
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom), right })
+                if is_known(right) || is_known(left) =>
+            {
+                // Against something that is known, what is missing is distinct.
+                let (of, known) = if is_known(right) { (left, right) } else { (right, left) };
+                let missing = Predicate::IsNull(self.scalar(of, schema)?);
+                let equal = self.compare(of, Comparison::Equal, known, schema)?;
+                let same = Predicate::And(vec![equal, Predicate::Not(Box::new(missing))]);
+                Ok(if *op == Operator::IsDistinctFrom { Predicate::Not(Box::new(same)) } else { same })
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 let op = match op {
@@ -293,4 +313,9 @@ pub(super) fn subquery() -> Refusal {
         "a subquery stands inside a condition on records",
         "Filter by literals, or join the results of two GROUP BY queries",
     )
+}
+
+/// Whether an expression is a literal that is not NULL.
+fn is_known(expr: &Expr) -> bool {
+    constant(expr).is_some_and(|literal| !literal.is_null())
 }

@@ -8,8 +8,8 @@ use loda_contract::{ColumnType, Value};
 
 use super::expr::keeps_values;
 use super::literal::{family, rescaled, value};
-use super::rows::{Input, Read, Reader, operator};
-use crate::draft::{Measure, Predicate, Rows, Scalar};
+use super::rows::{BOROUGH, Input, Read, Reader, operator};
+use crate::draft::{Measure, Predicate, Rows, Scalar, bare_name};
 use crate::refusal::{Refusal, Rule};
 
 /// An Aggregate over records of one or more datasets, with projections folded in. `borough` stands in it as a column.
@@ -84,6 +84,8 @@ pub enum Reading {
     Plain,
     /// A count written as SUM(CASE … 1 ELSE 0): NULL where there is no record at all.
     SummedOnes,
+    /// COUNT(DISTINCT (borough, unit)): a unit counts once in each borough that holds it.
+    EachBorough,
     /// A sum written with ELSE 0: 0 where no record meets its condition, NULL where there is no record at all.
     OrZero,
 }
@@ -132,8 +134,8 @@ impl Input {
         let one = |measure, condition, reading| Ok(ReadFigure::One { measure, condition, reading });
         match (name, params.distinct) {
             ("count", true) => {
-                let (column, condition) = self.unit(argument, condition, schema)?;
-                one(Measure::Units(column), condition, Reading::Plain)
+                let (column, condition, reading) = self.unit(argument, condition, schema)?;
+                one(Measure::Units(column), condition, reading)
             }
             ("count", false) => self.count(argument, condition, schema),
             ("min" | "max", _) => {
@@ -235,7 +237,7 @@ impl Input {
         argument: &Expr,
         condition: Option<Predicate>,
         schema: &DFSchema,
-    ) -> Read<(String, Option<Predicate>)> {
+    ) -> Read<(String, Option<Predicate>, Reading)> {
         if let Expr::Case(case) = argument
             && let ([(when, then)], None, true) =
                 (case.when_then_expr.as_slice(), &case.expr, is_null_or_absent(case.else_expr.as_deref()))
@@ -243,8 +245,21 @@ impl Input {
             let when = self.predicate(when, schema)?;
             return self.unit(then, Predicate::both(condition, Some(when)), schema);
         }
+        // (borough, unit): the unit, once in each borough that holds it.
+        if let Expr::ScalarFunction(call) = argument
+            && matches!(call.func.name(), "struct" | "named_struct" | "row")
+            && let [a, b] = call.args.as_slice()
+            && let (Scalar::Column(a), Scalar::Column(b)) = (self.scalar(a, schema)?, self.scalar(b, schema)?)
+        {
+            let of_borough = |name: &str| bare_name(name) == BOROUGH;
+            match (of_borough(&a), of_borough(&b)) {
+                (true, false) => return Ok((b, condition, Reading::EachBorough)),
+                (false, true) => return Ok((a, condition, Reading::EachBorough)),
+                _ => {}
+            }
+        }
         match self.scalar(argument, schema)? {
-            Scalar::Column(column) => Ok((column, condition)),
+            Scalar::Column(column) => Ok((column, condition, Reading::Plain)),
             _ => Err(Refusal::new(
                 Rule::UnitCount,
                 "COUNT(DISTINCT …) of an expression",

@@ -92,6 +92,11 @@ impl Reader<'_> {
                 }
                 Ok(input)
             }
+            LogicalPlan::Filter(filter) if self.is_comma_lookup(&filter.input) => {
+                let LogicalPlan::Join(join) = filter.input.as_ref() else { return Err(not_a_key()) };
+                let conditions: Vec<Expr> = split_conjunction(&filter.predicate).into_iter().cloned().collect();
+                self.join(join, &conditions)
+            }
             LogicalPlan::Filter(filter) => {
                 let mut input = self.correlated(&filter.input, outer)?;
                 for condition in split_conjunction(&filter.predicate) {
@@ -115,7 +120,7 @@ impl Reader<'_> {
             // ORDER BY without LIMIT says nothing under an aggregate.
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.correlated(&sort.input, outer),
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(limit()),
-            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Join(join) => self.join(join, &[]),
             LogicalPlan::Aggregate(aggregate) => self.per_unit(aggregate),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input, plan.schema()),
             LogicalPlan::Window(window) => self.window(window, plan.schema()),
@@ -159,6 +164,17 @@ impl Reader<'_> {
                 let (inner, mut equal) = self.subquery(&of.subquery, input)?;
                 let mut given = of.subquery.subquery.schema().columns().into_iter();
                 let (Some(column), None) = (given.next(), given.next()) else { return Err(subquery()) };
+                if of.negated
+                    && let Scalar::Column(name) = &left
+                    && !is_borough(name)
+                    && input.scope(self)?.column(name).is_none_or(|c| c.nullable)
+                {
+                    return Err(Refusal::new(
+                        Rule::Join,
+                        format!("NOT IN compares '{}', which may be NULL: SQL then keeps no row", bare_name(name)),
+                        "Use NOT EXISTS with an equality of the unit on both sides",
+                    ));
+                }
                 equal.push((left, inner.column(&column)?));
                 return self.exists(input, inner, &equal, of.negated);
             }
@@ -239,7 +255,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn join(&self, join: &datafusion::logical_expr::Join) -> Read<Input> {
+    /// Whether this is `records, reference` without a condition yet: WHERE holds it.
+    fn is_comma_lookup(&self, plan: &LogicalPlan) -> bool {
+        let LogicalPlan::Join(join) = plan else { return false };
+        let inner = join.join_type == datafusion::common::JoinType::Inner;
+        let bare = join.on.is_empty() && join.filter.is_none();
+        inner && bare && (self.lookup_of(&join.left).is_some() || self.lookup_of(&join.right).is_some())
+    }
+
+    fn join(&self, join: &datafusion::logical_expr::Join, also: &[Expr]) -> Read<Input> {
         use datafusion::common::JoinType;
         let (left_plan, right_plan, kind) = match join.join_type {
             JoinType::Inner => (&join.left, &join.right, JoinKind::Inner),
@@ -257,7 +281,7 @@ impl Reader<'_> {
             Expr::BinaryExpr(BinaryExpr { left: Box::new(a.clone()), op: Operator::Eq, right: Box::new(b.clone()) })
         });
         let filter = join.filter.iter().flat_map(|f| split_conjunction(f).into_iter().cloned());
-        let conditions: Vec<Expr> = on.chain(filter).collect();
+        let conditions: Vec<Expr> = on.chain(filter).chain(also.iter().cloned()).collect();
         if let Some((lookup, names)) = self.lookup_of(right_plan) {
             return self.looked_up(self.read(left_plan)?, &lookup, names, kind, &conditions, &join.schema);
         }
@@ -440,7 +464,7 @@ impl Reader<'_> {
         for expr in &aggregate.aggr_expr {
             let (figure, or_zero) = match input.figure(expr, schema)? {
                 // A unit has a record at least: a count written as a sum is never NULL there.
-                ReadFigure::One { measure, condition, reading: Reading::Plain | Reading::SummedOnes } => {
+                ReadFigure::One { measure, condition, reading: Reading::Plain | Reading::SummedOnes | Reading::EachBorough } => {
                     (Figure { measure, condition }, None)
                 }
                 ReadFigure::One { measure, condition, reading: Reading::OrZero } => {
@@ -503,7 +527,7 @@ impl Reader<'_> {
                 Vec::new(),
                 None,
             ));
-            let ReadFigure::One { measure, condition, reading: Reading::Plain } =
+            let ReadFigure::One { measure, condition, reading: Reading::Plain | Reading::SummedOnes } =
                 input.figure(&as_aggregate, inner_schema)?
             else {
                 return Err(refused());
@@ -523,7 +547,10 @@ impl Reader<'_> {
             if !matches!(&source, Source::PerUnit(p) if p.keys.is_empty()) {
                 return Err(refused());
             }
-            let on = vec![(unit.clone(), bare_name(&unit).to_owned())];
+            let mut on = vec![(unit.clone(), bare_name(&unit).to_owned())];
+            if keys.iter().any(|k| matches!(k, Scalar::Column(c) if is_borough(c))) {
+                on.push((unit.clone(), BOROUGH.to_owned()));
+            }
             input.rows.joins.push(Join { kind: JoinKind::Inner, source, on });
             input.columns.insert(name.clone(), Ok(Scalar::Column(format!("t{place}.d0"))));
         }

@@ -1,0 +1,39 @@
+//! Planning over contracts alone: what SQL would be asked of boroughs, with nobody there. For fuzzing, tests and tools.
+
+use std::sync::Arc;
+
+use loda_contract::Contract;
+use loda_identity::Gss;
+use loda_question::{Question, Refusal};
+
+use crate::catalogue::Catalogue;
+use crate::config::Limits;
+use crate::plan::Planner;
+use crate::split::Split;
+
+/// A coordinator's planner without a federation.
+pub struct Dry {
+    catalogue: Arc<Catalogue>,
+    planner: Planner,
+    boroughs: Vec<Gss>,
+}
+
+impl Dry {
+    /// # Errors
+    /// Where a table cannot be registered.
+    pub fn new(contracts: Vec<Contract>, boroughs: Vec<Gss>) -> anyhow::Result<Self> {
+        let catalogue = Arc::new(Catalogue::of(contracts));
+        let planner = Planner::new(&catalogue, &Limits::default())?;
+        Ok(Self { catalogue, planner, boroughs })
+    }
+
+    /// The questions that boroughs would be asked.
+    ///
+    /// # Errors
+    /// The rule that refuses the SQL.
+    pub async fn questions(&self, sql: &str) -> Result<Vec<Arc<Question>>, Refusal> {
+        let split = Split::new(Arc::clone(&self.catalogue), self.boroughs.clone());
+        let split = self.planner.plan(sql, split).await?;
+        Ok(split.parts.iter().flat_map(|p| p.questions.values().flatten().cloned()).collect())
+    }
+}

@@ -36,13 +36,33 @@ fmt:
 bench:
     cargo bench --bench federation
 
+# What threshold and cell-key cost on 3 million records, against none
+bench-protection:
+    cargo bench --bench protection
+
+# Random questions for hours: just properties 200000
+properties CASES="50000" SEED="1":
+    LODA_PROPERTY_CASES={{CASES}} LODA_PROPERTY_SEED={{SEED}} cargo test --release --test federation properties -- --nocapture
+
+# The differencing campaign with 1,000 targets, printed (SECURITY.md)
+campaign TARGETS="1000":
+    LODA_CAMPAIGN_TARGETS={{TARGETS}} cargo test --release --test federation differencing -- --nocapture
+
+# What a perturbation table does: just ptable --max-noise 8 --variance 6
+ptable *ARGS:
+    cargo run --release -p loda-node -- ptable {{ARGS}}
+
 # How much an attacker learns by averaging over overlapping sets (SECURITY.md)
 averaging:
     cargo run --release -p loda-disclosure --example averaging
 
-# Fuzz the fragment decoder for some seconds (needs cargo-fuzz)
+# Fuzz the fragment decoder for some seconds; an hour: just fuzz 3600 (needs cargo-fuzz)
 fuzz SECONDS="60":
     cd fuzz && mkdir -p corpus/fragment && RUSTC_BOOTSTRAP=1 cargo fuzz run fragment corpus/fragment seeds/fragment -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
+
+# Fuzz SQL to questions for some seconds; an hour: just fuzz-sql 3600. The first build takes long (needs cargo-fuzz)
+fuzz-sql SECONDS="60":
+    cd fuzz && mkdir -p corpus/sql && RUSTC_BOOTSTRAP=1 cargo fuzz run --features sql sql corpus/sql seeds/sql -- -dict=sql.dict -max_total_time={{SECONDS}} -max_len=2048 -rss_limit_mb=8192 -timeout=60
 
 # Licences, advisories and banned crates (needs cargo-deny)
 deny:

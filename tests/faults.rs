@@ -137,3 +137,95 @@ fn bad_input_keeps_the_last_good_snapshot() {
         assert_ne!(name_of(&open().await.snapshot_files()), name_of(&good));
     });
 }
+
+/// What an asker sees of a question that a node did not answer: every state, the refusal to fetch, and when.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    states: Vec<i32>,
+    code: tonic::Code,
+    message: String,
+    headers: Vec<String>,
+}
+
+#[test]
+fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&support::options(dir.path(), 3, None), &mut |_| {}).unwrap();
+        let handle = support::RUNTIME.handle().clone();
+        let mut nodes = Vec::new();
+        for borough in &layout.boroughs {
+            let config = loda_node::Config::load(&layout.node(borough.gss).join("node.toml")).unwrap();
+            let methods = loda_node::Methods::standard().unwrap();
+            let node = loda_node::Node::open(config, methods, handle.clone()).await.unwrap();
+            let listener = node.bind().await.unwrap();
+            let serving = node.clone();
+            handle.spawn(async move { serving.serve(listener).await.unwrap() });
+            nodes.push(node);
+        }
+        let snapshot = |node: &loda_node::Node| {
+            node.snapshot_files().into_iter().find(|(name, _)| name == "residents").unwrap().1
+        };
+        // Bytes that are no table, no bytes at all, and people who have two rows where the contract says one.
+        std::fs::write(snapshot(&nodes[0]), b"not a table").unwrap();
+        std::fs::remove_file(snapshot(&nodes[1])).unwrap();
+        twice(&snapshot(&nodes[2]));
+        let question = loda_question::Question::derive(
+            loda_question::Draft {
+                rows: loda_question::Rows::of("residents", None),
+                keys: vec![loda_question::Scalar::Column("sex".to_owned())],
+                figures: vec![loda_question::Figure { measure: loda_question::Measure::Rows, condition: None }],
+            },
+            &|name| Some(crate::pooled::contract(name)),
+        );
+        let fragment = question.unwrap().encode();
+        let deadline = Duration::from_millis(1_500);
+        let mut seen = Vec::new();
+        for borough in &layout.boroughs {
+            let mut node = support::node_client(&layout, borough.gss, &layout.coordinator());
+            let query_id = uuid::Uuid::new_v4().to_string();
+            let request = loda_proto::v1::SubmitRequest {
+                query_id: query_id.clone(),
+                analyst: "spiffe://demo.london/analyst/demo".to_owned(),
+                purpose: "demo".to_owned(),
+                fragment: fragment.clone(),
+                targets: vec![borough.gss.to_owned()],
+                deadline_ms: 1_500,
+                dry_run: false,
+                authority: None,
+            };
+            let started = Instant::now();
+            assert_eq!(node.submit(request).await.unwrap().into_inner().refusal, None);
+            let watch = loda_proto::v1::WatchNodeRequest { query_id: query_id.clone() };
+            let mut stream = node.watch(watch).await.unwrap().into_inner();
+            let mut states = Vec::new();
+            while let Some(state) = stream.message().await.unwrap() {
+                // Whether a state that passes quickly is seen at all is the stream's affair.
+                if state.state() != loda_proto::v1::State::Queued {
+                    states.push(state.state);
+                }
+            }
+            states.dedup();
+            let took = started.elapsed();
+            assert!(took >= deadline && took < deadline + Duration::from_millis(400), "{}: {took:?}", borough.gss);
+            let status = node.fetch(loda_proto::v1::FetchReleasedRequest { query_id }).await.unwrap_err();
+            let headers = status.metadata().keys().map(|k| format!("{k:?}")).filter(|k| !k.contains("date")).collect();
+            seen.push(Seen { states, code: status.code(), message: status.message().to_owned(), headers });
+        }
+        assert_eq!(seen[0].states.last(), Some(&i32::from(loda_proto::v1::State::NotAnswered)));
+        assert!(seen.iter().all(|s| *s == seen[0]), "{seen:#?}");
+    });
+}
+
+/// Writes every record of a snapshot twice.
+fn twice(file: &Path) {
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(file).unwrap()).unwrap();
+    let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(file).unwrap(), batches[0].schema(), None).unwrap();
+    for batch in batches.iter().chain(&batches) {
+        writer.write(batch).unwrap();
+    }
+    writer.close().unwrap();
+}

@@ -1,6 +1,17 @@
 //! Hand-made fragments and requests, as a coordinator gone bad would send them: each a typed refusal, the
 //! node up, nothing read.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, TableReference, not_impl_err};
+use datafusion::datasource::MemTable;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion::prelude::SessionContext;
+use datafusion_proto::bytes::logical_plan_to_bytes_with_extension_codec;
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use loda_proto::fragment as pb;
 use loda_proto::fragment::logical_expr_node::Expr;
 use loda_proto::fragment::logical_plan_node::Plan;
@@ -194,6 +205,290 @@ fn hand_made_fragments_are_refused_by_their_rule() {
         // The node is up, and the unspoilt fragment runs.
         let mut node = federation.node_client(NODE);
         assert_eq!(node.submit(request(bytes)).await.unwrap().into_inner().refusal, None);
+    });
+}
+
+/// Lines of every log in the federation: what was accepted, run or released would stand there.
+fn log_lines(federation: &Federation) -> usize {
+    let nodes = federation.layout.boroughs.iter().map(|b| federation.layout.node(b.gss).join("state/log.jsonl"));
+    let logs = nodes.chain([federation.layout.coordinator().join("state/log.jsonl")]);
+    let worked = |line: &&str| ["ACCEPT", "RELEASE", "FAIL", "INTENT"].iter().any(|kind| line.contains(kind));
+    logs.map(|log| std::fs::read_to_string(log).unwrap_or_default().lines().filter(worked).count()).sum()
+}
+
+#[test]
+fn hostile_sql_is_refused_by_its_rule_and_nothing_is_read() {
+    support::run(async {
+        // A federation of its own: the others' logs grow meanwhile.
+        let federation = Federation::of(33).await;
+        let before = log_lines(&federation);
+        let (mut count, mut wrong) = (0, Vec::new());
+        for (rule, sql, line) in crate::scenarios::refusals("hostile.slt") {
+            count += 1;
+            match crate::scenarios::ask(&federation.client, &sql).await {
+                Err(loda::ClientError::Refused { rule: found, message, advice }) => {
+                    assert!(!message.is_empty() && !advice.is_empty(), "{line}: a refusal without advice");
+                    if found != rule {
+                        wrong.push(format!("{line}: expected {rule}, refused by {found}: {message}: {sql}"));
+                    }
+                }
+                Err(other) => wrong.push(format!("{line}: {other}: {sql}")),
+                Ok(_) => wrong.push(format!("{line}: answered: {sql}")),
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(federation.client.nodes().await.unwrap().nodes.iter().all(|n| n.reachable));
+        assert_eq!(log_lines(&federation), before, "something was asked of a borough");
+        println!("{count} hostile questions refused, each by its rule; nothing was asked of a borough");
+        assert!(count >= 120);
+    });
+}
+
+/// A codec that writes a table as its name alone, as an attacker's own program would.
+#[derive(Debug)]
+struct NamesOnly;
+
+impl LogicalExtensionCodec for NamesOnly {
+    fn try_decode(&self, _: &[u8], _: &[LogicalPlan], _: &TaskContext) -> Result<Extension> {
+        not_impl_err!("encoding only")
+    }
+
+    fn try_encode(&self, _: &Extension, _: &mut Vec<u8>) -> Result<()> {
+        not_impl_err!("no extensions")
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        _: &[u8],
+        _: &TableReference,
+        _: SchemaRef,
+        _: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        not_impl_err!("encoding only")
+    }
+
+    fn try_encode_table_provider(&self, _: &TableReference, _: Arc<dyn TableProvider>, _: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The hostile questions as DataFusion itself encodes their plans, sent past the coordinator to a node.
+#[test]
+fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
+    support::run(async {
+        let federation = Federation::of(7).await;
+        let before = log_lines(&federation);
+        let context = SessionContext::new();
+        for dataset in &loda_demo::datasets::SYNTHETIC {
+            let schema = loda_question::plan::arrow_schema(&crate::pooled::contract(dataset.name));
+            let borough = Arc::new(Field::new("borough", DataType::Utf8, false));
+            let fields: Vec<_> = std::iter::once(borough).chain(schema.fields().iter().cloned()).collect();
+            let table = MemTable::try_new(Arc::new(Schema::new(fields)), vec![Vec::new()]).unwrap();
+            context.register_table(dataset.name, Arc::new(table)).unwrap();
+        }
+        let (mut sent, mut unplannable) = (0, 0);
+        let mut rules: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+        for (_, sql, line) in crate::scenarios::refusals("hostile.slt") {
+            let plan = match context.state().create_logical_plan(&sql).await {
+                Ok(plan) => plan,
+                Err(_) => {
+                    unplannable += 1;
+                    continue;
+                }
+            };
+            let optimised = context.state().optimize(&plan);
+            for plan in [Some(plan), optimised.ok()].into_iter().flatten() {
+                let Ok(bytes) = logical_plan_to_bytes_with_extension_codec(&plan, &NamesOnly) else { continue };
+                let bytes = bytes.to_vec();
+                let halved = bytes[..bytes.len() / 2].to_vec();
+                for bytes in [bytes, halved] {
+                    if bytes.len() > 200_000 {
+                        // The transport takes no message of this size.
+                        let mut node = federation.node_client(NODE);
+                        assert!(node.submit(request(bytes)).await.is_err(), "{line}");
+                        continue;
+                    }
+                    let mut node = federation.node_client(NODE);
+                    let asked = request(bytes);
+                    let query_id = asked.query_id.clone();
+                    let refusal = node.submit(asked).await.unwrap_or_else(|e| panic!("{line}: {e}")).into_inner().refusal;
+                    let refusal = refusal.unwrap_or_else(|| panic!("{line}: accepted: {sql}"));
+                    assert!(node.watch(v1::WatchNodeRequest { query_id }).await.is_err());
+                    assert!(loda_question::Rule::from_name(&refusal.rule).is_some(), "{line}: {}", refusal.rule);
+                    *rules.entry(refusal.rule).or_default() += 1;
+                    sent += 1;
+                }
+            }
+        }
+        // What is canonical, spoilt in every way that a byte can be.
+        let good = fragment(&federation).await.encode_to_vec();
+        let mut dice = support::Dice::new(9);
+        for _ in 0..300 {
+            let mut bytes = good.clone();
+            for _ in 0..1 + dice.below(4) {
+                let at = dice.index(bytes.len());
+                bytes[at] = dice.next().to_le_bytes()[0];
+            }
+            let random: Vec<u8> = (0..dice.below(300)).map(|_| dice.next().to_le_bytes()[0]).collect();
+            for bytes in [bytes, random] {
+                let mut node = federation.node_client(NODE);
+                let dry = v1::SubmitRequest { dry_run: true, ..request(bytes) };
+                let _judged = node.submit(dry).await.unwrap();
+            }
+        }
+        assert!(federation.client.nodes().await.unwrap().nodes.iter().all(|n| n.reachable));
+        assert_eq!(log_lines(&federation), before, "something was accepted");
+        println!("{sent} hostile plans as bytes refused ({unplannable} have no plan), by rule: {rules:?}");
+        assert!(sent >= 240);
+    });
+}
+
+/// Fragments with joins and derivations by unit that no SQL gives.
+#[test]
+fn hand_made_joins_are_refused_by_their_rule() {
+    use loda_question::{Draft, Figure, Join, JoinKind, Measure, PerUnit, Rows, Source};
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let sql = "SELECT COUNT(*) FROM council_tax c JOIN (SELECT uprn, COUNT(*) AS n FROM electoral_roll GROUP BY uprn) e \
+                   ON c.uprn = e.uprn WHERE e.n >= 2";
+        let prepared = federation.client.prepare(sql, "demo", false).await.unwrap();
+        let good = pb::LogicalPlanNode::decode(prepared.fragments[0].bytes.as_slice()).unwrap();
+        let changed = |change: &dyn Fn(&mut pb::JoinNode)| {
+            let mut plan = good.clone();
+            let Some(Plan::Selection(selection)) = &mut aggregate(&mut plan).input.as_mut().unwrap().plan else { panic!() };
+            let Some(Plan::Join(join)) = &mut selection.input.as_mut().unwrap().plan else { panic!() };
+            change(join);
+            plan.encode_to_vec()
+        };
+        let named = |name: &str| {
+            let bare = pb::BareTableReference { table: name.to_owned() };
+            Some(pb::TableReference { reference: Some(pb::table_reference::Reference::Bare(bare)) })
+        };
+        let alias = |node: &mut Option<Box<pb::LogicalPlanNode>>, name: &str| {
+            let Some(Plan::SubqueryAlias(alias)) = &mut node.as_mut().unwrap().plan else { panic!() };
+            alias.alias = named(name);
+        };
+        let key = |name: &str, relation: &str| pb::LogicalExprNode {
+            expr: Some(Expr::Column(pb::Column {
+                name: name.to_owned(),
+                relation: Some(pb::ColumnRelation { relation: relation.to_owned() }),
+            })),
+        };
+        let nested = |levels: usize| {
+            // A chain of joins that is deeper than any question.
+            let mut plan = good.clone();
+            let Some(Plan::Selection(selection)) = &mut aggregate(&mut plan).input.as_mut().unwrap().plan else { panic!() };
+            let mut input = selection.input.take();
+            for _ in 0..levels {
+                let join = pb::JoinNode { left: input, ..Default::default() };
+                input = Some(Box::new(pb::LogicalPlanNode { plan: Some(Plan::Join(Box::new(join))) }));
+            }
+            selection.input = input;
+            plan.encode_to_vec()
+        };
+        let mut cases: Vec<(&str, &str, Vec<u8>)> = vec![
+            ("a join of another type", "join-not-allowed", changed(&|j| j.join_type = 3)),
+            ("a join type that is none", "join-not-allowed", changed(&|j| j.join_type = 77)),
+            ("no keys", "join-not-allowed", changed(&|j| {
+                j.left_join_key.clear();
+                j.right_join_key.clear();
+            })),
+            ("more keys on one side", "fragment", changed(&|j| j.left_join_key.push(key("uprn", "t0")))),
+            ("one key twice", "fragment", changed(&|j| {
+                j.left_join_key.push(key("uprn", "t0"));
+                j.right_join_key.push(key("uprn", "t1"));
+            })),
+            ("a key that is a dimension", "join-not-allowed", changed(&|j| j.left_join_key = vec![key("ward", "t0")])),
+            ("a key that is a count", "join-not-allowed", changed(&|j| j.right_join_key = vec![key("d0", "t1")])),
+            ("a key of nobody", "unknown-name", changed(&|j| j.left_join_key = vec![key("nobody", "t0")])),
+            ("a key of another source", "fragment", changed(&|j| j.right_join_key = vec![key("uprn", "t0")])),
+            ("a source at another place", "fragment", changed(&|j| alias(&mut j.right, "t2"))),
+            ("a place written otherwise", "fragment", changed(&|j| alias(&mut j.right, "t01"))),
+            ("a place with a sign", "fragment", changed(&|j| alias(&mut j.right, "t+1"))),
+            ("a place that is none", "fragment", changed(&|j| alias(&mut j.right, "people"))),
+            ("a source without a place", "operator-not-allowed", changed(&|j| {
+                let Some(Plan::SubqueryAlias(alias)) = j.right.take().unwrap().plan else { panic!() };
+                j.right = alias.input;
+            })),
+            ("no right side", "fragment", changed(&|j| j.right = None)),
+            ("a full stop in a name", "fragment", changed(&|j| j.left_join_key = vec![key("t0.uprn", "t0")])),
+            ("joins without end", "fragment", nested(40)),
+            ("a value counted of something else", "aggregate-not-allowed", changed(&|j| {
+                let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
+                let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
+                let Some(Expr::Alias(alias)) = &mut inner.aggr_expr[0].expr else { panic!() };
+                let Some(Expr::AggregateUdf(call)) = &mut alias.expr.as_mut().unwrap().expr else { panic!() };
+                call.fun_name = "array_agg".to_owned();
+            })),
+            ("a derivation by a dimension", "unit-count", changed(&|j| {
+                let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
+                let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
+                inner.group_expr = vec![column("franchise")];
+            })),
+            ("a derivation by an expression", "fragment", changed(&|j| {
+                let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
+                let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
+                inner.group_expr = vec![binary("Plus", vec![column("uprn"), text("1")])];
+            })),
+        ];
+        // Drafts that have no derivation, so that no encoder of ours writes them: their canonical parts, put together.
+        let by = |rows: Rows, unit: &str, values: Vec<Figure>| {
+            Source::PerUnit(Box::new(PerUnit { rows, unit: unit.to_owned(), keys: Vec::new(), values }))
+        };
+        let on = |a: &str, b: &str| vec![(a.to_owned(), b.to_owned())];
+        let units = |unit: &str| vec![Figure { measure: Measure::Units(unit.to_owned()), condition: None }];
+        let joined = |first: &str, kind, source, on| Rows {
+            first: Source::Dataset { name: first.to_owned(), filter: None },
+            joins: vec![Join { kind, source, on }],
+            filter: None,
+        };
+        let dataset = |name: &str| Source::Dataset { name: name.to_owned(), filter: None };
+        let drafts: Vec<(&str, &str, Draft)> = vec![
+            ("a semi join on a reference key", "join-not-allowed", Draft {
+                rows: joined("council_tax", JoinKind::Semi, dataset("wards"), on("t0.ward_code", "ward_code")),
+                keys: Vec::new(),
+                figures: units("t0.uprn"),
+            }),
+            ("people by property, then by person", "unit-count", Draft {
+                rows: joined(
+                    "electoral_roll",
+                    JoinKind::Left,
+                    by(Rows::of("repairs", None), "uprn", Vec::new()),
+                    on("t0.uprn", "uprn"),
+                ),
+                keys: Vec::new(),
+                figures: units("t0.franchise"),
+            }),
+            ("the greatest of all", "aggregate-not-allowed", Draft {
+                rows: Rows::of("repairs", None),
+                keys: Vec::new(),
+                figures: vec![Figure { measure: Measure::Greatest("cost".to_owned()), condition: None }],
+            }),
+            ("squares of each unit", "aggregate-not-allowed", Draft {
+                rows: Rows {
+                    first: by(
+                        Rows::of("repairs", None),
+                        "uprn",
+                        vec![Figure { measure: Measure::Square("cost".to_owned()), condition: None }],
+                    ),
+                    joins: Vec::new(),
+                    filter: None,
+                },
+                keys: Vec::new(),
+                figures: units("t0.uprn"),
+            }),
+        ];
+        let known = |name: &str| Some(crate::pooled::contract(name));
+        for (name, rule, draft) in drafts {
+            let refusal = loda_question::Question::derive(draft, &known).err().unwrap_or_else(|| panic!("{name}: derived"));
+            assert_eq!(refusal.rule.name(), rule, "{name}: {refusal}");
+        }
+        cases.push(("the unspoilt fragment with a byte more", "fragment", [good.encode_to_vec(), vec![0]].concat()));
+        for (name, rule, bytes) in cases {
+            assert_eq!(refused_by(federation, request(bytes)).await, rule, "{name}");
+        }
+        let mut node = federation.node_client(NODE);
+        assert_eq!(node.submit(request(good.encode_to_vec())).await.unwrap().into_inner().refusal, None);
     });
 }
 

@@ -11,6 +11,7 @@
 )]
 
 mod algebra;
+mod differencing;
 mod faults;
 mod hostile;
 mod identity;

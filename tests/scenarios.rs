@@ -33,6 +33,18 @@ pub fn queries(file: &str) -> Vec<Scenario> {
     records.into_iter().filter_map(query).collect()
 }
 
+/// What must be refused: rule, SQL, place.
+pub fn refusals(file: &str) -> Vec<(String, String, String)> {
+    let records: Vec<Record<DefaultColumnType>> = parse_file(path(file)).unwrap();
+    let refusal = |record| match record {
+        Record::Statement { sql, loc, expected: StatementExpect::Error(ExpectedError::Inline(rule)), .. } => {
+            Some((rule.as_str().to_owned(), sql, loc.to_string()))
+        }
+        _ => None,
+    };
+    records.into_iter().filter_map(refusal).collect()
+}
+
 fn path(file: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(file)
 }
@@ -50,9 +62,15 @@ async fn federated_equals_pooled(file: &'static str, federation: &'static suppor
     let holdings = holdings(federation).await;
     let pooled = Pooled::new(&holdings);
     let scenarios = queries(file);
+    let mut wrong = Vec::new();
     for scenario in &scenarios {
-        let answer = ask(&federation.client, &scenario.sql).await;
-        let answer = answer.unwrap_or_else(|e| panic!("{}: {e}\n{}", scenario.line, scenario.sql));
+        let answer = match ask(&federation.client, &scenario.sql).await {
+            Ok(answer) => answer,
+            Err(e) => {
+                wrong.push(format!("{}: {e}\n{}", scenario.line, scenario.sql));
+                continue;
+            }
+        };
         assert!(answer.statement.complete, "{}", scenario.line);
         let mut federated = rows(&answer);
         let batches = pooled.ask(&scenario.sql).await;
@@ -68,7 +86,8 @@ async fn federated_equals_pooled(file: &'static str, federation: &'static suppor
             a.len() != b.len() || a.iter().zip(b).any(|(a, b)| !same(a, b, tolerance))
         };
         if differ(&federated, &whole, 1e-9) {
-            panic!("{}\n{}\nfederated {federated:#?}\npooled {whole:#?}", scenario.line, scenario.sql);
+            wrong.push(format!("{}\n{}\nfederated {federated:?}\npooled {whole:?}", scenario.line, scenario.sql));
+            continue;
         }
         for row in whole.iter_mut().flatten() {
             if row.is_empty() {
@@ -76,9 +95,10 @@ async fn federated_equals_pooled(file: &'static str, federation: &'static suppor
             }
         }
         if differ(&whole, &expected, 2e-6) {
-            panic!("{}\n{}\npooled {whole:#?}\nexpected {expected:#?}", scenario.line, scenario.sql);
+            wrong.push(format!("{}\n{}\npooled {whole:?}\nexpected {expected:?}", scenario.line, scenario.sql));
         }
     }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), scenarios.len(), wrong.join("\n"));
     scenarios.len()
 }
 
@@ -127,19 +147,13 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
 fn what_the_algebra_lacks_is_refused_by_its_rule() {
     support::run(async {
         let Some(federation) = support::real().await else { return };
-        let records: Vec<Record<DefaultColumnType>> = parse_file(path("refused.slt")).unwrap();
         let (mut count, mut wrong) = (0, Vec::new());
-        for record in records {
-            let Record::Statement { sql, loc, expected: StatementExpect::Error(ExpectedError::Inline(rule)), .. } =
-                record
-            else {
-                continue;
-            };
+        for (rule, sql, loc) in refusals("refused.slt") {
             count += 1;
             match ask(&federation.client, &sql).await {
                 Err(ClientError::Refused { rule: found, message, advice }) => {
-                    if found != rule.as_str() {
-                        wrong.push(format!("{loc}: expected {}, refused by {found}: {message}", rule.as_str()));
+                    if found != rule {
+                        wrong.push(format!("{loc}: expected {}, refused by {found}: {message}", rule));
                     }
                     assert!(!message.is_empty() && !advice.is_empty(), "{loc}: a refusal without advice");
                 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `config`, `catalogue` | the manifest's contracts as tables with a `borough` column; reference tables |
 //! | `plan` | SQL to a logical plan: one SELECT, nothing else |
+//! | `syntax` | refuses what the planner would pass over without a word |
 //! | `split`, `federated` | each aggregate over records becomes a leaf that boroughs answer, or a refusal |
 //! | `part` | one aggregate: the question to each borough, and how output follows from figures |
 //! | `grouping` | GROUPING SETS, ROLLUP, CUBE and DISTINCT as aggregates |
@@ -37,6 +38,7 @@ mod plan;
 mod serve;
 mod split;
 mod statement;
+mod syntax;
 
 pub use config::{Config, ConfigError};
 pub use dry::Dry;

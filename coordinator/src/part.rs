@@ -9,7 +9,7 @@ use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
 use loda_question::plan::{BOROUGH, ReadAggregate, ReadFigure, Reading, Spread, read_aggregate};
 use loda_question::{
-    Comparison, Contracts, Draft, Figure, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rule, Scalar, Scope,
+    Comparison, Contracts, Draft, Figure, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rows, Rule, Scalar, Scope, Source,
     bare_name, scale,
 };
 
@@ -175,7 +175,7 @@ impl Split {
         for gss in &self.boroughs {
             let fix = |p: Predicate| in_borough(p, gss);
             let rows = read.rows.clone().map_predicates(&fix);
-            let impossible = matches!(rows.filter, Some(Predicate::Constant(Some(false) | None)));
+            let impossible = has_none(&rows.clone().normal());
             let fixed = figures
                 .iter()
                 .map(|f| Figure { measure: f.measure.clone(), condition: f.condition.clone().map(fix) });
@@ -187,7 +187,7 @@ impl Split {
                 None => {
                     let question = Arc::new(Question::derive(draft.clone(), &contracts)?);
                     // What a node would refuse for its size is refused here.
-                    Question::decode(&question.encode(), LIMITS, &contracts)?;
+                    Question::decode(&question.encode(), LIMITS, &contracts).map_err(too_large)?;
                     derived.push((draft, Arc::clone(&question)));
                     question
                 }
@@ -241,6 +241,31 @@ fn output_keys(keys: Vec<Option<BTreeMap<Gss, Value>>>, question: Option<&Arc<Qu
             )
         })
         .collect()
+}
+
+/// Whether rows cannot exist, whatever the data: a borough where that is so is not asked.
+fn has_none(rows: &Rows) -> bool {
+    let never = |filter: &Option<Predicate>| matches!(filter, Some(Predicate::Constant(Some(false) | None)));
+    let source = |source: &Source| match source {
+        Source::Dataset { filter, .. } => never(filter),
+        Source::PerUnit(per_unit) => has_none(&per_unit.rows),
+    };
+    let needed = |join: &&Join| matches!(join.kind, JoinKind::Inner | JoinKind::Semi);
+    never(&rows.filter) || source(&rows.first) || rows.joins.iter().filter(needed).any(|j| source(&j.source))
+}
+
+fn too_large(refusal: Refusal) -> Refusal {
+    if refusal.rule != Rule::Fragment {
+        return refusal;
+    }
+    let advice = format!(
+        "Shorten lists and conditions: a question to a borough holds {} KiB, {} expressions, {} in one list, {} deep",
+        LIMITS.bytes >> 10,
+        LIMITS.nodes,
+        LIMITS.operands,
+        LIMITS.depth
+    );
+    Refusal { advice, ..refusal }
 }
 
 /// A condition at one borough: what it says of `borough` is known there.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::config::Dialect;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -16,13 +17,17 @@ use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::federated::NOTE;
 use crate::split::{Split, SplitPlan};
+use crate::syntax;
 
 /// The longest SQL text.
 const MAX_SQL: usize = 100_000;
 
+/// Characters of an engine's message at most.
+const MAX_MESSAGE: usize = 400;
+
 /// Words of a question at most, and of them operators, brackets and keywords: what nests.
 const MAX_WORDS: usize = 10_000;
-const MAX_OPERATORS: usize = 1_500;
+const MAX_OPERATORS: usize = 1_000;
 
 /// Plans questions over one catalogue.
 pub(crate) struct Planner {
@@ -49,7 +54,7 @@ impl Planner {
             .build();
         let context = SessionContext::new_with_state(state);
         // These make values of any size from a few bytes of SQL, outside the memory pool.
-        for unbounded in ["repeat", "lpad", "rpad"] {
+        for unbounded in ["repeat", "lpad", "rpad", "replace", "overlay", "translate"] {
             context.deregister_udf(unbounded);
         }
         for (name, table) in catalogue.tables() {
@@ -72,7 +77,9 @@ impl Planner {
         }
         readable(sql)?;
         let state = self.state();
-        let plan = state.create_logical_plan(sql).await.map_err(|e| refusal_of(&e))?;
+        let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
+        syntax::check(&statement)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
         let (plan, explain) = match plan {
             LogicalPlan::Explain(explain) => (Arc::unwrap_or_clone(explain.plan), true),
             plan => (plan, false),
@@ -167,6 +174,7 @@ pub(crate) fn refusal_of(error: &DataFusionError) -> Refusal {
         }
         current = inner.source();
     }
-    let message = error.strip_backtrace();
+    // The engine may quote a whole syntax tree.
+    let message: String = error.strip_backtrace().chars().take(MAX_MESSAGE).collect();
     Refusal::new(Rule::Sql, message, "See the catalogue for tables, columns and their types")
 }

@@ -128,6 +128,23 @@ impl Coordinator {
     }
 }
 
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Fragments with equal bytes, and the boroughs that they go to.
 struct Bundle {
     part: usize,
@@ -192,7 +209,10 @@ impl Inner {
         let merged = tokio::task::block_in_place(|| merged.collect::<anyhow::Result<Vec<MergedPart>>>())?;
         let statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
         let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
-        let (schema, batches) = finish(self.planner.state(), &prepared.split, cells).await?;
+        // A task of its own, so that the deadline and a cancellation reach it.
+        let (state, of) = (self.planner.state(), Arc::clone(prepared));
+        let finishing = tokio::spawn(async move { finish(state, &of.split, cells).await });
+        let (schema, batches) = AbortOnDrop(finishing).await.context("finishing stopped")??;
         let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
         for batch in &batches {
             writer.write(batch)?;

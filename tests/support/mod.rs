@@ -66,8 +66,17 @@ pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
 
 impl Federation {
     async fn start(data: Option<PathBuf>, methods: Methods) -> Self {
+        Self::start_of(33, data, methods).await
+    }
+
+    /// A small protected federation of generated data, for one test alone.
+    pub async fn of(nodes: usize) -> Self {
+        Self::start_of(nodes, None, Methods::standard().unwrap()).await
+    }
+
+    async fn start_of(nodes: usize, data: Option<PathBuf>, methods: Methods) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&options(dir.path(), 33, data), &mut |_| {}).unwrap();
+        let layout = Layout::create(&options(dir.path(), nodes, data), &mut |_| {}).unwrap();
         let handle = RUNTIME.handle().clone();
         let mut nodes = Vec::new();
         for borough in &layout.boroughs {

@@ -210,6 +210,9 @@ impl ColumnEntry {
         if RESERVED.contains(&self.name.as_str()) {
             return Err("the federation adds this column itself: remove it".to_owned());
         }
+        if self.description.starts_with('\u{2211}') {
+            return Err("the description begins with ∑, which marks values of units: remove it".to_owned());
+        }
         let kind = match (self.kind.as_str(), self.scale) {
             ("text", None) => ColumnType::Text,
             ("integer", None) => ColumnType::Integer,

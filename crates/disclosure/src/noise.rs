@@ -1,7 +1,7 @@
 //! Keyed noise for sums about people.
 //!
-//! The draw follows from a secret key, the functional (rows, values, squares, …) and the digest of the set with what
-//! each unit adds: the same people with the same values give the same noise however they are asked for, and a set in
+//! The draw follows from a secret key, the functional (rows, values, squares, …), its bound, and the digest of the set
+//! with what each unit adds: the same people with the same values give the same noise however they are asked for, and a set in
 //! which one person or one value differs gets fresh noise. The dataset, the measure's name and the asker play no part.
 //!
 //! The digest adds a keyed hash for each (unit, contribution) modulo 2^128, so that order and batches do not matter:
@@ -74,7 +74,8 @@ impl NoiseKey {
         table: &PTable,
     ) -> Result<i128, DisclosureError> {
         let mut context = hmac::Context::with_key(&self.draws);
-        for part in [domain.as_bytes(), functional.name(), &digest.sum.to_be_bytes()] {
+        // The bound takes part, or draws under two bounds would differ by their scale alone and cancel.
+        for part in [domain.as_bytes(), functional.name(), &digest.sum.to_be_bytes(), &bound.to_be_bytes()] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }

@@ -159,6 +159,14 @@ impl Rules<'_> {
                 format!("Count units: COUNT(DISTINCT {units}); or make one row a unit with GROUP BY {units} in a subquery"),
             ));
         }
+        // Values that are known of everybody (a count that nobody has) would show the noise by itself.
+        if let Some(m) = measure.filter(|m| crate::rules::is_value(m)) {
+            return Err(Refusal::new(
+                Rule::PersonalSum,
+                format!("'{}' is a value of each unit, and those about people are not summed", crate::rules::title(m)),
+                "Count units by its bands, or divide a count of records by a count of units",
+            ));
+        }
         let bounded = |m: &Column| match m.role {
             Role::Measure { lower, upper, .. } => lower > -UNBOUNDED && upper < UNBOUNDED,
             _ => false,

@@ -283,10 +283,16 @@ impl Rules<'_> {
 
 /// What a column is called in messages: a value of each unit by what it is, any other by its name.
 pub(crate) fn title(column: &Column) -> String {
-    let name = bare_name(&column.name);
-    let is_value = name.strip_prefix('d').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-    if is_value && !column.description.is_empty() { column.description.clone() } else { name.to_owned() }
+    if is_value(column) { column.description.trim_start_matches(VALUE_OF).to_owned() } else { bare_name(&column.name).to_owned() }
 }
+
+/// Whether a column is a value of each unit.
+pub(crate) fn is_value(column: &Column) -> bool {
+    column.description.starts_with(VALUE_OF)
+}
+
+/// How the description of a value of each unit begins; no contract's can.
+pub(crate) const VALUE_OF: &str = "\u{2211} ";
 
 pub(crate) fn unknown(what: &str) -> Refusal {
     Refusal::new(Rule::Unknown, format!("{what} is in no contract"), "See the catalogue for what there is")

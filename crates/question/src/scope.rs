@@ -184,6 +184,13 @@ impl Scope {
         }
         let protection = mixed(self.protection, right.protection)?;
         let (mut columns, mut units, mut pairs) = (self.columns, self.units, self.pairs);
+        if !join.kind.shows() && self.protection == Protection::Public && right.protection != Protection::Public {
+            return Err(Refusal::new(
+                Rule::Join,
+                "published records are picked by protected ones",
+                "Count the protected records, by the same unit",
+            ));
+        }
         if !join.kind.shows() {
             return Ok(Self { datasets, columns, units, protection, pairs });
         }
@@ -191,11 +198,22 @@ impl Scope {
         let bound = |unit: Option<&ScopeUnit>| unit.and_then(|u| u.unit.max_rows);
         let of_right = equal.iter().filter_map(|(_, r, _)| bound(right.units.get((*r)?))).min();
         let of_left = equal.iter().filter_map(|(l, _, _)| bound(units.get((*l)?))).min();
-        let times = |unit: &mut ScopeUnit, by: Option<u64>| {
-            unit.unit.max_rows = unit.unit.max_rows.zip(by).and_then(|(a, b)| a.checked_mul(b));
-            unit.unit.one_row = unit.unit.max_rows == Some(1);
+        // Bounds scale noise, so they are those of contracts: a join that repeats rows leaves a unit none, or whoever
+        // asks could have any number of draws for one figure. The unit joined on keeps the greater of two where the
+        // other is one.
+        let bounded = |unit: &mut ScopeUnit, rows: Option<u64>| {
+            unit.unit.max_rows = rows;
+            unit.unit.one_row = rows == Some(1);
         };
-        units.iter_mut().for_each(|u| times(u, of_right));
+        for (number, unit) in units.iter_mut().enumerate() {
+            let own = unit.unit.max_rows;
+            let joined_on = equal.iter().any(|(l, _, _)| *l == Some(number));
+            bounded(unit, match (own, of_right) {
+                (own, Some(1)) => own,
+                (Some(1), right) if joined_on => right,
+                _ => None,
+            });
+        }
         let published = |scope: Protection| scope == Protection::Public && protection != Protection::Public;
         if published(self.protection) {
             units.clear();
@@ -220,7 +238,8 @@ impl Scope {
                 same.equal.extend(unit.equal);
                 continue;
             }
-            times(&mut unit, of_left);
+            let own = unit.unit.max_rows.filter(|_| of_left == Some(1));
+            bounded(&mut unit, own);
             unit.stands_in = optional.then_some(0);
             units.push(unit);
         }
@@ -239,7 +258,18 @@ impl Scope {
         let b = right.column(name).ok_or_else(|| missing(name))?;
         match (&a.role, &b.role) {
             (Role::Unit(x), Role::Unit(y)) if x == y => Ok(Some(x.clone())),
-            (Role::Reference(x), Role::Reference(y)) if x == y && a.kind == b.kind => Ok(None),
+            (Role::Reference(x), Role::Reference(y)) if x == y && a.kind == b.kind => {
+                let published = |scope: &Self| scope.protection == Protection::Public;
+                if published(self) || published(right) {
+                    return Ok(None);
+                }
+                // One record there would decide over everybody here who shares the key.
+                Err(Refusal::new(
+                    Rule::Join,
+                    format!("'{}' joins protected records to protected records", bare_name(left)),
+                    "A reference key joins what is published of it; join protected records on a unit",
+                ))
+            }
             _ => Err(Refusal::new(
                 Rule::Join,
                 format!("'{}' and '{}' are not a key of both sides", bare_name(left), bare_name(name)),

@@ -20,8 +20,10 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
     let PerUnit { rows, unit, keys, values } = per_unit;
     let (rows, inner) = Scope::build(rows, contracts)?;
     let rules = Rules { scope: &inner };
-    let counted = rules.column(&unit).map(|_| inner.unit_index(&unit).and_then(|index| inner.units.get(index)))?;
-    let Some(counted) = counted.filter(|u| u.stands_in.is_none()) else {
+    // After a left join a unit may be missing: rows without one would make a unit of their own.
+    let everywhere = !rules.column(&unit)?.nullable;
+    let counted = inner.unit_index(&unit).and_then(|index| inner.units.get(index));
+    let Some(counted) = counted.filter(|u| u.stands_in.is_none() && everywhere) else {
         return Err(Refusal::new(
             Rule::UnitCount,
             format!("'{}' does not name a unit that every row has", bare_name(&unit)),
@@ -69,7 +71,8 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
         }
         let of = derived(&rules, &value.measure, counted.unit.max_rows)?;
         let value = Figure { measure: value.measure, condition };
-        let description = format!("{} of each {}", crate::words::heading(&value), bare_name(&unit));
+        let words = crate::words::heading(&value);
+        let description = format!("{}{words} of each {}", crate::rules::VALUE_OF, bare_name(&unit));
         columns.push(Column { name: format!("d{number}"), description, ..of });
         checked.push(value);
     }

@@ -48,16 +48,25 @@ impl Input {
             | Expr::InList(_)
             | Expr::Between(_)
             | Expr::IsTrue(_)
-            | Expr::IsFalse(_) => {
-                let predicate = self.predicate(expr, schema)?;
-                let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
-                let negated = Predicate::Not(Box::new(predicate.clone()));
-                let branches = vec![(predicate, truth(true)), (negated, truth(false))];
-                Ok(Scalar::Case { branches, otherwise: None })
+            | Expr::IsNotTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotUnknown(_) => {
+                self.truth(expr, schema)
             }
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => Err(subquery()),
             other => Err(function(other.variant_name())),
         }
+    }
+
+    /// A condition as a value: true, false or NULL.
+    fn truth(&self, expr: &Expr, schema: &DFSchema) -> Read<Scalar> {
+        let predicate = self.predicate(expr, schema)?;
+        let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
+        let negated = Predicate::Not(Box::new(predicate.clone()));
+        let branches = vec![(predicate, truth(true)), (negated, truth(false))];
+        Ok(Scalar::Case { branches, otherwise: None })
     }
 
     /// An integer dimension and a literal: `age / 10 * 10`.
@@ -221,7 +230,18 @@ impl Input {
                 let truth = self.predicate(of, schema)?;
                 Ok(Predicate::Not(Box::new(Predicate::Truth(truth_of(truth, false)))))
             }
-            other => Ok(Predicate::Truth(self.scalar(other, schema)?)),
+            Expr::IsFalse(of) => Ok(Predicate::Truth(truth_of(Predicate::Not(Box::new(self.predicate(of, schema)?)), false))),
+            Expr::IsNotFalse(of) => {
+                let falsehood = Predicate::Not(Box::new(self.predicate(of, schema)?));
+                Ok(Predicate::Not(Box::new(Predicate::Truth(truth_of(falsehood, false)))))
+            }
+            Expr::IsUnknown(of) => Ok(Predicate::IsNull(self.truth(of, schema)?)),
+            Expr::IsNotUnknown(of) => Ok(Predicate::Not(Box::new(Predicate::IsNull(self.truth(of, schema)?)))),
+            // What `scalar` hands back here must not come back to it.
+            Expr::Column(_) | Expr::Cast(_) | Expr::ScalarFunction(_) | Expr::Case(_) => {
+                Ok(Predicate::Truth(self.scalar(expr, schema)?))
+            }
+            other => Err(predicate_rule(&format!("{} in this place", other.variant_name()))),
         }
     }
 

@@ -316,7 +316,7 @@ impl Reader<'_> {
             if let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = condition
                 && let (Ok(Scalar::Column(a)), Ok(Scalar::Column(b))) =
                     (left.scalar(a, &join.schema), left.scalar(b, &join.schema))
-                && place_of(&a) != place_of(&b)
+                && (place_of(&a) == Some(place)) != (place_of(&b) == Some(place))
             {
                 if kind == JoinKind::Left || left.is_key_pair(self, &a, &b)? {
                     left.equate(&a, &b)?;
@@ -729,7 +729,8 @@ impl Input {
 
     /// Where a left join found no match, its table's columns are NULL, also those that are computed.
     fn show_only_matches(&mut self, place: usize, names: &[Column]) -> Read<()> {
-        let key = place.checked_sub(1).and_then(|p| self.rows.joins.get(p)).and_then(|j| j.on.first());
+        let join = place.checked_sub(1).and_then(|p| self.rows.joins.get(p));
+        let key = join.and_then(|j| j.on.iter().find(|(_, right)| right != BOROUGH));
         let Some((_, key)) = key else { return Ok(()) };
         let matched = Predicate::Not(Box::new(Predicate::IsNull(Scalar::Column(format!("t{place}.{key}")))));
         for name in names {

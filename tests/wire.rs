@@ -123,6 +123,13 @@ async fn same_rows(federation: &support::Federation, file: &str, least: usize) {
         assert!(equal, "{line}\n{}\n{plans}\n{rows:?}", question.sql());
         count += 1;
         longest = longest.max(bytes.len());
+        // Seeds for the fuzzer, when they are asked for.
+        if let Some(folder) = std::env::var_os("LODA_SEEDS")
+            && count % 13 == 0
+        {
+            let stem = file.trim_end_matches(".slt");
+            std::fs::write(std::path::Path::new(&folder).join(format!("{stem}-{count:03}")), &bytes).unwrap();
+        }
     }
     println!("{file}: {count} fragments decode to the same rows; the longest has {longest} bytes");
     assert!(count >= least);

@@ -17,6 +17,9 @@ pub type Contracts<'a> = &'a dyn Fn(&str) -> Option<Arc<Contract>>;
 /// Sources in one question at most, at all levels together.
 const SOURCE_LIMIT: usize = 8;
 
+/// Joins that may repeat records at most: each multiplies what the node has to read.
+const REPEAT_LIMIT: usize = 2;
+
 /// Levels of per-unit derivations at most.
 const LEVEL_LIMIT: usize = 3;
 
@@ -30,6 +33,8 @@ pub struct Scope {
     pub protection: Protection,
     /// Pairs of measures whose products may be summed.
     pub pairs: Vec<(String, String)>,
+    /// How many joins may repeat rows.
+    pub(crate) repeats: usize,
 }
 
 /// A unit domain that contributes.
@@ -86,6 +91,7 @@ impl Scope {
             units: units.collect(),
             protection: contract.protection,
             pairs: contract.pairs.clone(),
+            repeats: 0,
             datasets: vec![contract],
         }
     }
@@ -183,7 +189,7 @@ impl Scope {
             }
         }
         let protection = mixed(self.protection, right.protection)?;
-        let (mut columns, mut units, mut pairs) = (self.columns, self.units, self.pairs);
+        let (mut columns, mut units, mut pairs, mut repeats) = (self.columns, self.units, self.pairs, self.repeats);
         if !join.kind.shows() && self.protection == Protection::Public && right.protection != Protection::Public {
             return Err(Refusal::new(
                 Rule::Join,
@@ -192,12 +198,22 @@ impl Scope {
             ));
         }
         if !join.kind.shows() {
-            return Ok(Self { datasets, columns, units, protection, pairs });
+            return Ok(Self { datasets, columns, units, protection, pairs, repeats });
         }
         // How many rows of the other side a row meets at most.
         let bound = |unit: Option<&ScopeUnit>| unit.and_then(|u| u.unit.max_rows);
         let of_right = equal.iter().filter_map(|(_, r, _)| bound(right.units.get((*r)?))).min();
         let of_left = equal.iter().filter_map(|(l, _, _)| bound(units.get((*l)?))).min();
+        if of_right != Some(1) {
+            repeats += 1;
+        }
+        if repeats > REPEAT_LIMIT {
+            return Err(Refusal::new(
+                Rule::Join,
+                format!("more than {REPEAT_LIMIT} joins may repeat records, whose number then multiplies"),
+                "Bring each table to one row a unit in a subquery (GROUP BY the unit), and join those",
+            ));
+        }
         // Bounds scale noise, so they are those of contracts: a join that repeats rows leaves a unit none, or whoever
         // asks could have any number of draws for one figure. The unit joined on keeps the greater of two where the
         // other is one.
@@ -245,7 +261,7 @@ impl Scope {
         }
         columns.extend(right.columns.into_iter().map(|c| Column { nullable: c.nullable || optional, ..c }));
         pairs.extend(right.pairs);
-        Ok(Self { datasets, columns, units, protection, pairs })
+        Ok(Self { datasets, columns, units, protection, pairs, repeats })
     }
 
     /// Whether two columns may be joined; the unit domain that both name, if they do.

@@ -91,6 +91,7 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
         units: vec![ScopeUnit::new(unit_of_rows, 0)],
         protection: inner.protection,
         pairs: Vec::new(),
+        repeats: 0,
     };
     Ok((PerUnit { rows, unit, keys, values: checked }, scope))
 }

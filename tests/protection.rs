@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::prelude::ParquetReadOptions;
-use loda_contract::Protection;
+use loda_contract::{Protection, Role};
 use loda_disclosure::{default_table, pcv};
 use loda_proto::v1;
 use loda_question::plan::{predicate_expr, scalar_expr};
@@ -117,6 +117,72 @@ fn every_released_cell_is_the_method_applied_to_the_pooled_cell() {
         for method in [Protection::Public, Protection::Threshold, Protection::CellKey] {
             assert!(compared.get(&method).is_some_and(|(seen, _)| *seen > 50), "{method} was not tried");
         }
+    });
+}
+
+/// Joins, derivations by unit, moments and quantiles too: counts are within the table's largest noise of the pooled ones
+/// and never under ten, sums within their bounds' noise, published figures exact, and no cell comes from nowhere.
+#[test]
+fn joined_and_per_unit_cells_keep_the_method() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let holdings = holdings(federation).await;
+        let context = engine(false);
+        let noise = i128::from(default_table().unwrap().summary().max_noise);
+        let (mut counts, mut sums, mut published) = (0, 0, 0);
+        let mut seen = std::collections::BTreeSet::new();
+        for (line, bytes, boroughs) in fragments(federation, "synthetic.slt").await {
+            if !seen.insert(bytes.clone()) {
+                continue;
+            }
+            let question = decode(&bytes);
+            let scope = question.scope();
+            let keys = question.keys().len();
+            for gss in boroughs.iter().skip(1).step_by(17) {
+                let out = cells(&[released(federation, gss, &bytes).await], keys);
+                let held = held(&holdings, gss, &question);
+                let plan = loda_question::plan::plan(&question, &held).unwrap();
+                let exact = cells(&context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap(), keys);
+                for (cell, figures) in &out {
+                    let pooled = exact.get(cell).unwrap_or_else(|| panic!("{line}: {gss} {cell:?} has no rows"));
+                    for ((said, exact), of) in figures.iter().zip(pooled).zip(question.figures()) {
+                        let Some(said) = said else { continue };
+                        let here = || format!("{line}: {gss} {cell:?} {:?}: {said} for {exact:?}", of.measure);
+                        let exact = exact.unwrap_or(0);
+                        let rows = scope.counted().map_or(1, |(_, rows)| i128::from(rows));
+                        if scope.protection == Protection::Public {
+                            published += 1;
+                            assert_eq!(*said, exact, "{}", here());
+                            continue;
+                        }
+                        match &of.measure {
+                            Measure::Units(_) => {
+                                counts += 1;
+                                assert!(*said >= 10 && (said - exact).abs() <= noise, "{}", here());
+                            }
+                            Measure::Rows if rows == 1 => {
+                                counts += 1;
+                                assert!(*said >= 10 && (said - exact).abs() <= noise, "{}", here());
+                            }
+                            Measure::Sum(name) => {
+                                let Some(Role::Measure { lower, upper, clamp: None, .. }) =
+                                    scope.column(name).map(|c| c.role.clone())
+                                else {
+                                    continue;
+                                };
+                                let rows = scope.counted_for(name).map_or(1, |(_, rows)| i128::from(rows));
+                                sums += 1;
+                                let width = (upper - lower).max(upper.abs());
+                                assert!((said - exact).abs() <= (2 * noise + 1) * width * rows, "{}", here());
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        println!("{counts} counts within {noise} of the pooled ones, {sums} sums within their noise, {published} published");
+        assert!(counts > 500 && sums > 10 && published > 50);
     });
 }
 

@@ -132,13 +132,16 @@ fn wire_column(column: &Column) -> v1::TableColumn {
         }
         Role::Dimension(Domain::Booleans) => "true | false".to_owned(),
         Role::Dimension(Domain::Open) => "open".to_owned(),
-        Role::Measure { lower, upper, edges, .. } => {
+        Role::Measure { lower, upper, edges, clamp, .. } => {
             let plain = |units: &i128| match column.kind {
                 ColumnType::Decimal(_) => Value::Decimal(*units).plain(column.kind),
                 _ => units.to_string(),
             };
             let edges: Vec<String> = edges.iter().map(plain).collect();
-            format!("{} to {}; edges {}", plain(lower), plain(upper), edges.join(", "))
+            let sums = clamp.map_or_else(String::new, |(from, to)| {
+                format!("; in sums {} to {}", plain(&from), plain(&to))
+            });
+            format!("{} to {}{sums}; edges {}", plain(lower), plain(upper), edges.join(", "))
         }
         Role::Unit(domain) => format!("COUNT(DISTINCT {}) counts each {domain}", column.name),
         Role::Identifier => "never leaves the borough".to_owned(),

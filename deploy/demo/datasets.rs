@@ -148,25 +148,52 @@ pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
         "demo",
     ),
     (
-        "Households on benefits by borough, and those of pension age among them. The amounts are not \
-         asked for: sums over people need noise that is scaled to their bounds.",
-        "SELECT b.name, t.households, t.pension_age \
-         FROM (SELECT borough, COUNT(DISTINCT household_key) AS households, \
-                      COUNT(DISTINCT household_key) FILTER (WHERE pension_age = TRUE) AS pension_age \
-               FROM benefits GROUP BY borough) t \
-         JOIN boroughs b ON t.borough = b.gss \
-         ORDER BY t.households DESC NULLS LAST",
+        "Council tax: homes with a single-person discount where two or more adults are registered to vote. Adults \
+         are counted for each home first; only the number of homes leaves a borough.",
+        "SELECT b.name, COUNT(*) AS discounts, COUNT(*) FILTER (WHERE e.adults >= 2) AS two_adults, \
+                CAST(100.0 * COUNT(*) FILTER (WHERE e.adults >= 2) / COUNT(*) AS DECIMAL(5, 1)) AS percent \
+         FROM council_tax c \
+         LEFT JOIN (SELECT uprn, COUNT(*) FILTER (WHERE adult) AS adults FROM electoral_roll GROUP BY uprn) e \
+              ON c.uprn = e.uprn \
+         JOIN boroughs b ON c.borough = b.gss \
+         WHERE c.single_person_discount GROUP BY b.name ORDER BY percent DESC NULLS LAST, b.name",
         "demo",
     ),
     (
-        "Pupils eligible for free school meals, by borough. Published figures need no protection and \
-         join with anything.",
-        "SELECT b.name, s.pupils, s.eligible, \
-                CAST(100.0 * s.eligible / s.pupils AS DECIMAL(5, 1)) AS percent_eligible \
-         FROM (SELECT borough, SUM(pupils) AS pupils, SUM(free_school_meals) AS eligible \
-               FROM schools GROUP BY borough) s \
-         JOIN boroughs b ON s.borough = b.gss \
-         ORDER BY percent_eligible DESC NULLS LAST",
+        "Pension Credit that could be claimed and is not: households, pounds a week and the median, for inner and \
+         outer London. Sums are perturbed by their measure's declared bounds, and the statement says how far.",
+        "SELECT b.inner_london, COUNT(*) AS households, SUM(p.unclaimed) AS pounds_a_week, \
+                AVG(p.unclaimed) AS mean, MEDIAN(p.unclaimed) AS median \
+         FROM pension_credit p JOIN boroughs b ON p.borough = b.gss \
+         WHERE p.unclaimed > 0 GROUP BY b.inner_london",
+        "demo",
+    ),
+    (
+        "Damp: homes with a sensor by their hours over 70 % humidity in the year, and how many of them asked for a \
+         damp repair. Each home is banded by its own sum before it is counted.",
+        "SELECT CASE WHEN s.hours < 168 THEN '1: under a week' WHEN s.hours < 336 THEN '2: one to two weeks' \
+                     ELSE '3: two weeks and more' END AS over_70, \
+                COUNT(*) AS homes, COUNT(*) FILTER (WHERE r.damp >= 1) AS asked_for_repair \
+         FROM (SELECT uprn, SUM(hours_over_70) AS hours FROM damp_sensors GROUP BY uprn) s \
+         LEFT JOIN (SELECT uprn, COUNT(*) AS damp FROM repairs WHERE code = 'Damp and mould' GROUP BY uprn) r \
+              ON s.uprn = r.uprn \
+         GROUP BY 1 ORDER BY 1",
+        "demo",
+    ),
+    (
+        "Weekly cost of social care by setting, with its deviation. A few packages cost more than all others: above \
+         the clamp they count as the clamp, so that one person cannot move a figure by more.",
+        "SELECT setting, COUNT(*) AS clients, AVG(weekly_cost) AS mean, STDDEV(weekly_cost) AS deviation \
+         FROM social_care_clients GROUP BY setting ORDER BY clients DESC NULLS LAST",
+        "demo",
+    ),
+    (
+        "Pupils eligible for free school meals by inspection result, inner and outer London, with totals. Published \
+         figures need no protection and join with anything.",
+        "SELECT b.inner_london, s.ofsted, SUM(s.pupils) AS pupils, SUM(s.free_school_meals) AS eligible, \
+                CAST(100.0 * SUM(s.free_school_meals) / SUM(s.pupils) AS DECIMAL(5, 1)) AS percent_eligible \
+         FROM schools s JOIN boroughs b ON s.borough = b.gss \
+         GROUP BY ROLLUP (b.inner_london, s.ofsted) ORDER BY 1, 2",
         "demo",
     ),
 ];

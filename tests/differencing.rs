@@ -176,7 +176,12 @@ fn number(batch: &RecordBatch, column: usize) -> Option<f64> {
     }
     match values.as_primitive_opt::<Int64Type>() {
         Some(numbers) => Some(numbers.value(0) as f64),
-        None => Some(arrow::compute::cast(values, &arrow::datatypes::DataType::Float64).unwrap().as_primitive::<Float64Type>().value(0)),
+        None => Some(
+            arrow::compute::cast(values, &arrow::datatypes::DataType::Float64)
+                .unwrap()
+                .as_primitive::<Float64Type>()
+                .value(0),
+        ),
     }
 }
 
@@ -196,7 +201,7 @@ impl Score {
         if known.is_empty() {
             // Without a difference the guess is that of the prior: one half.
             self.blind += 1;
-            let guess = self.blind % 2 == 0;
+            let guess = self.blind.is_multiple_of(2);
             self.by_difference += usize::from(guess == has);
             self.by_change += usize::from(guess == has);
             return;
@@ -224,9 +229,7 @@ async fn campaign(
         for (name, of) in differences {
             let values: Vec<Option<f64>> = of
                 .iter()
-                .map(|terms| {
-                    terms.iter().map(|(sign, place)| found[*place].map(|v| sign * v)).sum::<Option<f64>>()
-                })
+                .map(|terms| terms.iter().map(|(sign, place)| found[*place].map(|v| sign * v)).sum::<Option<f64>>())
                 .collect();
             scores.entry(name).or_default().add(&values, target.has);
         }
@@ -328,7 +331,8 @@ fn differencing_a_cost_is_no_better_than_guessing_it() {
         let mut errors = [Vec::new(), Vec::new()];
         let mut prior = Vec::new();
         for (borough, of, cost) in &alone {
-            let alone: Vec<String> = known.iter().zip(of).map(|(k, v)| format!("{k} = '{}'", v.replace('\'', "''"))).collect();
+            let alone: Vec<String> =
+                known.iter().zip(of).map(|(k, v)| format!("{k} = '{}'", v.replace('\'', "''"))).collect();
             let sql = format!(
                 "SELECT SUM(weekly_cost) AS s, SUM(weekly_cost) FILTER (WHERE ({}) IS NOT TRUE) AS t \
                  FROM social_care_clients WHERE borough = '{borough}'",
@@ -371,7 +375,8 @@ fn two_snapshots_and_cells_of_ten_tell_little() {
             lab
         };
         let social = |rows: Option<Predicate>| {
-            let text = |t: &str| Scalar::Literal(loda_contract::Value::Text(t.to_owned()), loda_contract::ColumnType::Text);
+            let text =
+                |t: &str| Scalar::Literal(loda_contract::Value::Text(t.to_owned()), loda_contract::ColumnType::Text);
             let is = Predicate::Compare {
                 left: Scalar::Column("tenure".to_owned()),
                 op: loda_question::Comparison::Equal,
@@ -430,7 +435,13 @@ fn two_snapshots_and_cells_of_ten_tell_little() {
                     } else {
                         false
                     };
-                    Some(if social { "Social rented" } else if here { "Private rented" } else { old.value(i) })
+                    Some(if social {
+                        "Social rented"
+                    } else if here {
+                        "Private rented"
+                    } else {
+                        old.value(i)
+                    })
                 })
                 .collect();
             if left > 0 {
@@ -442,7 +453,10 @@ fn two_snapshots_and_cells_of_ten_tell_little() {
             let here = Predicate::Compare {
                 left: Scalar::Column("ward".to_owned()),
                 op: loda_question::Comparison::Equal,
-                right: Scalar::Literal(loda_contract::Value::Text(wards.value(row).to_owned()), loda_contract::ColumnType::Text),
+                right: Scalar::Literal(
+                    loda_contract::Value::Text(wards.value(row).to_owned()),
+                    loda_contract::ColumnType::Text,
+                ),
             };
             let released = lab.release(&social(Some(here)), &methods).await.unwrap();
             let figure = (released.num_rows() > 0).then(|| number(&released, 0)).flatten();

@@ -163,9 +163,8 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
             handle.spawn(async move { serving.serve(listener).await.unwrap() });
             nodes.push(node);
         }
-        let snapshot = |node: &loda_node::Node| {
-            node.snapshot_files().into_iter().find(|(name, _)| name == "residents").unwrap().1
-        };
+        let snapshot =
+            |node: &loda_node::Node| node.snapshot_files().into_iter().find(|(name, _)| name == "residents").unwrap().1;
         // Bytes that are no table, no bytes at all, and people who have two rows where the contract says one.
         std::fs::write(snapshot(&nodes[0]), b"not a table").unwrap();
         std::fs::remove_file(snapshot(&nodes[1])).unwrap();

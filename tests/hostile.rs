@@ -289,12 +289,9 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
         let (mut sent, mut unplannable) = (0, 0);
         let mut rules: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
         for (_, sql, line) in crate::scenarios::refusals("hostile.slt") {
-            let plan = match context.state().create_logical_plan(&sql).await {
-                Ok(plan) => plan,
-                Err(_) => {
-                    unplannable += 1;
-                    continue;
-                }
+            let Ok(plan) = context.state().create_logical_plan(&sql).await else {
+                unplannable += 1;
+                continue;
             };
             let optimised = context.state().optimize(&plan);
             for plan in [Some(plan), optimised.ok()].into_iter().flatten() {
@@ -311,7 +308,8 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
                     let mut node = federation.node_client(NODE);
                     let asked = request(bytes);
                     let query_id = asked.query_id.clone();
-                    let refusal = node.submit(asked).await.unwrap_or_else(|e| panic!("{line}: {e}")).into_inner().refusal;
+                    let refusal =
+                        node.submit(asked).await.unwrap_or_else(|e| panic!("{line}: {e}")).into_inner().refusal;
                     let refusal = refusal.unwrap_or_else(|| panic!("{line}: accepted: {sql}"));
                     assert!(node.watch(v1::WatchNodeRequest { query_id }).await.is_err());
                     assert!(loda_question::Rule::from_name(&refusal.rule).is_some(), "{line}: {}", refusal.rule);
@@ -355,7 +353,9 @@ fn hand_made_joins_are_refused_by_their_rule() {
         let good = pb::LogicalPlanNode::decode(prepared.fragments[0].bytes.as_slice()).unwrap();
         let changed = |change: &dyn Fn(&mut pb::JoinNode)| {
             let mut plan = good.clone();
-            let Some(Plan::Selection(selection)) = &mut aggregate(&mut plan).input.as_mut().unwrap().plan else { panic!() };
+            let Some(Plan::Selection(selection)) = &mut aggregate(&mut plan).input.as_mut().unwrap().plan else {
+                panic!()
+            };
             let Some(Plan::Join(join)) = &mut selection.input.as_mut().unwrap().plan else { panic!() };
             change(join);
             plan.encode_to_vec()
@@ -377,7 +377,9 @@ fn hand_made_joins_are_refused_by_their_rule() {
         let nested = |levels: usize| {
             // A chain of joins that is deeper than any question.
             let mut plan = good.clone();
-            let Some(Plan::Selection(selection)) = &mut aggregate(&mut plan).input.as_mut().unwrap().plan else { panic!() };
+            let Some(Plan::Selection(selection)) = &mut aggregate(&mut plan).input.as_mut().unwrap().plan else {
+                panic!()
+            };
             let mut input = selection.input.take();
             for _ in 0..levels {
                 let join = pb::JoinNode { left: input, ..Default::default() };
@@ -389,15 +391,23 @@ fn hand_made_joins_are_refused_by_their_rule() {
         let mut cases: Vec<(&str, &str, Vec<u8>)> = vec![
             ("a join of another type", "join-not-allowed", changed(&|j| j.join_type = 3)),
             ("a join type that is none", "join-not-allowed", changed(&|j| j.join_type = 77)),
-            ("no keys", "join-not-allowed", changed(&|j| {
-                j.left_join_key.clear();
-                j.right_join_key.clear();
-            })),
+            (
+                "no keys",
+                "join-not-allowed",
+                changed(&|j| {
+                    j.left_join_key.clear();
+                    j.right_join_key.clear();
+                }),
+            ),
             ("more keys on one side", "fragment", changed(&|j| j.left_join_key.push(key("uprn", "t0")))),
-            ("one key twice", "fragment", changed(&|j| {
-                j.left_join_key.push(key("uprn", "t0"));
-                j.right_join_key.push(key("uprn", "t1"));
-            })),
+            (
+                "one key twice",
+                "fragment",
+                changed(&|j| {
+                    j.left_join_key.push(key("uprn", "t0"));
+                    j.right_join_key.push(key("uprn", "t1"));
+                }),
+            ),
             ("a key that is a dimension", "join-not-allowed", changed(&|j| j.left_join_key = vec![key("ward", "t0")])),
             ("a key that is a count", "join-not-allowed", changed(&|j| j.right_join_key = vec![key("d0", "t1")])),
             ("a key of nobody", "unknown-name", changed(&|j| j.left_join_key = vec![key("nobody", "t0")])),
@@ -406,30 +416,46 @@ fn hand_made_joins_are_refused_by_their_rule() {
             ("a place written otherwise", "fragment", changed(&|j| alias(&mut j.right, "t01"))),
             ("a place with a sign", "fragment", changed(&|j| alias(&mut j.right, "t+1"))),
             ("a place that is none", "fragment", changed(&|j| alias(&mut j.right, "people"))),
-            ("a source without a place", "operator-not-allowed", changed(&|j| {
-                let Some(Plan::SubqueryAlias(alias)) = j.right.take().unwrap().plan else { panic!() };
-                j.right = alias.input;
-            })),
+            (
+                "a source without a place",
+                "operator-not-allowed",
+                changed(&|j| {
+                    let Some(Plan::SubqueryAlias(alias)) = j.right.take().unwrap().plan else { panic!() };
+                    j.right = alias.input;
+                }),
+            ),
             ("no right side", "fragment", changed(&|j| j.right = None)),
             ("a full stop in a name", "fragment", changed(&|j| j.left_join_key = vec![key("t0.uprn", "t0")])),
             ("joins without end", "fragment", nested(40)),
-            ("a value counted of something else", "aggregate-not-allowed", changed(&|j| {
-                let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
-                let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
-                let Some(Expr::Alias(alias)) = &mut inner.aggr_expr[0].expr else { panic!() };
-                let Some(Expr::AggregateUdf(call)) = &mut alias.expr.as_mut().unwrap().expr else { panic!() };
-                call.fun_name = "array_agg".to_owned();
-            })),
-            ("a derivation by a dimension", "unit-count", changed(&|j| {
-                let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
-                let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
-                inner.group_expr = vec![column("franchise")];
-            })),
-            ("a derivation by an expression", "fragment", changed(&|j| {
-                let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
-                let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
-                inner.group_expr = vec![binary("Plus", vec![column("uprn"), text("1")])];
-            })),
+            (
+                "a value counted of something else",
+                "aggregate-not-allowed",
+                changed(&|j| {
+                    let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
+                    let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
+                    let Some(Expr::Alias(alias)) = &mut inner.aggr_expr[0].expr else { panic!() };
+                    let Some(Expr::AggregateUdf(call)) = &mut alias.expr.as_mut().unwrap().expr else { panic!() };
+                    call.fun_name = "array_agg".to_owned();
+                }),
+            ),
+            (
+                "a derivation by a dimension",
+                "unit-count",
+                changed(&|j| {
+                    let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
+                    let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
+                    inner.group_expr = vec![column("franchise")];
+                }),
+            ),
+            (
+                "a derivation by an expression",
+                "fragment",
+                changed(&|j| {
+                    let Some(Plan::SubqueryAlias(alias)) = &mut j.right.as_mut().unwrap().plan else { panic!() };
+                    let Some(Plan::Aggregate(inner)) = &mut alias.input.as_mut().unwrap().plan else { panic!() };
+                    inner.group_expr = vec![binary("Plus", vec![column("uprn"), text("1")])];
+                }),
+            ),
         ];
         // Drafts that have no derivation, so that no encoder of ours writes them: their canonical parts, put together.
         let by = |rows: Rows, unit: &str, values: Vec<Figure>| {
@@ -444,43 +470,60 @@ fn hand_made_joins_are_refused_by_their_rule() {
         };
         let dataset = |name: &str| Source::Dataset { name: name.to_owned(), filter: None };
         let drafts: Vec<(&str, &str, Draft)> = vec![
-            ("a semi join on a reference key", "join-not-allowed", Draft {
-                rows: joined("council_tax", JoinKind::Semi, dataset("wards"), on("t0.ward_code", "ward_code")),
-                keys: Vec::new(),
-                figures: units("t0.uprn"),
-            }),
-            ("people by property, then by person", "unit-count", Draft {
-                rows: joined(
-                    "electoral_roll",
-                    JoinKind::Left,
-                    by(Rows::of("repairs", None), "uprn", Vec::new()),
-                    on("t0.uprn", "uprn"),
-                ),
-                keys: Vec::new(),
-                figures: units("t0.franchise"),
-            }),
-            ("the greatest of all", "aggregate-not-allowed", Draft {
-                rows: Rows::of("repairs", None),
-                keys: Vec::new(),
-                figures: vec![Figure { measure: Measure::Greatest("cost".to_owned()), condition: None }],
-            }),
-            ("squares of each unit", "aggregate-not-allowed", Draft {
-                rows: Rows {
-                    first: by(
-                        Rows::of("repairs", None),
-                        "uprn",
-                        vec![Figure { measure: Measure::Square("cost".to_owned()), condition: None }],
-                    ),
-                    joins: Vec::new(),
-                    filter: None,
+            (
+                "a semi join on a reference key",
+                "join-not-allowed",
+                Draft {
+                    rows: joined("council_tax", JoinKind::Semi, dataset("wards"), on("t0.ward_code", "ward_code")),
+                    keys: Vec::new(),
+                    figures: units("t0.uprn"),
                 },
-                keys: Vec::new(),
-                figures: units("t0.uprn"),
-            }),
+            ),
+            (
+                "people by property, then by person",
+                "unit-count",
+                Draft {
+                    rows: joined(
+                        "electoral_roll",
+                        JoinKind::Left,
+                        by(Rows::of("repairs", None), "uprn", Vec::new()),
+                        on("t0.uprn", "uprn"),
+                    ),
+                    keys: Vec::new(),
+                    figures: units("t0.franchise"),
+                },
+            ),
+            (
+                "the greatest of all",
+                "aggregate-not-allowed",
+                Draft {
+                    rows: Rows::of("repairs", None),
+                    keys: Vec::new(),
+                    figures: vec![Figure { measure: Measure::Greatest("cost".to_owned()), condition: None }],
+                },
+            ),
+            (
+                "squares of each unit",
+                "aggregate-not-allowed",
+                Draft {
+                    rows: Rows {
+                        first: by(
+                            Rows::of("repairs", None),
+                            "uprn",
+                            vec![Figure { measure: Measure::Square("cost".to_owned()), condition: None }],
+                        ),
+                        joins: Vec::new(),
+                        filter: None,
+                    },
+                    keys: Vec::new(),
+                    figures: units("t0.uprn"),
+                },
+            ),
         ];
         let known = |name: &str| Some(crate::pooled::contract(name));
         for (name, rule, draft) in drafts {
-            let refusal = loda_question::Question::derive(draft, &known).err().unwrap_or_else(|| panic!("{name}: derived"));
+            let refusal =
+                loda_question::Question::derive(draft, &known).err().unwrap_or_else(|| panic!("{name}: derived"));
             assert_eq!(refusal.rule.name(), rule, "{name}: {refusal}");
         }
         cases.push(("the unspoilt fragment with a byte more", "fragment", [good.encode_to_vec(), vec![0]].concat()));

@@ -18,8 +18,8 @@ use loda_contract::{Column, ColumnType, Contract, Domain, Role, Value};
 use loda_node::{Laboratory, Methods};
 use loda_question::plan::{Tables, arrow_schema};
 use loda_question::{
-    Arithmetic, Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Question, Refusal, Rows, Scalar,
-    Scope, Source,
+    Arithmetic, Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Question, Refusal, Rows,
+    Scalar, Scope, Source,
 };
 
 use crate::pooled::{engine, same, text};
@@ -215,7 +215,9 @@ impl Records {
             let values = rows.iter().map(|row| &row[i]);
             match column.kind {
                 ColumnType::Text => Arc::new(
-                    values.map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None }).collect::<StringArray>(),
+                    values
+                        .map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None })
+                        .collect::<StringArray>(),
                 ),
                 ColumnType::Integer => Arc::new(
                     values.map(|v| if let Value::Integer(i) = v { Some(*i) } else { None }).collect::<Int64Array>(),
@@ -259,9 +261,8 @@ struct Pooled(BTreeMap<String, Arc<MemTable>>);
 
 impl Pooled {
     fn of(contracts: &BTreeMap<String, Arc<Contract>>, records: &Records) -> Self {
-        let table = |c: &Arc<Contract>| {
-            Arc::new(MemTable::try_new(arrow_schema(c), vec![vec![records.batch(c)]]).unwrap())
-        };
+        let table =
+            |c: &Arc<Contract>| Arc::new(MemTable::try_new(arrow_schema(c), vec![vec![records.batch(c)]]).unwrap());
         Self(contracts.iter().map(|(name, c)| (name.clone(), table(c))).collect())
     }
 }
@@ -289,14 +290,13 @@ impl Asker<'_> {
     }
 
     fn scope(&self, rows: &Rows) -> Scope {
-        let places = rows.joins.iter().filter(|j| j.kind.shows()).count();
-        let unit = if rows.first == dataset("homes", None) || matches!(&rows.first, Source::PerUnit(p) if p.unit.ends_with("household_key"))
+        let unit = if rows.first == dataset("homes", None)
+            || matches!(&rows.first, Source::PerUnit(p) if p.unit.ends_with("household_key"))
         {
             "household_key"
         } else {
             "person_key"
         };
-        let _ = places;
         let figure = Figure { measure: Measure::Units(rows.name(0, unit)), condition: None };
         let question = self.derive(Draft { rows: rows.clone(), keys: Vec::new(), figures: vec![figure] });
         question.unwrap_or_else(|e| panic!("{e}: {rows:?}")).scope().clone()
@@ -354,17 +354,15 @@ impl Asker<'_> {
                 joined("homes", Join { kind, source, on: on("household_key") })
             }
             9 => {
-                let events = Join {
-                    kind: JoinKind::Inner,
-                    source: dataset("events", None),
-                    on: on("person_key"),
-                };
+                let events = Join { kind: JoinKind::Inner, source: dataset("events", None), on: on("person_key") };
                 let first = self.per_unit(joined("people", events), "person_key", false);
                 Rows { first, joins: Vec::new(), filter: None }
             }
             _ => {
-                let mut rows =
-                    joined("people", Join { kind: JoinKind::Inner, source: dataset("homes", None), on: on("household_key") });
+                let mut rows = joined(
+                    "people",
+                    Join { kind: JoinKind::Inner, source: dataset("homes", None), on: on("household_key") },
+                );
                 let kind = *self.dice.pick(&JoinKind::ALL);
                 let source = dataset("events", self.filtered("events"));
                 rows.joins.push(Join { kind, source, on: on("person_key") });
@@ -424,9 +422,7 @@ impl Asker<'_> {
         let of = Scalar::Column(column.name.clone());
         match column.kind {
             ColumnType::Integer if self.dice.one_in(2) => Scalar::Arithmetic(Arithmetic::Divide, Box::new(of), 5),
-            ColumnType::Date if self.dice.one_in(2) => {
-                Scalar::DateTrunc(loda_contract::Grain::Quarter, Box::new(of))
-            }
+            ColumnType::Date if self.dice.one_in(2) => Scalar::DateTrunc(loda_contract::Grain::Quarter, Box::new(of)),
             ColumnType::Text if self.dice.one_in(2) => Scalar::Coalesce(vec![of, texts("none")]),
             _ => of,
         }
@@ -515,7 +511,7 @@ fn random_questions_equal_the_pooled_records() {
         let mut seed = first_seed();
         while asked < cases() {
             let mut dice = Dice::new(seed);
-            let contracts = contracts(seed % 2 == 0);
+            let contracts = contracts(seed.is_multiple_of(2));
             let records = Records::random(&mut dice);
             let state = tempfile::tempdir().unwrap();
             let laboratory = laboratory(state.path(), &contracts, &records);
@@ -529,7 +525,8 @@ fn random_questions_equal_the_pooled_records() {
                 };
                 asked += 1;
                 let bytes = question.encode();
-                let again = laboratory.decode(&bytes).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", question.sql()));
+                let again =
+                    laboratory.decode(&bytes).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", question.sql()));
                 assert_eq!(again.encode(), bytes, "seed {seed}: {}", question.sql());
                 let released = laboratory.release(&again, &methods).await;
                 let released = released.unwrap_or_else(|e| panic!("seed {seed}: {e:#}\n{}", question.sql()));
@@ -627,7 +624,7 @@ fn the_same_set_has_the_same_answer_however_it_is_derived() {
         let mut seed = first_seed() + 1_000_000;
         while compared < cases() {
             let mut dice = Dice::new(seed);
-            let about_people = seed % 2 == 0;
+            let about_people = seed.is_multiple_of(2);
             let contracts = contracts(about_people);
             let records = Records::random(&mut dice);
             let state = tempfile::tempdir().unwrap();
@@ -661,7 +658,7 @@ fn records_that_are_not_asked_about_change_no_byte() {
         let mut seed = first_seed() + 2_000_000;
         while compared < cases() {
             let mut dice = Dice::new(seed);
-            let contracts = contracts(seed % 2 == 0);
+            let contracts = contracts(seed.is_multiple_of(2));
             let records = Records::random(&mut dice);
             let state = tempfile::tempdir().unwrap();
             let before = laboratory(state.path(), &contracts, &records);
@@ -736,7 +733,8 @@ fn others_people(records: &Records) -> usize {
 }
 
 fn holds(contract: &Contract, predicate: &Predicate, row: &Row) -> bool {
-    let value = |name: &str| contract.columns.iter().position(|c| c.name == name).map_or(Value::Null, |i| row[i].clone());
+    let value =
+        |name: &str| contract.columns.iter().position(|c| c.name == name).map_or(Value::Null, |i| row[i].clone());
     predicate.evaluate(&value) == Some(true)
 }
 

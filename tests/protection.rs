@@ -181,7 +181,9 @@ fn joined_and_per_unit_cells_keep_the_method() {
                 }
             }
         }
-        println!("{counts} counts within {noise} of the pooled ones, {sums} sums within their noise, {published} published");
+        println!(
+            "{counts} counts within {noise} of the pooled ones, {sums} sums within their noise, {published} published"
+        );
         assert!(counts > 500 && sums > 10 && published > 50);
     });
 }

@@ -24,7 +24,6 @@ use loda_question::{Refusal, Rule};
 
 use crate::config::{Config, Reference};
 
-
 /// Every table that SQL may name.
 pub(crate) struct Catalogue {
     pub(crate) contracts: BTreeMap<String, Arc<Contract>>,
@@ -138,9 +137,8 @@ fn wire_column(column: &Column) -> v1::TableColumn {
                 _ => units.to_string(),
             };
             let edges: Vec<String> = edges.iter().map(plain).collect();
-            let sums = clamp.map_or_else(String::new, |(from, to)| {
-                format!("; in sums {} to {}", plain(&from), plain(&to))
-            });
+            let sums =
+                clamp.map_or_else(String::new, |(from, to)| format!("; in sums {} to {}", plain(&from), plain(&to)));
             format!("{} to {}{sums}; edges {}", plain(lower), plain(upper), edges.join(", "))
         }
         Role::Unit(domain) => format!("COUNT(DISTINCT {}) counts each {domain}", column.name),

@@ -114,14 +114,8 @@ mod tests {
 
     #[test]
     fn a_quantile_lies_within_its_bin_and_withheld_edges_merge_bins() {
-        let bins = Bins {
-            per_mille: 500,
-            lower: 0,
-            upper: 100,
-            below: vec![(10, 1), (20, 2), (50, 3)],
-            total: 0,
-            scale: 0,
-        };
+        let bins =
+            Bins { per_mille: 500, lower: 0, upper: 100, below: vec![(10, 1), (20, 2), (50, 3)], total: 0, scale: 0 };
         let mut row = vec![Some(100), None, Some(40), None];
         complete(&bins, &mut row);
         assert_eq!(row, [Some(100), Some(20), Some(40), Some(62)]);

@@ -7,9 +7,7 @@ use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::powerset;
-use datafusion::logical_expr::{
-    Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, cast, lit,
-};
+use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, cast, lit};
 use loda_contract::Protection;
 use loda_question::plan::Reading;
 use loda_question::{Measure, Refusal, Rule};
@@ -112,9 +110,7 @@ fn ordinals(sets: &[Vec<Expr>]) -> Vec<(usize, &Vec<Expr>)> {
 fn sets_of(sets: &GroupingSet) -> Result<Vec<Vec<Expr>>> {
     Ok(match sets {
         GroupingSet::GroupingSets(sets) => sets.clone(),
-        GroupingSet::Rollup(keys) => {
-            (0..=keys.len()).rev().map(|n| keys.iter().take(n).cloned().collect()).collect()
-        }
+        GroupingSet::Rollup(keys) => (0..=keys.len()).rev().map(|n| keys.iter().take(n).cloned().collect()).collect(),
         GroupingSet::Cube(keys) if keys.len() <= 3 => {
             powerset(keys)?.into_iter().map(|set| set.into_iter().cloned().collect()).collect()
         }
@@ -169,13 +165,7 @@ fn total(cells: &LogicalPlan, part: &Part, order: &[usize], all: usize) -> Resul
 }
 
 /// A grouping in the columns of the whole: keys that it leaves out are NULL, and its number says which those are.
-fn under(
-    plan: LogicalPlan,
-    aggregate: &Aggregate,
-    order: &[usize],
-    all: usize,
-    ordinal: usize,
-) -> Result<LogicalPlan> {
+fn under(plan: LogicalPlan, aggregate: &Aggregate, order: &[usize], all: usize, ordinal: usize) -> Result<LogicalPlan> {
     let columns = plan.schema().columns();
     let fields: Vec<_> = aggregate.schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
     let mut shown = Vec::with_capacity(fields.len() + 1);

@@ -16,10 +16,10 @@ use loda_identity::Gss;
 use loda_question::plan::{Reading, arrow_type, value_at, value_scalar};
 use loda_question::{Measure, Predicate, Question};
 
+use crate::derived;
 use crate::dispatch::Answer;
 use crate::federated::Federated;
 use crate::part::{Output, OutputKey, Part};
-use crate::derived;
 
 /// One part after the merge.
 pub(crate) struct MergedPart {

@@ -9,8 +9,8 @@ use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
 use loda_question::plan::{BOROUGH, ReadAggregate, ReadFigure, Reading, Spread, read_aggregate};
 use loda_question::{
-    Comparison, Contracts, Draft, Figure, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rows, Rule, Scalar, Scope, Source,
-    bare_name, scale,
+    Comparison, Contracts, Draft, Figure, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rows,
+    Rule, Scalar, Scope, Source, bare_name, scale,
 };
 
 use crate::catalogue::rows_stay_home;
@@ -176,9 +176,8 @@ impl Split {
             let fix = |p: Predicate| in_borough(p, gss);
             let rows = read.rows.clone().map_predicates(&fix);
             let impossible = has_none(&rows.clone().normal());
-            let fixed = figures
-                .iter()
-                .map(|f| Figure { measure: f.measure.clone(), condition: f.condition.clone().map(fix) });
+            let fixed =
+                figures.iter().map(|f| Figure { measure: f.measure.clone(), condition: f.condition.clone().map(fix) });
             let draft = Draft { rows, keys: node_keys.clone(), figures: fixed.collect() };
             // Derived even where the borough is not asked: a question is allowed or not, wherever it goes.
             let known = derived.iter().find(|(known, _)| *known == draft).map(|(_, question)| Arc::clone(question));
@@ -277,10 +276,7 @@ fn in_borough(predicate: Predicate, gss: &Gss) -> Predicate {
 }
 
 /// The node's figures, each once, and how the outputs follow from them.
-fn figures(
-    read: &ReadAggregate,
-    contracts: Contracts<'_>,
-) -> Result<(Vec<Figure>, Vec<Output>), Refusal> {
+fn figures(read: &ReadAggregate, contracts: Contracts<'_>) -> Result<(Vec<Figure>, Vec<Output>), Refusal> {
     let mut figures: Vec<Figure> = Vec::new();
     let mut index = |measure: Measure, condition: Option<Predicate>| {
         let figure = Figure { measure, condition };
@@ -364,7 +360,11 @@ fn limits(part: &Part, figures: &[Figure]) -> Result<(), Refusal> {
     let once = part.outputs.iter().filter(|o| !each_borough(o)).flat_map(Output::needs);
     for figure in once.filter_map(|place| figures.get(place)) {
         if let Measure::Units(column) = &figure.measure
-            && part.scope.unit_index(column).and_then(|i| part.scope.units.get(i)).is_some_and(|u| !u.unit.borough_exclusive)
+            && part
+                .scope
+                .unit_index(column)
+                .and_then(|i| part.scope.units.get(i))
+                .is_some_and(|u| !u.unit.borough_exclusive)
         {
             let column = bare_name(column);
             return Err(Refusal::new(
@@ -376,4 +376,3 @@ fn limits(part: &Part, figures: &[Figure]) -> Result<(), Refusal> {
     }
     Ok(())
 }
-

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::config::Dialect;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -146,7 +146,9 @@ fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {
     let mut other = None;
     let walked = plan.apply_with_subqueries(|node| {
         other = match node {
-            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Some("EXPLAIN ANALYZE, or EXPLAIN inside another statement,"),
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => {
+                Some("EXPLAIN ANALYZE, or EXPLAIN inside another statement,")
+            }
             LogicalPlan::RecursiveQuery(_) => Some("a recursive query"),
             LogicalPlan::DescribeTable(_) => Some("DESCRIBE (use the catalogue)"),
             _ => return Ok(TreeNodeRecursion::Continue),

@@ -158,13 +158,7 @@ impl Split {
         let protected = part.scope.protection != Protection::Public;
         parts.push(part);
         Ok(LogicalPlan::Extension(Extension {
-            node: Arc::new(Federated {
-                part: number,
-                words: words.into(),
-                schema,
-                keys,
-                protected,
-            }),
+            node: Arc::new(Federated { part: number, words: words.into(), schema, keys, protected }),
         }))
     }
 }

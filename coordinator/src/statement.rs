@@ -115,7 +115,9 @@ fn expected_errors(part: &Part, count_error: f64) -> Vec<String> {
     for output in &part.outputs {
         let words = part.figure_words(output);
         let text = match output {
-            Output::Figure { figure, .. } => part.measures.get(*figure).and_then(of).map(|e| format!("{words} ±{e:.1}")),
+            Output::Figure { figure, .. } => {
+                part.measures.get(*figure).and_then(of).map(|e| format!("{words} ±{e:.1}"))
+            }
             Output::Average { sum, .. } => {
                 part.measures.get(*sum).and_then(of).map(|e| format!("{words} ±{e:.1} / its count"))
             }
@@ -130,7 +132,12 @@ fn expected_errors(part: &Part, count_error: f64) -> Vec<String> {
                 ColumnType::Decimal(_) => Value::Decimal(*units).plain(kind),
                 _ => units.to_string(),
             };
-            said.push(format!("{} beyond {} to {} counts as the nearer of them", bare_name(name), plain(from), plain(to)));
+            said.push(format!(
+                "{} beyond {} to {} counts as the nearer of them",
+                bare_name(name),
+                plain(from),
+                plain(to)
+            ));
         }
     }
     said

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::execution::TaskContext;
@@ -84,7 +84,9 @@ impl Engine {
         let (mut batches, mut bytes) = (Vec::new(), 0_usize);
         while let Some(batch) = stream.next().await {
             let batch = batch?;
-            bytes = bytes.saturating_add(batch.get_array_memory_size());
+            // Batches are slices of larger buffers: each counts what it shows.
+            let shown = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size());
+            bytes = shown.sum::<std::result::Result<usize, _>>()?.saturating_add(bytes);
             if bytes > self.stage_bytes {
                 return Err(DataFusionError::ResourcesExhausted("the stage is larger than limits.stage_mb".to_owned()));
             }
@@ -162,9 +164,8 @@ fn compile(question: &Question, rows: DataFrame) -> Result<DataFrame> {
         keys.push(key.alias(format!("r{i}")));
     }
     keys.push(cast(mask(question), DataType::UInt16).alias("mask"));
-    let value = |column: &loda_contract::Column| {
-        cast(column_expr(&column.name), DataType::Decimal128(38, scale(column.kind)))
-    };
+    let value =
+        |column: &loda_contract::Column| cast(column_expr(&column.name), DataType::Decimal128(38, scale(column.kind)));
     let mut figures = vec![count(lit(1_i64)).alias("rows")];
     for (i, moment) in question.moments().into_iter().enumerate() {
         let (summed, counted) = match moment {

@@ -102,9 +102,10 @@ impl Asked {
         for contract in &question.scope().datasets {
             agreed = agreement.allows(&analyst, &self.purpose, &contract.dataset, today)?;
             let snapshot = snapshots(&contract.dataset).filter(|s| s.contract == *contract);
-            pinned.push(snapshot.ok_or_else(|| {
-                Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue")
-            })?);
+            pinned.push(
+                snapshot
+                    .ok_or_else(|| Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue"))?,
+            );
         }
         Ok(Accepted { question, snapshots: pinned, agreement: agreed })
     }

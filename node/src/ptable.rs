@@ -20,7 +20,12 @@ pub fn ptable(parameters: &TableParameters) -> anyhow::Result<String> {
     )?;
     writeln!(text, "\nWhat an analyst sees")?;
     let error = summary.expected_error;
-    writeln!(text, "  a count is off by {error:.2} on average: {:.1} % of 20, {:.2} % of 1,000", error * 5.0, error / 10.0)?;
+    writeln!(
+        text,
+        "  a count is off by {error:.2} on average: {:.1} % of 20, {:.2} % of 1,000",
+        error * 5.0,
+        error / 10.0
+    )?;
     writeln!(
         text,
         "  a sum is off by about {:.2} half-widths of its measure's bounds, a mean by that over the count",
@@ -38,9 +43,16 @@ pub fn ptable(parameters: &TableParameters) -> anyhow::Result<String> {
             c.value_error
         )?;
     }
-    writeln!(text, "  Without questions: 50 % and 50 %, and 0.29 widths. Quotas, grid limits and the log must keep such")?;
+    writeln!(
+        text,
+        "  Without questions: 50 % and 50 %, and 0.29 widths. Quotas, grid limits and the log must keep such"
+    )?;
     writeln!(text, "  sets from being described; `dp` is for what must withstand them.")?;
-    writeln!(text, "\nTo use it, in node.toml:\n  [perturbation]\n  max_noise = {}\n  variance = {}", parameters.max_noise, parameters.variance)?;
+    writeln!(
+        text,
+        "\nTo use it, in node.toml:\n  [perturbation]\n  max_noise = {}\n  variance = {}",
+        parameters.max_noise, parameters.variance
+    )?;
     Ok(text)
 }
 

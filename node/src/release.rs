@@ -64,7 +64,11 @@ impl Gate {
             count_error: method.count_error(),
             snapshots: snapshots
                 .iter()
-                .map(|s| SnapshotUsed { dataset: s.contract.dataset.clone(), snapshot: s.id, as_at: s.as_at.to_string() })
+                .map(|s| SnapshotUsed {
+                    dataset: s.contract.dataset.clone(),
+                    snapshot: s.id,
+                    as_at: s.as_at.to_string(),
+                })
                 .collect(),
         };
         let used = snapshots.iter().map(|s| format!("{} snapshot {} of {}", s.contract.dataset, s.id, s.as_at));

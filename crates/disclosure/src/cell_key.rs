@@ -145,9 +145,8 @@ impl Protected<'_> {
             Moment::Value => {
                 let Some(present) = self.present(measure, requires)? else { return Ok(None) };
                 let (middle, half) = self.bounds(measure)?;
-                let sum = self.about(measure, &[measure], requires, half, |of| {
-                    sub(of.sum(0)?, middle.checked_mul(of.count)?)
-                })?;
+                let sum = self
+                    .about(measure, &[measure], requires, half, |of| sub(of.sum(0)?, middle.checked_mul(of.count)?))?;
                 let back = middle.checked_mul(present).ok_or_else(overflow)?;
                 let sum = sum.checked_add(back).ok_or_else(overflow)?;
                 // So many values between these bounds add up to no less and no more.

@@ -121,7 +121,8 @@ impl PTable {
     /// Largest noise, variance and bias over all rows.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut summary = Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0, expected_error: 0.0 };
+        let mut summary =
+            Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0, expected_error: 0.0 };
         for row in &self.rows {
             let mut first = 0_i64;
             let mut second = 0_i64;

@@ -84,9 +84,7 @@ fn measures_told_apart(
 ) -> Result<Vec<bool>, DisclosureError> {
     let mut apart = Vec::with_capacity(spec.measures.len());
     for (measure, of) in spec.measures.iter().enumerate() {
-        let reads = |f: &&FigureSpec| {
-            matches!(f.kind, FigureKind::Sum { measure: sum } if spec.values_of(sum).contains(&measure))
-        };
+        let reads = |f: &&FigureSpec| matches!(f.kind, FigureKind::Sum { measure: sum } if spec.values_of(sum).contains(&measure));
         let sums = spec.figures.iter().filter(reads).filter(|f| f.requires & !kept == 0);
         let live = sums.fold(0, |live, figure| live | figure.requires);
         let atoms: BTreeSet<u16> = cell.masks().iter().map(|mask| mask & live).collect();

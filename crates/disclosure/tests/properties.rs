@@ -23,7 +23,11 @@ fn threshold() -> Method {
 }
 
 fn cell_key(threshold: i64) -> Method {
-    Method::CellKey(CellKeyRules { table: Arc::new(default_table().unwrap()), noise: Some(support::noise_key()), threshold })
+    Method::CellKey(CellKeyRules {
+        table: Arc::new(default_table().unwrap()),
+        noise: Some(support::noise_key()),
+        threshold,
+    })
 }
 
 /// Rows over three cells, two domains (the second coarser) and one measure.

@@ -13,7 +13,11 @@ use loda_disclosure::{
 use support::{StageRow, ask, assemble, batch, from_columns, run, table};
 
 fn cell_key() -> Method {
-    Method::CellKey(CellKeyRules { table: Arc::new(default_table().unwrap()), noise: Some(support::noise_key()), threshold: 10 })
+    Method::CellKey(CellKeyRules {
+        table: Arc::new(default_table().unwrap()),
+        noise: Some(support::noise_key()),
+        threshold: 10,
+    })
 }
 
 fn code(spec: &TableSpec, batch: &RecordBatch, method: &Method) -> &'static str {

@@ -143,7 +143,11 @@ impl Decoder {
         let kind = pb::JoinType::try_from(join.join_type).ok();
         let kind = JoinKind::ALL.into_iter().find(|k| Some(join_type(*k)) == kind);
         let kind = kind.ok_or_else(|| {
-            Refusal::new(Rule::Join, "a join of this type is not in the algebra", "Use an inner, left, semi or anti join")
+            Refusal::new(
+                Rule::Join,
+                "a join of this type is not in the algebra",
+                "Use an inner, left, semi or anti join",
+            )
         })?;
         self.count_operands(join.left_join_key.len().max(join.right_join_key.len()))?;
         if join.left_join_key.len() != join.right_join_key.len() {
@@ -158,7 +162,8 @@ impl Decoder {
                 return Err(fault("a join key is not a column"));
             };
             let right = column_name(right)?;
-            let bare = right.strip_prefix(&format!("t{place}.")).ok_or_else(|| fault("a join key is of another source"))?;
+            let bare =
+                right.strip_prefix(&format!("t{place}.")).ok_or_else(|| fault("a join key is of another source"))?;
             on.push((column_name(left)?, bare.to_owned()));
         }
         Ok((plan_of(join.left)?, (place, Join { kind, source, on })))
@@ -225,7 +230,8 @@ impl Decoder {
         let (Some(argument), None) = (arguments.next(), arguments.next()) else {
             return Err(aggregate_rule("an aggregate with more or fewer arguments than one"));
         };
-        if let ("sum", false, Some(Expr::BinaryExpr(product))) = (call.fun_name.as_str(), call.distinct, &argument.expr) {
+        if let ("sum", false, Some(Expr::BinaryExpr(product))) = (call.fun_name.as_str(), call.distinct, &argument.expr)
+        {
             let measure = product_of(product)?;
             self.enter(2)?;
             return Ok(Figure { measure, condition });
@@ -410,8 +416,9 @@ fn column_name(column: pb::Column) -> Decoded<String> {
 
 /// The product of two columns, one and the same or a pair.
 fn product_of(binary: &pb::BinaryExprNode) -> Decoded<Measure> {
-    let refused =
-        || Refusal::new(Rule::MeasureExpression, "SUM is given an expression", "Sum a bare measure, or a declared pair");
+    let refused = || {
+        Refusal::new(Rule::MeasureExpression, "SUM is given an expression", "Sum a bare measure, or a declared pair")
+    };
     let [a, b] = binary.operands.as_slice() else { return Err(refused()) };
     let (Some(Expr::Column(a)), Some(Expr::Column(b)), "Multiply") = (&a.expr, &b.expr, binary.op.as_str()) else {
         return Err(refused());

@@ -25,7 +25,10 @@ pub struct Rows {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// The records of a dataset that meet a condition over its bare columns.
-    Dataset { name: String, filter: Option<Predicate> },
+    Dataset {
+        name: String,
+        filter: Option<Predicate>,
+    },
     PerUnit(Box<PerUnit>),
 }
 

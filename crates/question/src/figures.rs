@@ -20,7 +20,9 @@ impl Rules<'_> {
     /// The condition under which a figure counts, with the NULLs that its measure skips where those say something.
     fn condition(&self, figure: &Figure) -> Checked<Option<Predicate>> {
         let skips = match &figure.measure {
-            Measure::Sum(name) | Measure::Present(name) | Measure::Square(name) if self.null_says_something(name)? => {
+            Measure::Sum(name) | Measure::Present(name) | Measure::Square(name)
+                if self.null_says_something(name)? =>
+            {
                 Some(Predicate::Not(Box::new(Predicate::IsNull(Scalar::Column(name.clone())))))
             }
             // After a left join a unit is counted where there is one.
@@ -73,7 +75,8 @@ impl Rules<'_> {
                 .and_then(|c| conditions.iter().position(|known| *known == c))
                 .map_or(0, |bit| 1_u16.checked_shl(u32::try_from(bit).unwrap_or(0)).unwrap_or(0));
             // Moments of the same set are the parts of means and variances: withheld together.
-            for other in figures.iter().filter(|f| f.requires == requires && parts_of_one(&f.measure, &figure.measure)) {
+            for other in figures.iter().filter(|f| f.requires == requires && parts_of_one(&f.measure, &figure.measure))
+            {
                 linked.push((other.together, number));
             }
             figures.push(Counted { measure: figure.measure.clone(), requires, together: number });
@@ -100,7 +103,11 @@ impl Rules<'_> {
                     units => format!("Use COUNT(DISTINCT {units})"),
                 };
                 let name = bare_name(&column.name);
-                Err(Refusal::new(Rule::UnitCount, format!("'{name}' does not name a unit that is counted here"), advice))
+                Err(Refusal::new(
+                    Rule::UnitCount,
+                    format!("'{name}' does not name a unit that is counted here"),
+                    advice,
+                ))
             }
             Measure::Sum(name) | Measure::Present(name) | Measure::Square(name) => {
                 self.adds_up(Some(self.measure_column(name)?))
@@ -156,7 +163,9 @@ impl Rules<'_> {
             return Err(Refusal::new(
                 Rule::UnitCount,
                 format!("{what} about people are not added up: one unit may have any number of rows here"),
-                format!("Count units: COUNT(DISTINCT {units}); or make one row a unit with GROUP BY {units} in a subquery"),
+                format!(
+                    "Count units: COUNT(DISTINCT {units}); or make one row a unit with GROUP BY {units} in a subquery"
+                ),
             ));
         }
         // Values that are known of everybody (a count that nobody has) would show the noise by itself.
@@ -190,8 +199,7 @@ fn counted_names(scope: &Scope) -> String {
 
 /// Whether two measures of one set are parts of one derived figure.
 fn parts_of_one(a: &Measure, b: &Measure) -> bool {
-    let moment = |m: &Measure| {
-        matches!(m, Measure::Sum(_) | Measure::Present(_) | Measure::Square(_) | Measure::Product(..))
-    };
+    let moment =
+        |m: &Measure| matches!(m, Measure::Sum(_) | Measure::Present(_) | Measure::Square(_) | Measure::Product(..));
     moment(a) && moment(b) && a.columns().iter().any(|c| b.columns().contains(c))
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use loda_contract::{ColumnType, Value};
 
-use crate::draft::{Arithmetic, Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source};
+use crate::draft::{
+    Arithmetic, Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source,
+};
 
 impl Draft {
     /// The draft in normal form. Keys and figures keep their order: results come back in it.

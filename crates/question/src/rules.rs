@@ -278,12 +278,15 @@ impl Rules<'_> {
             advice,
         ))
     }
-
 }
 
 /// What a column is called in messages: a value of each unit by what it is, any other by its name.
 pub(crate) fn title(column: &Column) -> String {
-    if is_value(column) { column.description.trim_start_matches(VALUE_OF).to_owned() } else { bare_name(&column.name).to_owned() }
+    if is_value(column) {
+        column.description.trim_start_matches(VALUE_OF).to_owned()
+    } else {
+        bare_name(&column.name).to_owned()
+    }
 }
 
 /// Whether a column is a value of each unit.

@@ -224,11 +224,14 @@ impl Scope {
         for (number, unit) in units.iter_mut().enumerate() {
             let own = unit.unit.max_rows;
             let joined_on = equal.iter().any(|(l, _, _)| *l == Some(number));
-            bounded(unit, match (own, of_right) {
-                (own, Some(1)) => own,
-                (Some(1), right) if joined_on => right,
-                _ => None,
-            });
+            bounded(
+                unit,
+                match (own, of_right) {
+                    (own, Some(1)) => own,
+                    (Some(1), right) if joined_on => right,
+                    _ => None,
+                },
+            );
         }
         let published = |scope: Protection| scope == Protection::Public && protection != Protection::Public;
         if published(self.protection) {

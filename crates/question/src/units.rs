@@ -101,13 +101,8 @@ fn derived(rules: &Rules<'_>, measure: &Measure, max_rows: Option<u64>) -> Check
     let rows = max_rows.map_or(UNBOUNDED, i128::from);
     let times = |bound: i128| bound.checked_mul(rows).map_or(UNBOUNDED, |b| b.clamp(-UNBOUNDED, UNBOUNDED));
     let unbounded = max_rows.is_none();
-    let column = |kind, role, nullable| Column {
-        name: String::new(),
-        kind,
-        role,
-        nullable,
-        description: String::new(),
-    };
+    let column =
+        |kind, role, nullable| Column { name: String::new(), kind, role, nullable, description: String::new() };
     match measure {
         Measure::Rows | Measure::Units(_) | Measure::Present(_) => {
             match measure {

@@ -9,7 +9,9 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type, Schema};
-use loda_disclosure::{DisclosureError, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, Moment, NoiseKey, TableSpec, disclose};
+use loda_disclosure::{
+    DisclosureError, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, Moment, NoiseKey, TableSpec, disclose,
+};
 
 /// One row of the (cell, unit) stage, with one Int64 key.
 #[derive(Debug, Clone, PartialEq, Eq)]

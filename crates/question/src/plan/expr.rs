@@ -52,9 +52,7 @@ impl Input {
             | Expr::IsFalse(_)
             | Expr::IsNotFalse(_)
             | Expr::IsUnknown(_)
-            | Expr::IsNotUnknown(_) => {
-                self.truth(expr, schema)
-            }
+            | Expr::IsNotUnknown(_) => self.truth(expr, schema),
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => Err(subquery()),
             other => Err(function(other.variant_name())),
         }
@@ -110,17 +108,14 @@ impl Input {
         match (name, args.next(), args.next(), args.next()) {
             ("upper", Some(of), None, None) => Ok(Scalar::Upper(Box::new(self.scalar(of, schema)?))),
             ("lower", Some(of), None, None) => Ok(Scalar::Lower(Box::new(self.scalar(of, schema)?))),
-            ("floor", Some(of), None, None)
-                if of.get_type(schema).is_ok_and(|t| family(&t) == Family::Integer) =>
-            {
+            ("floor", Some(of), None, None) if of.get_type(schema).is_ok_and(|t| family(&t) == Family::Integer) => {
                 self.scalar(of, schema)
             }
             ("nullif", Some(of), Some(unwanted), None) => {
                 let when = self.compare(of, Comparison::Equal, unwanted, schema)?;
                 let of = self.scalar(of, schema)?;
-                let kind = match constant(unwanted).as_ref().and_then(value) {
-                    Some((_, kind)) => kind,
-                    None => return Err(function("nullif of two columns")),
+                let Some((_, kind)) = constant(unwanted).as_ref().and_then(value) else {
+                    return Err(function("nullif of two columns"));
                 };
                 let branches = vec![(when, Scalar::Literal(Value::Null, kind))];
                 Ok(Scalar::Case { branches, otherwise: Some(Box::new(of)) })
@@ -177,9 +172,11 @@ impl Input {
                 let operands = vec![self.predicate(left, schema)?, self.predicate(right, schema)?];
                 Ok(if *op == Operator::And { Predicate::And(operands) } else { Predicate::Or(operands) })
             }
-            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom), right })
-                if is_known(right) || is_known(left) =>
-            {
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
+                right,
+            }) if is_known(right) || is_known(left) => {
                 // Against something that is known, what is missing is distinct.
                 let (of, known) = if is_known(right) { (left, right) } else { (right, left) };
                 let missing = Predicate::IsNull(self.scalar(of, schema)?);
@@ -230,7 +227,9 @@ impl Input {
                 let truth = self.predicate(of, schema)?;
                 Ok(Predicate::Not(Box::new(Predicate::Truth(truth_of(truth, false)))))
             }
-            Expr::IsFalse(of) => Ok(Predicate::Truth(truth_of(Predicate::Not(Box::new(self.predicate(of, schema)?)), false))),
+            Expr::IsFalse(of) => {
+                Ok(Predicate::Truth(truth_of(Predicate::Not(Box::new(self.predicate(of, schema)?)), false)))
+            }
             Expr::IsNotFalse(of) => {
                 let falsehood = Predicate::Not(Box::new(self.predicate(of, schema)?));
                 Ok(Predicate::Not(Box::new(Predicate::Truth(truth_of(falsehood, false)))))

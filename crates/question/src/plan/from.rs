@@ -210,7 +210,11 @@ impl Input {
                         units / 10_f64.powi(i32::from(*scale))
                     }
                     ScalarValue::Int64(Some(share @ (0 | 1))) => {
-                        if *share == 0 { 0.0 } else { 1.0 }
+                        if *share == 0 {
+                            0.0
+                        } else {
+                            1.0
+                        }
                     }
                     _ => return Err(aggregate_rule("a quantile whose share is no literal")),
                 };

@@ -12,9 +12,7 @@ use loda_contract::{ColumnType, Role, Value};
 
 use super::expr::{function, subquery};
 use super::from::{ReadAggregate, ReadFigure, Reading};
-use crate::draft::{
-    Comparison, Figure, Join, JoinKind, PerUnit, Predicate, Rows, Scalar, Source, bare_name,
-};
+use crate::draft::{Comparison, Figure, Join, JoinKind, PerUnit, Predicate, Rows, Scalar, Source, bare_name};
 use crate::refusal::{Refusal, Rule};
 use crate::scope::{Contracts, Scope};
 
@@ -317,11 +315,10 @@ impl Reader<'_> {
                 && let (Ok(Scalar::Column(a)), Ok(Scalar::Column(b))) =
                     (left.scalar(a, &join.schema), left.scalar(b, &join.schema))
                 && (place_of(&a) == Some(place)) != (place_of(&b) == Some(place))
+                && (kind == JoinKind::Left || left.is_key_pair(self, &a, &b)?)
             {
-                if kind == JoinKind::Left || left.is_key_pair(self, &a, &b)? {
-                    left.equate(&a, &b)?;
-                    continue;
-                }
+                left.equate(&a, &b)?;
+                continue;
             }
             self.other_condition(&mut left, condition, &join.schema, kind, place)?;
         }
@@ -464,9 +461,11 @@ impl Reader<'_> {
         for expr in &aggregate.aggr_expr {
             let (figure, or_zero) = match input.figure(expr, schema)? {
                 // A unit has a record at least: a count written as a sum is never NULL there.
-                ReadFigure::One { measure, condition, reading: Reading::Plain | Reading::SummedOnes | Reading::EachBorough } => {
-                    (Figure { measure, condition }, None)
-                }
+                ReadFigure::One {
+                    measure,
+                    condition,
+                    reading: Reading::Plain | Reading::SummedOnes | Reading::EachBorough,
+                } => (Figure { measure, condition }, None),
                 ReadFigure::One { measure, condition, reading: Reading::OrZero } => {
                     let scope = input.scope(self)?;
                     let kind = measure.columns().first().and_then(|c| scope.column(c)).map(|c| c.kind);
@@ -506,8 +505,9 @@ impl Reader<'_> {
 
     /// `aggregate(…) OVER (PARTITION BY unit)`: the rows, joined to one row for each unit of theirs.
     fn window(&self, window: &Window, schema: &DFSchema) -> Read<Input> {
-        let refused =
-            || operator("a window over records", "Use OVER (PARTITION BY unit) bare, or windows over results of GROUP BY");
+        let refused = || {
+            operator("a window over records", "Use OVER (PARTITION BY unit) bare, or windows over results of GROUP BY")
+        };
         let mut input = self.read(&window.input)?;
         let inner_schema = window.input.schema();
         let names = schema.columns();
@@ -664,10 +664,9 @@ impl Input {
             None => name,
         };
         let Rows { first, joins, filter } = self.rows;
-        let joins = joins.into_iter().map(|j| Join {
-            on: j.on.into_iter().map(|(left, right)| (name(left), right)).collect(),
-            ..j
-        });
+        let joins = joins
+            .into_iter()
+            .map(|j| Join { on: j.on.into_iter().map(|(left, right)| (name(left), right)).collect(), ..j });
         let columns = self.columns.into_iter().map(|(c, s)| (c, s.map(|s| s.renamed(&name))));
         Self {
             rows: Rows { first, joins: joins.collect(), filter: filter.map(|f| f.renamed(&name)) },
@@ -685,7 +684,8 @@ impl Input {
 
     /// Whether a column names a unit or is a reference key.
     fn names_key(&self, reader: &Reader<'_>, name: &str) -> bool {
-        let column = self.source_scope(reader, name).and_then(|s| s.column(&format!("t0.{}", bare_name(name))).cloned());
+        let column =
+            self.source_scope(reader, name).and_then(|s| s.column(&format!("t0.{}", bare_name(name))).cloned());
         matches!(column.map(|c| c.role), Some(Role::Unit(_) | Role::Reference(_)))
     }
 
@@ -844,7 +844,9 @@ fn linkage(column: &str) -> Refusal {
     Refusal::new(
         Rule::Linkage,
         format!("'{column}' may stand in several boroughs: recognising it over London needs linkage"),
-        format!("Add borough beside it (a.borough = b.borough, GROUP BY borough, {column}): within each borough it is exact"),
+        format!(
+            "Add borough beside it (a.borough = b.borough, GROUP BY borough, {column}): within each borough it is exact"
+        ),
     )
 }
 
@@ -859,4 +861,3 @@ pub(super) fn limit() -> Refusal {
 pub(super) fn operator(what: &str, advice: &str) -> Refusal {
     Refusal::new(Rule::Operator, format!("{what} is not in the algebra"), advice)
 }
-

@@ -12,9 +12,7 @@ use datafusion::logical_expr::{Case, Expr, ExprFunctionExt, JoinType, LogicalPla
 use loda_contract::{ColumnType, Contract, Value};
 
 use crate::derive::Question;
-use crate::draft::{
-    Arithmetic, Comparison, Figure, JoinKind, Measure, Predicate, Rows, Scalar, Source,
-};
+use crate::draft::{Arithmetic, Comparison, Figure, JoinKind, Measure, Predicate, Rows, Scalar, Source};
 use crate::encode::{FIGURE, KEY, PRECISION, VALUE};
 use crate::scope::Scope;
 
@@ -180,7 +178,8 @@ fn source_plan(source: &Source, scope: &Scope, tables: &dyn Tables) -> Result<Lo
         }
         Source::PerUnit(per_unit) => {
             let rows = rows_plan(&per_unit.rows, scope, tables)?;
-            let mut keys: Vec<Expr> = std::iter::once(&per_unit.unit).chain(&per_unit.keys).map(|k| column_expr(k)).collect();
+            let mut keys: Vec<Expr> =
+                std::iter::once(&per_unit.unit).chain(&per_unit.keys).map(|k| column_expr(k)).collect();
             let contracts = |name: &str| scope.datasets.iter().find(|c| c.dataset == name).cloned();
             let (_, inner) = Scope::build(per_unit.rows.clone(), &contracts)
                 .map_err(|refusal| DataFusionError::External(Box::new(refusal)))?;

@@ -17,6 +17,7 @@
 //! | `merge` | borough cells to the cells of the question |
 //! | `derived` | variances, correlations and quantiles from protected parts |
 //! | `finish` | HAVING, ORDER BY, LIMIT, ratios and joins, on protected values only |
+//! | `explain` | what a question would ask, of whom, and who would say no |
 //! | `statement` | what a result says of itself |
 //! | `dry` | planning over contracts alone, for fuzzing and tests |
 //! | `jobs`, `serve` | questions as jobs, over mTLS gRPC |
@@ -26,6 +27,7 @@ mod config;
 mod derived;
 mod dispatch;
 mod dry;
+mod explain;
 mod federated;
 mod finish;
 mod grouping;

@@ -1,10 +1,11 @@
 //! From and to DataFusion's logical plans.
 //!
-//! `rows` reads an analyst's joins, subqueries and filters, `expr` his expressions, `from` his Aggregate; `to` gives the expressions and the
+//! `rows` and `input` read an analyst's joins, subqueries and filters, `expr` his expressions, `from` his Aggregate; `to` gives the expressions and the
 //! plan of a derived question. DataFusion never sees wire bytes: they become a question first.
 
 mod expr;
 mod from;
+mod input;
 mod literal;
 mod rows;
 mod to;

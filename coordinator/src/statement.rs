@@ -146,12 +146,16 @@ fn expected_errors(part: &Part, count_error: f64) -> Vec<String> {
 /// "outcome = Arrest, year = 2019"; empty for the one figure of a question without GROUP BY.
 fn cell_words(part: &Part, cell: &[Value]) -> String {
     let question = part.questions.values().flatten().next();
-    let words = part.keys.iter().zip(cell).map(|(key, value)| match key {
+    let words = part.keys.iter().zip(cell).enumerate().map(|(place, (key, value))| match key {
         OutputKey::Node { index, kind } => {
             let name = question.and_then(|q| q.key_sql(*index)).unwrap_or_default();
             format!("{name} = {}", value.plain(*kind))
         }
-        OutputKey::Borough(_) => format!("borough = {}", value.plain(ColumnType::Text)),
+        OutputKey::Borough(_) => {
+            // Also what a reference table says of boroughs: the name that the asker gave it.
+            let name = part.schema.fields().get(place).map_or("borough", |f| f.name().as_str());
+            format!("{name} = {}", value.plain(ColumnType::Text))
+        }
     });
     words.collect::<Vec<_>>().join(", ")
 }

@@ -38,13 +38,16 @@ impl Question {
     /// One figure as SQL, for headings: columns have their bare names.
     #[must_use]
     pub fn figure_sql(&self, figure: usize) -> Option<String> {
-        self.draft().figures.get(figure).map(heading)
+        let shown = |name: String| shown(&name, self.scope());
+        let Figure { measure, condition } = self.draft().figures.get(figure)?.clone();
+        Some(figure_sql(&Figure { measure: measure.renamed(&shown), condition: condition.map(|c| c.renamed(&shown)) }))
     }
 
     /// One group key as SQL, for headings: columns have their bare names.
     #[must_use]
     pub fn key_sql(&self, key: usize) -> Option<String> {
-        self.keys().get(key).map(|k| scalar_sql(&k.scalar.clone().renamed(&bare)))
+        let shown = |name: String| shown(&name, self.scope());
+        self.keys().get(key).map(|k| scalar_sql(&k.scalar.clone().renamed(&shown)))
     }
 
     /// The same question as SQL over the contract's columns.
@@ -59,6 +62,14 @@ impl Question {
             sql.push_str(&format!(" GROUP BY {}", keys.join(", ")));
         }
         sql
+    }
+}
+
+/// What a column is called in headings: a value of each unit by what it is, any other by its bare name.
+fn shown(name: &str, scope: &Scope) -> String {
+    match scope.column(name) {
+        Some(column) if crate::rules::is_value(column) => format!("({})", crate::rules::title(column)),
+        _ => bare_name(name).to_owned(),
     }
 }
 

@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use loda_contract::{Column, ColumnType, Contract, Domain, Role, Value};
 use loda_identity::Manifest;
 use loda_proto::v1;
-use loda_question::plan::{BOROUGH, Lookup, arrow_schema, column_type, value_at};
+use loda_question::plan::{BOROUGH, Lookup, Reader, arrow_schema, column_type, value_at};
 use loda_question::{Refusal, Rule};
 
 use crate::config::{Config, Reference};
@@ -70,6 +70,13 @@ impl Catalogue {
     pub(crate) fn of(contracts: Vec<Contract>) -> Self {
         let contracts = contracts.into_iter().map(|c| (c.dataset.clone(), Arc::new(c)));
         Self { contracts: contracts.collect(), references: Vec::new(), lookups: BTreeMap::new() }
+    }
+
+    /// Reads plans over these tables.
+    pub(crate) fn reading<T>(&self, read: impl FnOnce(&Reader<'_>) -> T) -> T {
+        let contracts = |name: &str| self.contracts.get(name).cloned();
+        let lookups = |name: &str| self.lookup(name);
+        read(&Reader { contracts: &contracts, lookups: &lookups })
     }
 
     /// A small reference table as rows of values, where it may be joined to records by borough.

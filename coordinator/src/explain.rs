@@ -8,8 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use loda_proto::v1;
 
 use crate::federated::NOTE;
-use crate::serve::bundles;
-use crate::split::SplitPlan;
+use crate::split::{SplitPlan, bundles};
 
 /// One row for each thing that an explanation says.
 pub(crate) fn explanation(

@@ -13,8 +13,7 @@ use loda_question::{
     Rule, Scalar, Scope, Source, bare_name, scale,
 };
 
-use crate::catalogue::rows_stay_home;
-use crate::split::Split;
+use crate::catalogue::{Catalogue, rows_stay_home};
 
 /// The most cells that one part may have over all its boroughs.
 const CELL_LIMIT: u64 = 1_000_000;
@@ -136,80 +135,81 @@ impl Part {
     }
 }
 
-impl Split {
-    /// The part of a question that an Aggregate over records is.
-    pub(crate) fn part(&self, aggregate: &Aggregate) -> Result<Part, Refusal> {
-        let contracts = |name: &str| self.catalogue.contracts.get(name).cloned();
-        let read = self.reading(|reader| read_aggregate(aggregate, reader))?;
-        let (mut keys, mut node_keys) = (Vec::new(), Vec::new());
-        for key in &read.keys {
-            let mut columns = BTreeSet::new();
-            key.columns(&mut columns);
-            let before = columns.len();
-            columns.retain(|c| bare_name(c) != BOROUGH);
-            if columns.len() == before {
-                keys.push(None);
-                node_keys.push(key.clone());
-            } else if columns.is_empty() {
-                let values = self.boroughs.iter().map(|gss| Ok((gss.clone(), borough_value(key, gss)?)));
-                keys.push(Some(values.collect::<Result<BTreeMap<_, _>, Refusal>>()?));
-            } else {
-                return Err(Refusal::new(
-                    Rule::Operator,
-                    "a group key combines borough with another column",
-                    "Group by borough and by the other column separately",
-                ));
-            }
-        }
-        let (figures, outputs) = figures(&read, &contracts)?;
-        let of_borough = |m: &Measure| matches!(m, Measure::Units(name) if bare_name(name) == BOROUGH);
-        if figures.iter().any(|f| of_borough(&f.measure)) {
+/// The part of a question that an Aggregate over records is.
+///
+/// # Errors
+/// The rule that refuses it.
+pub(crate) fn read(catalogue: &Catalogue, boroughs: &[Gss], aggregate: &Aggregate) -> Result<Part, Refusal> {
+    let contracts = |name: &str| catalogue.contracts.get(name).cloned();
+    let read = catalogue.reading(|reader| read_aggregate(aggregate, reader))?;
+    let (mut keys, mut node_keys) = (Vec::new(), Vec::new());
+    for key in &read.keys {
+        let mut columns = BTreeSet::new();
+        key.columns(&mut columns);
+        let before = columns.len();
+        columns.retain(|c| bare_name(c) != BOROUGH);
+        if columns.len() == before {
+            keys.push(None);
+            node_keys.push(key.clone());
+        } else if columns.is_empty() {
+            let values = boroughs.iter().map(|gss| Ok((gss.clone(), borough_value(key, gss)?)));
+            keys.push(Some(values.collect::<Result<BTreeMap<_, _>, Refusal>>()?));
+        } else {
             return Err(Refusal::new(
-                Rule::UnitCount,
-                "'borough' does not name a unit",
-                "Group by borough and count the rows of the result",
+                Rule::Operator,
+                "a group key combines borough with another column",
+                "Group by borough and by the other column separately",
             ));
         }
-        let mut questions = BTreeMap::new();
-        let mut derived: Vec<(Draft, Arc<Question>)> = Vec::new();
-        for gss in &self.boroughs {
-            let fix = |p: Predicate| in_borough(p, gss);
-            let rows = read.rows.clone().map_predicates(&fix);
-            let impossible = has_none(&rows.clone().normal());
-            let fixed =
-                figures.iter().map(|f| Figure { measure: f.measure.clone(), condition: f.condition.clone().map(fix) });
-            let draft = Draft { rows, keys: node_keys.clone(), figures: fixed.collect() };
-            // Derived even where the borough is not asked: a question is allowed or not, wherever it goes.
-            let known = derived.iter().find(|(known, _)| *known == draft).map(|(_, question)| Arc::clone(question));
-            let question = match known {
-                Some(question) => question,
-                None => {
-                    let question = Arc::new(Question::derive(draft.clone(), &contracts)?);
-                    // What a node would refuse for its size is refused here.
-                    Question::decode(&question.encode(), LIMITS, &contracts).map_err(too_large)?;
-                    derived.push((draft, Arc::clone(&question)));
-                    question
-                }
-            };
-            questions.insert(gss.clone(), (!impossible).then_some(question));
-        }
-        let (_, any) = derived.first().ok_or_else(rows_stay_home)?;
-        let scales = any.figures().iter().map(|f| match f.measure {
-            Measure::Sum(_) | Measure::Square(_) | Measure::Product(..) => any.moment(f).map_or(0, Moment::scale),
-            _ => 0,
-        });
-        let part = Part {
-            scope: any.scope().clone(),
-            keys: output_keys(keys, Some(any)),
-            scales: scales.collect(),
-            measures: figures.iter().map(|f| f.measure.clone()).collect(),
-            outputs,
-            questions,
-            schema: Arc::clone(&aggregate.schema),
-        };
-        limits(&part, &figures)?;
-        Ok(part)
     }
+    let (figures, outputs) = figures(&read, &contracts)?;
+    let of_borough = |m: &Measure| matches!(m, Measure::Units(name) if bare_name(name) == BOROUGH);
+    if figures.iter().any(|f| of_borough(&f.measure)) {
+        return Err(Refusal::new(
+            Rule::UnitCount,
+            "'borough' does not name a unit",
+            "Group by borough and count the rows of the result",
+        ));
+    }
+    let mut questions = BTreeMap::new();
+    let mut derived: Vec<(Draft, Arc<Question>)> = Vec::new();
+    for gss in boroughs {
+        let fix = |p: Predicate| in_borough(p, gss);
+        let rows = read.rows.clone().map_predicates(&fix);
+        let impossible = has_none(&rows.clone().normal());
+        let fixed =
+            figures.iter().map(|f| Figure { measure: f.measure.clone(), condition: f.condition.clone().map(fix) });
+        let draft = Draft { rows, keys: node_keys.clone(), figures: fixed.collect() };
+        // Derived even where the borough is not asked: a question is allowed or not, wherever it goes.
+        let known = derived.iter().find(|(known, _)| *known == draft).map(|(_, question)| Arc::clone(question));
+        let question = match known {
+            Some(question) => question,
+            None => {
+                let question = Arc::new(Question::derive(draft.clone(), &contracts)?);
+                // What a node would refuse for its size is refused here.
+                Question::decode(&question.encode(), LIMITS, &contracts).map_err(too_large)?;
+                derived.push((draft, Arc::clone(&question)));
+                question
+            }
+        };
+        questions.insert(gss.clone(), (!impossible).then_some(question));
+    }
+    let (_, any) = derived.first().ok_or_else(rows_stay_home)?;
+    let scales = any.figures().iter().map(|f| match f.measure {
+        Measure::Sum(_) | Measure::Square(_) | Measure::Product(..) => any.moment(f).map_or(0, Moment::scale),
+        _ => 0,
+    });
+    let part = Part {
+        scope: any.scope().clone(),
+        keys: output_keys(keys, Some(any)),
+        scales: scales.collect(),
+        measures: figures.iter().map(|f| f.measure.clone()).collect(),
+        outputs,
+        questions,
+        schema: Arc::clone(&aggregate.schema),
+    };
+    limits(&part, &figures)?;
+    Ok(part)
 }
 
 fn borough_value(key: &Scalar, gss: &Gss) -> Result<Value, Refusal> {

@@ -16,7 +16,7 @@ use loda_identity::{
 use loda_ledger::{Entry, Kind, Log, SignedLines};
 use loda_proto::v1::query_server::{Query as QueryService, QueryServer};
 use loda_proto::{CHUNK, v1};
-use loda_question::{Question, Refusal};
+use loda_question::Refusal;
 use ring::digest::{SHA256, digest};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ use crate::finish::finish;
 use crate::jobs::{Jobs, Prepared, Query, QueryResult, is_final};
 use crate::merge::{MergedPart, merge};
 use crate::plan::Planner;
-use crate::split::{Split, SplitPlan};
+use crate::split::{Split, SplitPlan, bundles};
 use crate::statement::statement;
 
 const QUERY_STACK: usize = 32 << 20;
@@ -142,31 +142,6 @@ impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// Fragments with equal bytes, and the boroughs that they go to.
-pub(crate) struct Bundle {
-    pub(crate) part: usize,
-    pub(crate) question: Arc<Question>,
-    pub(crate) boroughs: Vec<Gss>,
-}
-
-pub(crate) fn bundles(split: &SplitPlan) -> Vec<Bundle> {
-    let mut bundles: Vec<Bundle> = Vec::new();
-    for (part, of) in split.parts.iter().enumerate() {
-        let mut by_bytes: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-        for (gss, question) in &of.questions {
-            let Some(question) = question else { continue };
-            let index = *by_bytes.entry(question.encode()).or_insert_with(|| {
-                bundles.push(Bundle { part, question: Arc::clone(question), boroughs: Vec::new() });
-                bundles.len() - 1
-            });
-            if let Some(bundle) = bundles.get_mut(index) {
-                bundle.boroughs.push(gss.clone());
-            }
-        }
-    }
-    bundles
 }
 
 impl Inner {

@@ -1,6 +1,6 @@
 //! Each aggregate over records becomes a leaf that boroughs answer; what has no such form is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::{DataType, Field};
@@ -10,22 +10,21 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan};
 use loda_contract::Protection;
 use loda_identity::Gss;
-use loda_question::plan::Reader;
-use loda_question::{Refusal, Rule};
+use loda_question::{Question, Refusal, Rule};
 
 use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
 use crate::federated::{Federated, NOTE};
 use crate::lineage::{self, Figures};
 use crate::notes;
-use crate::part::Part;
+use crate::part::{self, Part};
 
 /// Questions to the boroughs in one statement at most.
 const PART_LIMIT: usize = 8;
 
 /// Splits one question.
 pub(crate) struct Split {
-    pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) boroughs: Vec<Gss>,
+    catalogue: Arc<Catalogue>,
+    boroughs: Vec<Gss>,
     parts: Mutex<Vec<Part>>,
 }
 
@@ -41,6 +40,31 @@ pub(crate) struct SplitPlan {
     pub(crate) combines: bool,
     /// Whether the question is only to be explained.
     pub(crate) explain: bool,
+}
+
+/// Fragments with equal bytes, and the boroughs that they go to.
+pub(crate) struct Bundle {
+    pub(crate) part: usize,
+    pub(crate) question: Arc<Question>,
+    pub(crate) boroughs: Vec<Gss>,
+}
+
+pub(crate) fn bundles(split: &SplitPlan) -> Vec<Bundle> {
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for (part, of) in split.parts.iter().enumerate() {
+        let mut by_bytes: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        for (gss, question) in &of.questions {
+            let Some(question) = question else { continue };
+            let index = *by_bytes.entry(question.encode()).or_insert_with(|| {
+                bundles.push(Bundle { part, question: Arc::clone(question), boroughs: Vec::new() });
+                bundles.len() - 1
+            });
+            if let Some(bundle) = bundles.get_mut(index) {
+                bundle.boroughs.push(gss.clone());
+            }
+        }
+    }
+    bundles
 }
 
 impl Split {
@@ -124,13 +148,11 @@ impl Split {
 
     /// Whether an Aggregate makes one row for each unit, for another above it to count.
     fn is_by_unit(&self, aggregate: &Aggregate) -> bool {
-        self.reading(|reader| reader.is_by_unit(aggregate))
+        self.catalogue.reading(|reader| reader.is_by_unit(aggregate))
     }
 
-    pub(crate) fn reading<T>(&self, read: impl FnOnce(&Reader<'_>) -> T) -> T {
-        let contracts = |name: &str| self.catalogue.contracts.get(name).cloned();
-        let lookups = |name: &str| self.catalogue.lookup(name);
-        read(&Reader { contracts: &contracts, lookups: &lookups })
+    pub(crate) fn part(&self, aggregate: &Aggregate) -> std::result::Result<Part, Refusal> {
+        part::read(&self.catalogue, &self.boroughs, aggregate)
     }
 
     pub(crate) fn aggregate(&self, aggregate: &Aggregate) -> Result<LogicalPlan> {

@@ -50,7 +50,7 @@ campaign TARGETS="1000":
 
 # What a perturbation table does: just ptable --max-noise 8 --variance 6
 ptable *ARGS:
-    cargo run --release -p loda-node -- ptable {{ARGS}}
+    cargo run --release -- ptable {{ARGS}}
 
 # How much an attacker learns by averaging over overlapping sets (SECURITY.md)
 averaging:

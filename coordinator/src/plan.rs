@@ -1,5 +1,6 @@
 //! From SQL to a logical plan: one SELECT over the catalogue, and nothing else.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::common::config::Dialect;
@@ -11,6 +12,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use futures::FutureExt;
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
@@ -65,6 +67,18 @@ impl Planner {
 
     pub(crate) fn state(&self) -> SessionState {
         self.context.state()
+    }
+
+    /// Plans SQL as [`Planner::plan`] does, and takes a fault in the engine's planner for a refusal: it ends this question
+    /// and nothing else.
+    ///
+    /// # Errors
+    /// The rule that refuses it.
+    pub(crate) async fn plan_guarded(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Refusal> {
+        AssertUnwindSafe(self.plan(sql, split)).catch_unwind().await.unwrap_or_else(|_panic| {
+            tracing::error!("the planner failed on a question");
+            Err(Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way"))
+        })
     }
 
     /// Plans SQL and splits it into what boroughs answer and what follows.

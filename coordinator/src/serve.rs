@@ -288,7 +288,7 @@ impl Inner {
 
     async fn prepare(&self, owner: PeerId, request: v1::PrepareRequest) -> v1::PrepareResponse {
         let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
-        let split = match self.planner.plan(&request.sql, split).await {
+        let split = match self.planner.plan_guarded(&request.sql, split).await {
             Ok(split) => split,
             Err(refusal) => {
                 return v1::PrepareResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() };

@@ -64,6 +64,8 @@ impl Visitor for Dropped {
             (select.top.is_some(), "TOP"),
             (select.exclude.is_some(), "EXCLUDE"),
             (select.into.is_some(), "SELECT INTO"),
+            // The engine's planner cannot take it everywhere.
+            (select.projection.is_empty(), "SELECT of nothing"),
             (!lateral.is_empty(), "LATERAL VIEW"),
             (select.prewhere.is_some(), "PREWHERE"),
             (!select.connect_by.is_empty(), "CONNECT BY"),

@@ -59,6 +59,13 @@ enum Role {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Print what a perturbation table does (what `loda-node ptable` does).
+    Ptable {
+        #[arg(long, default_value_t = loda_node::TableParameters::default().max_noise)]
+        max_noise: u32,
+        #[arg(long, default_value_t = loda_node::TableParameters::default().variance)]
+        variance: f64,
+    },
     /// The analyst's client, set up for the demo that is running.
     #[command(disable_help_flag = true)]
     Loda {
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
             end_with_parent();
             loda_coordinator::run(&config).map(|()| ExitCode::SUCCESS)
         }
+        Some(Role::Ptable { max_noise, variance }) => ptable(max_noise, variance),
         Some(Role::Loda { arguments }) => client(arguments),
         None => demo(&arguments).map(|()| ExitCode::SUCCESS),
     };
@@ -86,6 +94,12 @@ fn main() -> ExitCode {
         let _told = writeln!(std::io::stderr(), "error: {fault:#}");
         ExitCode::FAILURE
     })
+}
+
+fn ptable(max_noise: u32, variance: f64) -> anyhow::Result<ExitCode> {
+    let parameters = loda_node::TableParameters { max_noise, variance, ..Default::default() };
+    std::io::stdout().write_all(loda_node::ptable(&parameters)?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -27,6 +27,9 @@ const MAX_SQL: usize = 100_000;
 /// Characters of an engine's message at most.
 const MAX_MESSAGE: usize = 400;
 
+/// Full stops in one name at most: the parser's time doubles with each.
+const MAX_DOTS: usize = 4;
+
 /// Words of a question at most, and of them operators, brackets and keywords: what nests.
 const MAX_WORDS: usize = 10_000;
 const MAX_OPERATORS: usize = 1_000;
@@ -117,7 +120,19 @@ fn readable(sql: &str) -> std::result::Result<(), Refusal> {
     // Text that is no SQL is the planner's to refuse.
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
     let (mut words, mut operators) = (0_usize, 0_usize);
+    let (mut dots, mut after_dot) = (0_usize, false);
     for token in &tokens {
+        match token {
+            Token::Whitespace(_) => {}
+            Token::Period => (dots, after_dot) = (dots + 1, true),
+            // A name of its own begins.
+            _ if !after_dot => dots = 0,
+            _ => after_dot = false,
+        }
+        if dots > MAX_DOTS {
+            let message = format!("a name has more than {MAX_DOTS} full stops");
+            return Err(Refusal::new(Rule::Sql, message, "Write table.column"));
+        }
         match token {
             Token::Whitespace(_) => continue,
             Token::Word(w) if w.keyword == Keyword::TABLESAMPLE && w.quote_style.is_none() => {

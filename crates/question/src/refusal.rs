@@ -72,7 +72,7 @@ rules! {
     Conditions = "too-many-conditions",
     /// What the figure counts cannot be counted there.
     UnitCount = "unit-count",
-    /// A sum about people of what has no declared bounds.
+    /// A sum about people of what has no declared bounds, or of a value of each unit.
     PersonalSum = "sum-on-personal-data",
     /// Units would have to be recognised in several boroughs.
     Linkage = "linkage-question",

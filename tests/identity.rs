@@ -1,6 +1,6 @@
 //! Who may speak to whom, against a running federation.
 
-use loda_identity::{Authority, Credentials, Gss, Manifest, PeerId, Role};
+use loda_identity::{Authority, Gss, Manifest, PeerId, Role};
 use loda_proto::v1;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::query_client::QueryClient;
@@ -62,13 +62,11 @@ fn only_the_coordinator_reaches_a_node() {
 fn the_coordinator_refuses_a_node_that_is_another() {
     support::run(async {
         let federation = support::synthetic().await.unwrap();
-        let manifest = Manifest::load(federation.layout.manifest()).unwrap();
-        let folder = federation.layout.coordinator();
-        let credentials = Credentials::load(&folder.join("tls.pem"), &folder.join("tls.key")).unwrap();
-        let address = &manifest.members[4].address;
+        let identity = support::identity(&federation.layout, &federation.layout.coordinator());
+        let address = &identity.manifest().members[4].address;
         let other = PeerId::new("demo.london", Role::Node("E09000006".parse().unwrap())).unwrap();
         let wait = std::time::Duration::from_secs(5);
-        let channel = loda_identity::channel(address, &credentials, &manifest, &other, wait).unwrap();
+        let channel = loda_identity::channel(address, &identity, &other, wait).unwrap();
         assert!(describe(NodeClient::new(channel)).await.is_err());
     });
 }
@@ -80,16 +78,15 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
         let layout = &federation.layout;
         let analysts = Authority::load(layout.authority("analysts")).unwrap();
         let folder = issue(federation, &analysts, Role::Analyst("mallory".to_owned()), "mallory");
-        let manifest = Manifest::load(layout.manifest()).unwrap();
-        let credentials = Credentials::load(&folder.join("tls.pem"), &folder.join("tls.key")).unwrap();
+        let identity = support::identity(layout, &folder);
         let coordinator = PeerId::new("demo.london", Role::Coordinator).unwrap();
         let wait = std::time::Duration::from_secs(5);
         let channel =
-            loda_identity::channel(&manifest.coordinator.address, &credentials, &manifest, &coordinator, wait).unwrap();
+            loda_identity::channel(&identity.manifest().coordinator.address, &identity, &coordinator, wait).unwrap();
         let mut mallory = QueryClient::new(channel);
         let sql = "SELECT borough, COUNT(*) FROM residents GROUP BY borough";
         let prepared = federation.client.prepare(sql, "demo", false).await.unwrap();
-        let stolen = v1::RunRequest { prepared_id: prepared.prepared_id, deadline_ms: 0 };
+        let stolen = v1::RunRequest { prepared_id: prepared.prepared_id, deadline_ms: 0, detached: false };
         assert_eq!(mallory.run(stolen).await.unwrap_err().code(), Code::NotFound);
         let answer = federation.client.query(sql, "demo", None, |_| {}).await.unwrap();
         let query_id = answer.statement.query_id;

@@ -11,10 +11,12 @@
 )]
 
 mod algebra;
+mod crashes;
 mod differencing;
 mod faults;
 mod hostile;
 mod identity;
+mod network;
 mod pooled;
 mod properties;
 mod protection;

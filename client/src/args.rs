@@ -29,6 +29,7 @@ The configuration file, with paths relative to it:
   manifest    = \"manifest.toml\"
   cert        = \"alice.pem\"
   key         = \"alice.key\"
+  revocation_lists = \"revocation\"            # the folder of the authorities' lists
 
 Exit codes:
   0  complete
@@ -81,6 +82,12 @@ pub(crate) struct Query {
     /// How long the boroughs have [default: the coordinator's limit]
     #[arg(long, short, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) timeout: Option<u32>,
+    /// Print the query's id and go away; the question goes on without you
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) detach: bool,
+    /// Wait for a query that was asked before, and print its answer; kept ten minutes after its end
+    #[arg(long, value_name = "ID", conflicts_with_all = ["sql", "file", "timeout"])]
+    pub(crate) resume: Option<String>,
 }
 
 const QUERY: &str = "\
@@ -88,6 +95,8 @@ Examples:
   loda query 'SELECT borough, count(*) AS stops FROM stop_search GROUP BY borough' -p 'Scrutiny panel'
   loda query -f outcomes.sql -p 'Scrutiny panel' --format csv --out outcomes.csv
   echo 'SELECT …' | loda query -p 'Scrutiny panel' --format json | jq .statement
+  loda query -f long.sql -p 'Scrutiny panel' --detach     prints an id …
+  loda query --resume 0b54…                               … and this fetches the answer, now or later
 
 The answer goes to standard output, and its statement to standard error (in json: inside; in
 parquet and arrow also inside, as the metadata loda.statement).
@@ -102,7 +111,7 @@ csv     exact numbers; text that a spreadsheet would run as a formula (it begins
 json    {\"columns\": […], \"rows\": [[…], …], \"statement\": {…}}, rows in the order of the columns
 arrow   an Arrow IPC stream
 
-Ctrl-C cancels the query at the boroughs. Exit codes: see loda --help.";
+Ctrl-C cancels the query at the boroughs, and so does a connection that is lost and does not come back. Exit codes: see loda --help.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN)]
@@ -170,6 +179,13 @@ pub(crate) enum PkiCommand {
     /// Issue a certificate and its key
     #[command(after_help = ISSUE)]
     Issue(PkiIssue),
+    /// Take certificates back, and sign the list that says so
+    #[command(after_help = REVOKE)]
+    Revoke(PkiRevoke),
+    /// Sign a fresh revocation list: needed before the last one ends, revoked or not
+    Crl(PkiCrl),
+    /// Show what an authority has issued, what ends soon, and what is revoked
+    List(PkiList),
     /// Show who your certificate says you are, under the manifest
     Show(PkiShow),
 }
@@ -214,6 +230,45 @@ pub(crate) struct PkiIssue {
     /// How long it is valid
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(i64).range(1..=3650))]
     pub(crate) days: i64,
+    /// Renew: write over the certificate and key that are there. A program that runs takes them up by itself
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+const REVOKE: &str = "\
+Examples:
+  loda pki revoke people-ca spiffe://london.example/analyst/alice
+  loda pki revoke people-ca 5f3a…                     one certificate, by its serial number (loda pki list)
+Then put FOLDER/crl.pem into every party's folder of revocation lists: it counts within two seconds.";
+
+#[derive(Debug, Args)]
+pub(crate) struct PkiRevoke {
+    /// The authority's folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Whose: a whole SPIFFE id (all its certificates) or a serial number
+    #[arg(value_name = "WHO")]
+    pub(crate) who: String,
+    /// How long the list counts
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=365))]
+    pub(crate) days: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PkiCrl {
+    /// The authority's folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// How long the list counts
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=365))]
+    pub(crate) days: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PkiList {
+    /// The authority's folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -235,6 +290,9 @@ pub(crate) struct PkiShow {
     /// Another manifest than the configuration's
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
+    /// Another folder of revocation lists than the configuration's
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) revocation_lists: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use loda_identity::{Credentials, Manifest, Peer, PeerId, Role};
+use loda_identity::{Identity, Paths, PeerId, Role};
 use loda_proto::v1::query_client::QueryClient;
 use loda_proto::v1::{self, State};
 use tokio::time::{sleep, timeout as within};
@@ -36,13 +36,15 @@ impl Client {
     /// # Errors
     /// [`ClientError::Config`] where certificate, key, manifest or address cannot be used.
     pub async fn connect(config: &Config) -> Result<Self, ClientError> {
-        let (manifest, credentials, _) = identity(config)?;
+        let identity = identity(config)?;
+        tokio::spawn(identity.clone().keep_current());
+        let manifest = identity.manifest();
         let address = match &config.coordinator {
             Some(address) => address.clone(),
             None => manifest.coordinator.address.clone(),
         };
         let coordinator = PeerId { domain: manifest.domain.clone(), role: Role::Coordinator };
-        let channel = loda_identity::channel(&address, &credentials, &manifest, &coordinator, CONNECT)
+        let channel = loda_identity::channel(&address, &identity, &coordinator, CONNECT)
             .map_err(|error| ClientError::transport(&address, &error))?;
         Ok(Self { rpc: QueryClient::new(channel).max_decoding_message_size(MESSAGE) })
     }
@@ -137,8 +139,21 @@ impl Client {
     /// # Errors
     /// [`ClientError::Transport`].
     pub async fn start(&self, prepared_id: &str, timeout: Option<Duration>) -> Result<String, ClientError> {
+        self.run(prepared_id, timeout, false).await
+    }
+
+    /// As [`Client::start`], for a question that goes on when nobody waits for it; [`Client::await_answer`] fetches
+    /// its answer later, for ten minutes after its end.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn start_detached(&self, prepared_id: &str, timeout: Option<Duration>) -> Result<String, ClientError> {
+        self.run(prepared_id, timeout, true).await
+    }
+
+    async fn run(&self, prepared_id: &str, timeout: Option<Duration>, detached: bool) -> Result<String, ClientError> {
         let mut rpc = self.rpc.clone();
-        let request = v1::RunRequest { prepared_id: prepared_id.into(), deadline_ms: deadline_ms(timeout) };
+        let request = v1::RunRequest { prepared_id: prepared_id.into(), deadline_ms: deadline_ms(timeout), detached };
         Ok(soon(rpc.run(request)).await?.query_id)
     }
 
@@ -223,17 +238,16 @@ impl Client {
 ///
 /// # Errors
 /// [`ConfigError::Unusable`], naming the file.
-pub(crate) fn identity(config: &Config) -> Result<(Manifest, Credentials, Peer), ConfigError> {
-    let unusable = |path: &std::path::Path, setting, reason: &dyn std::fmt::Display| ConfigError::Unusable {
-        path: path.to_path_buf(),
-        setting,
-        reason: reason.to_string(),
+pub(crate) fn identity(config: &Config) -> Result<Identity, ConfigError> {
+    let paths = Paths {
+        manifest: config.manifest.clone(),
+        certificate: config.cert.clone(),
+        key: config.key.clone(),
+        revocation: config.revocation_lists.clone(),
+        denied: None,
+        pinned: None,
     };
-    let manifest = Manifest::load(&config.manifest).map_err(|error| unusable(&config.manifest, "manifest", &error))?;
-    let credentials =
-        Credentials::load(&config.cert, &config.key).map_err(|error| unusable(&config.cert, "cert and key", &error))?;
-    let peer = credentials.peer(&manifest).map_err(|error| unusable(&config.cert, "cert", &error))?;
-    Ok((manifest, credentials, peer))
+    Identity::load(paths).map_err(|error| ConfigError::Unusable { reason: error.to_string() })
 }
 
 enum Fetching {

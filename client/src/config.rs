@@ -20,6 +20,8 @@ pub struct Config {
     pub cert: PathBuf,
     /// Its private key (PEM).
     pub key: PathBuf,
+    /// The folder of revocation lists.
+    pub revocation_lists: PathBuf,
 }
 
 impl Config {
@@ -63,6 +65,7 @@ impl Config {
             manifest: existing("manifest", written.manifest)?,
             cert: existing("cert", written.cert)?,
             key: existing("key", written.key)?,
+            revocation_lists: folder.join(written.revocation_lists),
         })
     }
 }
@@ -79,7 +82,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML of this form.
-    #[error("{}: {}\n  fix: the settings are coordinator (optional), manifest, cert and key, each a text", file.display(), error.trim_end())]
+    #[error("{}: {}\n  fix: the settings are coordinator (optional), manifest, cert, key and revocation_lists, each a text", file.display(), error.trim_end())]
     Malformed {
         /// The configuration file.
         file: PathBuf,
@@ -104,14 +107,10 @@ pub enum ConfigError {
         /// What is written there.
         address: String,
     },
-    /// A certificate, key or manifest that cannot be used.
-    #[error("{}: {reason}\n  fix: give the {setting} that the federation issued", path.display())]
+    /// A certificate, key, manifest or revocation list that cannot be used.
+    #[error("{reason}\n  fix: give what the federation issued")]
     Unusable {
-        /// The file.
-        path: PathBuf,
-        /// The setting that names it.
-        setting: &'static str,
-        /// Why.
+        /// Which file, and why.
         reason: String,
     },
 }
@@ -123,6 +122,7 @@ struct Written {
     manifest: PathBuf,
     cert: PathBuf,
     key: PathBuf,
+    revocation_lists: PathBuf,
 }
 
 fn is_host_port(address: &str) -> bool {
@@ -147,7 +147,8 @@ mod tests {
         (folder, file)
     }
 
-    const GOOD: &str = "manifest = \"manifest.toml\"\ncert = \"alice.pem\"\nkey = \"alice.key\"\n";
+    const GOOD: &str =
+        "manifest = \"manifest.toml\"\ncert = \"alice.pem\"\nkey = \"alice.key\"\nrevocation_lists = \"revocation\"\n";
 
     #[test]
     fn paths_are_relative_to_the_file() {

@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use loda_identity::Paths;
 use serde::Deserialize;
 
 /// What `coordinator.toml` says. Paths are relative to the file.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: String,
-    pub manifest: PathBuf,
+    /// Manifest, certificate, key, revocation lists, deny list.
+    pub identity: Paths,
     /// One contract file for each dataset of the manifest.
     pub contracts: Vec<PathBuf>,
     pub state: PathBuf,
-    pub certificate: PathBuf,
-    pub key: PathBuf,
     pub limits: Limits,
     pub references: Vec<Reference>,
 }
@@ -29,6 +29,8 @@ pub struct Limits {
     pub queries_per_analyst: usize,
     /// Memory for what runs after the merge.
     pub memory_mb: usize,
+    /// How long a connection lives before another takes its place.
+    pub connection_seconds: u64,
 }
 
 /// A public table of the coordinator's own, from a CSV file with a header.
@@ -66,11 +68,13 @@ struct File {
 struct Tls {
     certificate: PathBuf,
     key: PathBuf,
+    revocation_lists: PathBuf,
+    denied: Option<PathBuf>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline_seconds: 60, queries: 64, queries_per_analyst: 8, memory_mb: 512 }
+        Self { deadline_seconds: 60, queries: 64, queries_per_analyst: 8, memory_mb: 512, connection_seconds: 600 }
     }
 }
 
@@ -90,18 +94,25 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|e| fault(e.to_string()))?;
         let file: File = toml::from_str(&text).map_err(|e| fault(e.to_string()))?;
         let base = path.parent().unwrap_or(Path::new("."));
-        let Limits { deadline_seconds, queries, queries_per_analyst, memory_mb } = file.limits;
-        if deadline_seconds == 0 || [queries, queries_per_analyst, memory_mb].contains(&0) {
+        let Limits { deadline_seconds, queries, queries_per_analyst, memory_mb, connection_seconds } = file.limits;
+        if [deadline_seconds, connection_seconds].contains(&0) || [queries, queries_per_analyst, memory_mb].contains(&0)
+        {
             return Err(fault("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
         }
         let reference = |r: Reference| Reference { path: base.join(&r.path), ..r };
+        let state = base.join(file.state);
         Ok(Self {
             listen: file.listen,
-            manifest: base.join(file.manifest),
             contracts: file.contracts.iter().map(|c| base.join(c)).collect(),
-            state: base.join(file.state),
-            certificate: base.join(file.tls.certificate),
-            key: base.join(file.tls.key),
+            identity: Paths {
+                manifest: base.join(file.manifest),
+                certificate: base.join(file.tls.certificate),
+                key: base.join(file.tls.key),
+                revocation: base.join(file.tls.revocation_lists),
+                denied: file.tls.denied.map(|path| base.join(path)),
+                pinned: Some(state.join("manifest.pinned.toml")),
+            },
+            state,
             limits: file.limits,
             references: file.reference.into_iter().map(reference).collect(),
         })

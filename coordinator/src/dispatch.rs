@@ -1,7 +1,7 @@
 //! Fragments to nodes, released cells back, under one deadline.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use arrow::ipc::reader::StreamReader;
-use loda_identity::{Credentials, Gss, Manifest, PeerId, Role, channel};
+use loda_identity::{Dialled, Gss, Identity, PeerId, Role, channel};
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::{VERSIONS, v1};
 use loda_question::plan::arrow_type;
@@ -23,9 +23,16 @@ const MAX_ANSWER: usize = 64 << 20;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The federation's nodes, connected as needed.
+/// How often a node that has not taken a query is tried: enough for one that restarts, and soon over for one that
+/// is gone.
+const ATTEMPTS: u32 = 4;
+
+/// The federation's nodes, connected as needed: to their addresses, or over connections that they opened.
 pub(crate) struct Nodes {
-    channels: BTreeMap<Gss, Channel>,
+    identity: Identity,
+    dialled: Dialled,
+    /// By borough, with the address that each leads to.
+    channels: Mutex<BTreeMap<Gss, (String, Channel)>>,
 }
 
 /// What became of one fragment at one borough.
@@ -52,19 +59,37 @@ pub(crate) struct Errand {
 }
 
 impl Nodes {
-    /// # Errors
-    /// Where a channel cannot be set up; connecting happens later.
-    pub(crate) fn new(manifest: &Manifest, credentials: &Credentials) -> anyhow::Result<Self> {
-        let channels = manifest.members.iter().map(|member| {
-            let id = PeerId { domain: manifest.domain.clone(), role: Role::Node(member.gss.clone()) };
-            Ok((member.gss.clone(), channel(&member.address, credentials, manifest, &id, CONNECT)?))
-        });
-        Ok(Self { channels: channels.collect::<anyhow::Result<BTreeMap<_, _>>>()? })
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self { identity, dialled: Dialled::default(), channels: Mutex::default() }
+    }
+
+    /// Where connections that nodes opened go.
+    pub(crate) fn dialled(&self) -> &Dialled {
+        &self.dialled
     }
 
     fn client(&self, gss: &Gss) -> anyhow::Result<NodeClient<Channel>> {
-        let channel = self.channels.get(gss).context("no such member")?;
-        Ok(NodeClient::new(channel.clone()).max_decoding_message_size(4 << 20))
+        let channel = match self.dialled.channel(gss) {
+            Some(channel) => channel,
+            None => self.channel(gss)?,
+        };
+        Ok(NodeClient::new(channel).max_decoding_message_size(4 << 20))
+    }
+
+    fn channel(&self, gss: &Gss) -> anyhow::Result<Channel> {
+        let manifest = self.identity.manifest();
+        let member = manifest.member(gss).context("no such member")?;
+        anyhow::ensure!(!member.dials_out(), "the node has not dialled in");
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((address, channel)) = channels.get(gss)
+            && *address == member.address
+        {
+            return Ok(channel.clone());
+        }
+        let id = PeerId { domain: manifest.domain.clone(), role: Role::Node(gss.clone()) };
+        let channel = channel(&member.address, &self.identity, &id, CONNECT)?;
+        channels.insert(gss.clone(), (member.address.clone(), channel.clone()));
+        Ok(channel)
     }
 
     /// What a node says of itself, if it answers in time and speaks our version.
@@ -119,12 +144,36 @@ impl Nodes {
         answer
     }
 
+    /// Until there is an answer: a lost connection is no answer, and everything that is asked is safe to ask again.
     async fn ask(
         &self,
         gss: &Gss,
         errand: &Errand,
         deadline: Instant,
         told: &(dyn Fn(v1::State) + Sync),
+    ) -> anyhow::Result<Answer> {
+        let (mut taken, mut failures) = (false, 0_u32);
+        loop {
+            let fault = match self.attempt(gss, errand, deadline, told, &mut taken).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            failures = failures.saturating_add(1);
+            if !is_passing(&fault) || (!taken && failures >= ATTEMPTS) {
+                return Err(fault);
+            }
+            tracing::info!(borough = %gss, query = errand.query, "asking again: {fault:#}");
+            tokio::time::sleep(Duration::from_millis(100).saturating_mul(1 << failures.min(4))).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        gss: &Gss,
+        errand: &Errand,
+        deadline: Instant,
+        told: &(dyn Fn(v1::State) + Sync),
+        taken: &mut bool,
     ) -> anyhow::Result<Answer> {
         let mut client = self.client(gss)?;
         // The node gives up a little earlier, so that its word arrives in time.
@@ -133,10 +182,15 @@ impl Nodes {
         if let Some(refusal) = client.submit(request).await?.into_inner().refusal {
             return Ok(Answer::Refused(refusal));
         }
+        *taken = true;
         let watch = v1::WatchNodeRequest { query_id: errand.query.clone() };
         let mut states = client.watch(watch).await?.into_inner();
         loop {
-            let state = states.message().await?.context("the node stopped telling its state")?.state();
+            let Some(state) = states.message().await? else {
+                // Its last word is always a final state.
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            };
+            let state = state.state();
             told(state);
             match state {
                 v1::State::Released => break,
@@ -167,6 +221,15 @@ impl Nodes {
             let request = v1::CancelNodeRequest { query_id: query.to_owned() };
             let _heard = timeout(Duration::from_secs(1), client.cancel(request)).await;
         }
+    }
+}
+
+/// Whether asking again can help: the connection was lost, and not the argument. A status that has a cause was made on
+/// this side.
+fn is_passing(fault: &anyhow::Error) -> bool {
+    match fault.downcast_ref::<tonic::Status>() {
+        Some(status) => std::error::Error::source(status).is_some(),
+        None => fault.is::<io::Error>(),
     }
 }
 

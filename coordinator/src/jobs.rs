@@ -1,12 +1,18 @@
 //! Questions as jobs: prepared, run, watched, fetched, cancelled; each by its owner alone.
+//!
+//! What runs is kept beside the log, so that a restart takes it up again: the nodes know a query by its id and run
+//! nothing twice. Of what has ended the result is kept for as long as it can be fetched.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use loda_identity::PeerId;
+use loda_ledger::Spool;
 use loda_proto::v1::{State, Statement};
 use loda_question::{Refusal, Rule};
+use prost::Message;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -29,14 +35,73 @@ pub(crate) struct Prepared {
     made: Instant,
 }
 
+impl Prepared {
+    pub(crate) fn new(owner: PeerId, purpose: String, sql: String, split: SplitPlan) -> Arc<Self> {
+        Arc::new(Self { owner, purpose, sql, split, made: Instant::now() })
+    }
+}
+
 /// A question that runs or has ended.
 pub(crate) struct Query {
     pub(crate) id: Uuid,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) progress: Progress,
     pub(crate) result: OnceLock<QueryResult>,
+    /// When it ends at the latest, in Unix milliseconds.
+    pub(crate) until: i64,
+    /// Whether it goes on when nobody watches.
+    detached: bool,
+    /// Whether an earlier life of the coordinator began it.
+    pub(crate) resumed: bool,
     state: watch::Sender<State>,
+    watchers: watch::Sender<usize>,
     started: Instant,
+}
+
+/// Somebody who watches a query, for as long as this lives.
+pub(crate) struct Watcher(Arc<Query>);
+
+impl Watcher {
+    pub(crate) fn query(&self) -> &Query {
+        &self.0
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.watchers.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A query as it is kept beside the log.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Kept {
+    owner: String,
+    pub(crate) purpose: String,
+    pub(crate) sql: String,
+    pub(crate) until: i64,
+    detached: bool,
+    #[serde(skip)]
+    pub(crate) result: Option<QueryResult>,
+}
+
+impl Kept {
+    pub(crate) fn owner(&self) -> Option<PeerId> {
+        self.owner.parse().ok()
+    }
+
+    /// One line of JSON, then the result where there is one.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (line, rest) = bytes.split_at_checked(end)?;
+        let mut kept: Self = serde_json::from_slice(line).ok()?;
+        if let Some((length, rest)) = rest.get(1..).and_then(<[u8]>::split_first_chunk::<4>) {
+            let (statement, cells) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+            let statement = Statement::decode(statement).ok()?;
+            kept.result = Some(QueryResult { statement, arrow_ipc: cells.to_vec() });
+        }
+        Some(kept)
+    }
 }
 
 /// What Fetch sends.
@@ -45,7 +110,55 @@ pub(crate) struct QueryResult {
     pub(crate) arrow_ipc: Vec<u8>,
 }
 
+/// How long a question waits for its first watcher, and how long it goes on after the last one: a lost connection is
+/// made again at once, and whoever does not come back is not waited for.
+const FIRST_WATCHER: Duration = Duration::from_secs(10);
+const NO_WATCHER: Duration = Duration::from_millis(600);
+
 impl Query {
+    pub(crate) fn watched(self: &Arc<Self>) -> Watcher {
+        self.watchers.send_modify(|count| *count = count.saturating_add(1));
+        Watcher(Arc::clone(self))
+    }
+
+    /// Completes when nobody waits for the answer any more; never for a detached question.
+    pub(crate) async fn abandoned(&self) {
+        if self.detached {
+            return std::future::pending().await;
+        }
+        let mut watchers = self.watchers.subscribe();
+        let mut patience = FIRST_WATCHER;
+        loop {
+            // The sender lives as long as the query.
+            if tokio::time::timeout(patience, watchers.wait_for(|count| *count > 0)).await.is_err() {
+                return;
+            }
+            let _left = watchers.wait_for(|count| *count == 0).await.is_ok();
+            patience = NO_WATCHER;
+        }
+    }
+
+    /// For the spool.
+    fn to_bytes(&self, result: Option<&QueryResult>) -> Vec<u8> {
+        let kept = Kept {
+            owner: self.prepared.owner.to_string(),
+            purpose: self.prepared.purpose.clone(),
+            sql: self.prepared.sql.clone(),
+            until: self.until,
+            detached: self.detached,
+            result: None,
+        };
+        let mut bytes = serde_json::to_vec(&kept).unwrap_or_default();
+        bytes.push(b'\n');
+        if let Some(QueryResult { statement, arrow_ipc }) = result {
+            let statement = statement.encode_to_vec();
+            bytes.extend(u32::try_from(statement.len()).unwrap_or(u32::MAX).to_be_bytes());
+            bytes.extend(statement);
+            bytes.extend(arrow_ipc);
+        }
+        bytes
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
@@ -80,6 +193,8 @@ pub(crate) struct Jobs {
     prepared: Mutex<HashMap<Uuid, Arc<Prepared>>>,
     queries: Mutex<HashMap<Uuid, Arc<Query>>>,
     limits: Limits,
+    spool: Spool,
+    draining: watch::Sender<bool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,8 +202,46 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Jobs {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { prepared: Mutex::default(), queries: Mutex::default(), limits }
+    pub(crate) fn new(limits: Limits, spool: Spool) -> Self {
+        let draining = watch::Sender::new(false);
+        Self { prepared: Mutex::default(), queries: Mutex::default(), limits, spool, draining }
+    }
+
+    /// What an earlier life of the coordinator kept.
+    ///
+    /// # Errors
+    /// Where the spool cannot be read.
+    pub(crate) fn kept(&self) -> std::io::Result<Vec<(Uuid, Kept)>> {
+        let ids = self.spool.younger_than(KEPT.saturating_add(self.limits.deadline()))?;
+        let read = |id: Uuid| Some((id, self.spool.get(&id).and_then(|bytes| Kept::from_bytes(&bytes))?));
+        Ok(ids.into_iter().filter_map(read).collect())
+    }
+
+    /// Keeps a query, and its result where there is one, over a restart. Where that fails only this is lost.
+    pub(crate) fn keep(&self, query: &Query, result: Option<&QueryResult>) {
+        if let Err(fault) = self.spool.put(&query.id, &query.to_bytes(result)) {
+            tracing::error!("a question will not outlive a restart: {fault}");
+        }
+    }
+
+    pub(crate) fn forget(&self, id: &Uuid) {
+        self.spool.remove(id);
+    }
+
+    /// Takes no more, and waits until what runs has ended, `limit` at most.
+    pub(crate) async fn drain(&self, limit: Duration) {
+        self.draining.send_replace(true);
+        let ended = async {
+            while self.active() > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let _all = tokio::time::timeout(limit, ended).await.is_ok();
+    }
+
+    /// Questions that run.
+    pub(crate) fn active(&self) -> usize {
+        lock(&self.queries).values().filter(|q| !q.is_over()).count()
     }
 
     pub(crate) fn prepare(
@@ -98,7 +251,7 @@ impl Jobs {
         sql: String,
         split: SplitPlan,
     ) -> (Uuid, Arc<Prepared>) {
-        let prepared = Arc::new(Prepared { owner, purpose, sql, split, made: Instant::now() });
+        let prepared = Prepared::new(owner, purpose, sql, split);
         let mut all = lock(&self.prepared);
         all.retain(|_, p| p.made.elapsed() < KEPT);
         let mine: Vec<(Instant, Uuid)> =
@@ -122,9 +275,18 @@ impl Jobs {
     ///
     /// # Errors
     /// Rule `busy`.
-    pub(crate) fn start(&self, prepared: Arc<Prepared>) -> Result<Arc<Query>, Refusal> {
+    pub(crate) fn start(&self, prepared: Arc<Prepared>, time: Duration, detached: bool) -> Result<Arc<Query>, Refusal> {
+        if *self.draining.borrow() {
+            return Err(Refusal::new(Rule::Busy, "the coordinator is stopping", "Try again in a minute"));
+        }
         let mut all = lock(&self.queries);
-        all.retain(|_, q| !q.is_over() || q.started.elapsed() < KEPT.saturating_add(self.limits.deadline()));
+        all.retain(|id, q| {
+            let stays = !q.is_over() || q.started.elapsed() < KEPT.saturating_add(self.limits.deadline());
+            if !stays {
+                self.spool.remove(id);
+            }
+            stays
+        });
         let running = all.values().filter(|q| !q.is_over());
         let (total, mine) = running
             .fold((0, 0), |(total, mine), q| (total + 1, mine + usize::from(q.prepared.owner == prepared.owner)));
@@ -132,16 +294,38 @@ impl Jobs {
             let advice = "Wait for one to end, or cancel it";
             return Err(Refusal::new(Rule::Busy, "as many questions run as may run at once", advice));
         }
+        let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let until = chrono::Utc::now().timestamp_millis().saturating_add(time);
+        Ok(Self::insert(&mut all, Uuid::new_v4(), prepared, until, detached, false))
+    }
+
+    /// Takes up a query of an earlier life; `begun`: the log has its INTENT.
+    pub(crate) fn restore(&self, id: Uuid, prepared: Arc<Prepared>, kept: &Kept, begun: bool) -> Arc<Query> {
+        Self::insert(&mut lock(&self.queries), id, prepared, kept.until, kept.detached, begun)
+    }
+
+    fn insert(
+        all: &mut HashMap<Uuid, Arc<Query>>,
+        id: Uuid,
+        prepared: Arc<Prepared>,
+        until: i64,
+        detached: bool,
+        resumed: bool,
+    ) -> Arc<Query> {
         let query = Arc::new(Query {
-            id: Uuid::new_v4(),
+            id,
             prepared,
             progress: Progress::default(),
             result: OnceLock::new(),
+            until,
+            detached,
+            resumed,
             state: watch::Sender::new(State::Queued),
+            watchers: watch::Sender::new(0),
             started: Instant::now(),
         });
-        all.insert(query.id, Arc::clone(&query));
-        Ok(query)
+        all.insert(id, Arc::clone(&query));
+        query
     }
 
     /// A query of this owner; another's does not exist for him.

@@ -1,9 +1,9 @@
 //! The coordinator's gRPC service, and the program around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,9 +11,9 @@ use arrow::ipc::writer::StreamWriter;
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 use loda_identity::{
-    AuthoriseLayer, Credentials, Gss, Manifest, PeerId, PeerInfo, SigningKey, incoming, server, server_config,
+    AuthoriseLayer, Gss, Identity, Limits, Manifest, PeerId, PeerInfo, SigningKey, incoming_with, server,
 };
-use loda_ledger::{Entry, Kind, Log, SignedLines};
+use loda_ledger::{Entry, Kind, Log, SignedLines, Spool};
 use loda_proto::v1::query_server::{Query as QueryService, QueryServer};
 use loda_proto::{CHUNK, v1};
 use loda_question::Refusal;
@@ -38,6 +38,13 @@ use crate::statement::statement;
 
 const QUERY_STACK: usize = 32 << 20;
 
+/// How long running questions may take to end when the coordinator is stopped, and their answers to be fetched.
+const DRAIN: Duration = Duration::from_secs(30);
+const LAST_FETCH: Duration = Duration::from_millis(700);
+
+/// How long calls on an aged connection may take to end.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// Time kept back from the deadline for merging and finishing.
 const FINISHING: Duration = Duration::from_millis(500);
 
@@ -47,13 +54,14 @@ pub struct Coordinator(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    manifest: Arc<Manifest>,
+    identity: Identity,
     catalogue: Arc<Catalogue>,
     planner: Planner,
     nodes: Nodes,
     log: Arc<dyn Log>,
     jobs: Jobs,
-    credentials: Credentials,
+    /// What the log began and did not end before the last restart.
+    unended: Mutex<HashMap<Uuid, Entry>>,
     queries: tokio::runtime::Handle,
 }
 
@@ -75,11 +83,33 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
     serving.block_on(async {
         let coordinator = Coordinator::open(Config::load(config)?, queries.handle().clone())?;
         let listener = coordinator.bind().await?;
+        let draining = async {
+            let _told = stop_signal().await;
+            tracing::info!("stopping: no more questions are taken, and those that run may end");
+            coordinator.0.jobs.drain(DRAIN).await;
+            // What was answered last is fetched now.
+            tokio::time::sleep(LAST_FETCH).await;
+        };
+        // Connections that stay open do not keep a stopped coordinator.
         tokio::select! {
             served = coordinator.serve(listener) => served,
-            stopped = tokio::signal::ctrl_c() => Ok(stopped?),
+            () = draining => Ok(()),
         }
     })
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            stopped = tokio::signal::ctrl_c() => stopped?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
 }
 
 impl Coordinator {
@@ -88,20 +118,34 @@ impl Coordinator {
     /// # Errors
     /// A fault in any of them.
     pub fn open(config: Config, queries: tokio::runtime::Handle) -> anyhow::Result<Self> {
-        let manifest = Arc::new(Manifest::load(&config.manifest)?);
-        let catalogue = Arc::new(Catalogue::load(&config, &manifest)?);
-        let planner = Planner::new(&catalogue, &config.limits)?;
-        let credentials = Credentials::load(&config.certificate, &config.key)?;
-        let nodes = Nodes::new(&manifest, &credentials)?;
         std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
+        let identity = Identity::load(config.identity.clone())?;
+        let catalogue = Arc::new(Catalogue::load(&config, &identity.manifest())?);
+        let planner = Planner::new(&catalogue, &config.limits)?;
+        let nodes = Nodes::new(identity.clone());
         let log_key = config.state.join("log.key");
         if !log_key.exists() {
             SigningKey::generate()?.0.save(&log_key)?;
         }
-        let log = SignedLines::open(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?)?;
-        let jobs = Jobs::new(config.limits);
+        let mut unended = HashMap::new();
+        let log = SignedLines::open_telling(
+            &config.state.join("log.jsonl"),
+            SigningKey::load(&log_key)?,
+            &mut |entry| match (entry.kind, Uuid::try_parse(&entry.query)) {
+                (Kind::Intent, Ok(id)) => {
+                    unended.insert(id, entry);
+                }
+                (Kind::Outcome, Ok(id)) => {
+                    unended.remove(&id);
+                }
+                _ => {}
+            },
+        )?;
+        let unended = Mutex::new(unended);
+        let spool = Spool::open(&config.state.join("queries")).context("opening the folder of questions")?;
+        let jobs = Jobs::new(config.limits, spool);
         let log: Arc<dyn Log> = Arc::new(log);
-        Ok(Self(Arc::new(Inner { config, manifest, catalogue, planner, nodes, log, jobs, credentials, queries })))
+        Ok(Self(Arc::new(Inner { config, identity, catalogue, planner, nodes, log, jobs, unended, queries })))
     }
 
     /// Binds the address that the configuration names.
@@ -118,11 +162,22 @@ impl Coordinator {
     /// # Errors
     /// Where certificates cannot be used or the transport fails.
     pub async fn serve(&self, listener: TcpListener) -> anyhow::Result<()> {
-        let tls = server_config(&self.0.credentials, &self.0.manifest)?;
-        let connections = incoming(listener, tls, Arc::clone(&self.0.manifest));
-        let service = QueryServer::new(self.clone()).max_decoding_message_size(256 << 10);
-        tracing::info!(datasets = self.0.catalogue.contracts.len(), "serving");
-        server().layer(AuthoriseLayer::new()).add_service(service).serve_with_incoming(connections).await?;
+        let inner = &self.0;
+        // Before anybody can ask: whoever comes back finds his question.
+        Arc::clone(inner).restore().await?;
+        let age = Duration::from_secs(inner.config.limits.connection_seconds);
+        let limits = Limits { connection_life: age.saturating_add(GRACE), ..Limits::default() };
+        let dialled = Some(inner.nodes.dialled().clone());
+        let connections = incoming_with(listener, inner.identity.clone(), limits, dialled);
+        let service =
+            QueryServer::new(self.clone()).max_decoding_message_size(256 << 10).max_encoding_message_size(16 << 20);
+        tokio::spawn(inner.identity.clone().keep_current());
+        tracing::info!(datasets = inner.catalogue.contracts.len(), "serving");
+        server(age)
+            .layer(AuthoriseLayer::new(inner.identity.clone()))
+            .add_service(service)
+            .serve_with_incoming(connections)
+            .await?;
         Ok(())
     }
 }
@@ -145,8 +200,12 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 impl Inner {
+    fn manifest(&self) -> Arc<Manifest> {
+        self.identity.manifest()
+    }
+
     fn boroughs(&self) -> Vec<Gss> {
-        self.manifest.members.iter().map(|m| m.gss.clone()).collect()
+        self.manifest().members.iter().map(|m| m.gss.clone()).collect()
     }
 
     fn entry(&self, kind: Kind, query: &Query, detail: String) -> Entry {
@@ -172,8 +231,10 @@ impl Inner {
             query.set(v1::State::Running);
             return self.explain(query).await;
         }
-        let sql_hash = format!("sql {}", sha256(prepared.sql.as_bytes()));
-        self.log.append(&self.entry(Kind::Intent, query, sql_hash))?;
+        if !query.resumed {
+            let sql_hash = format!("sql {}", sha256(prepared.sql.as_bytes()));
+            self.log.append(&self.entry(Kind::Intent, query, sql_hash))?;
+        }
         query.set(v1::State::Running);
         let answers = self.dispatch(query, deadline).await;
         let leaves = leaves(&prepared.split)?;
@@ -193,8 +254,10 @@ impl Inner {
         }
         let arrow_ipc = writer.into_inner()?;
         let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
+        let result = QueryResult { statement, arrow_ipc };
+        self.jobs.keep(query, Some(&result));
         self.log.append(&self.entry(Kind::Outcome, query, format!("{answered} answers")))?;
-        Ok(QueryResult { statement, arrow_ipc })
+        Ok(result)
     }
 
     /// EXPLAIN: what each borough would be sent and whether it would answer, as a table. Nothing runs, and nothing is
@@ -270,7 +333,8 @@ impl Inner {
         let deadline = Instant::now() + time;
         let answered = tokio::select! {
             answered = tokio::time::timeout_at(deadline, self.answer(&query, deadline - FINISHING.min(time / 4))) => answered,
-            () = cancelled(&query) => return self.cancel_at_nodes(&query).await,
+            () = cancelled(&query) => return self.stopped(&query, "cancelled").await,
+            () = query.abandoned() => return self.stopped(&query, "abandoned").await,
         };
         match answered {
             Ok(Ok(result)) => {
@@ -280,10 +344,77 @@ impl Inner {
             }
             Ok(Err(fault)) => {
                 tracing::warn!(query = %query.id, "not answered: {fault:#}");
+                self.ended(&query, "error");
                 query.set(v1::State::NotAnswered);
             }
-            Err(_elapsed) => query.set(v1::State::NotAnswered),
+            Err(_elapsed) => {
+                self.ended(&query, "deadline");
+                query.set(v1::State::NotAnswered);
+            }
         }
+    }
+
+    /// Nobody wants the answer: the nodes are told at once.
+    async fn stopped(&self, query: &Query, why: &str) {
+        query.set(v1::State::Cancelled);
+        self.cancel_at_nodes(query).await;
+        self.ended(query, why);
+    }
+
+    /// Every question that was begun has an end in the log.
+    fn ended(&self, query: &Query, why: &str) {
+        self.jobs.forget(&query.id);
+        if query.prepared.split.explain {
+            return;
+        }
+        // It ends without an answer whether or not this can be logged: nothing is released.
+        if let Err(fault) = self.log.append(&self.entry(Kind::Outcome, query, why.to_owned())) {
+            tracing::error!("{fault}");
+        }
+    }
+
+    /// Takes up what a restart cut off, for as long as its deadline allows, and ends the rest.
+    async fn restore(self: Arc<Self>) -> anyhow::Result<()> {
+        let mut unended = std::mem::take(&mut *self.unended.lock().unwrap_or_else(PoisonError::into_inner));
+        for (id, mut kept) in self.jobs.kept()? {
+            let begun = unended.contains_key(&id);
+            let left = u64::try_from(kept.until.saturating_sub(chrono::Utc::now().timestamp_millis())).unwrap_or(0);
+            let result = kept.result.take().filter(|_| !begun);
+            if result.is_none() && left == 0 {
+                self.jobs.forget(&id);
+                continue;
+            }
+            let Some(owner) = kept.owner() else { continue };
+            let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
+            let Ok(split) = self.planner.plan_guarded(&kept.sql, split).await else { continue };
+            let prepared = Prepared::new(owner, kept.purpose.clone(), kept.sql.clone(), split);
+            let query = self.jobs.restore(id, prepared, &kept, begun);
+            if let Some(result) = result {
+                if query.result.set(result).is_ok() {
+                    query.set(v1::State::Released);
+                }
+            } else {
+                unended.remove(&id);
+                tracing::info!(query = %id, "taken up again after a restart");
+                self.begin(query, Duration::from_millis(left));
+            }
+        }
+        for entry in unended.into_values() {
+            self.log.append(&Entry { kind: Kind::Outcome, detail: "restarted".to_owned(), ..entry })?;
+        }
+        Ok(())
+    }
+
+    /// Runs a query; whatever happens to it, it ends.
+    fn begin(self: &Arc<Self>, query: Arc<Query>, time: Duration) {
+        let task = self.queries.spawn(Arc::clone(self).run(Arc::clone(&query), time));
+        let inner = Arc::clone(self);
+        self.queries.spawn(async move {
+            if task.await.is_err() {
+                inner.ended(&query, "error");
+                query.set(v1::State::NotAnswered);
+            }
+        });
     }
 
     async fn prepare(&self, owner: PeerId, request: v1::PrepareRequest) -> v1::PrepareResponse {
@@ -341,7 +472,8 @@ impl Inner {
     }
 
     async fn describe_all(&self) -> Vec<v1::NodeEntry> {
-        let described = self.manifest.members.iter().map(|member| async move {
+        let manifest = self.manifest();
+        let described = manifest.members.iter().map(|member| async move {
             let mut entry =
                 v1::NodeEntry { borough: member.gss.to_string(), name: member.name.clone(), ..Default::default() };
             match self.nodes.describe(&member.gss).await {
@@ -425,8 +557,8 @@ impl QueryService for Coordinator {
 
     async fn nodes(&self, _: Request<v1::NodesRequest>) -> Result<Response<v1::NodesResponse>, Status> {
         Ok(Response::new(v1::NodesResponse {
-            federation: self.0.manifest.federation.clone(),
-            manifest_version: self.0.manifest.version,
+            federation: self.0.manifest().federation.clone(),
+            manifest_version: self.0.manifest().version,
             nodes: self.0.describe_all().await,
         }))
     }
@@ -444,31 +576,30 @@ impl QueryService for Coordinator {
         let request = request.into_inner();
         let prepared = parse_id(&request.prepared_id)
             .and_then(|id| self.0.jobs.prepared(&id, &owner).ok_or_else(|| Status::not_found("unknown_prepared")))?;
-        let query = self.0.jobs.start(prepared).map_err(|r| Status::resource_exhausted(r.rule.name()))?;
         let longest = self.0.config.limits.deadline();
         let time = match request.deadline_ms {
             0 => longest,
             ms => Duration::from_millis(ms.into()).min(longest),
         };
+        let started = self.0.jobs.start(prepared, time, request.detached);
+        let query = started.map_err(|r| Status::resource_exhausted(r.rule.name()))?;
+        if !query.prepared.split.explain {
+            self.0.jobs.keep(&query, None);
+        }
         let id = query.id.to_string();
-        let task = self.0.queries.spawn(Arc::clone(&self.0).run(Arc::clone(&query), time));
-        self.0.queries.spawn(async move {
-            if task.await.is_err() {
-                query.set(v1::State::NotAnswered);
-            }
-        });
+        self.0.begin(query, time);
         Ok(Response::new(v1::RunResponse { query_id: id }))
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let owner = caller(&request)?;
         let query = self.query(&request.into_inner().query_id, &owner)?;
-        let watching = Some((WatchStream::new(query.watch()), query));
+        let watching = Some((WatchStream::new(query.watch()), query.watched()));
         let told = futures::stream::unfold(watching, |watching| async {
-            let (mut states, query) = watching?;
+            let (mut states, watcher) = watching?;
             let state = states.next().await?;
-            let progress = v1::Progress { state: state.into(), boroughs: query.progress.boroughs() };
-            let next = (!is_final(state)).then_some((states, query));
+            let progress = v1::Progress { state: state.into(), boroughs: watcher.query().progress.boroughs() };
+            let next = (!is_final(state)).then_some((states, watcher));
             Some((Ok(progress), next))
         });
         Ok(Response::new(Box::pin(told)))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use loda_contract::Contract;
 use loda_identity::manifest::{Authority as AnalystAuthority, CoordinatorEntry, DatasetEntry, Member};
-use loda_identity::{Authority, Gss, Manifest, PeerId, Role, SigningKey, write_private};
+use loda_identity::{Authority, DIAL_OUT, Gss, Manifest, Paths, PeerId, Role, SigningKey, write_private};
 use serde::Serialize;
 
 use crate::boroughs::{BOROUGHS, Borough, reference_csv};
@@ -33,6 +33,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     pub seed: u64,
     pub scale: f64,
+    /// How many of the boroughs, from the last, listen to nobody and dial the coordinator.
+    pub dialling: usize,
 }
 
 /// A federation that was laid out.
@@ -70,6 +72,25 @@ impl Layout {
         self.dir.join("pki").join(name)
     }
 
+    /// The revocation list of a development authority, which every party reads.
+    #[must_use]
+    pub fn revocation_list(&self, name: &str) -> PathBuf {
+        self.dir.join("revocation").join(format!("{name}.pem"))
+    }
+
+    /// The files of the party in a folder, as it reads them.
+    #[must_use]
+    pub fn identity(&self, folder: &Path) -> Paths {
+        Paths {
+            manifest: self.manifest(),
+            certificate: folder.join("tls.pem"),
+            key: folder.join("tls.key"),
+            revocation: self.dir.join("revocation"),
+            denied: None,
+            pinned: None,
+        }
+    }
+
     /// Makes authorities, keys, certificates, manifest, contracts, data, configurations and agreements.
     ///
     /// # Errors
@@ -80,7 +101,7 @@ impl Layout {
         let datasets: &[Dataset] = if options.data.is_some() { &REAL } else { &SYNTHETIC };
         told("certificates and manifest");
         let contracts = layout.write_contracts(datasets)?;
-        layout.write_identities(options.port, contracts)?;
+        layout.write_identities(options, contracts)?;
         layout.write_coordinator(options.port, datasets)?;
         for (borough, number) in layout.boroughs.iter().zip(1_u16..) {
             told(borough.name);
@@ -89,7 +110,7 @@ impl Layout {
                 Some(data) => real::held(&std::path::absolute(data)?, borough.gss),
                 None => generate::write(&folder.join("data"), borough.gss, options.seed, options.scale)?,
             };
-            layout.write_node(borough, options.port.saturating_add(number), held)?;
+            layout.write_node(borough, layout.address(options, number), held)?;
         }
         Ok(layout)
     }
@@ -107,7 +128,8 @@ impl Layout {
         entries.collect()
     }
 
-    fn write_identities(&self, port: u16, datasets: Vec<DatasetEntry>) -> anyhow::Result<()> {
+    fn write_identities(&self, options: &Options, datasets: Vec<DatasetEntry>) -> anyhow::Result<()> {
+        let port = options.port;
         let office = self.make_authority("coordinator")?;
         let analysts = self.make_authority("analysts")?;
         self.issue(&office, Role::Coordinator, &self.coordinator())?;
@@ -120,7 +142,7 @@ impl Layout {
             Ok(Member {
                 gss,
                 name: borough.name.to_owned(),
-                address: format!("127.0.0.1:{}", port.saturating_add(number)),
+                address: self.address(options, number).unwrap_or_else(|| DIAL_OUT.to_owned()),
                 ca: authority.ca_pem().to_owned(),
                 log_key: log_key(&folder)?,
             })
@@ -129,6 +151,8 @@ impl Layout {
             federation: "London data federation (demo)".to_owned(),
             domain: DOMAIN.to_owned(),
             version: 1,
+            previous: None,
+            approvals: None,
             members: members.collect::<anyhow::Result<Vec<_>>>()?,
             coordinator: CoordinatorEntry {
                 address: format!("127.0.0.1:{port}"),
@@ -140,12 +164,21 @@ impl Layout {
         };
         manifest.check()?;
         write(&self.manifest(), &manifest.to_toml())?;
-        write(&self.client(), "manifest = \"../manifest.toml\"\ncert = \"tls.pem\"\nkey = \"tls.key\"\n")
+        let client = ["manifest = \"../manifest.toml\"", CLIENT_FILES].join("\n");
+        write(&self.client(), &client)
+    }
+
+    /// Where a borough's node listens; none where it dials out.
+    fn address(&self, options: &Options, number: u16) -> Option<String> {
+        let listening = self.boroughs.len().saturating_sub(options.dialling);
+        let port = options.port.saturating_add(number);
+        (usize::from(number) <= listening).then(|| format!("127.0.0.1:{port}"))
     }
 
     fn make_authority(&self, name: &str) -> anyhow::Result<Authority> {
         let authority = Authority::create(&format!("Demo authority of {name}"), DAYS)?;
         authority.save(self.authority(name))?;
+        write(&self.revocation_list(name), &authority.revocation_list(&[], DAYS)?)?;
         Ok(authority)
     }
 
@@ -162,17 +195,18 @@ impl Layout {
             manifest: "../manifest.toml",
             contracts: datasets.iter().map(|d| format!("../contracts/{}.toml", d.name)).collect(),
             state: "state",
-            tls: TLS,
+            tls: TlsFile { revocation_lists: "../revocation", ..TLS },
             reference: vec![ReferenceEntry {
                 name: "boroughs",
                 title: "London boroughs: names, populations, inner or outer",
                 path: "../reference/boroughs.csv",
             }],
         };
+        write(&self.coordinator().join("denied.txt"), DENIED)?;
         write(&self.coordinator().join("coordinator.toml"), &toml::to_string(&config)?)
     }
 
-    fn write_node(&self, borough: &Borough, port: u16, held: Vec<Held>) -> anyhow::Result<()> {
+    fn write_node(&self, borough: &Borough, listen: Option<String>, held: Vec<Held>) -> anyhow::Result<()> {
         let folder = self.node(borough.gss);
         let today = chrono::Utc::now().date_naive();
         let agreement = AgreementFile {
@@ -187,6 +221,7 @@ impl Layout {
             }],
         };
         write(&folder.join("agreement.toml"), &toml::to_string(&agreement)?)?;
+        write(&folder.join("denied.txt"), DENIED)?;
         let dataset = held.into_iter().map(|held| DatasetFile {
             contract: format!("../../contracts/{}.toml", held.dataset),
             as_at: held.as_at,
@@ -199,7 +234,8 @@ impl Layout {
         });
         let config = NodeFile {
             borough: borough.gss,
-            listen: format!("127.0.0.1:{port}"),
+            dial_out: listen.is_none(),
+            listen,
             manifest: "../../manifest.toml",
             agreement: "agreement.toml",
             state: "state",
@@ -209,6 +245,9 @@ impl Layout {
         write(&folder.join("node.toml"), &toml::to_string(&config)?)
     }
 }
+
+const DENIED: &str =
+    "# One SPIFFE id or SHA-256 fingerprint of a certificate a line: denied at once, whatever its authority says.\n";
 
 /// Makes a party's log key and returns its public half, for the manifest.
 fn log_key(folder: &Path) -> anyhow::Result<String> {
@@ -229,7 +268,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 #[derive(Serialize)]
 struct NodeFile {
     borough: &'static str,
-    listen: String,
+    listen: Option<String>,
+    dial_out: bool,
     manifest: &'static str,
     agreement: &'static str,
     state: &'static str,
@@ -241,9 +281,15 @@ struct NodeFile {
 struct TlsFile {
     certificate: &'static str,
     key: &'static str,
+    revocation_lists: &'static str,
+    denied: &'static str,
 }
 
-const TLS: TlsFile = TlsFile { certificate: "tls.pem", key: "tls.key" };
+/// Seen from a node's folder.
+const TLS: TlsFile =
+    TlsFile { certificate: "tls.pem", key: "tls.key", revocation_lists: "../../revocation", denied: "denied.txt" };
+
+const CLIENT_FILES: &str = "cert = \"tls.pem\"\nkey = \"tls.key\"\nrevocation_lists = \"../revocation\"\n";
 
 #[derive(Serialize)]
 struct DatasetFile {

@@ -36,6 +36,9 @@ struct Arguments {
     /// Where to put certificates, configurations, snapshots and logs; made anew.
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     dir: PathBuf,
+    /// How many of them listen to nobody, as behind a council's firewall, and dial the coordinator instead.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    dialling: u8,
     /// The generator's seed: the same seed gives the same London.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
@@ -133,6 +136,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         data: arguments.data.clone(),
         seed: arguments.seed,
         scale: 1.0,
+        dialling: usize::from(arguments.dialling),
     };
     let layout = Layout::create(&options, &mut |what| bar.set_message(format!("preparing {what}")))?;
     let binary = std::env::current_exe()?;

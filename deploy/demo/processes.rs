@@ -31,9 +31,28 @@ impl Processes {
         for borough in &layout.boroughs {
             processes.start_node(borough.gss)?;
         }
-        let folder = layout.coordinator();
-        processes.coordinator = Some(processes.spawn("coordinator", &folder, "coordinator.toml")?);
+        processes.start_coordinator()?;
         Ok(processes)
+    }
+
+    /// Starts (again) the coordinator.
+    ///
+    /// # Errors
+    /// Where the process cannot be started.
+    pub fn start_coordinator(&mut self) -> anyhow::Result<()> {
+        self.coordinator = Some(self.spawn("coordinator", &self.layout.coordinator(), "coordinator.toml")?);
+        Ok(())
+    }
+
+    /// Kills the coordinator as a failing machine would.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn kill_coordinator(&mut self) -> anyhow::Result<()> {
+        let mut child = self.coordinator.take().context("no coordinator runs")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 
     /// Starts (again) one node.
@@ -71,7 +90,7 @@ impl Processes {
 
     /// A child writes to a log in its folder, and ends when its standard input does: also when this process is killed.
     fn spawn(&self, role: &str, folder: &Path, config: &str) -> anyhow::Result<Child> {
-        let log = File::create(folder.join("process.log"))?;
+        let log = File::options().create(true).append(true).open(folder.join("process.log"))?;
         Command::new(&self.binary)
             .args([role, "--config"])
             .arg(folder.join(config))

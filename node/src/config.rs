@@ -4,21 +4,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loda_disclosure::TableParameters;
-use loda_identity::Gss;
+use loda_identity::{Gss, Paths};
 use serde::Deserialize;
 
 /// What `node.toml` says. Paths are relative to the file.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub borough: Gss,
-    /// `address:port` to listen on.
-    pub listen: String,
-    pub manifest: PathBuf,
+    /// `address:port` to listen on, unless the node only dials out.
+    pub listen: Option<String>,
+    /// Whether it opens connections to the coordinator and serves over them.
+    pub dial_out: bool,
     pub agreement: PathBuf,
     /// Where snapshots, dictionaries, keys and the log live; private to the node's account.
     pub state: PathBuf,
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    /// Manifest, certificate, key, revocation lists, deny list.
+    pub identity: Paths,
     pub limits: Limits,
     /// How counts of people are perturbed.
     pub perturbation: TableParameters,
@@ -37,6 +38,8 @@ pub struct Limits {
     pub accepted: usize,
     /// The (cell, unit) stage of one query.
     pub stage_mb: usize,
+    /// How long a connection lives before another takes its place.
+    pub connection_seconds: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -75,7 +78,9 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields)]
 struct File {
     borough: Gss,
-    listen: String,
+    listen: Option<String>,
+    #[serde(default)]
+    dial_out: bool,
     manifest: PathBuf,
     agreement: PathBuf,
     state: PathBuf,
@@ -110,6 +115,8 @@ impl Default for PerturbationEntry {
 struct Tls {
     certificate: PathBuf,
     key: PathBuf,
+    revocation_lists: PathBuf,
+    denied: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -131,7 +138,7 @@ struct SourceEntry {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mb: 256, query_seconds: 60, running: 2, accepted: 64, stage_mb: 256 }
+        Self { memory_mb: 256, query_seconds: 60, running: 2, accepted: 64, stage_mb: 256, connection_seconds: 600 }
     }
 }
 
@@ -154,9 +161,13 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new("."));
         let limits = file.limits;
         if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0)
-            || limits.query_seconds == 0
+            || [limits.query_seconds, limits.connection_seconds].contains(&0)
         {
             return Err(invalid("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
+        }
+        if file.listen.is_none() && !file.dial_out {
+            let fix = "set listen = \"0.0.0.0:7443\", or dial_out = true where the firewall lets nothing in";
+            return Err(invalid(format!("nobody could reach this node: {fix}")));
         }
         let PerturbationEntry { max_noise, variance } = file.perturbation;
         let perturbation = TableParameters { max_noise, variance, ..TableParameters::default() };
@@ -175,14 +186,21 @@ impl Config {
             let sources = sources.map(|s| Source { name: s.name, path: base.join(s.path), format: s.format });
             Ok(DatasetConfig { contract: base.join(entry.contract), as_at, sources: sources.collect(), sql: entry.sql })
         };
+        let state = base.join(file.state);
         Ok(Self {
             borough: file.borough,
             listen: file.listen,
-            manifest: base.join(file.manifest),
+            dial_out: file.dial_out,
             agreement: base.join(file.agreement),
-            state: base.join(file.state),
-            certificate: base.join(file.tls.certificate),
-            key: base.join(file.tls.key),
+            identity: Paths {
+                manifest: base.join(file.manifest),
+                certificate: base.join(file.tls.certificate),
+                key: base.join(file.tls.key),
+                revocation: base.join(file.tls.revocation_lists),
+                denied: file.tls.denied.map(|path| base.join(path)),
+                pinned: Some(state.join("manifest.pinned.toml")),
+            },
+            state,
             limits,
             perturbation,
             datasets: file.dataset.into_iter().map(dataset).collect::<Result<Vec<_>, ConfigError>>()?,

@@ -13,7 +13,7 @@
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
 //! | `ptable` | what a perturbation table does, for whoever chooses one |
 //! | `release` | the one serial, durable point through which figures leave |
-//! | `jobs`, `serve` | queries as jobs, over mTLS gRPC |
+//! | `jobs`, `turns`, `serve` | queries as jobs that outlive a restart, in fair turns, over mTLS gRPC |
 
 mod agreement;
 mod check;
@@ -30,6 +30,7 @@ mod ptable;
 mod release;
 mod serve;
 mod snapshot;
+mod turns;
 
 pub use config::{Config, ConfigError, Format};
 pub use disclose::Methods;

@@ -11,6 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 use loda_disclosure::{Method, Released};
 use loda_ledger::{Kind, Log};
 use loda_proto::v1::{ReleasedHeader, SnapshotUsed};
+use prost::Message;
 
 use crate::inspect::Asked;
 use crate::snapshot::Snapshot;
@@ -19,6 +20,22 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Release {
     pub(crate) header: ReleasedHeader,
     pub(crate) arrow_ipc: Vec<u8>,
+}
+
+impl Release {
+    /// For the spool: the header's length in four bytes, the header, the cells.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let header = self.header.encode_to_vec();
+        let length = u32::try_from(header.len()).unwrap_or(u32::MAX).to_be_bytes();
+        [length.as_slice(), &header, &self.arrow_ipc].concat()
+    }
+
+    /// What [`Release::to_bytes`] made.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (header, cells) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        Some(Self { header: ReleasedHeader::decode(header).ok()?, arrow_ipc: cells.to_vec() })
+    }
 }
 
 /// One at a time through the log.
@@ -36,7 +53,7 @@ impl Gate {
         self.log.as_ref()
     }
 
-    /// Encodes, logs, and only then gives what may leave.
+    /// Encodes, lets `keep` have a copy for a restart, logs, and only then gives what may leave.
     ///
     /// # Errors
     /// Where the bytes cannot be made or the log cannot be written: nothing leaves.
@@ -47,6 +64,7 @@ impl Gate {
         snapshots: &[Snapshot],
         method: &Method,
         cells: &Released<RecordBatch>,
+        keep: &dyn Fn(&Release),
     ) -> anyhow::Result<Release> {
         let batch = cells.get();
         let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
@@ -75,8 +93,10 @@ impl Gate {
         let detail = format!("{}, {}", used.collect::<Vec<_>>().join(", "), method.name());
         let datasets: Vec<&str> = snapshots.iter().map(|s| s.contract.dataset.as_str()).collect();
         let entry = asked.entry(Kind::Release, &datasets.join(" "), agreement, &detail);
+        let release = Release { header, arrow_ipc };
+        keep(&release);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.log.append(&entry)?;
-        Ok(Release { header, arrow_ipc })
+        Ok(release)
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
-use loda_identity::{AuthoriseLayer, Credentials, Gss, Manifest, SigningKey, incoming, server, server_config};
-use loda_ledger::{Kind, Log, SignedLines};
+use loda_identity::{AuthoriseLayer, Gss, Identity, Limits, SigningKey, dial_out, incoming_with, server};
+use loda_ledger::{Kind, Log, SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
@@ -26,14 +27,22 @@ use crate::disclose::{Methods, released};
 use crate::execute::Engine;
 use crate::ingest::{IngestReport, ingest};
 use crate::inspect::{Accepted, Asked};
-use crate::jobs::{Admission, Job, Jobs, is_final};
+use crate::jobs::{Admission, History, Job, Jobs, is_final};
 use crate::release::{Gate, Release};
 use crate::snapshot::{self, Snapshot};
+use crate::turns::Turns;
 
 /// Threads that run queries have room for DataFusion's deep frames.
 const QUERY_STACK: usize = 32 << 20;
 
 const JUDGING: usize = 4;
+
+/// How long running queries may take to end when the node is stopped, and their answers to be fetched.
+const DRAIN: Duration = Duration::from_secs(30);
+const LAST_FETCH: Duration = Duration::from_millis(700);
+
+/// How long calls on an aged connection may take to end.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// A node that has ingested its data and can serve.
 #[derive(Clone)]
@@ -41,14 +50,14 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    manifest: Arc<Manifest>,
+    identity: Identity,
     agreement: Agreement,
     snapshots: Vec<Snapshot>,
     methods: Methods,
     gate: Gate,
     jobs: Jobs,
     engine: Arc<Engine>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
     /// Requests that are judged at once.
     judging: Arc<Semaphore>,
     /// Queries run here, so that gRPC and health answer while they do.
@@ -79,9 +88,17 @@ pub fn run(config: &Path, ingest_only: bool) -> anyhow::Result<()> {
     }
     serving.block_on(async {
         let listener = node.bind().await?;
+        let draining = async {
+            let _told = stop_signal().await;
+            tracing::info!("stopping: no more queries are taken, and those that run may end");
+            node.0.jobs.drain(DRAIN).await;
+            // What was released last is fetched now.
+            tokio::time::sleep(LAST_FETCH).await;
+        };
+        // Connections that stay open do not keep a stopped node.
         tokio::select! {
             served = node.serve(listener) => served,
-            stopped = stop_signal() => stopped,
+            () = draining => Ok(()),
         }
     })
 }
@@ -107,15 +124,23 @@ impl Node {
     /// A fault in configuration, agreement, manifest, keys or log. A dataset that cannot be ingested keeps its last
     /// good snapshot, or is left out, and the fault is reported.
     pub async fn open(config: Config, methods: Methods, queries: tokio::runtime::Handle) -> anyhow::Result<Self> {
-        let manifest = Arc::new(Manifest::load(&config.manifest)?);
-        let agreement = Agreement::load(&config.agreement)?;
         std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
+        let identity = Identity::load(config.identity.clone())?;
+        let manifest = identity.manifest();
+        let agreement = Agreement::load(&config.agreement)?;
         let log_key = config.state.join("log.key");
         if !log_key.exists() {
             SigningKey::generate()?.0.save(&log_key)?;
         }
-        let log: Arc<dyn Log> =
-            Arc::new(SignedLines::open(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?)?);
+        let mut history = History::default();
+        let log =
+            SignedLines::open_telling(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?, &mut |entry| {
+                history.note(entry);
+            })?;
+        for ending in history.endings() {
+            log.append(&ending)?;
+        }
+        let log: Arc<dyn Log> = Arc::new(log);
         let secret = RecordSecret::load_or_create(&config.state.join("record.key"))?;
         let mut snapshots = Vec::new();
         for dataset in &config.datasets {
@@ -144,38 +169,47 @@ impl Node {
                 },
             }
         }
-        let turns = Arc::new(Semaphore::new(config.limits.running));
+        let turns = Turns::new(config.limits.running);
         let judging = Arc::new(Semaphore::new(JUDGING));
-        let jobs = Jobs::new(config.limits.accepted);
+        let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
+        let jobs = Jobs::new(config.limits.accepted, spool, history)?;
         let engine = Arc::new(Engine::new(&config.limits)?);
         let gate = Gate::new(log);
         let methods = methods.with_noise(secret.noise_key());
         let inner =
-            Inner { config, manifest, agreement, snapshots, methods, gate, jobs, engine, turns, judging, queries };
+            Inner { config, identity, agreement, snapshots, methods, gate, jobs, engine, turns, judging, queries };
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Binds the address that the configuration names.
+    /// Binds the address that the configuration names, if it names one.
     ///
     /// # Errors
     /// Where it cannot be bound.
-    pub async fn bind(&self) -> anyhow::Result<TcpListener> {
-        let listen = &self.0.config.listen;
-        TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))
+    pub async fn bind(&self) -> anyhow::Result<Option<TcpListener>> {
+        let Some(listen) = &self.0.config.listen else { return Ok(None) };
+        Ok(Some(TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?))
     }
 
-    /// Serves until the listener fails.
+    /// Serves over a listener, over connections that it dials itself, or both, until the transport fails.
     ///
     /// # Errors
-    /// Where certificates cannot be used or the transport fails.
-    pub async fn serve(&self, listener: TcpListener) -> anyhow::Result<()> {
+    /// Where the transport fails.
+    pub async fn serve(&self, listener: Option<TcpListener>) -> anyhow::Result<()> {
         let inner = &self.0;
-        let credentials = Credentials::load(&inner.config.certificate, &inner.config.key)?;
-        let tls = server_config(&credentials, &inner.manifest)?;
-        let connections = incoming(listener, tls, Arc::clone(&inner.manifest));
-        let service = NodeServer::new(self.clone()).max_decoding_message_size(256 << 10);
+        let age = Duration::from_secs(inner.config.limits.connection_seconds);
+        let limits = Limits { connection_life: age.saturating_add(GRACE), ..Limits::default() };
+        let accepted = listener.map(|listener| incoming_with(listener, inner.identity.clone(), limits, None));
+        let dialled = inner.config.dial_out.then(|| dial_out(inner.identity.clone(), age));
+        let connections = select(optional(accepted), optional(dialled));
+        let service =
+            NodeServer::new(self.clone()).max_decoding_message_size(256 << 10).max_encoding_message_size(4 << 20);
+        tokio::spawn(inner.identity.clone().keep_current());
         tracing::info!(borough = %inner.config.borough, datasets = inner.snapshots.len(), "serving");
-        server().layer(AuthoriseLayer::new()).add_service(service).serve_with_incoming(connections).await?;
+        server(age)
+            .layer(AuthoriseLayer::new(inner.identity.clone()))
+            .add_service(service)
+            .serve_with_incoming(connections)
+            .await?;
         Ok(())
     }
 
@@ -183,6 +217,14 @@ impl Node {
     #[must_use]
     pub fn snapshot_files(&self) -> Vec<(String, std::path::PathBuf)> {
         self.0.snapshots.iter().map(|s| (s.contract.dataset.clone(), s.file.clone())).collect()
+    }
+}
+
+/// What is not there yields nothing, and does not end the server.
+fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
+    match stream {
+        Some(stream) => stream.left_stream(),
+        None => futures::stream::pending().right_stream(),
     }
 }
 
@@ -229,7 +271,7 @@ impl Inner {
             }
         };
         let time = deadline.min(self.config.limits.query_time());
-        let job = match self.jobs.admit(asked.query, asked.identity(), time) {
+        let job = match self.jobs.admit(asked.query, &asked.identity(), asked.analyst.to_string(), time) {
             Ok(Admission::New(job)) => job,
             Ok(Admission::Known) => return Ok(None),
             Err(refusal) => return Ok(Some(refusal)),
@@ -243,7 +285,10 @@ impl Inner {
         self.queries.spawn(async move {
             tokio::select! {
                 () = node.run(&asked, &accepted, &job) => {}
-                () = job.cancelled() => {}
+                () = job.cancelled() => {
+                    let dataset = &accepted.question.scope().title();
+                    let _logged = node.log(&asked, Kind::Fail, dataset, &accepted.agreement, "cancelled");
+                }
             }
         });
         Ok(None)
@@ -267,7 +312,7 @@ impl Inner {
 
     /// execute → disclose → release.
     async fn answer(self: &Arc<Self>, asked: &Asked, accepted: &Accepted, job: &Job) -> anyhow::Result<Release> {
-        let _turn = self.turns.acquire().await?;
+        let _turn = self.turns.take(&asked.analyst.to_string()).await;
         job.running();
         let method = self.methods.of(accepted.question.scope().protection);
         let (engine, question, snapshots) =
@@ -281,7 +326,8 @@ impl Inner {
             tokio::task::spawn_blocking(move || released(&question, &method, &stage))
         };
         let cells = disclosing.await.context("disclosure control stopped")??;
-        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &method, &cells)
+        let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
+        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &method, &cells, &keep)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Federations in this process, one of each kind for the whole run: 33 nodes and a coordinator, each
 //! with its own TLS listener on loopback.
 
+pub mod proxy;
+
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -8,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use loda::Client;
 use loda_coordinator::Coordinator;
 use loda_demo::layout::{Layout, Options};
-use loda_identity::{Credentials, Gss, Manifest, PeerId, Role};
+use loda_identity::{Credentials, Denials, Gss, Identity, Manifest, Peer, PeerId, RevocationList, Role, Trust};
 use loda_node::{Methods, Node};
 use loda_proto::v1::node_client::NodeClient;
 use tokio::runtime::Runtime;
@@ -61,7 +63,7 @@ pub fn free_ports() -> u16 {
 }
 
 pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
-    Options { dir: dir.to_owned(), nodes, port: free_ports(), data, seed: 7, scale: 1.0 }
+    Options { dir: dir.to_owned(), nodes, port: free_ports(), data, seed: 7, scale: 1.0, dialling: nodes / 8 }
 }
 
 impl Federation {
@@ -87,11 +89,23 @@ impl Federation {
             handle.spawn(async move { serving.serve(listener).await.unwrap() });
             nodes.push(node);
         }
+        Self::over(layout, nodes, dir).await
+    }
+
+    /// A coordinator and a client for nodes that serve.
+    pub async fn over(layout: Layout, nodes: Vec<Node>, dir: tempfile::TempDir) -> Self {
+        let handle = RUNTIME.handle().clone();
         let config = loda_coordinator::Config::load(&layout.coordinator().join("coordinator.toml")).unwrap();
         let coordinator = Coordinator::open(config, handle.clone()).unwrap();
         let listener = coordinator.bind().await.unwrap();
         handle.spawn(async move { coordinator.serve(listener).await.unwrap() });
         let client = Client::connect(&loda::Config::load(&layout.client()).unwrap()).await.unwrap();
+        // Nodes that dial out take a moment.
+        let began = std::time::Instant::now();
+        while client.nodes().await.is_ok_and(|said| said.nodes.iter().any(|n| !n.reachable)) {
+            assert!(began.elapsed().as_secs() < 60, "a node cannot be reached");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
         Self { layout, client, nodes, _dir: dir }
     }
 
@@ -103,13 +117,30 @@ impl Federation {
 
 /// A client of one node with the certificate in a folder.
 pub fn node_client(layout: &Layout, gss: &str, folder: &Path) -> NodeClient<Channel> {
-    let manifest = Manifest::load(layout.manifest()).unwrap();
-    let credentials = Credentials::load(&folder.join("tls.pem"), &folder.join("tls.key")).unwrap();
+    let identity = identity(layout, folder);
+    let manifest = identity.manifest();
     let gss: Gss = gss.parse().unwrap();
     let expected = PeerId::new(&manifest.domain, Role::Node(gss.clone())).unwrap();
     let address = &manifest.member(&gss).unwrap().address;
     let wait = std::time::Duration::from_secs(5);
-    NodeClient::new(loda_identity::channel(address, &credentials, &manifest, &expected, wait).unwrap())
+    NodeClient::new(loda_identity::channel(address, &identity, &expected, wait).unwrap())
+}
+
+/// The party whose certificate is in a folder, whether or not the federation believes it.
+pub fn identity(layout: &Layout, folder: &Path) -> Identity {
+    let paths = layout.identity(folder);
+    let manifest = std::sync::Arc::new(Manifest::load(&paths.manifest).unwrap());
+    let credentials = Credentials::load(&paths.certificate, &paths.key).unwrap();
+    let (lists, _) = RevocationList::read_folder(&paths.revocation).unwrap();
+    let trust = std::sync::Arc::new(Trust::new(manifest, lists, Denials::default(), None).unwrap().0);
+    let claimed = Peer {
+        id: PeerId::new(loda_demo::layout::DOMAIN, Role::Coordinator).unwrap(),
+        ca_fingerprint: [0; 32],
+        not_after: i64::MAX,
+        fingerprint: [0; 32],
+        serial: Vec::new(),
+    };
+    Identity::unchecked(credentials, trust, claimed).unwrap()
 }
 
 macro_rules! federation {
@@ -134,6 +165,16 @@ federation!(real, open_data().map(Some), Methods::standard());
 federation!(real_unprotected, open_data().map(Some), Methods::unprotected());
 federation!(synthetic, Some(None), Methods::standard());
 federation!(synthetic_unprotected, Some(None), Methods::unprotected());
+
+/// How many rounds a test of random events has: more by an environment variable.
+pub fn rounds(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// The seed of random events; another by the environment variable `LODA_SEED`.
+pub fn seed() -> u64 {
+    rounds("LODA_SEED", 1)
+}
 
 /// Random choices of a test, the same for a seed (SplitMix64).
 pub struct Dice(u64);

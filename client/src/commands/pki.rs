@@ -3,25 +3,33 @@
 //! Production takes certificates from a council's own authority; this is for a first look, the demo
 //! and tests. An authority's folder holds ca.pem, ca.key and the trust domain.
 
+mod register;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use loda_identity::{Authority, Peer, PeerId, Role, write_private};
 
 use super::{Failure, Session};
-use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiShow, RoleKind};
+use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiList, PkiRevoke, PkiShow, RoleKind};
 use crate::client::identity;
 use crate::config::Config;
 use crate::error::ClientError;
 use crate::{exit, plain};
+use register::Register;
 
 /// The file in an authority's folder that holds its trust domain.
 const DOMAIN: &str = "domain";
+/// Days that an authority's first revocation list counts.
+const FIRST_LIST: i64 = 30;
 
 pub(super) fn run(command: &PkiCommand, config: Option<&Path>, session: &mut Session<'_>) -> Result<u8, Failure> {
     match command {
         PkiCommand::Init(init) => initialise(init, session)?,
         PkiCommand::Issue(issue) => issued(issue, session)?,
+        PkiCommand::Revoke(revoke) => revoked(revoke, session)?,
+        PkiCommand::Crl(crl) => published(&crl.folder, crl.days, session)?,
+        PkiCommand::List(list) => listed(list, session)?,
         PkiCommand::Show(show) => shown(show, config, session)?,
     }
     session.out.flush()?;
@@ -38,11 +46,14 @@ fn initialise(init: &PkiInit, session: &mut Session<'_>) -> Result<(), Failure> 
     let authority = Authority::create(&init.name, init.days)?;
     authority.save(&init.folder)?;
     write(&init.folder.join(DOMAIN), &format!("{}\n", init.domain))?;
+    let list = Register::load(&init.folder)?.publish(&authority, FIRST_LIST)?;
     writeln!(
         session.out,
-        "wrote {}: put ca.pem into the manifest and keep ca.key to yourself; valid {} days, for development only",
+        "wrote {}: put ca.pem into the manifest and keep ca.key to yourself; valid {} days, for development only\n\
+         wrote {}: put it into every party's folder of revocation lists; it ends in {FIRST_LIST} days (loda pki crl)",
         init.folder.display(),
-        init.days
+        init.days,
+        list.display()
     )?;
     Ok(())
 }
@@ -56,9 +67,11 @@ fn issued(issue: &PkiIssue, session: &mut Session<'_>) -> Result<(), Failure> {
     let folder = issue.out.clone().unwrap_or_default();
     let at = |extension: &str| folder.join(format!("{name}.{extension}"));
     let (cert, key) = (at("pem"), at("key"));
-    if let Some(there) = [&cert, &key].into_iter().find(|file| file.exists()) {
-        let taken =
-            format!("{} exists already\n  fix: move it away, or name another folder with --out", there.display());
+    if let Some(there) = [&cert, &key].into_iter().find(|file| file.exists() && !issue.replace) {
+        let taken = format!(
+            "{} exists already\n  fix: renew it with --replace, or name another folder with --out",
+            there.display()
+        );
         return Err(Failure::Usage(taken));
     }
 
@@ -67,16 +80,58 @@ fn issued(issue: &PkiIssue, session: &mut Session<'_>) -> Result<(), Failure> {
         let unmade = |source| Failure::File { action: "make", path: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(unmade)?;
     }
+    Register::load(&issue.folder)?.add(&issued.cert_pem)?;
     write_private(&key, issued.key_pem.as_bytes())?;
     write(&cert, &issued.cert_pem)?;
     writeln!(session.out, "wrote {} and {}: {id}, valid {} days", cert.display(), key.display(), issue.days)?;
     Ok(())
 }
 
+fn revoked(revoke: &PkiRevoke, session: &mut Session<'_>) -> Result<(), Failure> {
+    let mut register = Register::load(&revoke.folder)?;
+    let count = register.revoke(&revoke.who)?;
+    if count == 0 {
+        let fix = format!("`loda pki list {}` shows what it issued", revoke.folder.display());
+        return Err(Failure::Usage(format!("this authority issued nothing to {}\n  fix: {fix}", revoke.who)));
+    }
+    writeln!(session.out, "revoked {count} of {}", revoke.who)?;
+    published(&revoke.folder, revoke.days, session)
+}
+
+fn published(folder: &Path, days: i64, session: &mut Session<'_>) -> Result<(), Failure> {
+    let list = Register::load(folder)?.publish(&Authority::load(folder)?, days)?;
+    let path = list.display();
+    writeln!(
+        session.out,
+        "wrote {path}: put it into every party's folder of revocation lists; it ends in {days} days"
+    )?;
+    Ok(())
+}
+
+fn listed(list: &PkiList, session: &mut Session<'_>) -> Result<(), Failure> {
+    let now = chrono::Utc::now().timestamp();
+    for entry in Register::load(&list.folder)?.entries {
+        let state = match entry.not_after.saturating_sub(now) {
+            _ if entry.revoked => "revoked".to_owned(),
+            left if left < 0 => "ended".to_owned(),
+            left => format!("{} days left", left / (24 * 60 * 60)),
+        };
+        writeln!(session.out, "{state:<14} {}  {}", plain::line(&entry.id), plain::line(&entry.serial))?;
+    }
+    Ok(())
+}
+
 fn shown(show: &PkiShow, config: Option<&Path>, session: &mut Session<'_>) -> Result<(), Failure> {
     let config = match (&show.manifest, &show.cert, &show.key) {
         (Some(manifest), Some(cert), Some(key)) => {
-            Config { coordinator: None, manifest: manifest.clone(), cert: cert.clone(), key: key.clone() }
+            let lists = show.revocation_lists.clone().unwrap_or_else(|| PathBuf::from("revocation"));
+            Config {
+                coordinator: None,
+                manifest: manifest.clone(),
+                cert: cert.clone(),
+                key: key.clone(),
+                revocation_lists: lists,
+            }
         }
         (manifest, cert, key) => {
             let found = Config::find(config).map_err(ClientError::from)?;
@@ -86,13 +141,15 @@ fn shown(show: &PkiShow, config: Option<&Path>, session: &mut Session<'_>) -> Re
                 manifest: or(manifest, found.manifest),
                 cert: or(cert, found.cert),
                 key: or(key, found.key),
+                revocation_lists: or(&show.revocation_lists, found.revocation_lists),
             }
         }
     };
-    let (manifest, _, peer) = identity(&config).map_err(ClientError::from)?;
+    let now = identity(&config).map_err(ClientError::from)?.now();
+    let (manifest, peer) = (now.trust.manifest(), &now.own);
     writeln!(session.out, "{}  the certificate in {}", peer.id, config.cert.display())?;
     writeln!(session.out, "  role         {}", peer.id.role.kind())?;
-    writeln!(session.out, "  valid until  {}", ends(&peer))?;
+    writeln!(session.out, "  valid until  {}", ends(peer))?;
     writeln!(session.out, "  fingerprint  {}", hex::encode(peer.fingerprint))?;
     writeln!(session.out, "  authority    {}", hex::encode(peer.ca_fingerprint))?;
     writeln!(

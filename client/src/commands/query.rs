@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Failure, Session, connect};
 use crate::answer::Answer;
 use crate::args::{Format, Query};
+use crate::client::Client;
 use crate::error::ClientError;
 use crate::progress::Line;
 use crate::{exit, render};
@@ -18,8 +19,11 @@ const HEAD: usize = 200;
 pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Session<'_>) -> Result<u8, Failure> {
     // All that can be wrong here is found before a question is asked and logged at 33 boroughs.
     check_output(query, session)?;
-    let sql = query.question.text()?;
+    let sql = if query.resume.is_some() { String::new() } else { query.question.text()? };
     let client = connect(config).await?;
+    if query.detach {
+        return detach(&client, &sql, query, session).await;
+    }
 
     let line = Line::new(session.screen.shows_progress);
     let timeout = query.timeout.map(|seconds| Duration::from_secs(seconds.into()));
@@ -30,7 +34,11 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
         }
     };
     let on_progress = |progress: &_| line.show(progress);
-    let asked = client.query_until(&sql, &query.question.purpose, timeout, on_progress, interrupted).await;
+    let asked = match &query.resume {
+        // Who asks for the answer of another time may come again: leaving cancels nothing.
+        Some(id) => client.await_answer(id, on_progress).await,
+        None => client.query_until(&sql, &query.question.purpose, timeout, on_progress, interrupted).await,
+    };
     line.clear();
     let answer = asked?;
 
@@ -40,6 +48,16 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
         session.err.write_all(render::statement(&answer.statement).as_bytes())?;
     }
     Ok(exit::of_statement(&answer.statement))
+}
+
+async fn detach(client: &Client, sql: &str, query: &Query, session: &mut Session<'_>) -> Result<u8, Failure> {
+    let prepared = client.prepare(sql, &query.question.purpose, false).await?;
+    let timeout = query.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    let id = client.start_detached(&prepared.prepared_id, timeout).await?;
+    writeln!(session.out, "{id}")?;
+    session.out.flush()?;
+    writeln!(session.err, "asked; for the answer: loda query --resume {id}")?;
+    Ok(exit::COMPLETE)
 }
 
 fn check_output(query: &Query, session: &Session<'_>) -> Result<(), Failure> {
@@ -123,7 +141,7 @@ mod tests {
 
     fn query(format: Format, out: Option<PathBuf>) -> Query {
         let question = Question { sql: None, file: None, purpose: String::new() };
-        Query { question, format, out, timeout: None }
+        Query { question, format, out, timeout: None, detach: false, resume: None }
     }
 
     fn on(width: Option<u16>, run: impl FnOnce(&mut Session<'_>)) -> (String, String) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::writer::StreamWriter;
-use loda_identity::{Credentials, Manifest, SigningKey};
+use loda_identity::SigningKey;
 use loda_proto::v1::query_server::{Query, QueryServer};
 use loda_proto::v1::*;
 use tokio::task::JoinHandle;
@@ -70,17 +70,31 @@ impl Federation {
             ca("people")
         );
         std::fs::write(at("manifest.toml"), &manifest).unwrap();
-        let config = "manifest = \"manifest.toml\"\ncert = \"alice.pem\"\nkey = \"alice.key\"\n";
+        std::fs::create_dir(at("revocation")).unwrap();
+        for ca in ["people", "centre", "hackney"] {
+            std::fs::copy(at(ca).join("crl.pem"), at("revocation").join(format!("{ca}.pem"))).unwrap();
+        }
+        let config = "manifest = \"manifest.toml\"\ncert = \"alice.pem\"\nkey = \"alice.key\"\n\
+                      revocation_lists = \"revocation\"\n";
         std::fs::write(at("loda.toml"), config).unwrap();
 
-        let manifest = Manifest::parse(&manifest, "test").unwrap();
-        let own = Credentials::load(&at("coordinator.pem"), &at("coordinator.key")).unwrap();
-        let tls = loda_identity::server_config(&own, &manifest).unwrap();
-        let incoming = loda_identity::incoming(listener, tls, Arc::new(manifest));
+        let paths = loda_identity::Paths {
+            manifest: at("manifest.toml"),
+            certificate: at("coordinator.pem"),
+            key: at("coordinator.key"),
+            revocation: at("revocation"),
+            denied: None,
+            pinned: None,
+        };
+        let incoming = loda_identity::incoming(listener, loda_identity::Identity::load(paths).unwrap());
         let calls = Arc::new(Calls::default());
         let service = QueryServer::new(Coordinator { scene, calls: calls.clone() });
         let serving = tokio::spawn(async move {
-            loda_identity::server().add_service(service).serve_with_incoming(incoming).await.unwrap();
+            loda_identity::server(loda_identity::CONNECTION_AGE)
+                .add_service(service)
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
         });
         Self { folder, calls, serving }
     }

@@ -12,28 +12,26 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::{TlsAcceptor, TlsStream};
 use tonic::transport::server::Connected;
 
+use crate::dial::Dialled;
 use crate::error::Refusal;
-use crate::manifest::Manifest;
-use crate::peer::{Peer, PeerId};
-use crate::tls::ALPN;
-use crate::trust::peer_of;
+use crate::live::Identity;
+use crate::peer::{Peer, PeerId, Role};
+use crate::tls::{ALPN, DIAL};
 
 /// After this long tonic asks the client to open another connection (see [`crate::server`]).
-pub(crate) const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
+pub const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 /// How long calls under way may then take.
 pub(crate) const CONNECTION_GRACE: Duration = Duration::from_secs(30);
 
@@ -75,25 +73,24 @@ pub struct PeerInfo {
 
 /// Connections of members of the federation, for tonic's `serve_with_incoming`.
 ///
-/// Handshakes run in tasks of their own and end with the stream. A peer that fails is closed, and the
+/// Each handshake uses the certificate and the trust of its moment. Handshakes run in tasks of their own and end with the stream. A peer that fails is closed, and the
 /// failure traced by its code. The stream never ends and never yields an error, so that no client can
 /// end the server: if accepting itself fails (no file descriptors left), it waits and goes on.
 pub fn incoming(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
-    manifest: Arc<Manifest>,
+    identity: Identity,
 ) -> impl Stream<Item = Result<TlsConnection, io::Error>> + Send + 'static {
-    incoming_with(listener, config, manifest, Limits::default())
+    incoming_with(listener, identity, Limits::default(), None)
 }
 
-/// As [`incoming`], with other limits.
+/// As [`incoming`], with other limits; nodes that dial out are handed to `dialled`.
 pub fn incoming_with(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
-    manifest: Arc<Manifest>,
+    identity: Identity,
     limits: Limits,
+    dialled: Option<Dialled>,
 ) -> impl Stream<Item = Result<TlsConnection, io::Error>> + Send + 'static {
-    let door = Door { tls: TlsAcceptor::from(config), manifest, limits, places: Places::default() };
+    let door = Door { identity, limits, places: Places::default(), dialled };
     let acceptor = Acceptor { listener, door: Arc::new(door), handshakes: JoinSet::new() };
     futures::stream::unfold(acceptor, |mut acceptor| async move {
         let connection = acceptor.next().await;
@@ -104,7 +101,14 @@ pub fn incoming_with(
 struct Acceptor {
     listener: TcpListener,
     door: Arc<Door>,
-    handshakes: JoinSet<Result<TlsConnection, &'static str>>,
+    handshakes: JoinSet<Result<Admitted, &'static str>>,
+}
+
+/// What became of a good handshake.
+enum Admitted {
+    Caller(Box<TlsConnection>),
+    /// A node that serves on it: the connection is with [`Dialled`].
+    Dialled,
 }
 
 impl Acceptor {
@@ -113,7 +117,8 @@ impl Acceptor {
             let may_accept = self.handshakes.len() < self.door.limits.handshakes.max(1);
             tokio::select! {
                 Some(done) = self.handshakes.join_next() => match done {
-                    Ok(Ok(connection)) => return connection,
+                    Ok(Ok(Admitted::Caller(connection))) => return *connection,
+                    Ok(Ok(Admitted::Dialled)) => {}
                     Ok(Err(code)) => tracing::info!(code, "connection refused"),
                     Err(_) => tracing::error!(code = "handshake_task", "connection refused"),
                 },
@@ -134,36 +139,44 @@ impl Acceptor {
 
 /// What every handshake needs.
 struct Door {
-    tls: TlsAcceptor,
-    manifest: Arc<Manifest>,
+    identity: Identity,
     limits: Limits,
     places: Places,
+    dialled: Option<Dialled>,
 }
 
 impl Door {
     /// The error is a static code.
-    async fn admit(self: Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Result<TlsConnection, &'static str> {
+    async fn admit(self: Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Result<Admitted, &'static str> {
         // Small answers must not wait for more to say. Failing to set it costs only time.
         let _ = stream.set_nodelay(true);
-        let handshake = self.tls.accept(stream);
+        let handshake = TlsAcceptor::from(self.identity.server()).accept(stream);
         let stream = match timeout(self.limits.handshake_time, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(handshake_code(&error)),
             Err(_) => return Err("handshake_timeout"),
         };
         let session = stream.get_ref().1;
-        if session.alpn_protocol() != Some(ALPN) {
-            return Err("handshake_alpn");
-        }
+        let dials = match session.alpn_protocol() {
+            Some(ALPN) => false,
+            Some(DIAL) => true,
+            _ => return Err("handshake_alpn"),
+        };
         let chain = session.peer_certificates().unwrap_or_default();
-        let peer = peer_of(chain, &self.manifest).map_err(|error| error.code())?;
+        // Again, under the trust of now: it may have changed while the handshake took its time.
+        let peer = self.identity.now().trust.peer_of(chain).map_err(Refusal::code)?;
         let place = self.places.take(&peer.id, self.limits)?;
-        Ok(TlsConnection {
-            stream,
-            info: PeerInfo { peer, remote },
-            life: Box::pin(sleep(self.limits.connection_life)),
-            _place: place,
-        })
+        let info = PeerInfo { peer, remote };
+        let life = self.limits.connection_life;
+        let connection = TlsConnection::new(stream.into(), info, &self.identity, life, Some(place));
+        if !dials {
+            return Ok(Admitted::Caller(Box::new(connection)));
+        }
+        let (Some(dialled), Role::Node(gss)) = (&self.dialled, connection.info.peer.id.role.clone()) else {
+            return Err("dial_not_accepted");
+        };
+        dialled.add(gss, connection).await.map_err(|_| "dial_failed")?;
+        Ok(Admitted::Dialled)
     }
 }
 
@@ -202,7 +215,7 @@ impl Places {
 }
 
 /// One live connection; dropping it frees its place.
-struct Place {
+pub(crate) struct Place {
     places: Places,
     id: PeerId,
 }
@@ -220,18 +233,54 @@ impl Drop for Place {
     }
 }
 
-/// A connection with a known peer. Reading and writing fail once its life is over.
+/// A connection with a known peer. Reading and writing fail once its life is over, or its peer is no longer good.
 pub struct TlsConnection {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
-    life: Pin<Box<Sleep>>,
-    _place: Place,
+    /// Completes when the connection must end, with the reason.
+    end: Pin<Box<dyn Future<Output = &'static str> + Send>>,
+    over: Option<&'static str>,
+    _place: Option<Place>,
+    /// Tells others that this connection lives.
+    alive: Arc<()>,
 }
 
 impl TlsConnection {
+    pub(crate) fn new(
+        stream: TlsStream<TcpStream>,
+        info: PeerInfo,
+        identity: &Identity,
+        life: Duration,
+        place: Option<Place>,
+    ) -> Self {
+        let (identity, peer) = (identity.clone(), info.peer.clone());
+        let end = async move {
+            tokio::select! {
+                () = sleep(life) => "connection_age",
+                refusal = identity.until_gone(&peer) => {
+                    tracing::warn!(code = refusal.code(), peer = %peer.id, "connection ended");
+                    refusal.code()
+                }
+            }
+        };
+        Self { stream, info, end: Box::pin(end), over: None, _place: place, alive: Arc::new(()) }
+    }
+
     /// Who is at the other end.
     pub fn info(&self) -> &PeerInfo {
         &self.info
+    }
+
+    /// Upgrades for as long as the connection lives.
+    pub(crate) fn alive(&self) -> Weak<()> {
+        Arc::downgrade(&self.alive)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.over {
+            Some(reason) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -245,19 +294,20 @@ impl Connected for TlsConnection {
 
 impl AsyncRead for TlsConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // HTTP/2 reads all the time, so polling the timer here wakes the connection when it is over.
-        if self.life.is_elapsed() || self.life.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(life_is_over()));
+        // HTTP/2 reads all the time, so polling the end here wakes the connection when it is over.
+        if self.over.is_none()
+            && let Poll::Ready(reason) = self.end.as_mut().poll(cx)
+        {
+            self.over = Some(reason);
         }
+        self.check()?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for TlsConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.life.is_elapsed() {
-            return Poll::Ready(Err(life_is_over()));
-        }
+        self.check()?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -266,9 +316,7 @@ impl AsyncWrite for TlsConnection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.life.is_elapsed() {
-            return Poll::Ready(Err(life_is_over()));
-        }
+        self.check()?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -283,8 +331,4 @@ impl AsyncWrite for TlsConnection {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
-}
-
-fn life_is_over() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the connection reached its greatest age")
 }

@@ -12,9 +12,11 @@ use tonic::Status;
 use tonic::transport::server::Server;
 use tower::{Layer, Service};
 
-use crate::accept::{CONNECTION_AGE, PeerInfo};
+use crate::accept::PeerInfo;
+use crate::error::Refusal;
+use crate::live::Identity;
 use crate::peer::{Peer, Role};
-use crate::trust::unix_now;
+use crate::rate::Rates;
 
 /// A role without its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,9 +64,12 @@ pub enum Denied {
     /// No certificate was checked for this connection.
     #[error("caller unknown")]
     Unauthenticated,
-    /// The certificate ended while the connection lived.
-    #[error("certificate expired")]
-    Expired,
+    /// The certificate ended, was revoked or denied while the connection lived.
+    #[error("no longer accepted: {0}")]
+    Gone(Refusal),
+    /// More calls than one identity may make.
+    #[error("too many calls")]
+    Rate,
     /// The RPC is not in the table.
     #[error("no such call")]
     UnknownCall,
@@ -78,7 +83,10 @@ impl Denied {
     pub fn code(self) -> &'static str {
         match self {
             Self::Unauthenticated => "caller_unauthenticated",
-            Self::Expired => "caller_certificate_expired",
+            Self::Gone(Refusal::Expired) => "caller_certificate_expired",
+            Self::Gone(Refusal::Revoked) => "caller_certificate_revoked",
+            Self::Gone(_) => "caller_no_longer_accepted",
+            Self::Rate => "calls_too_many",
             Self::UnknownCall => "call_unknown",
             Self::Role => "call_not_permitted",
         }
@@ -87,7 +95,8 @@ impl Denied {
     /// `UNAUTHENTICATED` or `PERMISSION_DENIED`, with the code as its message.
     pub fn status(self) -> Status {
         match self {
-            Self::Unauthenticated | Self::Expired => Status::unauthenticated(self.code()),
+            Self::Unauthenticated | Self::Gone(_) => Status::unauthenticated(self.code()),
+            Self::Rate => Status::resource_exhausted(self.code()),
             Self::UnknownCall | Self::Role => Status::permission_denied(self.code()),
         }
     }
@@ -106,17 +115,21 @@ pub fn authorise(peer: &Peer, rpc_path: &str) -> Result<(), Denied> {
     if allowed.contains(&caller) { Ok(()) } else { Err(Denied::Role) }
 }
 
-/// Puts [`authorise`] before every service: `server().layer(AuthoriseLayer::new())`.
+/// Puts [`authorise`] before every service: `server().layer(AuthoriseLayer::new(identity))`.
 ///
 /// It reads the [`PeerInfo`] that tonic takes from a [`crate::TlsConnection`]; a request without one, from
-/// a server that was given plain connections, is `UNAUTHENTICATED`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AuthoriseLayer;
+/// a server that was given plain connections, is `UNAUTHENTICATED`. Every call is held to the trust of its moment,
+/// and to the rate of its caller.
+#[derive(Clone)]
+pub struct AuthoriseLayer {
+    identity: Identity,
+    rates: Rates,
+}
 
 impl AuthoriseLayer {
     /// The layer.
-    pub fn new() -> Self {
-        Self
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, rates: Rates::default() }
     }
 }
 
@@ -124,14 +137,15 @@ impl<S> Layer<S> for AuthoriseLayer {
     type Service = Authorised<S>;
 
     fn layer(&self, inner: S) -> Authorised<S> {
-        Authorised { inner }
+        Authorised { inner, gate: self.clone() }
     }
 }
 
 /// A service behind [`AuthoriseLayer`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Authorised<S> {
     inner: S,
+    gate: AuthoriseLayer,
 }
 
 impl<S, B, R> Service<http::Request<B>> for Authorised<S>
@@ -149,7 +163,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let info = request.extensions().get::<PeerInfo>();
-        match permit(info, request.uri().path()) {
+        match self.gate.permit(info, request.uri().path()) {
             Ok(()) => Either::Left(self.inner.call(request)),
             Err(denied) => {
                 let peer = info.map(|info| info.peer.id.to_string()).unwrap_or_default();
@@ -160,19 +174,22 @@ where
     }
 }
 
-fn permit(info: Option<&PeerInfo>, path: &str) -> Result<(), Denied> {
-    let peer = &info.ok_or(Denied::Unauthenticated)?.peer;
-    if peer.not_after < unix_now() {
-        return Err(Denied::Expired);
+impl AuthoriseLayer {
+    fn permit(&self, info: Option<&PeerInfo>, path: &str) -> Result<(), Denied> {
+        let peer = &info.ok_or(Denied::Unauthenticated)?.peer;
+        self.identity.now().trust.still_good(peer).map_err(Denied::Gone)?;
+        if !self.rates.take(&peer.id) {
+            return Err(Denied::Rate);
+        }
+        authorise(peer, path)
     }
-    authorise(peer, path)
 }
 
 /// A tonic server with this federation's limits on connections. Add [`AuthoriseLayer`], the services, and
 /// [`crate::incoming`].
 ///
 /// Set here: 64 concurrent streams, 16 KiB of headers, 20 resets awaiting acceptance (rapid reset),
-/// keepalive 20 s with 10 s to answer, HTTP/2 alone, and `GOAWAY` after 10 minutes.
+/// keepalive 20 s with 10 s to answer, HTTP/2 alone, and `GOAWAY` after `age`.
 ///
 /// Set elsewhere: the end of a connection 30 s after `GOAWAY` is enforced by [`crate::TlsConnection`]. With
 /// tonic 0.14's `max_connection_age_grace` a connection is cut at the end of the grace without a
@@ -180,13 +197,13 @@ fn permit(info: Option<&PeerInfo>, path: &str) -> Result<(), Denied> {
 ///
 /// Not settable on a tonic server: message sizes (on each generated service:
 /// `max_decoding_message_size`, 4 MiB unless set), the number of CONTINUATION frames (bounded in h2),
-/// deadlines that callers must give, and bytes or calls per peer.
-pub fn server() -> Server {
+/// and deadlines that callers must give. Calls per peer are [`AuthoriseLayer`]'s.
+pub fn server(age: Duration) -> Server {
     Server::builder()
         .max_concurrent_streams(64)
         .http2_max_header_list_size(16 * 1024)
         .http2_max_pending_accept_reset_streams(Some(20))
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_connection_age(CONNECTION_AGE)
+        .max_connection_age(age)
 }

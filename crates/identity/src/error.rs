@@ -2,6 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::{CertificateError, OtherError};
 
 use crate::manifest::ManifestError;
 
@@ -102,6 +105,15 @@ pub enum Refusal {
     /// A server that is genuine, but not the one that was called.
     #[error("the server is not the one that was called")]
     WrongPeer,
+    /// Its authority has revoked the certificate.
+    #[error("the certificate was revoked by its authority")]
+    Revoked,
+    /// Its authority's revocation list is missing or too old to tell.
+    #[error("no current revocation list of the certificate's authority is at hand")]
+    RevocationUnknown,
+    /// This party denies it, whatever its authority says.
+    #[error("the identity or certificate is on this party's deny list")]
+    Denied,
 }
 
 impl Refusal {
@@ -120,7 +132,15 @@ impl Refusal {
             Self::Domain => "identity_domain",
             Self::AuthorityRole => "authority_role",
             Self::WrongPeer => "wrong_peer",
+            Self::Revoked => "certificate_revoked",
+            Self::RevocationUnknown => "revocation_unknown",
+            Self::Denied => "peer_denied",
         }
+    }
+
+    /// The refusal as a verifier of rustls must give it.
+    pub(crate) fn into_tls(self) -> rustls::Error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(self))))
     }
 
     /// What a failed chain check comes to.
@@ -133,6 +153,11 @@ impl Refusal {
                 C::NotValidYet | C::NotValidYetContext { .. } => Self::NotYetValid,
                 C::InvalidPurpose | C::InvalidPurposeContext { .. } => Self::Purpose,
                 C::BadEncoding | C::UnhandledCriticalExtension => Self::Malformed,
+                C::Revoked => Self::Revoked,
+                C::UnknownRevocationStatus | C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => {
+                    Self::RevocationUnknown
+                }
+                C::Other(other) => other.0.downcast_ref::<Self>().copied().unwrap_or(Self::UnknownAuthority),
                 _ => Self::UnknownAuthority,
             },
             _ => Self::UnknownAuthority,

@@ -9,38 +9,45 @@
 //! |---|---|
 //! | how a borough and a caller are named | [`borough`], [`peer`] |
 //! | who belongs to the federation | [`manifest`] |
-//! | whose certificate is this | [`trust`] |
-//! | how are connections protected, made and accepted | [`tls`], [`connect`], [`accept`] |
-//! | may this caller use this RPC | [`authorise`] |
+//! | whose certificate is this, and does it still count | [`trust`], [`revocation`], [`denied`] |
+//! | what changes while we run | [`live`] |
+//! | how are connections protected, made and accepted | [`tls`], [`connect`], [`accept`], [`dial`] |
+//! | may this caller use this RPC, and how often | [`authorise`], [`rate`] |
 //! | where certificates come from in development | [`pki`] |
 //! | how log entries are signed | [`sign`] |
-//!
-//! Not here yet: revocation lists and live rotation. Until they land, a lost key is answered with a
-//! new manifest and a restart, and leaf certificates should be short-lived.
 
 pub mod accept;
 pub mod authorise;
 pub mod borough;
 pub mod connect;
+pub mod denied;
+pub mod dial;
 pub mod error;
+pub mod live;
 pub mod manifest;
 pub mod peer;
 pub mod pki;
 pub mod private;
+pub mod rate;
+pub mod revocation;
 pub mod sign;
 pub mod tls;
 pub mod trust;
 
-pub use accept::{Limits, PeerInfo, TlsConnection, incoming, incoming_with};
+pub use accept::{CONNECTION_AGE, Limits, PeerInfo, TlsConnection, incoming, incoming_with};
 pub use authorise::{AuthoriseLayer, Caller, Denied, authorise, server};
 pub use borough::{Gss, NotAGss};
 pub use connect::channel;
+pub use denied::Denials;
+pub use dial::{Dialled, dial_out};
 pub use error::{IdentityError, Refusal};
+pub use live::{Identity, Paths};
 pub use manifest::Authority as AnalystAuthority;
-pub use manifest::{CoordinatorEntry, DatasetEntry, Manifest, ManifestError, Member};
+pub use manifest::{CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, ManifestError, Member, Signatures};
 pub use peer::{Peer, PeerId, Role};
 pub use pki::{Authority, Issued};
 pub use private::write_private;
+pub use revocation::RevocationList;
 pub use sign::{SigningKey, verify};
 pub use tls::{Credentials, SERVER_NAME, client_config, server_config};
-pub use trust::peer_of;
+pub use trust::Trust;

@@ -33,6 +33,9 @@
 
 mod canonical;
 mod check;
+mod successor;
+
+pub use successor::Signatures;
 
 use std::path::Path;
 
@@ -52,6 +55,10 @@ pub struct Manifest {
     pub domain: String,
     /// Counts up from 1 with each change.
     pub version: u64,
+    /// SHA-256 of the version before, in hex; none for the first.
+    pub previous: Option<String>,
+    /// How many members must sign the next version; more than half where it is not stated.
+    pub approvals: Option<u32>,
     /// The one coordinator.
     pub coordinator: CoordinatorEntry,
     /// The boroughs.
@@ -82,12 +89,22 @@ pub struct Member {
     pub gss: Gss,
     /// Its name for people.
     pub name: String,
-    /// `host:port` of its node; an IPv6 host in brackets.
+    /// `host:port` of its node, an IPv6 host in brackets; or [`DIAL_OUT`].
     pub address: String,
     /// The authority that issues its node's certificate, and nobody else's: one PEM certificate.
     pub ca: String,
     /// The Ed25519 public key of its log: 64 lower-case hex digits.
     pub log_key: String,
+}
+
+/// The address of a member whose node listens to nobody, and dials the coordinator instead.
+pub const DIAL_OUT: &str = "dial-out";
+
+impl Member {
+    /// Whether the coordinator waits for its node to dial.
+    pub fn dials_out(&self) -> bool {
+        self.address == DIAL_OUT
+    }
 }
 
 /// An authority that may issue analyst and auditor identities.
@@ -159,7 +176,7 @@ impl Manifest {
             line: error.span().map(|span| line_of(span.start)),
             problem: error.message().trim_end().replace('\n', " "),
             fix: "correct this line; the manifest's fields are federation, domain, version, \
-                  coordinator, members, analysts and datasets"
+                  previous, approvals, coordinator, members, analysts and datasets"
                 .to_owned(),
         })?;
         let spans = source.spans();
@@ -208,6 +225,8 @@ struct Source {
     federation: String,
     domain: String,
     version: u64,
+    previous: Option<String>,
+    approvals: Option<u32>,
     coordinator: Spanned<CoordinatorEntry>,
     #[serde(default)]
     members: Vec<Spanned<Member>>,
@@ -232,6 +251,8 @@ impl Source {
             federation: self.federation,
             domain: self.domain,
             version: self.version,
+            previous: self.previous,
+            approvals: self.approvals,
             coordinator: self.coordinator.into_inner(),
             members: values(self.members),
             analysts: values(self.analysts),

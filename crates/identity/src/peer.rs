@@ -107,6 +107,8 @@ pub struct Peer {
     pub not_after: i64,
     /// SHA-256 of the DER of the caller's certificate.
     pub fingerprint: [u8; 32],
+    /// The certificate's serial number, without leading zeros: how revocation lists name it.
+    pub serial: Vec<u8>,
 }
 
 /// A trust domain: `[a-z0-9.-]`, 1 to 253 characters, no empty label.

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    RevocationReason, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
@@ -18,7 +19,7 @@ use crate::error::IdentityError;
 use crate::peer::PeerId;
 use crate::private::read;
 use crate::tls::SERVER_NAME;
-use crate::trust::unix_now;
+use crate::trust::{Leaf, unix_now};
 
 pub use crate::private::write_private;
 
@@ -38,6 +39,27 @@ pub struct Issued {
     pub cert_pem: String,
     /// PKCS#8; secret: write it with [`write_private`].
     pub key_pem: String,
+}
+
+/// What stands in a certificate; who signed it is another question.
+pub struct Described {
+    /// Its one identity.
+    pub id: PeerId,
+    /// Its serial number, without leading zeros.
+    pub serial: Vec<u8>,
+    /// When it ends, in Unix seconds.
+    pub not_after: i64,
+}
+
+/// Reads one certificate in PEM.
+///
+/// # Errors
+/// [`IdentityError::Unusable`] or [`IdentityError::Refused`].
+pub fn describe(cert_pem: &str) -> Result<Described, IdentityError> {
+    let der = CertificateDer::from_pem_slice(cert_pem.as_bytes())
+        .map_err(|_| IdentityError::unusable("certificate", "is not PEM"))?;
+    let leaf = Leaf::parse(&der)?;
+    Ok(Described { id: leaf.id, serial: leaf.serial, not_after: leaf.not_after })
 }
 
 impl Authority {
@@ -137,6 +159,35 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// A revocation list in PEM: the certificates with these serial numbers are taken back. It begins now, and
+    /// counts for `days`; a negative number gives one that ended so many days ago, for tests.
+    ///
+    /// # Errors
+    /// As [`Authority::create`].
+    pub fn revocation_list(&self, serials: &[Vec<u8>], days: i64) -> Result<String, IdentityError> {
+        let (begin, end) = validity(days)?;
+        let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        let now = u64::try_from(unix_now()).unwrap_or(0);
+        let revoked_certs = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: at(now),
+            reason_code: Some(RevocationReason::Unspecified),
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            // Not put back by the skew: the newer of two lists counts.
+            this_update: at(if days > 0 { now } else { begin }),
+            next_update: at(end),
+            crl_number: random_serial()?,
+            issuing_distribution_point: None,
+            revoked_certs: revoked_certs.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
+    }
+}
+
 fn ca_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(name);
@@ -152,6 +203,14 @@ fn common_name(name: &str) -> DistinguishedName {
 }
 
 fn set_validity(params: &mut CertificateParams, days: i64) -> Result<(), IdentityError> {
+    let (begin, end) = validity(days)?;
+    let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    (params.not_before, params.not_after) = (at(begin), at(end));
+    Ok(())
+}
+
+/// From when and until when, in Unix seconds.
+fn validity(days: i64) -> Result<(u64, u64), IdentityError> {
     let now = unix_now();
     let end = days.checked_mul(DAY).and_then(|seconds| now.checked_add(seconds));
     let begin = match end {
@@ -163,10 +222,7 @@ fn set_validity(params: &mut CertificateParams, days: i64) -> Result<(), Identit
     let (Some(begin), Some(end)) = (in_range(begin), in_range(end)) else {
         return Err(IdentityError::unusable(format!("{days} days"), "is out of range"));
     };
-    let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(begin);
-    params.not_after = epoch + Duration::from_secs(end);
-    Ok(())
+    Ok((begin, end))
 }
 
 /// 127 random bits, positive as DER's integers need.

@@ -7,21 +7,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::crypto::verify_tls13_signature;
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::version::TLS13;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, ServerConfig, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::error::{IdentityError, Refusal};
-use crate::manifest::Manifest;
 use crate::peer::{Peer, PeerId};
 use crate::private::read;
-use crate::trust::{Anchor, Leaf, anchor_for, anchors, peer_of, provider};
+use crate::trust::{Trust, provider};
 
 /// The DNS name in every certificate of the federation. TLS libraries insist on a server name, and
 /// it is the same for all, so that it cannot be taken for an identity: what is checked is the SPIFFE URI.
@@ -30,6 +29,9 @@ pub const SERVER_NAME: &str = "loda.internal";
 
 /// The protocol that both sides must agree on.
 pub(crate) const ALPN: &[u8] = b"h2";
+
+/// The protocol of a node that dials out: the same HTTP/2, with the TLS client as its server ([`crate::dial`]).
+pub(crate) const DIAL: &[u8] = b"loda-dial/1";
 
 /// Our own certificate and its private key. No `Debug`, so that the key cannot be printed by accident.
 pub struct Credentials {
@@ -62,13 +64,13 @@ impl Credentials {
         Self::from_bytes(cert.as_bytes(), key.as_bytes(), "certificate", "key")
     }
 
-    /// Who we are under `manifest`: for a program to find at its start, and not in others' logs, that
+    /// Who we are under `trust`: for a program to find at its start, and not in others' logs, that
     /// its certificate is not good.
     ///
     /// # Errors
-    /// As [`peer_of`].
-    pub fn peer(&self, manifest: &Manifest) -> Result<Peer, IdentityError> {
-        peer_of(std::slice::from_ref(&self.leaf), manifest)
+    /// As [`Trust::peer_of`].
+    pub fn peer(&self, trust: &Trust) -> Result<Peer, Refusal> {
+        trust.peer_of(std::slice::from_ref(&self.leaf))
     }
 
     fn from_bytes(cert: &[u8], key: &[u8], cert_at: &str, key_at: &str) -> Result<Self, IdentityError> {
@@ -88,30 +90,22 @@ impl Credentials {
     }
 }
 
-/// The configuration of a server that admits the manifest's authorities' certificates and no others.
+/// The configuration of a server that admits members of the federation and nobody else.
 ///
-/// The handshake lets in whatever any of the authorities signed; which identity it is, and whether
-/// that authority may issue it, [`peer_of`] decides right after it. [`crate::incoming`] does both.
+/// The handshake itself decides who the caller is ([`Trust::peer_of`]): whoever is nobody gets no connection.
 ///
 /// # Errors
-/// [`IdentityError::Manifest`], or [`IdentityError::Tls`] where key and certificate do not match.
-pub fn server_config(creds: &Credentials, manifest: &Manifest) -> Result<Arc<ServerConfig>, IdentityError> {
-    manifest.check()?;
-    let mut roots = RootCertStore::empty();
-    for anchor in anchors(manifest)? {
-        roots.add(anchor.der)?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .build()
-        .map_err(|error| IdentityError::unusable("client verifier", error.to_string()))?;
+/// [`IdentityError::Tls`] where key and certificate do not match.
+pub fn server_config(creds: &Credentials, trust: &Arc<Trust>) -> Result<Arc<ServerConfig>, IdentityError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(Members { trust: Arc::clone(trust) }))
         .with_single_cert(vec![creds.leaf.clone()], creds.key.clone_key())?;
+    // A resumed session would copy the stored certificate of the caller, past a revocation.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ALPN.to_vec(), DIAL.to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -124,15 +118,11 @@ pub fn server_config(creds: &Credentials, manifest: &Manifest) -> Result<Arc<Ser
 /// [`IdentityError::Unusable`] if `expected` is no server of the manifest; otherwise as [`server_config`].
 pub fn client_config(
     creds: &Credentials,
-    manifest: &Manifest,
+    trust: &Arc<Trust>,
     expected: &PeerId,
 ) -> Result<Arc<ClientConfig>, IdentityError> {
-    manifest.check()?;
-    let anchor = anchor_for(expected, manifest)?;
-    let chain = WebPkiServerVerifier::builder_with_provider(anchor.store()?, provider())
-        .build()
-        .map_err(|error| IdentityError::unusable("server verifier", error.to_string()))?;
-    let verifier = ExpectedServer { chain, anchor, expected: expected.clone(), name: server_name()? };
+    trust.knows_server(expected)?;
+    let verifier = ExpectedServer { trust: Arc::clone(trust), expected: expected.clone() };
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -148,47 +138,43 @@ pub(crate) fn server_name() -> Result<ServerName<'static>, IdentityError> {
     ServerName::try_from(SERVER_NAME).map_err(|_| IdentityError::unusable("server name", "is not a DNS name"))
 }
 
-/// webpki's check of the chain, and ours of the identity. Custom only in that it asks for more.
+/// The same inside a verifier.
+pub(crate) fn server_name_tls() -> Result<ServerName<'static>, rustls::Error> {
+    server_name().map_err(|_| rustls::Error::General("server name".to_owned()))
+}
+
+/// webpki's checks of a caller's certificate and ours of the identity, in the handshake.
 #[derive(Debug)]
-struct ExpectedServer {
-    chain: Arc<WebPkiServerVerifier>,
-    anchor: Anchor,
-    expected: PeerId,
-    name: ServerName<'static>,
+struct Members {
+    trust: Arc<Trust>,
 }
 
-impl ExpectedServer {
-    fn check_identity(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Refusal> {
-        self.anchor.current(now)?;
-        let leaf = Leaf::parse(leaf)?;
-        if leaf.id == self.expected { Ok(()) } else { Err(Refusal::WrongPeer) }
+impl ClientCertVerifier for Members {
+    /// No hints: who belongs to the federation is not for strangers, and our clients have one certificate.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
     }
-}
 
-impl ServerCertVerifier for ExpectedServer {
-    fn verify_server_cert(
+    fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    ) -> Result<ClientCertVerified, rustls::Error> {
         if !intermediates.is_empty() {
-            return Err(refused(Refusal::ChainLength));
+            return Err(Refusal::ChainLength.into_tls());
         }
-        let verified = self.chain.verify_server_cert(end_entity, &[], &self.name, ocsp_response, now)?;
-        self.check_identity(end_entity, now).map_err(refused)?;
-        Ok(verified)
+        self.trust.client(end_entity, now).map_err(Refusal::into_tls)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
+        Err(only_tls13())
     }
 
     fn verify_tls13_signature(
@@ -197,14 +183,60 @@ impl ServerCertVerifier for ExpectedServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
-fn refused(refusal: Refusal) -> rustls::Error {
-    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+/// The same for the server that a client expects. Custom only in that it asks for more.
+#[derive(Debug)]
+struct ExpectedServer {
+    trust: Arc<Trust>,
+    expected: PeerId,
+}
+
+impl ServerCertVerifier for ExpectedServer {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if !intermediates.is_empty() {
+            return Err(Refusal::ChainLength.into_tls());
+        }
+        self.trust.server(&self.expected, end_entity, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn only_tls13() -> rustls::Error {
+    rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered)
 }

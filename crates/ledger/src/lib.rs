@@ -5,10 +5,12 @@
 //! the one before; the transparency log of the design replaces it behind [`Log`].
 
 mod lines;
+mod spool;
 
 pub use lines::{SignedLines, verify_lines};
+pub use spool::Spool;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Somewhere durable to append to.
 pub trait Log: Send + Sync {
@@ -20,7 +22,7 @@ pub trait Log: Send + Sync {
 }
 
 /// One entry. It holds what was asked and what became of it, never a figure.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     pub kind: Kind,
     pub query: String,
@@ -36,7 +38,7 @@ pub struct Entry {
 }
 
 /// What an entry says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Kind {
     /// The coordinator is about to send a query.

@@ -33,13 +33,21 @@ impl SignedLines {
     /// # Errors
     /// Where the file cannot be used, or a whole line in it does not verify.
     pub fn open(path: &Path, key: SigningKey) -> Result<Self, LogError> {
+        Self::open_telling(path, key, &mut |_| {})
+    }
+
+    /// As [`SignedLines::open`], and tells every entry that is there, in order.
+    ///
+    /// # Errors
+    /// As [`SignedLines::open`].
+    pub fn open_telling(path: &Path, key: SigningKey, told: &mut dyn FnMut(Entry)) -> Result<Self, LogError> {
         let fault = |source| LogError::Write { path: path.display().to_string(), source };
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(fault)?;
-        let checked = check(path, &key.public_hex())?;
+        let checked = check(path, &key.public_hex(), told)?;
         file.set_len(checked.whole_bytes).and_then(|()| file.sync_all()).map_err(fault)?;
         let state = State { file, next: checked.lines, previous: checked.last, stopped: false };
         Ok(Self { path: path.to_owned(), key, state: Mutex::new(state) })
@@ -77,7 +85,7 @@ impl Log for SignedLines {
 /// # Errors
 /// The first line that does not verify, or does not follow the one before.
 pub fn verify_lines(path: &Path, public_hex: &str) -> Result<u64, LogError> {
-    check(path, public_hex).map(|checked| checked.lines)
+    check(path, public_hex, &mut |_| {}).map(|checked| checked.lines)
 }
 
 struct Checked {
@@ -86,7 +94,7 @@ struct Checked {
     whole_bytes: u64,
 }
 
-fn check(path: &Path, public_hex: &str) -> Result<Checked, LogError> {
+fn check(path: &Path, public_hex: &str, told: &mut dyn FnMut(Entry)) -> Result<Checked, LogError> {
     let fault = |source| LogError::Write { path: path.display().to_string(), source };
     let mut reader = BufReader::new(File::open(path).map_err(fault)?);
     let mut checked = Checked { lines: 0, last: String::new(), whole_bytes: 0 };
@@ -105,12 +113,14 @@ fn check(path: &Path, public_hex: &str) -> Result<Checked, LogError> {
         if !loda_identity::verify(public_hex, body.as_bytes(), &signature) {
             return Err(damaged("the signature does not verify"));
         }
-        let value: Value = serde_json::from_str(body).map_err(|_| damaged("not JSON"))?;
+        let mut value: Value = serde_json::from_str(body).map_err(|_| damaged("not JSON"))?;
         let follows = value.get("previous").and_then(Value::as_str) == Some(checked.last.as_str())
             && value.get("sequence").and_then(Value::as_u64) == Some(checked.lines);
         if !follows {
             return Err(damaged("it does not follow the line before"));
         }
+        let what = value.get_mut("what").map(Value::take).unwrap_or_default();
+        told(serde_json::from_value(what).map_err(|_| damaged("not an entry of this log"))?);
         checked.lines = checked.lines.saturating_add(1);
         checked.whole_bytes = checked.whole_bytes.saturating_add(read as u64);
         checked.last = hash(text);

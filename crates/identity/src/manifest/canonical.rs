@@ -9,6 +9,12 @@ pub(super) fn text(manifest: &Manifest) -> String {
     entry(&mut out, "federation", &manifest.federation);
     entry(&mut out, "domain", &manifest.domain);
     out.push_str(&format!("version = {}\n", manifest.version));
+    if let Some(previous) = &manifest.previous {
+        entry(&mut out, "previous", previous);
+    }
+    if let Some(approvals) = manifest.approvals {
+        out.push_str(&format!("approvals = {approvals}\n"));
+    }
 
     out.push_str("\n[coordinator]\n");
     entry(&mut out, "address", &manifest.coordinator.address);

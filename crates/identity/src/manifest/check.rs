@@ -40,7 +40,9 @@ impl Manifest {
             let place = Place::Member(index);
             once(place, "borough", member.gss.to_string(), &mut boroughs)?;
             check_label(place, "name", &member.name)?;
-            check_address(place, &member.address, addresses)?;
+            if !member.dials_out() {
+                check_address(place, &member.address, addresses)?;
+            }
             check_log_key(place, &member.log_key, log_keys)?;
             check_authority(place, &member.ca, Purpose::Node(member.gss.clone()), authorities)?;
         }
@@ -62,6 +64,16 @@ impl Manifest {
         // TOML's integers are signed.
         if self.version == 0 || i64::try_from(self.version).is_err() {
             return fault(Place::Top, format!("version {} is out of range", self.version), "number versions from 1");
+        }
+        if self.previous.as_ref().is_some_and(|hash| !is_hex32(hash)) {
+            return fault(Place::Top, "previous is not a SHA-256".to_owned(), "give 64 lower-case hex digits");
+        }
+        if self.approvals.is_some() && !(1..=self.members.len()).contains(&self.quorum()) {
+            return fault(
+                Place::Top,
+                format!("approvals = {} cannot be had", self.quorum()),
+                "give a number from 1 to that of the members, or leave it out for more than half",
+            );
         }
         Ok(())
     }
@@ -152,7 +164,7 @@ fn check_address(place: Place, address: &str, seen: &mut HashMap<String, ()>) ->
         return fault(
             place,
             format!("address {address:?} is not host:port"),
-            "write it like node.camden.example:7400 or [2001:db8::1]:7400",
+            "write it like node.camden.example:7400 or [2001:db8::1]:7400; a node that dials out has \"dial-out\"",
         );
     }
     once(place, "address", address.to_ascii_lowercase(), seen)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loda_identity::{Authority, Credentials, IdentityError, Limits, PeerId, Refusal, Role, client_config, peer_of};
+use loda_identity::{Authority, Credentials, Limits, PeerId, Refusal, Role, client_config};
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +22,7 @@ async fn the_coordinator_reaches_a_node_under_its_own_name() {
     let answer = call(&channel, DESCRIBE).await.unwrap();
     assert_eq!(answer, Answer { status: 0, text: COORDINATOR.into() });
 
-    let peer = creds.peer(&federation.manifest).unwrap();
+    let peer = creds.peer(&federation.trust()).unwrap();
     assert_eq!(peer.id.role, Role::Coordinator);
     let day = 24 * 60 * 60;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -89,8 +89,8 @@ async fn what_is_nobody_is_not_let_in() {
         ),
     ];
     for (what, creds, expected) in cases {
-        match creds.peer(&federation.manifest) {
-            Err(IdentityError::Refused(refusal)) => assert_eq!(refusal, expected, "{what}"),
+        match creds.peer(&federation.trust()) {
+            Err(refusal) => assert_eq!(refusal, expected, "{what}"),
             other => panic!("{what}: {other:?}"),
         }
         let channel = federation.channel(&node, &creds, CAMDEN);
@@ -106,8 +106,10 @@ async fn an_ended_authority_speaks_for_nobody() {
     let mut federation = Federation::new();
     let ended = Authority::create("Ended", -1).unwrap();
     federation.manifest.coordinator.ca = ended.ca_pem().into();
-    match issued(&ended, COORDINATOR, 1).peer(&federation.manifest) {
-        Err(IdentityError::Refused(refusal)) => assert_eq!(refusal, Refusal::AuthorityExpired),
+    let mut lists = federation.lists();
+    lists.push(list(&ended, &[], 1));
+    match issued(&ended, COORDINATOR, 1).peer(&federation.trust_with(lists)) {
+        Err(refusal) => assert_eq!(refusal, Refusal::AuthorityExpired),
         other => panic!("{other:?}"),
     }
 }
@@ -117,7 +119,7 @@ async fn no_certificate_no_connection() {
     let federation = Federation::new();
     let node = federation.serve(CAMDEN).await;
     let creds = federation.credentials(COORDINATOR);
-    let with = client_config(&creds, &federation.manifest, &CAMDEN.parse().unwrap()).unwrap();
+    let with = client_config(&creds, &federation.trust(), &CAMDEN.parse().unwrap()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(ca_der(&federation.camden)).unwrap();
     let mut without = rustls::ClientConfig::builder_with_provider(with.crypto_provider().clone())
@@ -172,7 +174,7 @@ fn only_servers_of_the_manifest_can_be_called() {
     let creds = federation.credentials(COORDINATOR);
     for id in [ALICE, WATCHER, "spiffe://london.example/borough/E09000033/node", "spiffe://paris.example/coordinator"] {
         let expected: PeerId = id.parse().unwrap();
-        let error = client_config(&creds, &federation.manifest, &expected).unwrap_err();
+        let error = client_config(&creds, &federation.trust(), &expected).unwrap_err();
         assert_eq!(error.code(), "identity_unusable", "{error}");
     }
 }
@@ -213,7 +215,7 @@ async fn nothing_is_resumed() {
     let federation = Federation::new();
     let node = federation.serve(CAMDEN).await;
     let creds = federation.credentials(COORDINATOR);
-    let config = client_config(&creds, &federation.manifest, &CAMDEN.parse().unwrap()).unwrap();
+    let config = client_config(&creds, &federation.trust(), &CAMDEN.parse().unwrap()).unwrap();
     let mut config = (*config).clone();
     config.resumption = rustls::client::Resumption::in_memory_sessions(8);
     let connector = TlsConnector::from(Arc::new(config));
@@ -234,13 +236,14 @@ fn a_chain_is_one_certificate() {
         p.subject_alt_names = names(&[COORDINATOR]);
     });
     let leaf = leaf.der().clone();
-    assert!(peer_of(std::slice::from_ref(&leaf), &federation.manifest).is_ok());
+    let trust = federation.trust();
+    assert!(trust.peer_of(std::slice::from_ref(&leaf)).is_ok());
     let ca = ca_der(&federation.coordinator);
     for chain in [vec![], vec![leaf.clone(), ca.clone()], vec![leaf.clone(), leaf.clone()]] {
-        assert_eq!(peer_of(&chain, &federation.manifest).unwrap_err().code(), "chain_length");
+        assert_eq!(trust.peer_of(&chain).unwrap_err().code(), "chain_length");
     }
     // The authority itself is nobody.
-    assert!(peer_of(&[ca], &federation.manifest).is_err());
+    assert!(trust.peer_of(&[ca]).is_err());
 }
 
 #[test]
@@ -250,13 +253,14 @@ fn a_damaged_certificate_is_refused_without_a_panic() {
         p.subject_alt_names = names(&[COORDINATOR]);
     });
     let leaf = leaf.der().to_vec();
+    let trust = federation.trust();
     for at in 0..leaf.len() {
         let mut flipped = leaf.clone();
         flipped[at] ^= 1 << (at % 8);
         let cut = leaf[..at].to_vec();
         for bytes in [flipped, cut] {
             let chain = [CertificateDer::from(bytes)];
-            assert!(peer_of(&chain, &federation.manifest).is_err(), "byte {at}");
+            assert!(trust.peer_of(&chain).is_err(), "byte {at}");
         }
     }
 }

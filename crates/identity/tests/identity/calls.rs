@@ -23,6 +23,7 @@ fn peer(id: &str) -> Peer {
         ca_fingerprint: [1; 32],
         not_after: i64::try_from(now).unwrap() + 60,
         fingerprint: [2; 32],
+        serial: vec![3],
     }
 }
 
@@ -87,25 +88,31 @@ async fn a_wrong_role_is_told_no_and_stays_connected() {
 /// The layer alone, for what cannot be waited for on a socket.
 #[tokio::test]
 async fn unknown_and_expired_callers_are_unauthenticated() {
-    let status = |info: Option<PeerInfo>| async move {
-        let inner = tower::service_fn(|_: http::Request<()>| async {
-            let response = http::Response::builder().header("grpc-status", "0");
-            Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
-        });
-        let mut request = http::Request::builder().uri("http://any/loda.v1.Node/Submit").body(()).unwrap();
-        if let Some(info) = info {
-            request.extensions_mut().insert(info);
+    let federation = Federation::new();
+    let own = federation.credentials(COORDINATOR);
+    let layer = AuthoriseLayer::new(federation.identity(&own));
+    let status = |info: Option<PeerInfo>| {
+        let layer = layer.clone();
+        async move {
+            let inner = tower::service_fn(|_: http::Request<()>| async {
+                let response = http::Response::builder().header("grpc-status", "0");
+                Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
+            });
+            let mut request = http::Request::builder().uri("http://any/loda.v1.Node/Submit").body(()).unwrap();
+            if let Some(info) = info {
+                request.extensions_mut().insert(info);
+            }
+            let response = layer.layer(inner).oneshot(request).await.unwrap();
+            let text =
+                |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
+            (text("grpc-status").parse::<i32>().unwrap(), text("grpc-message"))
         }
-        let response = AuthoriseLayer::new().layer(inner).oneshot(request).await.unwrap();
-        let text =
-            |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
-        (text("grpc-status").parse::<i32>().unwrap(), text("grpc-message"))
     };
     let info = |peer: Peer| PeerInfo { peer, remote: "127.0.0.1:1".parse().unwrap() };
 
-    assert_eq!(status(Some(info(peer(COORDINATOR)))).await.0, OK);
+    assert_eq!(status(Some(info(own.peer(&federation.trust()).unwrap()))).await.0, OK);
     assert_eq!(status(None).await, (UNAUTHENTICATED, "caller_unauthenticated".into()));
-    let mut ended = peer(COORDINATOR);
-    ended.not_after -= 120;
+    let mut ended = own.peer(&federation.trust()).unwrap();
+    ended.not_after -= 2 * 24 * 60 * 60;
     assert_eq!(status(Some(info(ended))).await, (UNAUTHENTICATED, "caller_certificate_expired".into()));
 }

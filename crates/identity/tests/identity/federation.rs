@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::Stream;
+use loda_identity::TlsConnection;
 use loda_identity::manifest::{self, CoordinatorEntry, DatasetEntry, Member};
 use loda_identity::{
-    AuthoriseLayer, Authority, Credentials, Gss, Limits, Manifest, PeerId, PeerInfo, Role, SigningKey, channel,
-    incoming_with, server, server_config,
+    AuthoriseLayer, Authority, CONNECTION_AGE, Credentials, Denials, Dialled, Gss, Identity, Limits, Manifest, Peer,
+    PeerId, PeerInfo, RevocationList, Role, SigningKey, Trust, channel, incoming_with, server,
 };
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
 use tokio::net::TcpListener;
@@ -51,6 +53,8 @@ impl Federation {
             federation: "London".into(),
             domain: DOMAIN.into(),
             version: 1,
+            previous: None,
+            approvals: None,
             coordinator: CoordinatorEntry {
                 address: "127.0.0.1:7400".into(),
                 ca: coordinator.ca_pem().into(),
@@ -71,6 +75,34 @@ impl Federation {
         Self { camden, hackney, coordinator, people, manifest }
     }
 
+    /// A current list of each authority that takes nothing back.
+    pub fn lists(&self) -> Vec<RevocationList> {
+        let of = |authority: &Authority| list(authority, &[], 30);
+        [&self.camden, &self.hackney, &self.coordinator, &self.people].into_iter().map(of).collect()
+    }
+
+    /// What members believe.
+    pub fn trust(&self) -> Arc<Trust> {
+        self.trust_with(self.lists())
+    }
+
+    pub fn trust_with(&self, lists: Vec<RevocationList>) -> Arc<Trust> {
+        let manifest = Arc::new(self.manifest.clone());
+        Arc::new(Trust::new(manifest, lists, Denials::default(), None).unwrap().0)
+    }
+
+    /// As somebody, whether or not the others believe it.
+    pub fn identity(&self, creds: &Credentials) -> Identity {
+        let claimed = Peer {
+            id: COORDINATOR.parse().unwrap(),
+            ca_fingerprint: [0; 32],
+            not_after: i64::MAX,
+            fingerprint: [0; 32],
+            serial: vec![1],
+        };
+        Identity::unchecked(creds.clone(), self.trust(), claimed).unwrap()
+    }
+
     /// The credentials that belong to an identity.
     pub fn credentials(&self, id: &str) -> Credentials {
         let authority = match id.parse::<PeerId>().unwrap().role {
@@ -89,24 +121,42 @@ impl Federation {
 
     /// A server that answers every permitted call and says who called.
     pub async fn serve_as(&self, creds: &Credentials, limits: Limits) -> Served {
-        let config = server_config(creds, &self.manifest).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let connections = incoming_with(listener, config, Arc::new(self.manifest.clone()), limits);
-        let serving = server()
-            .layer(AuthoriseLayer::new())
-            .add_service(Echo::<false>)
-            .add_service(Echo::<true>)
-            .serve_with_incoming(connections);
-        let task = tokio::spawn(async move { serving.await.unwrap() });
-        Served { address, task }
+        serve(self.identity(creds), limits, None).await
     }
 
     pub fn channel(&self, served: &Served, creds: &Credentials, expected: &str) -> Channel {
         let expected = expected.parse().unwrap();
         let wait = Duration::from_secs(5);
-        channel(&served.address.to_string(), creds, &self.manifest, &expected, wait).unwrap()
+        channel(&served.address.to_string(), &self.identity(creds), &expected, wait).unwrap()
     }
+}
+
+/// A server that answers every permitted call and says who called.
+pub async fn serve(identity: Identity, limits: Limits, dialled: Option<Dialled>) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = incoming_with(listener, identity.clone(), limits, dialled);
+    Served { address, task: answer(identity, connections, CONNECTION_AGE) }
+}
+
+/// Answers over connections, wherever they come from.
+pub fn answer(
+    identity: Identity,
+    connections: impl Stream<Item = Result<TlsConnection, std::io::Error>> + Send + 'static,
+    age: Duration,
+) -> JoinHandle<()> {
+    let serving = server(age)
+        .layer(AuthoriseLayer::new(identity))
+        .add_service(Echo::<false>)
+        .add_service(Echo::<true>)
+        .serve_with_incoming(connections);
+    tokio::spawn(async move { serving.await.unwrap() })
+}
+
+/// An authority's list.
+pub fn list(authority: &Authority, serials: &[Vec<u8>], days: i64) -> RevocationList {
+    let pem = authority.revocation_list(serials, days).unwrap();
+    RevocationList::parse(pem.as_bytes(), "list").unwrap().remove(0)
 }
 
 pub struct Served {

@@ -3,7 +3,9 @@
 
 mod admission;
 mod calls;
+mod dial;
 mod federation;
 mod limits;
 mod manifest;
 mod pki;
+mod revocation;

@@ -16,7 +16,7 @@ fn an_authority_survives_saving() {
     let loaded = Authority::load(&at).unwrap();
     assert_eq!(loaded.ca_pem(), federation.coordinator.ca_pem());
     let creds = issued(&loaded, COORDINATOR, 1);
-    assert_eq!(creds.peer(&federation.manifest).unwrap().id.to_string(), COORDINATOR);
+    assert_eq!(creds.peer(&federation.trust()).unwrap().id.to_string(), COORDINATOR);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -76,7 +76,7 @@ fn credentials_are_one_certificate_and_its_key() {
     write_private(&cert, issued.cert_pem.as_bytes()).unwrap();
     write_private(&key, issued.key_pem.as_bytes()).unwrap();
     let creds = Credentials::load(&cert, &key).unwrap();
-    assert_eq!(creds.peer(&federation.manifest).unwrap().id.to_string(), CAMDEN);
+    assert_eq!(creds.peer(&federation.trust()).unwrap().id.to_string(), CAMDEN);
 
     let both = format!("{}{}", issued.cert_pem, federation.camden.ca_pem());
     write_private(&cert, both.as_bytes()).unwrap();
@@ -86,6 +86,6 @@ fn credentials_are_one_certificate_and_its_key() {
 
     let other = federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap();
     let mixed = Credentials::from_pem(&issued.cert_pem, &other.key_pem).unwrap();
-    let error = loda_identity::server_config(&mixed, &federation.manifest).unwrap_err();
+    let error = loda_identity::server_config(&mixed, &federation.trust()).unwrap_err();
     assert_eq!(error.code(), "tls_configuration");
 }

@@ -1,0 +1,301 @@
+//! Who we are and whom we trust, now: files that change while a program runs.
+//!
+//! Certificates are renewed every few weeks, revocation lists every few days, and the deny list in a bad hour. None of
+//! that needs a restart: files are looked at every [`LOOK`], read whole, and swapped whole. Whatever cannot be used is
+//! reported and the last good one stays, except that time goes on: an ended list vouches for nobody.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustls::{ClientConfig, ServerConfig};
+use tokio::sync::watch;
+
+use crate::denied::Denials;
+use crate::error::{IdentityError, Refusal};
+use crate::manifest::{Manifest, Signatures};
+use crate::peer::{Peer, PeerId};
+use crate::private::{read, write_private};
+use crate::revocation::RevocationList;
+use crate::tls::{Credentials, client_config, server_config};
+use crate::trust::Trust;
+
+/// How often files are looked at: the bound on how long a revoked or denied peer stays connected.
+pub const LOOK: Duration = Duration::from_secs(2);
+
+/// Where the files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The federation's manifest.
+    pub manifest: PathBuf,
+    /// Our own certificate (PEM), alone.
+    pub certificate: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+    /// The folder of revocation lists (PEM or DER).
+    pub revocation: PathBuf,
+    /// The deny list; nobody is denied where it is not named.
+    pub denied: Option<PathBuf>,
+    /// Where the manifest in use is kept, so that a restart does not believe another; clients keep none.
+    pub pinned: Option<PathBuf>,
+}
+
+/// What holds at one moment.
+pub struct Standing {
+    /// Whom we believe.
+    pub trust: Arc<Trust>,
+    /// Who we are.
+    pub own: Peer,
+    credentials: Credentials,
+    server: Arc<ServerConfig>,
+}
+
+/// A handle on the standing that holds now. Cheap to clone.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    now: watch::Sender<Arc<Standing>>,
+    files: Option<Mutex<Files>>,
+}
+
+/// What was read, and when it changed.
+struct Files {
+    paths: Paths,
+    stamp: Stamp,
+    faults: Vec<String>,
+}
+
+type Stamp = Vec<(PathBuf, Option<(u64, SystemTime)>)>;
+
+impl Identity {
+    /// A standing that does not change: for programs that end soon, and for tests.
+    ///
+    /// # Errors
+    /// Where key and certificate do not match, or make us nobody.
+    pub fn fixed(credentials: Credentials, trust: Arc<Trust>) -> Result<Self, IdentityError> {
+        let own = credentials.peer(&trust)?;
+        Self::of(credentials, trust, own, None)
+    }
+
+    /// As somebody that the federation would refuse: for tests that try to get in.
+    ///
+    /// # Errors
+    /// Where key and certificate do not match.
+    pub fn unchecked(credentials: Credentials, trust: Arc<Trust>, claimed: Peer) -> Result<Self, IdentityError> {
+        Self::of(credentials, trust, claimed, None)
+    }
+
+    fn of(credentials: Credentials, trust: Arc<Trust>, own: Peer, files: Option<Files>) -> Result<Self, IdentityError> {
+        let server = server_config(&credentials, &trust)?;
+        let now = watch::Sender::new(Arc::new(Standing { trust, own, credentials, server }));
+        Ok(Self(Arc::new(Inner { now, files: files.map(Mutex::new) })))
+    }
+
+    /// Reads all files. Faults in single revocation lists are reported and passed over.
+    ///
+    /// # Errors
+    /// Where manifest, certificate, key, deny list or the folder of lists cannot be used, or our own certificate is
+    /// nobody's: a program finds at its start, and not in others' logs, that it cannot take part.
+    pub fn load(paths: Paths) -> Result<Self, IdentityError> {
+        let stamp = stamp(&paths);
+        let mut faults = Vec::new();
+        let manifest = Arc::new(pinned_manifest(&paths, &mut faults)?);
+        let credentials = Credentials::load(&paths.certificate, &paths.key)?;
+        let (lists, more) = RevocationList::read_folder(&paths.revocation)?;
+        faults.extend(more);
+        let denials = paths.denied.as_deref().map_or(Ok(Denials::default()), read_denials)?;
+        let (trust, more) = Trust::new(manifest, lists, denials, None)?;
+        faults.extend(more);
+        let trust = Arc::new(trust);
+        let own = credentials.peer(&trust).map_err(|refusal| {
+            let fix = match refusal {
+                Refusal::RevocationUnknown => "put its authority's current list into the folder of revocation lists",
+                _ => "have its authority issue another",
+            };
+            IdentityError::unusable(format!("certificate {}", paths.certificate.display()), format!("{refusal}; {fix}"))
+        })?;
+        faults.iter().for_each(|fault| tracing::warn!(code = "identity_file", "{fault}"));
+        for who in trust.unverifiable() {
+            tracing::warn!(
+                code = "revocation_unknown",
+                "no current revocation list of {who}: its certificates are refused"
+            );
+        }
+        Self::of(credentials, trust, own, Some(Files { paths, stamp, faults }))
+    }
+
+    /// What holds now.
+    pub fn now(&self) -> Arc<Standing> {
+        Arc::clone(&self.0.now.borrow())
+    }
+
+    /// The manifest that holds now.
+    pub fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(self.now().trust.manifest())
+    }
+
+    /// What is wrong with the files, in sentences; empty where all is well.
+    pub fn faults(&self) -> Vec<String> {
+        let Some(files) = &self.0.files else { return Vec::new() };
+        files.lock().unwrap_or_else(PoisonError::into_inner).faults.clone()
+    }
+
+    /// Looks at the files every [`LOOK`], for as long as anybody holds this identity.
+    pub async fn keep_current(self) {
+        let held = Arc::downgrade(&self.0);
+        drop(self);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(inner) = held.upgrade() else { return };
+            // Reading a few files is quick, but a share that hangs must not stop the server.
+            let _read = tokio::task::spawn_blocking(move || Self(inner).look()).await;
+        }
+    }
+
+    /// Looks at the files once, and swaps in what is new and good.
+    pub fn look(&self) {
+        let Some(files) = &self.0.files else { return };
+        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = stamp(&files.paths);
+        if stamp == files.stamp {
+            return;
+        }
+        files.stamp = stamp;
+        let mut faults = Vec::new();
+        let before = self.now();
+        match renewed(&files.paths, &before, &mut faults) {
+            Ok(standing) => {
+                tracing::info!(manifest = standing.trust.manifest().version, "certificates and lists were read again");
+                self.0.now.send_replace(Arc::new(standing));
+            }
+            Err(error) => faults.push(error.to_string()),
+        }
+        faults
+            .iter()
+            .for_each(|fault| tracing::error!(code = "identity_file", "{fault}; the last good one stays in use"));
+        files.faults = faults;
+    }
+
+    /// Ends when `peer` would no longer be let in, with the reason; looks when files change and when certificates end.
+    pub(crate) async fn until_gone(&self, peer: &Peer) -> Refusal {
+        let mut changes = self.0.now.subscribe();
+        loop {
+            if let Err(refusal) = changes.borrow_and_update().trust.still_good(peer) {
+                return refusal;
+            }
+            // Lists and certificates end by themselves: a look now and then is enough, since every call asks too.
+            let _changed = tokio::time::timeout(Duration::from_secs(30), changes.changed()).await;
+        }
+    }
+
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.now().server)
+    }
+
+    pub(crate) fn client(&self, expected: &PeerId) -> Result<Arc<ClientConfig>, IdentityError> {
+        let now = self.now();
+        client_config(&now.credentials, &now.trust, expected)
+    }
+}
+
+/// Each file that can be used, and the last good one of each that cannot.
+fn renewed(paths: &Paths, before: &Standing, faults: &mut Vec<String>) -> Result<Standing, IdentityError> {
+    let manifest = match successor(before.trust.manifest(), paths) {
+        Ok(manifest) => Arc::new(manifest),
+        Err(error) => {
+            faults.push(error.to_string());
+            Arc::clone(before.trust.manifest())
+        }
+    };
+    let lists = match RevocationList::read_folder(&paths.revocation) {
+        Ok((lists, more)) => {
+            faults.extend(more);
+            lists
+        }
+        Err(error) => {
+            faults.push(error.to_string());
+            Vec::new()
+        }
+    };
+    let denials = match paths.denied.as_deref().map_or(Ok(Denials::default()), read_denials) {
+        Ok(denials) => denials,
+        Err(error) => {
+            faults.push(error.to_string());
+            before.trust.denials().clone()
+        }
+    };
+    let (trust, more) = Trust::new(manifest, lists, denials, Some(&before.trust))?;
+    faults.extend(more);
+    let trust = Arc::new(trust);
+    let renewed = Credentials::load(&paths.certificate, &paths.key).and_then(|credentials| {
+        let own = credentials.peer(&trust)?;
+        if own.id != before.own.id {
+            return Err(IdentityError::unusable(own.id.to_string(), format!("is not {}, who we are", before.own.id)));
+        }
+        let server = server_config(&credentials, &trust)?;
+        Ok((credentials, own, server))
+    });
+    let (credentials, own, server) = match renewed {
+        Ok(renewed) => renewed,
+        Err(error) => {
+            faults.push(format!("{}: {error}", paths.certificate.display()));
+            let credentials = before.credentials.clone();
+            let server = server_config(&credentials, &trust)?;
+            (credentials, before.own.clone(), server)
+        }
+    };
+    Ok(Standing { trust, own, credentials, server })
+}
+
+/// The manifest on disk, if it may follow the one in use; it is pinned from then on.
+fn successor(current: &Manifest, paths: &Paths) -> Result<Manifest, IdentityError> {
+    let next = Manifest::load(&paths.manifest)?;
+    let signatures = Signatures::load_beside(&paths.manifest)?;
+    current
+        .may_become(&next, &signatures)
+        .map_err(|reason| IdentityError::unusable(paths.manifest.display().to_string(), reason))?;
+    if let Some(pinned) = &paths.pinned
+        && *current != next
+    {
+        write_private(pinned, next.to_toml().as_bytes())?;
+    }
+    Ok(next)
+}
+
+/// At a start: what was pinned, or what may follow it. The first manifest is believed as it is found: people compare
+/// its hash.
+fn pinned_manifest(paths: &Paths, faults: &mut Vec<String>) -> Result<Manifest, IdentityError> {
+    let Some(pinned) = paths.pinned.as_ref() else { return Ok(Manifest::load(&paths.manifest)?) };
+    if !pinned.exists() {
+        let first = Manifest::load(&paths.manifest)?;
+        write_private(pinned, first.to_toml().as_bytes())?;
+        return Ok(first);
+    }
+    let current = Manifest::load(pinned)?;
+    Ok(successor(&current, paths).unwrap_or_else(|error| {
+        faults.push(format!("{error}; version {} stays in use", current.version));
+        current
+    }))
+}
+
+fn read_denials(path: &Path) -> Result<Denials, IdentityError> {
+    let bytes = read(path)?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| IdentityError::unusable(path.display().to_string(), "is not text"))?;
+    Denials::parse(text, &path.display().to_string())
+}
+
+/// Size and time of every file: what changes when one is written or renamed over.
+fn stamp(paths: &Paths) -> Stamp {
+    let of = |path: PathBuf| {
+        let seen = std::fs::metadata(&path).ok().and_then(|m| Some((m.len(), m.modified().ok()?)));
+        (path, seen)
+    };
+    let lists = std::fs::read_dir(&paths.revocation).into_iter().flatten().flatten().map(|entry| entry.path());
+    let own = [&paths.manifest, &paths.certificate, &paths.key].into_iter().cloned();
+    let own = own.chain([Signatures::beside(&paths.manifest)]);
+    let mut stamp: Stamp = own.chain(paths.denied.clone()).chain(lists).map(of).collect();
+    stamp.sort();
+    stamp
+}

@@ -1,0 +1,71 @@
+//! How many calls one identity may make: a bucket of tokens for each.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::peer::{PeerId, Role};
+
+/// Calls in one burst, and each second after it.
+const PEOPLE: (f64, f64) = (1_000.0, 200.0);
+/// A coordinator asks for everybody: 200 questions at once are some thousand calls.
+const PROGRAMS: (f64, f64) = (10_000.0, 2_000.0);
+/// Buckets kept; full ones are forgotten first.
+const KEPT: usize = 4096;
+
+/// Everybody's buckets.
+#[derive(Clone, Default)]
+pub(crate) struct Rates(Arc<Mutex<HashMap<PeerId, Bucket>>>);
+
+struct Bucket {
+    tokens: f64,
+    seen: Instant,
+}
+
+impl Rates {
+    /// Takes a token; `false` where there is none.
+    pub(crate) fn take(&self, id: &PeerId) -> bool {
+        let now = Instant::now();
+        let (burst, rate) = allowance(id);
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= KEPT && !buckets.contains_key(id) {
+            buckets.retain(|id, bucket| bucket.level(now, allowance(id)) < allowance(id).0);
+        }
+        let bucket = buckets.entry(id.clone()).or_insert(Bucket { tokens: burst, seen: now });
+        bucket.tokens = bucket.level(now, (burst, rate));
+        bucket.seen = now;
+        let taken = bucket.tokens >= 1.0;
+        if taken {
+            bucket.tokens -= 1.0;
+        }
+        taken
+    }
+}
+
+impl Bucket {
+    fn level(&self, now: Instant, (burst, rate): (f64, f64)) -> f64 {
+        (now.saturating_duration_since(self.seen).as_secs_f64().mul_add(rate, self.tokens)).min(burst)
+    }
+}
+
+fn allowance(id: &PeerId) -> (f64, f64) {
+    match id.role {
+        Role::Node(_) | Role::Coordinator => PROGRAMS,
+        Role::Analyst(_) | Role::Auditor(_) => PEOPLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn one_asker_cannot_spend_anothers_calls() {
+        let rates = Rates::default();
+        let id = |name: &str| format!("spiffe://d/analyst/{name}").parse().unwrap();
+        let taken = (0..5000).filter(|_| rates.take(&id("a"))).count();
+        assert!((1000..3000).contains(&taken), "{taken}");
+        assert!(rates.take(&id("b")));
+    }
+}

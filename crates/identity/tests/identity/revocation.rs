@@ -1,0 +1,282 @@
+//! What an authority took back, what a party denies, and files that change while we run.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use loda_identity::{Authority, Credentials, Denials, Identity, Issued, Limits, Paths, Refusal, RevocationList, Trust};
+use tokio::time::sleep;
+
+use crate::federation::*;
+
+const DESCRIBE: &str = "/loda.v1.Node/Describe";
+
+fn without(federation: &Federation, at: usize) -> Vec<RevocationList> {
+    let mut lists = federation.lists();
+    lists.remove(at);
+    lists
+}
+
+#[test]
+fn an_authority_without_a_current_list_vouches_for_nobody() {
+    let federation = Federation::new();
+    let creds = federation.credentials(COORDINATOR);
+    let refused = |lists| creds.peer(&federation.trust_with(lists)).unwrap_err();
+    assert_eq!(refused(without(&federation, 2)), Refusal::RevocationUnknown);
+    // Ended, signed by another of the same name, or by another member: none of them counts.
+    let rogue = Authority::create("Coordinator", 30).unwrap();
+    for bad in [list(&federation.coordinator, &[], -1), list(&rogue, &[], 30), list(&federation.camden, &[], 30)] {
+        let mut lists = without(&federation, 2);
+        lists.push(bad);
+        assert_eq!(refused(lists), Refusal::RevocationUnknown);
+    }
+    assert!(creds.peer(&federation.trust()).is_ok());
+}
+
+#[test]
+fn an_old_list_cannot_be_put_back() {
+    let federation = Federation::new();
+    let creds = federation.credentials(COORDINATOR);
+    let serial = creds.peer(&federation.trust()).unwrap().serial;
+    let manifest = federation.trust().manifest().clone();
+    let old = federation.lists();
+    std::thread::sleep(Duration::from_millis(1100));
+    let mut lists = federation.lists();
+    lists.push(list(&federation.coordinator, &[serial], 30));
+    let (now, faults) = Trust::new(manifest.clone(), lists, Denials::default(), None).unwrap();
+    assert!(faults.is_empty(), "{faults:?}");
+    assert_eq!(creds.peer(&now).unwrap_err(), Refusal::Revoked);
+    for lists in [old, Vec::new()] {
+        let (later, _) = Trust::new(manifest.clone(), lists, Denials::default(), Some(&now)).unwrap();
+        assert_eq!(creds.peer(&later).unwrap_err(), Refusal::Revoked);
+    }
+}
+
+#[tokio::test]
+async fn revoked_peers_are_refused_on_both_sides_of_a_connection() {
+    let federation = Federation::new();
+    let (own, node) = (federation.credentials(COORDINATOR), federation.credentials(CAMDEN));
+    let revoking = |authority: &Authority, creds: &Credentials| {
+        let serial = creds.peer(&federation.trust()).unwrap().serial;
+        let mut lists = federation.lists();
+        lists.push(list(authority, &[serial], 30));
+        federation.trust_with(lists)
+    };
+    let as_whom = |creds: &Credentials, trust| {
+        Identity::unchecked(creds.clone(), trust, creds.peer(&federation.trust()).unwrap()).unwrap()
+    };
+    // The caller is revoked, and the server knows.
+    let knows = as_whom(&node, revoking(&federation.coordinator, &own));
+    let served = serve(knows, Limits::default(), None).await;
+    assert!(call(&federation.channel(&served, &own, CAMDEN), DESCRIBE).await.is_err());
+    // The server is revoked, and the caller knows.
+    let served = federation.serve_as(&node, Limits::default()).await;
+    let caller = as_whom(&own, revoking(&federation.camden, &node));
+    let wait = Duration::from_secs(5);
+    let to = CAMDEN.parse().unwrap();
+    let channel = loda_identity::channel(&served.address.to_string(), &caller, &to, wait).unwrap();
+    let error = call(&channel, DESCRIBE).await.unwrap_err();
+    assert!(error.contains("revoked") || error.contains("Revoked"), "{error}");
+}
+
+/// Files of one party, as an operator keeps them.
+struct Folder {
+    dir: tempfile::TempDir,
+    federation: Federation,
+}
+
+impl Folder {
+    fn new(own: &Issued) -> Self {
+        let folder = Self { dir: tempfile::tempdir().unwrap(), federation: Federation::new() };
+        folder.write("manifest.toml", &folder.federation.manifest.to_toml());
+        folder.write("denied.txt", "# nobody\n");
+        fs::create_dir(folder.dir.path().join("lists")).unwrap();
+        let Federation { camden, hackney, coordinator, people, .. } = &folder.federation;
+        for (name, authority) in [("camden", camden), ("hackney", hackney), ("centre", coordinator), ("people", people)]
+        {
+            folder.write(&format!("lists/{name}.pem"), &authority.revocation_list(&[], 30).unwrap());
+        }
+        folder.renew(own);
+        folder
+    }
+
+    /// A party that is Camden.
+    fn camden() -> (Self, Identity) {
+        // The authority is made with the federation, so its certificate comes after.
+        let other = Authority::create("x", 1).unwrap().issue(&CAMDEN.parse().unwrap(), 1).unwrap();
+        let folder = Self::new(&other);
+        folder.renew(&folder.federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap());
+        let identity = Identity::load(folder.paths()).unwrap();
+        (folder, identity)
+    }
+
+    fn renew(&self, issued: &Issued) {
+        self.write("own.pem", &issued.cert_pem);
+        self.write("own.key", &issued.key_pem);
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.at(name), text).unwrap();
+    }
+
+    fn at(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn paths(&self) -> Paths {
+        Paths {
+            manifest: self.at("manifest.toml"),
+            certificate: self.at("own.pem"),
+            key: self.at("own.key"),
+            revocation: self.at("lists"),
+            denied: Some(self.at("denied.txt")),
+            pinned: Some(self.at("pinned.toml")),
+        }
+    }
+}
+
+/// A file's time has to move for it to be looked at again.
+fn touch_later(path: &Path) {
+    let later = std::time::SystemTime::now() + Duration::from_secs(5);
+    fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_is_revoked_or_denied_while_connected_is_gone_within_the_bound() {
+    for denied in [false, true] {
+        let (folder, identity) = Folder::camden();
+        tokio::spawn(identity.clone().keep_current());
+        let served = serve(identity, Limits::default(), None).await;
+        let creds = folder.federation.credentials(COORDINATOR);
+        let channel = folder.federation.channel(&served, &creds, CAMDEN);
+        assert_eq!(call(&channel, DESCRIBE).await.unwrap().status, 0);
+        let peer = creds.peer(&folder.federation.trust()).unwrap();
+        if denied {
+            folder.write("denied.txt", &format!("{COORDINATOR} # lost laptop\n"));
+        } else {
+            let list = folder.federation.coordinator.revocation_list(&[peer.serial], 30).unwrap();
+            folder.write("lists/centre.pem", &list);
+        }
+        let began = Instant::now();
+        loop {
+            match call(&channel, DESCRIBE).await {
+                Ok(answer) if answer.status == 0 => assert!(began.elapsed() < Duration::from_secs(4), "still let in"),
+                // Told so on the old connection, or no connection any more.
+                Ok(answer) => assert_eq!(answer.status, 16, "{answer:?}"),
+                Err(_) => break,
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!(call(&channel, DESCRIBE).await.is_err(), "and it does not come back");
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_without_a_restart_and_a_bad_one_is_not() {
+    let (folder, identity) = Folder::camden();
+    let first = identity.now().own.fingerprint;
+    folder.renew(&folder.federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap());
+    touch_later(&folder.at("own.pem"));
+    identity.look();
+    let second = identity.now().own.fingerprint;
+    assert_ne!(first, second);
+    assert!(identity.faults().is_empty());
+
+    let federation = &folder.federation;
+    let expired = federation.camden.issue(&CAMDEN.parse().unwrap(), -1).unwrap();
+    let other = federation.hackney.issue(&HACKNEY.parse().unwrap(), 1).unwrap();
+    let next = federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap();
+    let torn = Issued { cert_pem: next.cert_pem[..next.cert_pem.len() / 2].to_owned(), key_pem: next.key_pem.clone() };
+    let mixed = Issued { cert_pem: next.cert_pem, key_pem: other.key_pem.clone() };
+    for (number, bad) in [expired, other, torn, mixed].iter().enumerate() {
+        folder.renew(bad);
+        touch_later(&folder.at("own.key"));
+        identity.look();
+        assert_eq!(identity.now().own.fingerprint, second, "{number}");
+        assert!(identity.faults().iter().any(|f| f.contains("own.pem")), "{number}: {:?}", identity.faults());
+    }
+    // It still serves with the last good one.
+    let served = serve(identity, Limits::default(), None).await;
+    let creds = federation.credentials(COORDINATOR);
+    assert_eq!(call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE).await.unwrap().status, 0);
+}
+
+#[tokio::test]
+async fn bad_lists_and_deny_lists_lose_nothing() {
+    let (folder, identity) = Folder::camden();
+    let caller = folder.federation.credentials(COORDINATOR).peer(&folder.federation.trust()).unwrap();
+    folder.write("denied.txt", &format!("{HACKNEY}\n"));
+    touch_later(&folder.at("denied.txt"));
+    identity.look();
+    let hackney = folder.federation.credentials(HACKNEY).peer(&folder.federation.trust()).unwrap();
+    assert_eq!(identity.now().trust.still_good(&hackney), Err(Refusal::Denied));
+    for (name, text) in [
+        ("lists/centre.pem", "not a list"),
+        ("lists/centre.pem", ""),
+        ("lists/more.pem", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"),
+        ("denied.txt", "spiffe://london.example/borough\n"),
+        ("manifest.toml", "federation = 1"),
+    ] {
+        folder.write(name, text);
+        touch_later(&folder.at(name));
+        identity.look();
+        let now = identity.now();
+        assert!(!identity.faults().is_empty(), "{name}");
+        assert_eq!(now.trust.still_good(&caller), Ok(()), "{name}");
+        assert_eq!(now.trust.still_good(&hackney), Err(Refusal::Denied), "{name}");
+    }
+    // The folder itself gone: the lists in use stay, for as long as they are current.
+    fs::remove_dir_all(folder.at("lists")).unwrap();
+    identity.look();
+    assert_eq!(identity.now().trust.still_good(&caller), Ok(()));
+    assert!(Identity::load(folder.paths()).is_err(), "but no start without them");
+}
+
+#[test]
+fn a_manifest_is_followed_by_one_that_enough_members_signed() {
+    use loda_identity::{Manifest, Signatures, SigningKey};
+    let (folder, _) = Folder::camden();
+    let keys: Vec<SigningKey> = (0..2).map(|_| SigningKey::generate().unwrap().0).collect();
+    let mut first: Manifest = folder.federation.manifest.clone();
+    for (member, key) in first.members.iter_mut().zip(&keys) {
+        member.log_key = key.public_hex();
+    }
+    folder.write("manifest.toml", &first.to_toml());
+    fs::remove_file(folder.at("pinned.toml")).unwrap();
+    let identity = Identity::load(folder.paths()).unwrap();
+    let mut next = first.clone();
+    next.version = 2;
+    next.previous = Some(hex::encode(first.sha256()));
+    next.members.pop();
+    let write = |manifest: &Manifest, signatures: &Signatures| {
+        folder.write("manifest.toml", &manifest.to_toml());
+        folder.write("manifest.toml.signatures", &signatures.to_text());
+        touch_later(&folder.at("manifest.toml"));
+        identity.look();
+        identity.manifest().version
+    };
+    let mut signatures = Signatures::default();
+    assert_eq!(write(&next, &signatures), 1, "nobody signed");
+    signatures.sign(first.members[0].gss.clone(), &next, &keys[0]);
+    assert_eq!(write(&next, &signatures), 1, "one of two signed");
+    signatures.sign(first.members[1].gss.clone(), &next, &keys[0]);
+    assert_eq!(write(&next, &signatures), 1, "one signed for the other");
+    signatures.sign(first.members[1].gss.clone(), &next, &keys[1]);
+    let mut other = next.clone();
+    other.members[0].address = "127.0.0.1:9".into();
+    assert_eq!(write(&other, &signatures), 1, "another text than they signed");
+    let mut forked = next.clone();
+    forked.previous = Some("0".repeat(64));
+    let mut forked_signatures = Signatures::default();
+    for (member, key) in first.members.iter().zip(&keys) {
+        forked_signatures.sign(member.gss.clone(), &forked, key);
+    }
+    assert_eq!(write(&forked, &forked_signatures), 1, "made from another version");
+    // A restart believes what was pinned, not what lies there.
+    assert_eq!(Identity::load(folder.paths()).unwrap().manifest().version, 1);
+    assert_eq!(write(&next, &signatures), 2);
+    assert_eq!(write(&first, &Signatures::default()), 2, "and there is no way back");
+    assert_eq!(Identity::load(folder.paths()).unwrap().manifest().version, 2);
+    let gone = folder.federation.credentials(HACKNEY).peer(&folder.federation.trust()).unwrap();
+    assert_eq!(identity.now().trust.still_good(&gone), Err(Refusal::UnknownAuthority), "who left is nobody");
+}

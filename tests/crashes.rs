@@ -1,0 +1,118 @@
+//! Processes killed at random moments: no question runs twice, none is without an end, and logs stay whole.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use loda::ClientError;
+use loda_demo::layout::Layout;
+use loda_demo::processes::Processes;
+
+use crate::pooled::text;
+use crate::support::{self, Dice};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
+const SQL: &str = "SELECT borough, COUNT(*) AS people FROM residents GROUP BY borough ORDER BY borough";
+
+/// What a log says of each query: its kinds, in order.
+fn story(log: &Path) -> BTreeMap<String, Vec<(String, String)>> {
+    let mut story: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for line in std::fs::read_to_string(log).unwrap().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let what = &line["entry"]["what"];
+        let field = |name: &str| what[name].as_str().unwrap().to_owned();
+        story.entry(field("query")).or_default().push((field("kind"), field("detail")));
+    }
+    story
+}
+
+#[test]
+fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&support::options(dir.path(), 3, None), &mut |_| {}).unwrap();
+        let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+        let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        let whole = text(&client.query(SQL, "demo", None, |_| {}).await.unwrap().batches, 99);
+        let mut dice = Dice::new(support::seed());
+        let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
+        let runs = support::rounds("LODA_CRASH_RUNS", 40);
+        for run in 0..runs {
+            // Ready: a question is answered or at least taken; both parties may still be coming up.
+            let prepared = loop {
+                match client.prepare(SQL, "demo", false).await {
+                    Ok(prepared) => break prepared,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            };
+            let time = Some(Duration::from_secs(6));
+            let Ok(id) = client.start_detached(&prepared.prepared_id, time).await else { continue };
+            tokio::time::sleep(Duration::from_micros(dice.below(60_000))).await;
+            let which = dice.below(4);
+            if which != 0 {
+                let gss = layout.boroughs[dice.index(3)].gss;
+                processes.kill_node(gss).unwrap();
+                processes.start_node(gss).unwrap();
+            }
+            if which <= 1 {
+                processes.kill_coordinator().unwrap();
+                processes.start_coordinator().unwrap();
+            }
+            let began = Instant::now();
+            let end = match client.await_answer(&id, |_| {}).await {
+                Ok(answer) => {
+                    let rows = text(&answer.batches, 99);
+                    let mut lacking = 0;
+                    for (row, good) in rows.iter().zip(&whole) {
+                        let gone = row[1] == "NULL";
+                        assert!(gone || row[1] == good[1], "run {run}: {row:?} {good:?}");
+                        lacking += usize::from(gone);
+                    }
+                    assert_eq!(answer.statement.complete, lacking == 0, "run {run}");
+                    if lacking == 0 { "complete" } else { "partial, and said so" }
+                }
+                Err(ClientError::NoAnswer) => "no answer, and said so",
+                Err(error) => panic!("run {run}: query {id} has no stated end: {error}"),
+            };
+            assert!(began.elapsed() < Duration::from_secs(20), "run {run}: {:?}", began.elapsed());
+            *ends.entry(end).or_default() += 1;
+        }
+        println!("{runs} kills: {ends:?}");
+        processes.ready(Duration::from_secs(60), &mut |_| {}).await.unwrap();
+        // A question after all of it is answered whole, from the same noise.
+        let after = client.query(SQL, "demo", None, |_| {}).await.unwrap();
+        assert_eq!(text(&after.batches, 99), whole);
+
+        let manifest = loda_identity::Manifest::load(layout.manifest()).unwrap();
+        let centre = layout.coordinator().join("state/log.jsonl");
+        loda_ledger::verify_lines(&centre, &manifest.coordinator.log_key).unwrap();
+        for (query, kinds) in story(&centre) {
+            let kinds: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
+            assert_eq!(kinds, ["INTENT", "OUTCOME"], "{query}");
+        }
+        for member in &manifest.members {
+            let log = layout.node(member.gss.as_str()).join("state/log.jsonl");
+            loda_ledger::verify_lines(&log, &member.log_key).unwrap();
+            for (query, kinds) in story(&log) {
+                let names: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
+                assert!(matches!(names.as_slice(), ["ACCEPT", "RELEASE" | "FAIL"]), "{query}: {kinds:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn who_leaves_is_not_worked_for() {
+    support::run(async {
+        let federation = support::Federation::of(2).await;
+        let client = &federation.client;
+        // Long enough to be in the middle of: three joins over everything.
+        let sql = "SELECT a.borough, COUNT(*) AS n FROM residents a GROUP BY a.borough";
+        let prepared = client.prepare(sql, "demo", false).await.unwrap();
+        // Nobody watches it for ten seconds, so it ends by itself.
+        let id = client.start(&prepared.prepared_id, None).await.unwrap();
+        let _ = client.await_answer(&id, |_| {}).await;
+        let log = federation.layout.coordinator().join("state/log.jsonl");
+        assert_eq!(story(&log).len(), 1);
+    });
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use loda::ClientError;
-use loda_demo::layout::Layout;
+use loda_demo::layout::{Layout, Options};
 use loda_demo::processes::Processes;
 
 use crate::pooled::text;
@@ -30,7 +30,9 @@ fn story(log: &Path) -> BTreeMap<String, Vec<(String, String)>> {
 fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 3, None), &mut |_| {}).unwrap();
+        // The last of the three dials out.
+        let options = Options { dialling: 1, ..support::options(dir.path(), 3, None) };
+        let layout = Layout::create(&options, &mut |_| {}).unwrap();
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
         let whole = text(&client.query(SQL, "demo", None, |_| {}).await.unwrap().batches, 99);
@@ -47,7 +49,7 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
             };
             let time = Some(Duration::from_secs(6));
             let Ok(id) = client.start_detached(&prepared.prepared_id, time).await else { continue };
-            tokio::time::sleep(Duration::from_micros(dice.below(60_000))).await;
+            tokio::time::sleep(Duration::from_micros(dice.below(25_000))).await;
             let which = dice.below(4);
             if which != 0 {
                 let gss = layout.boroughs[dice.index(3)].gss;
@@ -101,18 +103,60 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
     });
 }
 
+/// Waits until a log says how a query ended, one second and a little more at most.
+async fn ends_soon(log: &Path, how: &str, before: usize) {
+    let began = Instant::now();
+    loop {
+        let last = story(log).into_values().flatten().filter(|(_, detail)| detail == how).count();
+        if last > before {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_millis(1200), "not {how} in time: {:?}", story(log));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[test]
-fn who_leaves_is_not_worked_for() {
+fn work_stops_within_a_second_of_a_cancel_and_of_a_lost_asker() {
     support::run(async {
-        let federation = support::Federation::of(2).await;
-        let client = &federation.client;
-        // Long enough to be in the middle of: three joins over everything.
-        let sql = "SELECT a.borough, COUNT(*) AS n FROM residents a GROUP BY a.borough";
-        let prepared = client.prepare(sql, "demo", false).await.unwrap();
-        // Nobody watches it for ten seconds, so it ends by itself.
-        let id = client.start(&prepared.prepared_id, None).await.unwrap();
-        let _ = client.await_answer(&id, |_| {}).await;
-        let log = federation.layout.coordinator().join("state/log.jsonl");
-        assert_eq!(story(&log).len(), 1);
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { scale: 150.0, ..support::options(dir.path(), 2, None) };
+        let layout = Layout::create(&options, &mut |_| {}).unwrap();
+        let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+        let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        let heavy = "SELECT age_band, sex, tenure, COUNT(*) AS n, COUNT(*) FILTER (WHERE age_band = '0-4') AS m \
+                     FROM residents GROUP BY age_band, sex, tenure";
+        let began = Instant::now();
+        let whole = client.query(heavy, "demo", None, |_| {}).await.unwrap();
+        let took = began.elapsed();
+        println!("the question takes {took:?} when nobody stops it");
+        assert!(whole.statement.complete && took > Duration::from_millis(150), "too quick to be stopped: {took:?}");
+        let begin = || async {
+            let prepared = client.prepare(heavy, "demo", false).await.unwrap();
+            client.start(&prepared.prepared_id, None).await.unwrap()
+        };
+        let node = layout.node(layout.boroughs[1].gss).join("state/log.jsonl");
+        let centre = layout.coordinator().join("state/log.jsonl");
+
+        for (leaves, how) in [(false, "cancelled"), (true, "abandoned")] {
+            let before = story(&node).into_values().flatten().filter(|(_, detail)| detail == "cancelled").count();
+            let id = begin().await;
+            let watching = tokio::spawn({
+                let (client, id) = (client.clone(), id.clone());
+                async move { client.await_answer(&id, |_| {}).await }
+            });
+            tokio::time::sleep(took / 4).await;
+            if leaves {
+                watching.abort();
+            } else {
+                client.cancel(&id).await.unwrap();
+            }
+            ends_soon(&centre, how, 0).await;
+            ends_soon(&node, "cancelled", before).await;
+        }
+        // The node is free at once: the next question takes no longer than the first.
+        let began = Instant::now();
+        client.query(heavy, "demo", None, |_| {}).await.unwrap();
+        println!("and {:?} right after a cancelled one", began.elapsed());
     });
 }

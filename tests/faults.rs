@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use loda::Client;
-use loda_demo::layout::Layout;
+use loda_demo::layout::{Layout, Options};
 use loda_demo::processes::Processes;
 
 use crate::pooled::text;
@@ -23,7 +23,9 @@ struct Running {
 
 async fn start(nodes: usize) -> Running {
     let dir = tempfile::tempdir().unwrap();
-    let layout = Layout::create(&support::options(dir.path(), nodes, None), &mut |_| {}).unwrap();
+    // The last of them dials out.
+    let options = Options { dialling: 1, ..support::options(dir.path(), nodes, None) };
+    let layout = Layout::create(&options, &mut |_| {}).unwrap();
     let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
     let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
     Running { processes, layout, client, _dir: dir }

@@ -14,6 +14,7 @@ mod algebra;
 mod crashes;
 mod differencing;
 mod faults;
+mod floods;
 mod hostile;
 mod identity;
 mod network;

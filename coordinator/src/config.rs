@@ -15,6 +15,8 @@ pub struct Config {
     /// One contract file for each dataset of the manifest.
     pub contracts: Vec<PathBuf>,
     pub state: PathBuf,
+    /// The local port for monitoring, if there is one.
+    pub operations: Option<String>,
     pub limits: Limits,
     pub references: Vec<Reference>,
 }
@@ -57,6 +59,7 @@ struct File {
     contracts: Vec<PathBuf>,
     state: PathBuf,
     tls: Tls,
+    operations: Option<String>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -113,6 +116,7 @@ impl Config {
                 pinned: Some(state.join("manifest.pinned.toml")),
             },
             state,
+            operations: file.operations,
             limits: file.limits,
             references: file.reference.into_iter().map(reference).collect(),
         })

@@ -17,6 +17,7 @@ use loda_ledger::{Entry, Kind, Log, SignedLines, Spool};
 use loda_proto::v1::query_server::{Query as QueryService, QueryServer};
 use loda_proto::{CHUNK, v1};
 use loda_question::Refusal;
+use loda_service::{AbortOnDrop, Operations, Outcomes, log, stop};
 use ring::digest::{SHA256, digest};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -60,6 +61,7 @@ struct Inner {
     nodes: Nodes,
     log: Arc<dyn Log>,
     jobs: Jobs,
+    outcomes: Outcomes,
     /// What the log began and did not end before the last restart.
     unended: Mutex<HashMap<Uuid, Entry>>,
     queries: tokio::runtime::Handle,
@@ -70,9 +72,7 @@ struct Inner {
 /// # Errors
 /// Whatever keeps it from serving, with the file and the fix.
 pub fn run(config: &Path) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    // A second initialisation, by a host that embeds the coordinator, keeps the host's.
-    let _already = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    log::begin();
     let queries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("queries")
@@ -84,7 +84,7 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
         let coordinator = Coordinator::open(Config::load(config)?, queries.handle().clone())?;
         let listener = coordinator.bind().await?;
         let draining = async {
-            let _told = stop_signal().await;
+            let _told = stop::signal().await;
             tracing::info!("stopping: no more questions are taken, and those that run may end");
             coordinator.0.jobs.drain(DRAIN).await;
             // What was answered last is fetched now.
@@ -96,20 +96,6 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
             () = draining => Ok(()),
         }
     })
-}
-
-async fn stop_signal() -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            stopped = tokio::signal::ctrl_c() => stopped?,
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
 }
 
 impl Coordinator {
@@ -145,7 +131,18 @@ impl Coordinator {
         let spool = Spool::open(&config.state.join("queries")).context("opening the folder of questions")?;
         let jobs = Jobs::new(config.limits, spool);
         let log: Arc<dyn Log> = Arc::new(log);
-        Ok(Self(Arc::new(Inner { config, identity, catalogue, planner, nodes, log, jobs, unended, queries })))
+        Ok(Self(Arc::new(Inner {
+            config,
+            identity,
+            catalogue,
+            planner,
+            nodes,
+            log,
+            jobs,
+            outcomes: Outcomes::default(),
+            unended,
+            queries,
+        })))
     }
 
     /// Binds the address that the configuration names.
@@ -172,6 +169,18 @@ impl Coordinator {
         let service =
             QueryServer::new(self.clone()).max_decoding_message_size(256 << 10).max_encoding_message_size(16 << 20);
         tokio::spawn(inner.identity.clone().keep_current());
+        if let Some(address) = inner.config.operations.clone() {
+            let active = {
+                let inner = Arc::clone(inner);
+                move || inner.jobs.active()
+            };
+            let operations = Operations::new(inner.identity.clone(), &inner.outcomes, active);
+            tokio::spawn(async move {
+                if let Err(fault) = operations.serve(&address).await {
+                    tracing::error!("no monitoring: {fault:#}");
+                }
+            });
+        }
         tracing::info!(datasets = inner.catalogue.contracts.len(), "serving");
         server(age)
             .layer(AuthoriseLayer::new(inner.identity.clone()))
@@ -179,23 +188,6 @@ impl Coordinator {
             .serve_with_incoming(connections)
             .await?;
         Ok(())
-    }
-}
-
-/// A task that ends with whoever waits for it.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, tokio::task::JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -338,6 +330,7 @@ impl Inner {
         };
         match answered {
             Ok(Ok(result)) => {
+                self.outcomes.count("answered");
                 if query.result.set(result).is_ok() {
                     query.set(v1::State::Released);
                 }
@@ -355,14 +348,15 @@ impl Inner {
     }
 
     /// Nobody wants the answer: the nodes are told at once.
-    async fn stopped(&self, query: &Query, why: &str) {
+    async fn stopped(&self, query: &Query, why: &'static str) {
         query.set(v1::State::Cancelled);
         self.cancel_at_nodes(query).await;
         self.ended(query, why);
     }
 
     /// Every question that was begun has an end in the log.
-    fn ended(&self, query: &Query, why: &str) {
+    fn ended(&self, query: &Query, why: &'static str) {
+        self.outcomes.count(why);
         self.jobs.forget(&query.id);
         if query.prepared.split.explain {
             return;

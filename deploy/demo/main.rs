@@ -69,6 +69,11 @@ enum Role {
         #[arg(long, default_value_t = loda_node::TableParameters::default().variance)]
         variance: f64,
     },
+    /// Check a node's configuration and surroundings (what `loda-node doctor` does).
+    Doctor {
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// The analyst's client, set up for the demo that is running.
     #[command(disable_help_flag = true)]
     Loda {
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
             loda_coordinator::run(&config).map(|()| ExitCode::SUCCESS)
         }
         Some(Role::Ptable { max_noise, variance }) => ptable(max_noise, variance),
+        Some(Role::Doctor { config }) => doctor(&config),
         Some(Role::Loda { arguments }) => client(arguments),
         None => demo(&arguments).map(|()| ExitCode::SUCCESS),
     };
@@ -103,6 +109,12 @@ fn ptable(max_noise: u32, variance: f64) -> anyhow::Result<ExitCode> {
     let parameters = loda_node::TableParameters { max_noise, variance, ..Default::default() };
     std::io::stdout().write_all(loda_node::ptable(&parameters)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(config: &Path) -> anyhow::Result<ExitCode> {
+    let report = runtime()?.block_on(loda_node::doctor(config));
+    std::io::stdout().write_all(report.text.as_bytes())?;
+    Ok(if report.faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -20,6 +20,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Manifest, certificate, key, revocation lists, deny list.
     pub identity: Paths,
+    /// The local port for monitoring, if there is one.
+    pub operations: Option<String>,
     pub limits: Limits,
     /// How counts of people are perturbed.
     pub perturbation: TableParameters,
@@ -85,6 +87,7 @@ struct File {
     agreement: PathBuf,
     state: PathBuf,
     tls: Tls,
+    operations: Option<String>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -201,6 +204,7 @@ impl Config {
                 pinned: Some(state.join("manifest.pinned.toml")),
             },
             state,
+            operations: file.operations,
             limits,
             perturbation,
             datasets: file.dataset.into_iter().map(dataset).collect::<Result<Vec<_>, ConfigError>>()?,

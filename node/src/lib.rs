@@ -11,6 +11,7 @@
 //! | `inspect` | from wire bytes to a typed job under contract and agreement |
 //! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
+//! | `doctor` | what would keep a node from serving, and the fix |
 //! | `ptable` | what a perturbation table does, for whoever chooses one |
 //! | `release` | the one serial, durable point through which figures leave |
 //! | `jobs`, `turns`, `serve` | queries as jobs that outlive a restart, in fair turns, over mTLS gRPC |
@@ -20,6 +21,7 @@ mod check;
 mod config;
 mod dictionary;
 mod disclose;
+mod doctor;
 mod execute;
 mod ingest;
 mod inspect;
@@ -34,6 +36,7 @@ mod turns;
 
 pub use config::{Config, ConfigError, Format};
 pub use disclose::Methods;
+pub use doctor::{Report, doctor};
 pub use ingest::IngestReport;
 #[cfg(feature = "unprotected")]
 pub use laboratory::Laboratory;

@@ -12,7 +12,7 @@ use loda_node::TableParameters;
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  loda-node --config node.toml\n  loda-node ptable --max-noise 8 --variance 6\n\n\
+    after_help = "Examples:\n  loda-node doctor --config node.toml\n  loda-node --config node.toml\n  loda-node ptable --max-noise 8 --variance 6\n\n\
                   See deploy/sample/node.toml for every setting."
 )]
 struct Arguments {
@@ -28,6 +28,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check clock, certificates, reachability, disk, versions and files, and say the fix; changes nothing.
+    Doctor {
+        /// The node's configuration file.
+        #[arg(long, value_name = "FILE", default_value = "node.toml")]
+        config: PathBuf,
+    },
     /// Print what a perturbation table does: how far figures are off, and what attackers get.
     Ptable(Table),
 }
@@ -44,10 +50,20 @@ struct Table {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Command::Ptable(Table { max_noise, variance })) = arguments.command {
-        let parameters = TableParameters { max_noise, variance, ..TableParameters::default() };
-        let text = loda_node::ptable(&parameters)?;
-        return Ok(std::io::stdout().write_all(text.as_bytes())?);
+    match arguments.command {
+        Some(Command::Ptable(Table { max_noise, variance })) => {
+            let parameters = TableParameters { max_noise, variance, ..TableParameters::default() };
+            let text = loda_node::ptable(&parameters)?;
+            return Ok(std::io::stdout().write_all(text.as_bytes())?);
+        }
+        Some(Command::Doctor { config }) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let report = runtime.block_on(loda_node::doctor(&config));
+            std::io::stdout().write_all(report.text.as_bytes())?;
+            anyhow::ensure!(report.faults == 0, "{} to mend before this node can serve", report.faults);
+            return Ok(());
+        }
+        None => {}
     }
     let config = arguments.config.context("no configuration: give --config FILE, or see --help")?;
     loda_node::run(&config, arguments.ingest_only)

@@ -14,6 +14,7 @@ use loda_ledger::{Kind, Log, SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
+use loda_service::{AbortOnDrop, Operations, Outcomes, log, stop};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::WatchStream;
@@ -56,6 +57,7 @@ struct Inner {
     methods: Methods,
     gate: Gate,
     jobs: Jobs,
+    outcomes: Outcomes,
     engine: Arc<Engine>,
     turns: Turns,
     /// Requests that are judged at once.
@@ -69,9 +71,7 @@ struct Inner {
 /// # Errors
 /// Whatever keeps it from serving, with the file and the fix.
 pub fn run(config: &Path, ingest_only: bool) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    // A second initialisation, by a host that embeds the node, keeps the host's.
-    let _already = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    log::begin();
     let queries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("queries")
@@ -89,7 +89,7 @@ pub fn run(config: &Path, ingest_only: bool) -> anyhow::Result<()> {
     serving.block_on(async {
         let listener = node.bind().await?;
         let draining = async {
-            let _told = stop_signal().await;
+            let _told = stop::signal().await;
             tracing::info!("stopping: no more queries are taken, and those that run may end");
             node.0.jobs.drain(DRAIN).await;
             // What was released last is fetched now.
@@ -101,20 +101,6 @@ pub fn run(config: &Path, ingest_only: bool) -> anyhow::Result<()> {
             () = draining => Ok(()),
         }
     })
-}
-
-async fn stop_signal() -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            stopped = tokio::signal::ctrl_c() => stopped?,
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
 }
 
 impl Node {
@@ -173,11 +159,24 @@ impl Node {
         let judging = Arc::new(Semaphore::new(JUDGING));
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
         let jobs = Jobs::new(config.limits.accepted, spool, history)?;
+        let outcomes = Outcomes::default();
         let engine = Arc::new(Engine::new(&config.limits)?);
         let gate = Gate::new(log);
         let methods = methods.with_noise(secret.noise_key());
-        let inner =
-            Inner { config, identity, agreement, snapshots, methods, gate, jobs, engine, turns, judging, queries };
+        let inner = Inner {
+            config,
+            identity,
+            agreement,
+            snapshots,
+            methods,
+            gate,
+            jobs,
+            outcomes,
+            engine,
+            turns,
+            judging,
+            queries,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -204,6 +203,18 @@ impl Node {
         let service =
             NodeServer::new(self.clone()).max_decoding_message_size(256 << 10).max_encoding_message_size(4 << 20);
         tokio::spawn(inner.identity.clone().keep_current());
+        if let Some(address) = inner.config.operations.clone() {
+            let active = {
+                let inner = Arc::clone(inner);
+                move || inner.jobs.active()
+            };
+            let operations = Operations::new(inner.identity.clone(), &inner.outcomes, active);
+            tokio::spawn(async move {
+                if let Err(fault) = operations.serve(&address).await {
+                    tracing::error!("no monitoring: {fault:#}");
+                }
+            });
+        }
         tracing::info!(borough = %inner.config.borough, datasets = inner.snapshots.len(), "serving");
         server(age)
             .layer(AuthoriseLayer::new(inner.identity.clone()))
@@ -267,6 +278,7 @@ impl Inner {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 self.log(&asked, Kind::Refuse, "", "", refusal.rule.name())?;
+                self.outcomes.count("refused");
                 return Ok(Some(refusal));
             }
         };
@@ -274,7 +286,10 @@ impl Inner {
         let job = match self.jobs.admit(asked.query, &asked.identity(), asked.analyst.to_string(), time) {
             Ok(Admission::New(job)) => job,
             Ok(Admission::Known) => return Ok(None),
-            Err(refusal) => return Ok(Some(refusal)),
+            Err(refusal) => {
+                self.outcomes.count("busy");
+                return Ok(Some(refusal));
+            }
         };
         let dataset = &accepted.question.scope().title();
         if let Err(status) = self.log(&asked, Kind::Accept, dataset, &accepted.agreement, "") {
@@ -286,6 +301,7 @@ impl Inner {
             tokio::select! {
                 () = node.run(&asked, &accepted, &job) => {}
                 () = job.cancelled() => {
+                    node.outcomes.count("cancelled");
                     let dataset = &accepted.question.scope().title();
                     let _logged = node.log(&asked, Kind::Fail, dataset, &accepted.agreement, "cancelled");
                 }
@@ -297,7 +313,10 @@ impl Inner {
     async fn run(self: &Arc<Self>, asked: &Asked, accepted: &Accepted, job: &Job) {
         let answered = tokio::time::timeout_at(job.deadline().into(), self.answer(asked, accepted, job)).await;
         let detail = match answered {
-            Ok(Ok(release)) => return job.released(release),
+            Ok(Ok(release)) => {
+                self.outcomes.count("released");
+                return job.released(release);
+            }
             Ok(Err(fault)) => {
                 tracing::warn!(query = %asked.query, "not answered: {fault:#}");
                 "error"
@@ -305,6 +324,7 @@ impl Inner {
             Err(_elapsed) => "deadline",
         };
         let dataset = &accepted.question.scope().title();
+        self.outcomes.count("not_answered");
         // The job ends as not answered whether or not this can be logged: nothing leaves.
         let _logged = self.log(asked, Kind::Fail, dataset, &accepted.agreement, detail);
         job.not_answered().await;
@@ -328,23 +348,6 @@ impl Inner {
         let cells = disclosing.await.context("disclosure control stopped")??;
         let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
         self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &method, &cells, &keep)
-    }
-}
-
-/// A task that ends with whoever waits for it.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, tokio::task::JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

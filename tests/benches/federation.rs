@@ -42,13 +42,13 @@ fn main() {
         println!("33 nodes and a coordinator up in {:.1} s", started.elapsed().as_secs_f64());
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut resident: Vec<u64> =
-            layout.boroughs.iter().map(|b| resident_kib(processes.node_id(b.gss).unwrap())).collect();
+            layout.boroughs.iter().map(|b| support::resident_kib(processes.node_id(b.gss).unwrap())).collect();
         resident.sort_unstable();
         println!(
             "node memory at rest (resident): median {} MiB, largest {} MiB; coordinator {} MiB",
             resident[16] / 1024,
             resident[32] / 1024,
-            resident_kib(processes.coordinator_id().unwrap()) / 1024
+            support::resident_kib(processes.coordinator_id().unwrap()) / 1024
         );
         let holdings = pooled::holdings_of(&layout).await;
         let whole = pooled::Pooled::new(&holdings);
@@ -79,15 +79,8 @@ fn main() {
             );
         }
         println!("nodes' memory after {} queries: largest {} MiB", 3 * (ROUNDS + 10), {
-            let all = layout.boroughs.iter().map(|b| resident_kib(processes.node_id(b.gss).unwrap()));
+            let all = layout.boroughs.iter().map(|b| support::resident_kib(processes.node_id(b.gss).unwrap()));
             all.max().unwrap() / 1024
         });
     });
-}
-
-/// What the kernel says of a process's resident memory, in KiB; 0 where there is no /proc.
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

@@ -63,7 +63,7 @@ pub fn free_ports() -> u16 {
 }
 
 pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
-    Options { dir: dir.to_owned(), nodes, port: free_ports(), data, seed: 7, scale: 1.0, dialling: nodes / 8 }
+    Options { dir: dir.to_owned(), nodes, port: free_ports(), data, seed: 7, scale: 1.0, dialling: 0 }
 }
 
 impl Federation {
@@ -165,6 +165,13 @@ federation!(real, open_data().map(Some), Methods::standard());
 federation!(real_unprotected, open_data().map(Some), Methods::unprotected());
 federation!(synthetic, Some(None), Methods::standard());
 federation!(synthetic_unprotected, Some(None), Methods::unprotected());
+
+/// What the kernel says of a process's resident memory, in KiB; 0 where there is no /proc.
+pub fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
 
 /// How many rounds a test of random events has: more by an environment variable.
 pub fn rounds(variable: &str, otherwise: u64) -> u64 {

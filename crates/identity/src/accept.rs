@@ -3,12 +3,12 @@
 //! | limit | default | against |
 //! |---|---|---|
 //! | one handshake | 5 s | a peer that says nothing |
-//! | handshakes at once | 64 | many such; more wait in the listener's queue |
+//! | handshakes at once | 256 | many such; the oldest makes room, so that a good one, which takes milliseconds, gets through |
 //! | live connections | 512 | memory |
 //! | live connections of one identity | 32 | an analyst who takes the coordinator's place |
 //! | a connection's life | 10 min 30 s | connections that outlive their certificate |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tonic::transport::server::Connected;
@@ -54,7 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshake_time: Duration::from_secs(5),
-            handshakes: 64,
+            handshakes: 256,
             connections: 512,
             connections_per_peer: 32,
             connection_life: CONNECTION_AGE.saturating_add(CONNECTION_GRACE),
@@ -91,7 +91,7 @@ pub fn incoming_with(
     dialled: Option<Dialled>,
 ) -> impl Stream<Item = Result<TlsConnection, io::Error>> + Send + 'static {
     let door = Door { identity, limits, places: Places::default(), dialled };
-    let acceptor = Acceptor { listener, door: Arc::new(door), handshakes: JoinSet::new() };
+    let acceptor = Acceptor { listener, door: Arc::new(door), pending: VecDeque::new(), handshakes: JoinSet::new() };
     futures::stream::unfold(acceptor, |mut acceptor| async move {
         let connection = acceptor.next().await;
         Some((Ok(connection), acceptor))
@@ -101,6 +101,8 @@ pub fn incoming_with(
 struct Acceptor {
     listener: TcpListener,
     door: Arc<Door>,
+    /// Handshakes under way, the oldest first.
+    pending: VecDeque<AbortHandle>,
     handshakes: JoinSet<Result<Admitted, &'static str>>,
 }
 
@@ -114,17 +116,19 @@ enum Admitted {
 impl Acceptor {
     async fn next(&mut self) -> TlsConnection {
         loop {
-            let may_accept = self.handshakes.len() < self.door.limits.handshakes.max(1);
             tokio::select! {
                 Some(done) = self.handshakes.join_next() => match done {
                     Ok(Ok(Admitted::Caller(connection))) => return *connection,
                     Ok(Ok(Admitted::Dialled)) => {}
                     Ok(Err(code)) => tracing::info!(code, "connection refused"),
+                    Err(ended) if ended.is_cancelled() => tracing::debug!(code = "handshakes_full", "connection refused"),
                     Err(_) => tracing::error!(code = "handshake_task", "connection refused"),
                 },
-                accepted = self.listener.accept(), if may_accept => match accepted {
+                accepted = self.listener.accept() => match accepted {
                     Ok((stream, remote)) => {
-                        self.handshakes.spawn(self.door.clone().admit(stream, remote));
+                        self.make_room();
+                        let handshake = self.handshakes.spawn(self.door.clone().admit(stream, remote));
+                        self.pending.push_back(handshake);
                     }
                     Err(error) => {
                         tracing::warn!(code = "accept", kind = ?error.kind(), "cannot accept");
@@ -132,6 +136,21 @@ impl Acceptor {
                         sleep(Duration::from_millis(100)).await;
                     }
                 },
+            }
+        }
+    }
+}
+
+impl Acceptor {
+    /// Peers who say nothing lose their places to those who come later: waiting for them would hold up everybody.
+    fn make_room(&mut self) {
+        if self.pending.len() < self.door.limits.handshakes.max(1) {
+            return;
+        }
+        self.pending.retain(|handshake| !handshake.is_finished());
+        while self.pending.len() >= self.door.limits.handshakes.max(1) {
+            if let Some(oldest) = self.pending.pop_front() {
+                oldest.abort();
             }
         }
     }

@@ -80,7 +80,7 @@ pub(crate) async fn connect(
     alpn: &[u8],
     life: Duration,
 ) -> io::Result<TlsConnection> {
-    let mut config = identity.client(expected).map_err(io::Error::other)?.as_ref().clone();
+    let mut config = identity.client_config(expected).map_err(io::Error::other)?.as_ref().clone();
     config.alpn_protocols = vec![alpn.to_vec()];
     let stream = TcpStream::connect(target).await?;
     stream.set_nodelay(true)?;
@@ -96,4 +96,21 @@ pub(crate) async fn connect(
     let leaf = leaf.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the server gave no certificate"))?;
     let peer = identity.now().trust.server(expected, leaf, UnixTime::now()).map_err(io::Error::other)?;
     Ok(TlsConnection::new(stream.into(), PeerInfo { peer, remote }, identity, life, None))
+}
+
+/// Whether `expected` answers at `address`, by one handshake on both sides: for a check before service begins.
+///
+/// # Errors
+/// What keeps it from answering.
+pub async fn reach(address: &str, identity: &Identity, expected: &PeerId, limit: Duration) -> io::Result<()> {
+    let mut stream = timeout(limit, connect(address, identity, expected, ALPN, LONGEST)).await??;
+    // In TLS 1.3 a server judges our certificate after we have judged its own: its first bytes are its yes.
+    let mut first = [0_u8; 1];
+    match timeout(limit, tokio::io::AsyncReadExt::read(&mut stream, &mut first)).await?? {
+        0 => Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "it closed the connection: it does not accept our certificate",
+        )),
+        _ => Ok(()),
+    }
 }

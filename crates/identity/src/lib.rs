@@ -37,7 +37,7 @@ pub mod trust;
 pub use accept::{CONNECTION_AGE, Limits, PeerInfo, TlsConnection, incoming, incoming_with};
 pub use authorise::{AuthoriseLayer, Caller, Denied, authorise, server};
 pub use borough::{Gss, NotAGss};
-pub use connect::channel;
+pub use connect::{channel, reach};
 pub use denied::Denials;
 pub use dial::{Dialled, dial_out};
 pub use error::{IdentityError, Refusal};

@@ -193,7 +193,11 @@ impl Identity {
         Arc::clone(&self.now().server)
     }
 
-    pub(crate) fn client(&self, expected: &PeerId) -> Result<Arc<ClientConfig>, IdentityError> {
+    /// The TLS configuration of a client that talks to `expected` now.
+    ///
+    /// # Errors
+    /// As [`client_config`].
+    pub fn client_config(&self, expected: &PeerId) -> Result<Arc<ClientConfig>, IdentityError> {
         let now = self.now();
         client_config(&now.credentials, &now.trust, expected)
     }

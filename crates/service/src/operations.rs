@@ -1,0 +1,151 @@
+//! A local port for monitoring: `/healthz`, `/readyz` and `/metrics` (OpenMetrics text, as Prometheus reads it).
+//!
+//! It listens on loopback alone and answers GET alone; what it says are counts of questions and the state of files.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use loda_identity::Identity;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+/// Questions by what became of them.
+#[derive(Clone, Default)]
+pub struct Outcomes(Family<Label, Counter>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Label {
+    outcome: &'static str,
+}
+
+impl Outcomes {
+    /// Counts one.
+    pub fn count(&self, outcome: &'static str) {
+        self.0.get_or_create(&Label { outcome }).inc();
+    }
+}
+
+/// What the port says.
+#[derive(Clone)]
+pub struct Operations(Arc<Inner>);
+
+struct Inner {
+    identity: Identity,
+    registry: Mutex<Registry>,
+}
+
+impl Operations {
+    /// With the state of `identity`, the counts of `outcomes`, and how many questions are `active` now.
+    pub fn new(identity: Identity, outcomes: &Outcomes, active: impl Fn() -> usize + Send + Sync + 'static) -> Self {
+        let mut registry = Registry::with_prefix("loda");
+        registry.register("questions", "Questions by what became of them", outcomes.0.clone());
+        registry.register_collector(Box::new(Now { identity: identity.clone(), active: Box::new(active) }));
+        Self(Arc::new(Inner { identity, registry: Mutex::new(registry) }))
+    }
+
+    /// Answers at `address` until the listener fails.
+    ///
+    /// # Errors
+    /// Where the address is not on loopback or cannot be bound.
+    pub async fn serve(self, address: &str) -> anyhow::Result<()> {
+        let address: SocketAddr =
+            address.parse().with_context(|| format!("operations = {address:?} is not address:port"))?;
+        anyhow::ensure!(
+            address.ip().is_loopback(),
+            "operations = \"{address}\" would be open to others: use 127.0.0.1, and let the monitoring on this host read it"
+        );
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+        let routes = Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .with_state(self);
+        Ok(axum::serve(listener, routes).await?)
+    }
+}
+
+/// Ready to serve: 200, or 503 with what is wrong, a sentence a line.
+async fn ready(State(Operations(inner)): State<Operations>) -> impl IntoResponse {
+    let mut faults = inner.identity.faults();
+    let now = inner.identity.now();
+    if let Err(refusal) = now.trust.still_good(&now.own) {
+        faults.push(format!("our own certificate would be refused: {refusal}"));
+    }
+    faults.extend(now.trust.unverifiable().into_iter().map(|who| format!("no current revocation list of {who}")));
+    if faults.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, faults.into_iter().map(|fault| fault + "\n").collect())
+}
+
+async fn metrics(State(Operations(inner)): State<Operations>) -> impl IntoResponse {
+    let mut text = String::new();
+    let registry = inner.registry.lock().unwrap_or_else(PoisonError::into_inner);
+    match encode(&mut text, &registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text)
+        }
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    }
+}
+
+/// What is looked up when it is asked.
+struct Now {
+    identity: Identity,
+    active: Box<dyn Fn() -> usize + Send + Sync>,
+}
+
+impl std::fmt::Debug for Now {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Now")
+    }
+}
+
+impl Collector for Now {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let now = self.identity.now();
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let gauges = [
+            ("questions_active", "Questions that run or wait", count((self.active)())),
+            ("certificate_ends", "When our certificate ends, in Unix seconds", now.own.not_after),
+            (
+                "revocation_lists_end",
+                "When the first revocation list ends, in Unix seconds",
+                now.trust.lists_until().unwrap_or(0),
+            ),
+            (
+                "unverifiable_authorities",
+                "Authorities without a current revocation list",
+                count(now.trust.unverifiable().len()),
+            ),
+            (
+                "file_faults",
+                "Files that could not be used when they were last read",
+                count(self.identity.faults().len()),
+            ),
+            (
+                "manifest_version",
+                "The manifest in use",
+                i64::try_from(now.trust.manifest().version).unwrap_or(i64::MAX),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

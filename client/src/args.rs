@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod federation;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Nodes(Nodes),
     /// Make certificates for development, or show your own
     Pki(Pki),
+    /// Show who belongs to the federation; join it, leave it, sign its next version
+    Federation(federation::Federation),
 }
 
 /// The question, from one of three places.

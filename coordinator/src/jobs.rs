@@ -26,6 +26,10 @@ const KEPT: Duration = Duration::from_secs(600);
 /// Prepared questions of one analyst at most: the oldest goes first.
 const PREPARED: usize = 64;
 
+/// Ended questions that are kept, of one analyst and of all: the oldest go first.
+const ENDED: usize = 128;
+const ENDED_OF_ALL: usize = 2048;
+
 /// A question that was planned and may be run.
 pub(crate) struct Prepared {
     pub(crate) owner: PeerId,
@@ -113,7 +117,7 @@ pub(crate) struct QueryResult {
 /// How long a question waits for its first watcher, and how long it goes on after the last one: a lost connection is
 /// made again at once, and whoever does not come back is not waited for.
 const FIRST_WATCHER: Duration = Duration::from_secs(10);
-const NO_WATCHER: Duration = Duration::from_millis(600);
+const NO_WATCHER: Duration = Duration::from_millis(500);
 
 impl Query {
     pub(crate) fn watched(self: &Arc<Self>) -> Watcher {
@@ -287,6 +291,8 @@ impl Jobs {
             }
             stays
         });
+        self.forget_oldest(&mut all, ENDED, &|q| q.prepared.owner == prepared.owner);
+        self.forget_oldest(&mut all, ENDED_OF_ALL, &|_| true);
         let running = all.values().filter(|q| !q.is_over());
         let (total, mine) = running
             .fold((0, 0), |(total, mine), q| (total + 1, mine + usize::from(q.prepared.owner == prepared.owner)));
@@ -297,6 +303,18 @@ impl Jobs {
         let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let until = chrono::Utc::now().timestamp_millis().saturating_add(time);
         Ok(Self::insert(&mut all, Uuid::new_v4(), prepared, until, detached, false))
+    }
+
+    /// Makes room for one more among the ended questions of a kind.
+    fn forget_oldest(&self, all: &mut HashMap<Uuid, Arc<Query>>, most: usize, of: &dyn Fn(&Query) -> bool) {
+        let mut ended: Vec<(Instant, Uuid)> =
+            all.values().filter(|q| q.is_over() && of(q)).map(|q| (q.started, q.id)).collect();
+        ended.sort_unstable();
+        let surplus = ended.len().saturating_add(1).saturating_sub(most);
+        for (_, id) in ended.into_iter().take(surplus) {
+            all.remove(&id);
+            self.spool.remove(&id);
+        }
     }
 
     /// Takes up a query of an earlier life; `begun`: the log has its INTENT.

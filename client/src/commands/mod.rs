@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod explain;
+mod federation;
 mod lists;
 mod pki;
 mod query;
@@ -47,6 +48,7 @@ pub(crate) async fn dispatch(loda: Loda, session: &mut Session<'_>) -> Result<u8
         Command::Explain(explain) => explain::run(&explain, config, session).await,
         Command::Catalogue(catalogue) => lists::catalogue(&catalogue, config, session).await,
         Command::Nodes(nodes) => lists::nodes(&nodes, config, session).await,
+        Command::Federation(federation) => federation::run(&federation.command, session),
         Command::Pki(pki) => pki::run(&pki.command, config, session),
     }
 }

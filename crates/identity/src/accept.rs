@@ -6,6 +6,7 @@
 //! | handshakes at once | 256 | many such; the oldest makes room, so that a good one, which takes milliseconds, gets through |
 //! | live connections | 512 | memory |
 //! | live connections of one identity | 32 | an analyst who takes the coordinator's place |
+//! | bytes from one person | 4 MiB, then 256 KiB a second | floods of frames that each cost a little |
 //! | a connection's life | 10 min 30 s | connections that outlive their certificate |
 
 use std::collections::{HashMap, VecDeque};
@@ -20,7 +21,7 @@ use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tonic::transport::server::Connected;
 
@@ -28,6 +29,7 @@ use crate::dial::Dialled;
 use crate::error::Refusal;
 use crate::live::Identity;
 use crate::peer::{Peer, PeerId, Role};
+use crate::rate::Meter;
 use crate::tls::{ALPN, DIAL};
 
 /// After this long tonic asks the client to open another connection (see [`crate::server`]).
@@ -214,13 +216,16 @@ struct Places(Arc<Mutex<Live>>);
 #[derive(Default)]
 struct Live {
     total: usize,
-    by_peer: HashMap<PeerId, usize>,
+    by_peer: HashMap<PeerId, (usize, Meter)>,
 }
 
 impl Places {
     fn take(&self, id: &PeerId, limits: Limits) -> Result<Place, &'static str> {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = live.by_peer.get(id).copied().unwrap_or_default();
+        let (own, meter) = match live.by_peer.get(id) {
+            Some((own, meter)) => (*own, meter.clone()),
+            None => (0, Meter::of(id)),
+        };
         if live.total >= limits.connections {
             return Err("connections_full");
         }
@@ -228,8 +233,8 @@ impl Places {
             return Err("connections_full_for_peer");
         }
         live.total = live.total.saturating_add(1);
-        live.by_peer.insert(id.clone(), own.saturating_add(1));
-        Ok(Place { places: self.clone(), id: id.clone() })
+        live.by_peer.insert(id.clone(), (own.saturating_add(1), meter.clone()));
+        Ok(Place { places: self.clone(), id: id.clone(), meter })
     }
 }
 
@@ -237,17 +242,18 @@ impl Places {
 pub(crate) struct Place {
     places: Places,
     id: PeerId,
+    meter: Meter,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut live = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
         live.total = live.total.saturating_sub(1);
-        let own = live.by_peer.get(&self.id).copied().unwrap_or_default();
-        if own > 1 {
-            live.by_peer.insert(self.id.clone(), own.saturating_sub(1));
-        } else {
-            live.by_peer.remove(&self.id);
+        if let Some((own, _)) = live.by_peer.get_mut(&self.id) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                live.by_peer.remove(&self.id);
+            }
         }
     }
 }
@@ -259,7 +265,9 @@ pub struct TlsConnection {
     /// Completes when the connection must end, with the reason.
     end: Pin<Box<dyn Future<Output = &'static str> + Send>>,
     over: Option<&'static str>,
-    _place: Option<Place>,
+    place: Option<Place>,
+    /// Set while the peer has sent more than it may.
+    pause: Option<Pin<Box<Sleep>>>,
     /// Tells others that this connection lives.
     alive: Arc<()>,
 }
@@ -282,7 +290,7 @@ impl TlsConnection {
                 }
             }
         };
-        Self { stream, info, end: Box::pin(end), over: None, _place: place, alive: Arc::new(()) }
+        Self { stream, info, end: Box::pin(end), over: None, place, pause: None, alive: Arc::new(()) }
     }
 
     /// Who is at the other end.
@@ -320,7 +328,16 @@ impl AsyncRead for TlsConnection {
             self.over = Some(reason);
         }
         self.check()?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let before = buf.filled().len();
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().len().saturating_sub(before);
+        let wait = self.place.as_ref().and_then(|place| place.meter.spend(read));
+        self.pause = wait.map(|wait| Box::pin(sleep(wait)));
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -273,6 +273,10 @@ fn pinned_manifest(paths: &Paths, faults: &mut Vec<String>) -> Result<Manifest, 
     let Some(pinned) = paths.pinned.as_ref() else { return Ok(Manifest::load(&paths.manifest)?) };
     if !pinned.exists() {
         let first = Manifest::load(&paths.manifest)?;
+        if first.members.is_empty() {
+            let reason = "is a draft without members; `loda federation add` makes the first version of it";
+            return Err(IdentityError::unusable(paths.manifest.display().to_string(), reason));
+        }
         write_private(pinned, first.to_toml().as_bytes())?;
         return Ok(first);
     }

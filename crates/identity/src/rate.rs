@@ -1,8 +1,8 @@
-//! How many calls one identity may make: a bucket of tokens for each.
+//! How many calls one identity may make, and how many bytes it may send: a bucket of tokens for each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::peer::{PeerId, Role};
 
@@ -17,7 +17,7 @@ const KEPT: usize = 4096;
 #[derive(Clone, Default)]
 pub(crate) struct Rates(Arc<Mutex<HashMap<PeerId, Bucket>>>);
 
-struct Bucket {
+pub(crate) struct Bucket {
     tokens: f64,
     seen: Instant,
 }
@@ -45,6 +45,33 @@ impl Rates {
 impl Bucket {
     fn level(&self, now: Instant, (burst, rate): (f64, f64)) -> f64 {
         (now.saturating_duration_since(self.seen).as_secs_f64().mul_add(rate, self.tokens)).min(burst)
+    }
+}
+
+/// What a person may send in one burst, and each second after it, in bytes. Questions are small; 256 KiB is the largest.
+const BYTES: (f64, f64) = (4.0 * 1024.0 * 1024.0, 256.0 * 1024.0);
+
+/// The bytes of one identity, over all its connections.
+#[derive(Clone)]
+pub(crate) struct Meter(Option<Arc<Mutex<Bucket>>>);
+
+impl Meter {
+    /// Programs of the federation send what is asked of them, and are not measured.
+    pub(crate) fn of(id: &PeerId) -> Self {
+        let person = matches!(id.role, Role::Analyst(_) | Role::Auditor(_));
+        Self(person.then(|| Arc::new(Mutex::new(Bucket { tokens: BYTES.0, seen: Instant::now() }))))
+    }
+
+    /// Counts bytes that came; how long to read no more, where they were too many.
+    pub(crate) fn spend(&self, bytes: usize) -> Option<Duration> {
+        let mut bucket = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // Exact for any length that memory can hold.
+        #[allow(clippy::cast_precision_loss)]
+        let spent = bytes as f64;
+        bucket.tokens = bucket.level(now, BYTES) - spent;
+        bucket.seen = now;
+        (bucket.tokens < 0.0).then(|| Duration::from_secs_f64(-bucket.tokens / BYTES.1))
     }
 }
 

@@ -68,7 +68,7 @@ impl Manifest {
         if self.previous.as_ref().is_some_and(|hash| !is_hex32(hash)) {
             return fault(Place::Top, "previous is not a SHA-256".to_owned(), "give 64 lower-case hex digits");
         }
-        if self.approvals.is_some() && !(1..=self.members.len()).contains(&self.quorum()) {
+        if self.approvals.is_some() && !self.members.is_empty() && !(1..=self.members.len()).contains(&self.quorum()) {
             return fault(
                 Place::Top,
                 format!("approvals = {} cannot be had", self.quorum()),

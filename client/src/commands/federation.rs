@@ -1,0 +1,370 @@
+//! `loda federation`: joining, leaving, signing. Files go between people; nothing here needs a network.
+
+use std::fs;
+use std::path::Path;
+
+use loda_contract::Contract;
+use loda_identity::{
+    AnalystAuthority, CoordinatorEntry, DIAL_OUT, DatasetEntry, Gss, Manifest, ManifestError, Member, Signatures,
+    SigningKey, verify, write_private,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Session};
+use crate::args::federation::{Add, FederationCommand, Found, Invite, Join, Leave, Show, Sign};
+use crate::{exit, plain};
+
+/// What a borough is told when it is asked to join.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Invitation {
+    federation: String,
+    domain: String,
+    coordinator: String,
+    /// Of the manifest in use, to compare by telephone.
+    manifest_version: u64,
+    manifest_sha256: String,
+    gss: Gss,
+    name: String,
+}
+
+/// What it answers.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    federation: String,
+    /// That whoever asks holds the log key: its signature over everything else.
+    proof: String,
+    member: Member,
+}
+
+impl Request {
+    fn message(federation: &str, member: &Member) -> Vec<u8> {
+        let Member { gss, name, address, ca, log_key } = member;
+        format!("loda request to join\n{federation}\n{gss}\n{name}\n{address}\n{log_key}\n{ca}\n").into_bytes()
+    }
+}
+
+pub(super) fn run(command: &FederationCommand, session: &mut Session<'_>) -> Result<u8, Failure> {
+    match command {
+        FederationCommand::Found(found) => founded(found, session)?,
+        FederationCommand::Show(show) => shown(show, session)?,
+        FederationCommand::Invite(invite) => invited(invite, session)?,
+        FederationCommand::Join(join) => joined(join, session)?,
+        FederationCommand::Add(add) => added(add, session)?,
+        FederationCommand::Leave(leave) => left(leave, session)?,
+        FederationCommand::Sign(sign) => signed(sign, session)?,
+    }
+    session.out.flush()?;
+    Ok(exit::COMPLETE)
+}
+
+fn shown(show: &Show, session: &mut Session<'_>) -> Result<(), Failure> {
+    let manifest = load(&show.manifest)?;
+    let out = &mut session.out;
+    writeln!(out, "{}, version {}", plain::line(&manifest.federation), manifest.version)?;
+    writeln!(out, "  sha256       {}  (compare it with the other members')", hex::encode(manifest.sha256()))?;
+    writeln!(out, "  coordinator  {}", plain::line(&manifest.coordinator.address))?;
+    writeln!(
+        out,
+        "  the next version needs the signatures of {} of {} members",
+        manifest.quorum(),
+        manifest.members.len()
+    )?;
+    for member in &manifest.members {
+        let key: String = member.log_key.chars().take(16).collect();
+        writeln!(
+            out,
+            "  {}  {:<24} {:<28} log key {key}…",
+            member.gss,
+            plain::line(&member.name),
+            plain::line(&member.address)
+        )?;
+    }
+    if let Some(current) = &show.current {
+        let current = load(current)?;
+        changes(&current, &manifest, session)?;
+        let signatures = Signatures::load_beside(&show.manifest)?;
+        let signers: Vec<String> = current.signers(&manifest, &signatures).iter().map(ToString::to_string).collect();
+        writeln!(
+            session.out,
+            "signed by {} of the {} it needs: {}",
+            signers.len(),
+            current.quorum(),
+            signers.join(", ")
+        )?;
+        match current.may_become(&manifest, &signatures) {
+            Ok(()) => writeln!(session.out, "it may be put in place")?,
+            Err(reason) => writeln!(session.out, "not yet: {reason}")?,
+        }
+    }
+    Ok(())
+}
+
+fn invited(invite: &Invite, session: &mut Session<'_>) -> Result<(), Failure> {
+    let manifest = load(&invite.manifest)?;
+    let gss = borough(&invite.borough)?;
+    if manifest.member(&gss).is_some() {
+        return Err(Failure::Usage(format!("{gss} is a member already")));
+    }
+    let invitation = Invitation {
+        federation: manifest.federation.clone(),
+        domain: manifest.domain.clone(),
+        coordinator: manifest.coordinator.address.clone(),
+        manifest_version: manifest.version,
+        manifest_sha256: hex::encode(manifest.sha256()),
+        gss,
+        name: invite.name.clone(),
+    };
+    write(&invite.out, &to_toml(&invitation)?)?;
+    writeln!(
+        session.out,
+        "wrote {}: send it to the borough with the manifest; they compare the hash with you, and run `loda federation join`",
+        invite.out.display()
+    )?;
+    Ok(())
+}
+
+fn joined(join: &Join, session: &mut Session<'_>) -> Result<(), Failure> {
+    let invitation: Invitation = from_toml(&join.invitation)?;
+    let key = if join.log_key.exists() {
+        SigningKey::load(&join.log_key)?
+    } else {
+        if let Some(folder) = join.log_key.parent() {
+            fs::create_dir_all(folder).map_err(|source| Failure::File {
+                action: "make",
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+        let (key, _) = SigningKey::generate()?;
+        key.save(&join.log_key)?;
+        writeln!(session.out, "made {}: keep a copy, the log cannot go on without it", join.log_key.display())?;
+        key
+    };
+    let ca = fs::read_to_string(&join.ca).map_err(|source| Failure::File {
+        action: "read",
+        path: join.ca.clone(),
+        source,
+    })?;
+    let member = Member {
+        gss: invitation.gss,
+        name: invitation.name,
+        address: join.address.clone(),
+        ca,
+        log_key: key.public_hex(),
+    };
+    let proof = hex::encode(key.sign(&Request::message(&invitation.federation, &member)));
+    let request = Request { federation: invitation.federation, proof, member };
+    write(&join.out, &to_toml(&request)?)?;
+    let how = if join.address == DIAL_OUT {
+        "the node dials out".to_owned()
+    } else {
+        format!("the node listens at {}", join.address)
+    };
+    writeln!(session.out, "wrote {}: send it back ({how})", join.out.display())?;
+    writeln!(session.out, "  log key sha256 to compare: {}", request.member.log_key)?;
+    Ok(())
+}
+
+fn founded(found: &Found, session: &mut Session<'_>) -> Result<(), Failure> {
+    let datasets = found.contract.iter().map(|path| {
+        let contract = Contract::parse(&text(path)?, &path.display().to_string());
+        let contract = contract.map_err(|error| Failure::Usage(error.to_string()))?;
+        let protection = contract.protection.name().to_owned();
+        Ok(DatasetEntry { name: contract.dataset, contract_sha256: contract.sha256, protection })
+    });
+    let draft = Manifest {
+        federation: found.name.clone(),
+        domain: found.domain.clone(),
+        version: 1,
+        previous: None,
+        approvals: found.approvals,
+        coordinator: CoordinatorEntry {
+            address: found.coordinator.clone(),
+            ca: text(&found.ca)?,
+            log_key: log_key(&found.log_key, session)?.public_hex(),
+        },
+        members: Vec::new(),
+        analysts: found
+            .people
+            .iter()
+            .map(|path| Ok(AnalystAuthority { ca: text(path)? }))
+            .collect::<Result<_, Failure>>()?,
+        datasets: datasets.collect::<Result<_, Failure>>()?,
+    };
+    // Whether so many members can sign is seen when there are members.
+    let checked = Manifest { approvals: None, ..draft.clone() };
+    checked.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    write(&found.out, &draft.to_toml())?;
+    writeln!(session.out, "wrote {}: invite boroughs with `loda federation invite`", found.out.display())?;
+    Ok(())
+}
+
+fn added(add: &Add, session: &mut Session<'_>) -> Result<(), Failure> {
+    let current = load(&add.manifest)?;
+    // A draft becomes the first version: nobody follows it yet.
+    let is_draft = current.members.is_empty();
+    let mut next = if is_draft { current.clone() } else { following(&current) };
+    for path in &add.requests {
+        let request: Request = from_toml(path)?;
+        let proof = hex::decode(&request.proof).unwrap_or_default();
+        let message = Request::message(&request.federation, &request.member);
+        if request.federation != current.federation || !verify(&request.member.log_key, &message, &proof) {
+            let fix = "have the borough run `loda federation join` again, and send the file as it is";
+            return Err(Failure::Usage(format!("{}: not signed by its own log key\n  fix: {fix}", path.display())));
+        }
+        next.members.push(request.member);
+    }
+    next.members.sort_by(|a, b| a.gss.cmp(&b.gss));
+    proposed(&current, &next, &add.out, session)
+}
+
+fn left(leave: &Leave, session: &mut Session<'_>) -> Result<(), Failure> {
+    let current = load(&leave.manifest)?;
+    let gss = borough(&leave.borough)?;
+    let mut next = following(&current);
+    next.members.retain(|member| member.gss != gss);
+    if next.members.len() == current.members.len() {
+        return Err(Failure::Usage(format!("{gss} is not a member\n  fix: `loda federation show` lists them")));
+    }
+    // More signatures than there are members could never be had.
+    let members = u32::try_from(next.members.len()).unwrap_or(u32::MAX);
+    next.approvals = next.approvals.map(|k| k.min(members.max(1)));
+    proposed(&current, &next, &leave.out, session)
+}
+
+fn signed(sign: &Sign, session: &mut Session<'_>) -> Result<(), Failure> {
+    let (current, next) = (load(&sign.current)?, load(&sign.manifest)?);
+    let gss = borough(&sign.borough)?;
+    let key = SigningKey::load(&sign.log_key)?;
+    let member =
+        current.member(&gss).ok_or_else(|| Failure::Usage(format!("{gss} is not a member of the version in use")))?;
+    if member.log_key != key.public_hex() {
+        return Err(Failure::Usage(format!("{} is not the log key of {gss} in the manifest", sign.log_key.display())));
+    }
+    changes(&current, &next, session)?;
+    let mut signatures = Signatures::load_beside(&sign.manifest)?;
+    signatures.sign(gss.clone(), &next, &key);
+    let path = Signatures::beside(&sign.manifest);
+    write(&path, &signatures.to_text())?;
+    let (have, need) = (current.signers(&next, &signatures).len(), current.quorum());
+    writeln!(session.out, "signed as {gss} in {}: {have} of {need} signatures", path.display())?;
+    Ok(())
+}
+
+/// The version after `current`, so far with nothing else changed.
+fn following(current: &Manifest) -> Manifest {
+    Manifest {
+        version: current.version.saturating_add(1),
+        previous: Some(hex::encode(current.sha256())),
+        ..current.clone()
+    }
+}
+
+fn proposed(current: &Manifest, next: &Manifest, out: &Path, session: &mut Session<'_>) -> Result<(), Failure> {
+    next.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    if let Some(folder) = out.parent() {
+        fs::create_dir_all(folder).map_err(|source| Failure::File {
+            action: "make",
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    write(out, &next.to_toml())?;
+    changes(current, next, session)?;
+    if current.members.is_empty() {
+        let hash = hex::encode(next.sha256());
+        writeln!(
+            session.out,
+            "wrote {}, the first version: send it to everybody, and compare sha256 {hash}",
+            out.display()
+        )?;
+        return Ok(());
+    }
+    let need = current.quorum();
+    writeln!(session.out, "wrote {}: {need} members sign it with `loda federation sign`", out.display())?;
+    Ok(())
+}
+
+/// What a version changes, in words: nobody should sign what he has not read.
+fn changes(current: &Manifest, next: &Manifest, session: &mut Session<'_>) -> Result<(), Failure> {
+    let out = &mut session.out;
+    writeln!(out, "version {} → {}", current.version, next.version)?;
+    for member in &next.members {
+        match current.member(&member.gss) {
+            None => {
+                writeln!(out, "  + {} {} at {}", member.gss, plain::line(&member.name), plain::line(&member.address))?
+            }
+            Some(before) if before != member => {
+                let of = |what: &str, same: bool| if same { String::new() } else { format!(" {what}") };
+                let what = [
+                    of("name", before.name == member.name),
+                    of("address", before.address == member.address),
+                    of("AUTHORITY", before.ca == member.ca),
+                    of("LOG KEY", before.log_key == member.log_key),
+                ];
+                writeln!(out, "  ~ {} changes:{}", member.gss, what.concat())?;
+            }
+            Some(_) => {}
+        }
+    }
+    for member in current.members.iter().filter(|member| next.member(&member.gss).is_none()) {
+        writeln!(out, "  - {} {}", member.gss, plain::line(&member.name))?;
+    }
+    for (what, same) in [
+        ("the COORDINATOR", current.coordinator == next.coordinator),
+        ("the AUTHORITIES of analysts and auditors", current.analysts == next.analysts),
+        ("the datasets", current.datasets == next.datasets),
+        ("how many members must sign", current.approvals == next.approvals),
+    ] {
+        if !same {
+            writeln!(out, "  ~ changes {what}")?;
+        }
+    }
+    Ok(())
+}
+
+fn load(path: &Path) -> Result<Manifest, Failure> {
+    Manifest::load(path).map_err(|error: ManifestError| Failure::Usage(error.to_string()))
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|source| Failure::File { action: "read", path: path.to_owned(), source })
+}
+
+/// A log key from its file, which is made where there is none.
+fn log_key(path: &Path, session: &mut Session<'_>) -> Result<SigningKey, Failure> {
+    if path.exists() {
+        return Ok(SigningKey::load(path)?);
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|source| Failure::File {
+            action: "make",
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    let (key, _) = SigningKey::generate()?;
+    key.save(path)?;
+    writeln!(session.out, "made {}: keep a copy, the log cannot go on without it", path.display())?;
+    Ok(key)
+}
+
+fn borough(code: &str) -> Result<Gss, Failure> {
+    code.parse().map_err(|error| Failure::Usage(format!("{code}: {error}")))
+}
+
+fn to_toml(value: &impl Serialize) -> Result<String, Failure> {
+    toml::to_string(value).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+fn from_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, Failure> {
+    let text =
+        fs::read_to_string(path).map_err(|source| Failure::File { action: "read", path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    Ok(write_private(path, text.as_bytes())?)
+}

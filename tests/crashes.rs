@@ -38,7 +38,7 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
         let whole = text(&client.query(SQL, "demo", None, |_| {}).await.unwrap().batches, 99);
         let mut dice = Dice::new(support::seed());
         let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
-        let runs = support::rounds("LODA_CRASH_RUNS", 40);
+        let runs = support::rounds("LODA_CRASH_RUNS", 100);
         for run in 0..runs {
             // Ready: a question is answered or at least taken; both parties may still be coming up.
             let prepared = loop {

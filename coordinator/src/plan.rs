@@ -43,7 +43,7 @@ impl Planner {
     /// # Errors
     /// Where a table cannot be registered.
     pub(crate) fn new(catalogue: &Catalogue, limits: &Limits) -> Result<Self> {
-        let memory = limits.memory_mb.saturating_mul(1 << 20);
+        let memory = loda_service::memory::within(limits.memory_mb, "limits.memory_mb").saturating_mul(1 << 20);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))

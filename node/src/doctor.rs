@@ -58,7 +58,10 @@ pub async fn doctor(path: &Path) -> Report {
         Ok(_) => report.good("agreement", &config.agreement.display().to_string()),
         Err(error) => report.fault("agreement", &error.to_string(), "correct it; without it every question is refused"),
     }
-    match Identity::load(config.identity.clone()) {
+    let mut paths = config.identity.clone();
+    // A first start pins the manifest; a look does not.
+    paths.pinned = paths.pinned.filter(|pinned| pinned.exists());
+    match Identity::load(paths) {
         Ok(identity) => {
             certificates(&config, &identity, &mut report);
             contracts(&config, &identity, &mut report);

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryReservation, TrackConsumersPool};
 use datafusion::execution::options::ParquetReadOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -20,9 +20,19 @@ use futures::StreamExt;
 use loda_contract::Contract;
 use loda_question::plan::{Tables, column_expr, predicate_expr, rows_plan, scalar_expr};
 use loda_question::{Moment, Question, ScopeUnit, scale};
+use loda_service::memory::within;
 
 use crate::config::Limits;
 use crate::snapshot::{Snapshot, is_kept, key_column, unit_column};
+
+/// The (cell, unit) rows of one question, and their share of the memory pool for as long as they live.
+pub(crate) struct Stage {
+    pub(crate) batches: Vec<RecordBatch>,
+    _share: MemoryReservation,
+}
+
+/// Disclosure control holds the stage once more in tables of its own.
+const HELD_TWICE: usize = 2;
 
 /// The engine of one node: a memory pool for all queries, and no spilling.
 pub(crate) struct Engine {
@@ -33,7 +43,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(limits: &Limits) -> Result<Self> {
         let megabytes = |n: usize| n.saturating_mul(1 << 20);
-        let pool = GreedyMemoryPool::new(megabytes(limits.memory_mb));
+        let pool = GreedyMemoryPool::new(megabytes(within(limits.memory_mb, "limits.memory_mb")));
         let three = std::num::NonZeroUsize::MIN.saturating_add(2);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(pool, three)))
@@ -61,7 +71,7 @@ impl Engine {
     ///
     /// # Errors
     /// Any failure of reading, memory or size: one static code for the asker, the cause for the operator.
-    pub(crate) async fn stage(&self, question: &Question, snapshots: &[Snapshot]) -> Result<Vec<RecordBatch>> {
+    pub(crate) async fn stage(&self, question: &Question, snapshots: &[Snapshot]) -> Result<Stage> {
         let mut tables = SnapshotTables::default();
         for snapshot in snapshots {
             let path =
@@ -74,25 +84,28 @@ impl Engine {
     }
 
     /// The stage over tables that hold what snapshots hold.
-    pub(crate) async fn stage_over(&self, question: &Question, tables: &SnapshotTables) -> Result<Vec<RecordBatch>> {
+    pub(crate) async fn stage_over(&self, question: &Question, tables: &SnapshotTables) -> Result<Stage> {
         let rows = rows_plan(&question.draft().rows, question.scope(), tables)?;
         let rows = DataFrame::new(self.context.state(), rows);
         let plan = compile(question, rows)?;
         let physical = plan.create_physical_plan().await?;
         let task = Arc::new(TaskContext::from(&self.context.state()));
         let mut stream = datafusion::physical_plan::execute_stream(physical, task)?;
+        let share = MemoryConsumer::new("stage").register(&self.context.runtime_env().memory_pool);
         let (mut batches, mut bytes) = (Vec::new(), 0_usize);
         while let Some(batch) = stream.next().await {
             let batch = batch?;
             // Batches are slices of larger buffers: each counts what it shows.
             let shown = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size());
-            bytes = shown.sum::<std::result::Result<usize, _>>()?.saturating_add(bytes);
+            let shown = shown.sum::<std::result::Result<usize, _>>()?;
+            share.try_grow(shown.saturating_mul(HELD_TWICE))?;
+            bytes = bytes.saturating_add(shown);
             if bytes > self.stage_bytes {
                 return Err(DataFusionError::ResourcesExhausted("the stage is larger than limits.stage_mb".to_owned()));
             }
             batches.push(batch);
         }
-        Ok(batches)
+        Ok(Stage { batches, _share: share })
     }
 }
 

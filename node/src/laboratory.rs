@@ -67,7 +67,7 @@ impl Laboratory {
     pub async fn release(&self, question: &Question, methods: &Methods) -> anyhow::Result<RecordBatch> {
         let stage = self.engine.stage_over(question, &self.tables).await.context("the stage")?;
         let method = methods.clone().with_noise(self.secret.noise_key()).of(question.scope().protection);
-        Ok(released(question, &method, &stage)?.into_inner())
+        Ok(released(question, &method, &stage.batches)?.into_inner())
     }
 
     /// The stage alone: what disclosure control works on.
@@ -75,6 +75,6 @@ impl Laboratory {
     /// # Errors
     /// As [`Laboratory::release`].
     pub async fn stage(&self, question: &Question) -> anyhow::Result<Vec<RecordBatch>> {
-        Ok(self.engine.stage_over(question, &self.tables).await?)
+        Ok(self.engine.stage_over(question, &self.tables).await?.batches)
     }
 }

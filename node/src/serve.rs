@@ -343,7 +343,7 @@ impl Inner {
         let question = accepted.question.clone();
         let disclosing = {
             let method = method.clone();
-            tokio::task::spawn_blocking(move || released(&question, &method, &stage))
+            tokio::task::spawn_blocking(move || released(&question, &method, &stage.batches))
         };
         let cells = disclosing.await.context("disclosure control stopped")??;
         let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);

@@ -163,7 +163,7 @@ fn joined(join: &Join, session: &mut Session<'_>) -> Result<(), Failure> {
         format!("the node listens at {}", join.address)
     };
     writeln!(session.out, "wrote {}: send it back ({how})", join.out.display())?;
-    writeln!(session.out, "  log key sha256 to compare: {}", request.member.log_key)?;
+    writeln!(session.out, "  its log key, to compare: {}", request.member.log_key)?;
     Ok(())
 }
 

@@ -1,0 +1,62 @@
+//! How much memory this process really has: its control group's limit, or the machine's memory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// In bytes; none where the system does not tell.
+#[must_use]
+pub fn limit() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = files(&groups).into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
+    limits.chain(machine).min()
+}
+
+/// The files that may hold a limit: of the group and of those above it, in either version of control groups.
+fn files(groups: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (root, name) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|c| c == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let group = Path::new(root).join(path.trim_start_matches('/'));
+        found.extend(group.ancestors().take_while(|folder| folder.starts_with(root)).map(|folder| folder.join(name)));
+    }
+    found
+}
+
+/// `wanted` megabytes, or half of what there is, whichever is less: the rest is for all that no pool counts.
+#[must_use]
+pub fn within(wanted: usize, what: &str) -> usize {
+    let half = limit().map_or(usize::MAX, |bytes| usize::try_from(bytes >> 21).unwrap_or(usize::MAX).max(16));
+    if wanted > half {
+        tracing::warn!(wanted, given = half, "{what} is more than half of the memory that this process may have");
+    }
+    wanted.min(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_of_control_groups_are_read_up_to_the_root() {
+        let files = files("5:cpu,cpuacct:/a\n4:memory:/a/b\n0::/c\nnonsense\n");
+        let expected = [
+            "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/c/memory.max",
+            "/sys/fs/cgroup/memory.max",
+        ];
+        assert_eq!(files, expected.map(PathBuf::from));
+        assert!(limit().is_none_or(|bytes| bytes > 1 << 20));
+    }
+}

@@ -1,0 +1,139 @@
+//! Far more than a node can take, under a hard limit of memory: everything ends, and the process lives.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use loda::{Client, ClientError};
+use loda_demo::layout::{Layout, Options};
+use loda_demo::processes::Processes;
+
+use crate::support;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
+const LIMIT: u64 = 512 << 20;
+
+/// A control group that limits memory, of whichever version this machine has.
+struct Group {
+    folder: PathBuf,
+    peak: &'static str,
+}
+
+impl Group {
+    fn make(name: &str) -> Result<Self, String> {
+        let kinds = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max", "memory.peak"),
+        ];
+        let mut why = "no memory controller".to_owned();
+        for (root, limit, peak) in kinds {
+            let folder = Path::new(root).join(name);
+            if !Path::new(root).join("cgroup.procs").exists() {
+                continue;
+            }
+            if let Err(error) = std::fs::create_dir(&folder) {
+                why = error.to_string();
+                continue;
+            }
+            let group = Self { folder, peak };
+            match std::fs::write(group.folder.join(limit), LIMIT.to_string()) {
+                Ok(()) => return Ok(group),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(why)
+    }
+
+    fn peak(&self) -> u64 {
+        std::fs::read_to_string(self.folder.join(self.peak)).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its processes have ended by now; the group of one that lingers is left behind.
+        let _ = std::fs::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn two_hundred_heavy_questions_in_half_a_gibibyte_all_end() {
+    support::run(async {
+        let group = match Group::make(&format!("loda-test-{}", std::process::id())) {
+            Ok(group) => group,
+            Err(why) => return println!("skipped: memory cannot be limited here: {why}"),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { scale: 120.0, ..support::options(dir.path(), 2, None) };
+        let layout = Layout::create(&options, &mut |_| {}).unwrap();
+        let config = layout.coordinator().join("coordinator.toml");
+        let limits = "\n[limits]\nqueries = 400\nqueries_per_analyst = 400\ndeadline_seconds = 60\n";
+        std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + limits).unwrap();
+        // Only the node of the larger borough is limited.
+        let limited = layout.boroughs[1].gss;
+        let wrapper = dir.path().join("program");
+        let script = format!(
+            "#!/bin/sh\ncase \"$3\" in *{limited}*) echo $$ > {}/cgroup.procs;; esac\nexec {BINARY} \"$@\"\n",
+            group.folder.display()
+        );
+        std::fs::write(&wrapper, script).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let mut processes = Processes::start(&wrapper, &layout).unwrap();
+        let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        let heavy = format!(
+            "SELECT age_band, sex, tenure, COUNT(*) AS n, COUNT(*) FILTER (WHERE age_band = '0-4') AS a, \
+             COUNT(*) FILTER (WHERE sex = 'Male') AS b FROM residents WHERE borough = '{limited}' \
+             GROUP BY age_band, sex, tenure"
+        );
+        let began = Instant::now();
+        let good = client.query(&heavy, "demo", None, |_| {}).await.unwrap();
+        println!("one alone takes {:?}", began.elapsed());
+        let good = crate::pooled::text(&good.batches, 99);
+        // One connection carries 64 calls at once.
+        let mut askers = Vec::new();
+        for _ in 0..8 {
+            askers.push(Client::connect(&loda::Config::load(&layout.client()).unwrap()).await.unwrap());
+        }
+        let began = Instant::now();
+        let asked = (0..200).map(|number| {
+            let (client, heavy) = (askers[number % askers.len()].clone(), heavy.clone());
+            async move { client.query(&heavy, "demo", Some(Duration::from_secs(50)), |_| {}).await }
+        });
+        let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+        for end in join_all(asked).await {
+            let end = match end {
+                Ok(answer) if answer.statement.complete => {
+                    assert_eq!(crate::pooled::text(&answer.batches, 99), good);
+                    "answered".to_owned()
+                }
+                Ok(answer) => {
+                    let of = &answer.statement.parts[0].boroughs[0];
+                    match &of.refusal {
+                        Some(refusal) => format!("told to come back ({})", refusal.rule),
+                        None => "no answer in time, and said so".to_owned(),
+                    }
+                }
+                Err(ClientError::NoAnswer) => "no answer in time, and said so".to_owned(),
+                Err(ClientError::Refused { rule, .. }) => format!("told to come back ({rule})"),
+                Err(error) => panic!("no stated end: {error}"),
+            };
+            *ends.entry(end).or_default() += 1;
+        }
+        println!("200 at once in {:?}: {ends:?}", began.elapsed());
+        println!("the limited node's greatest memory: {} of {} MiB", group.peak() >> 20, LIMIT >> 20);
+        assert!(ends.get("answered").is_some_and(|count| *count > 0));
+        assert!(group.peak() <= LIMIT);
+        // The same process still answers.
+        let after = client.query(&heavy, "demo", None, |_| {}).await.unwrap();
+        assert_eq!(crate::pooled::text(&after.batches, 99), good);
+        let process = processes.node_id(limited).unwrap();
+        println!("and its resident memory after it: {} MiB", support::resident_kib(process) >> 10);
+        assert!(support::resident_kib(process) > 0, "the process lives");
+        drop(processes);
+    });
+}

@@ -48,6 +48,22 @@ properties CASES="50000" SEED="1":
 campaign TARGETS="1000":
     LODA_CAMPAIGN_TARGETS={{TARGETS}} cargo test --release --test federation differencing -- --nocapture
 
+# Processes killed at random moments: just crashes 500
+crashes RUNS="500" SEED="1":
+    LODA_CRASH_RUNS={{RUNS}} LODA_SEED={{SEED}} cargo test --release --test federation crashes -- --nocapture
+
+# Networks that fail between the coordinator and 33 nodes, for hours: just networks 1000
+networks ROUNDS="100" SEED="1":
+    LODA_NETWORK_ROUNDS={{ROUNDS}} LODA_SEED={{SEED}} cargo test --release --test federation network -- --nocapture
+
+# Floods, each for some milliseconds, printed: what others notice, and memory
+floods MS="10000":
+    LODA_FLOOD_MS={{MS}} cargo test --release --test federation floods -- --nocapture
+
+# Three hosts in network namespaces, as deploy/hosts/README.md says (needs root)
+hosts:
+    cargo test --release --test federation hosts -- --nocapture
+
 # What a perturbation table does: just ptable --max-noise 8 --variance 6
 ptable *ARGS:
     cargo run --release -- ptable {{ARGS}}

@@ -125,6 +125,15 @@ question="SELECT borough, COUNT(*) AS businesses FROM food_businesses GROUP BY b
 ask query --purpose food-safety --format csv "$question" | tee "$work/answer.csv"
 grep -q '^E09000007,40' "$work/answer.csv" && grep -q '^E09000012,60' "$work/answer.csv"
 
+step "watch it: the local port of the office"
+look() { ip netns exec "$tag-office" bash -c "exec 3<>/dev/tcp/127.0.0.1/7480; printf 'GET $1 HTTP/1.0\r\n\r\n' >&3; cat <&3"; }
+look /readyz | grep -q '^ready'
+look /metrics | tee "$work/metrics.txt" | grep '^loda_'
+grep -q 'loda_questions_total{outcome="answered"} 1' "$work/metrics.txt"
+if ip netns exec "$tag-camden" timeout 2 bash -c '</dev/tcp/10.77.0.1/7480' 2>/dev/null; then
+  echo "the local port is open to others"; exit 1
+fi
+
 step "Hackney lets nothing in"
 if ip netns exec "$tag-office" timeout 2 bash -c '</dev/tcp/10.77.0.3/7443' 2>/dev/null; then
   echo "Hackney could be reached from outside"; exit 1

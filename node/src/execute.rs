@@ -31,8 +31,13 @@ pub(crate) struct Stage {
     _share: MemoryReservation,
 }
 
-/// Disclosure control holds the stage once more in tables of its own.
-const HELD_TWICE: usize = 2;
+/// Disclosure control holds the stage again in tables of its own: by cell, and by unit.
+const HELD: usize = 4;
+
+/// Whether a stage failed for want of memory: it may succeed when nothing else runs.
+pub(crate) fn lacked_memory(fault: &DataFusionError) -> bool {
+    matches!(fault.find_root(), DataFusionError::ResourcesExhausted(_))
+}
 
 /// The engine of one node: a memory pool for all queries, and no spilling.
 pub(crate) struct Engine {
@@ -98,10 +103,10 @@ impl Engine {
             // Batches are slices of larger buffers: each counts what it shows.
             let shown = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size());
             let shown = shown.sum::<std::result::Result<usize, _>>()?;
-            share.try_grow(shown.saturating_mul(HELD_TWICE))?;
+            share.try_grow(shown.saturating_mul(HELD))?;
             bytes = bytes.saturating_add(shown);
             if bytes > self.stage_bytes {
-                return Err(DataFusionError::ResourcesExhausted("the stage is larger than limits.stage_mb".to_owned()));
+                return Err(DataFusionError::Execution("the stage is larger than limits.stage_mb".to_owned()));
             }
             batches.push(batch);
         }

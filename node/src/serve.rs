@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arrow::array::RecordBatch;
 use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
+use loda_disclosure::{Method, Released};
 use loda_identity::{AuthoriseLayer, Gss, Identity, Limits, SigningKey, dial_out, incoming_with, server};
 use loda_ledger::{Kind, Log, SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
@@ -25,7 +27,7 @@ use crate::agreement::Agreement;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::{Methods, released};
-use crate::execute::Engine;
+use crate::execute::{Engine, lacked_memory};
 use crate::ingest::{IngestReport, ingest};
 use crate::inspect::{Accepted, Asked};
 use crate::jobs::{Admission, History, Job, Jobs, is_final};
@@ -60,6 +62,8 @@ struct Inner {
     outcomes: Outcomes,
     engine: Arc<Engine>,
     turns: Turns,
+    /// Questions share the memory pool; one that did not fit beside others has it for itself.
+    memory: tokio::sync::RwLock<()>,
     /// Requests that are judged at once.
     judging: Arc<Semaphore>,
     /// Queries run here, so that gRPC and health answer while they do.
@@ -174,6 +178,7 @@ impl Node {
             outcomes,
             engine,
             turns,
+            memory: tokio::sync::RwLock::default(),
             judging,
             queries,
         };
@@ -335,19 +340,30 @@ impl Inner {
         let _turn = self.turns.take(&asked.analyst.to_string()).await;
         job.running();
         let method = self.methods.of(accepted.question.scope().protection);
+        let shared = self.memory.read().await;
+        let cells = match self.cells(accepted, &method).await {
+            // Side by side they wanted more than there is: this one waits until it has all of it.
+            Err(fault) if fault.downcast_ref().is_some_and(lacked_memory) => {
+                drop(shared);
+                let _alone = self.memory.write().await;
+                self.cells(accepted, &method).await?
+            }
+            cells => cells?,
+        };
+        let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
+        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &method, &cells, &keep)
+    }
+
+    /// execute → disclose.
+    async fn cells(&self, accepted: &Accepted, method: &Method) -> anyhow::Result<Released<RecordBatch>> {
         let (engine, question, snapshots) =
             (Arc::clone(&self.engine), accepted.question.clone(), accepted.snapshots.clone());
         // A task of its own: a panic in the engine ends this query and nothing else, and a cancelled query stops it.
         let stage = tokio::spawn(async move { engine.stage(&question, &snapshots).await });
         let stage = AbortOnDrop(stage).await.context("the engine stopped")??;
-        let question = accepted.question.clone();
-        let disclosing = {
-            let method = method.clone();
-            tokio::task::spawn_blocking(move || released(&question, &method, &stage.batches))
-        };
-        let cells = disclosing.await.context("disclosure control stopped")??;
-        let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
-        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &method, &cells, &keep)
+        let (question, method) = (accepted.question.clone(), method.clone());
+        let disclosing = tokio::task::spawn_blocking(move || released(&question, &method, &stage.batches));
+        disclosing.await.context("disclosure control stopped")?
     }
 }
 

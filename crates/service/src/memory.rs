@@ -32,14 +32,15 @@ fn files(groups: &str) -> Vec<PathBuf> {
     found
 }
 
-/// `wanted` megabytes, or half of what there is, whichever is less: the rest is for all that no pool counts.
+/// `wanted` megabytes, or a third of what there is, whichever is less: the rest is for all that no pool counts, and for
+/// what an allocator keeps.
 #[must_use]
 pub fn within(wanted: usize, what: &str) -> usize {
-    let half = limit().map_or(usize::MAX, |bytes| usize::try_from(bytes >> 21).unwrap_or(usize::MAX).max(16));
-    if wanted > half {
-        tracing::warn!(wanted, given = half, "{what} is more than half of the memory that this process may have");
+    let third = limit().map_or(usize::MAX, |bytes| usize::try_from((bytes >> 20) / 3).unwrap_or(usize::MAX).max(16));
+    if wanted > third {
+        tracing::warn!(wanted, given = third, "{what} is more than a third of the memory that this process may have");
     }
-    wanted.min(half)
+    wanted.min(third)
 }
 
 #[cfg(test)]

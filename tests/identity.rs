@@ -102,3 +102,78 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
         assert!(verdicts.iter().all(|v| v.refusal.as_ref().is_some_and(|r| r.rule == "agreement")));
     });
 }
+
+/// Each of these is tried on a node that is a process of its own.
+#[test]
+fn a_running_node_lets_in_nobody_it_should_not() {
+    use std::time::{Duration, Instant};
+
+    use loda_demo::layout::Layout;
+    use loda_demo::processes::Processes;
+    use loda_identity::pki::describe as described;
+
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let binary = std::path::Path::new(env!("CARGO_BIN_EXE_loda-demo"));
+        let mut processes = Processes::start(binary, &layout).unwrap();
+        processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        let node = layout.boroughs[1].gss;
+        let office = Authority::load(layout.authority("coordinator")).unwrap();
+        let folder = |name: &str, days: i64| {
+            let folder = layout.dir.join("attack").join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            let issued = office.issue(&PeerId::new("demo.london", Role::Coordinator).unwrap(), days).unwrap();
+            std::fs::write(folder.join("tls.pem"), &issued.cert_pem).unwrap();
+            std::fs::write(folder.join("tls.key"), issued.key_pem).unwrap();
+            (folder, described(&issued.cert_pem).unwrap())
+        };
+        let (good, second) = (folder("good", 1), folder("second", 1));
+        assert!(describe(node_client(&layout, node, &good.0)).await.is_ok());
+        assert!(describe(node_client(&layout, node, &folder("expired", -1).0)).await.is_err());
+
+        // Revoked while connected: gone within the stated two seconds, and a little for reading.
+        let open = node_client(&layout, node, &good.0);
+        assert!(describe(open.clone()).await.is_ok());
+        let list = office.revocation_list(&[good.1.serial.clone()], 30).unwrap();
+        std::fs::write(layout.revocation_list("coordinator"), list).unwrap();
+        let gone = |open: NodeClient<tonic::transport::Channel>| async move {
+            let began = Instant::now();
+            while describe(open.clone()).await.is_ok() {
+                assert!(began.elapsed() < Duration::from_millis(3_500), "still let in");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            began.elapsed()
+        };
+        println!("revoked while connected: out after {:?}", gone(open).await);
+        assert!(describe(node_client(&layout, node, &good.0)).await.is_err(), "nor by a new connection");
+
+        // Denied by this borough alone, without its authority.
+        let open = node_client(&layout, node, &second.0);
+        assert!(describe(open.clone()).await.is_ok(), "the other certificate of the coordinator is as good as before");
+        let denied = layout.node(node).join("denied.txt");
+        std::fs::write(&denied, "spiffe://demo.london/coordinator\n").unwrap();
+        println!("denied while connected: out after {:?}", gone(open).await);
+        let other = layout.boroughs[0].gss;
+        assert!(describe(node_client(&layout, other, &second.0)).await.is_ok(), "the other borough is its own master");
+        std::fs::write(&denied, "# nobody\n").unwrap();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        assert!(describe(node_client(&layout, node, &second.0)).await.is_ok(), "and back, without a restart");
+
+        // A list that has ended vouches for nobody: a node that starts with it refuses whom it cannot check.
+        processes.kill_node(node).unwrap();
+        std::fs::write(layout.revocation_list("coordinator"), office.revocation_list(&[], -1).unwrap()).unwrap();
+        processes.start_node(node).unwrap();
+        let began = Instant::now();
+        let log = layout.node(node).join("process.log");
+        let refused = || std::fs::read_to_string(&log).unwrap().contains("revocation_unknown");
+        while !refused() {
+            let _refused = describe(node_client(&layout, node, &second.0)).await.unwrap_err();
+            assert!(began.elapsed() < Duration::from_secs(20), "the node does not say why");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        std::fs::write(layout.revocation_list("coordinator"), office.revocation_list(&[], 30).unwrap()).unwrap();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        assert!(describe(node_client(&layout, node, &second.0)).await.is_ok());
+    });
+}

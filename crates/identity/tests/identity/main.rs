@@ -9,3 +9,4 @@ mod limits;
 mod manifest;
 mod pki;
 mod revocation;
+mod vectors;

@@ -135,7 +135,7 @@ fn a_running_node_lets_in_nobody_it_should_not() {
         // Revoked while connected: gone within the stated two seconds, and a little for reading.
         let open = node_client(&layout, node, &good.0);
         assert!(describe(open.clone()).await.is_ok());
-        let list = office.revocation_list(&[good.1.serial.clone()], 30).unwrap();
+        let list = office.revocation_list(std::slice::from_ref(&good.1.serial), 30).unwrap();
         std::fs::write(layout.revocation_list("coordinator"), list).unwrap();
         let gone = |open: NodeClient<tonic::transport::Channel>| async move {
             let began = Instant::now();

@@ -1,5 +1,5 @@
 //! Identity over real sockets: who gets in, as whom, and to what.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
 
 mod admission;
 mod calls;

@@ -76,6 +76,10 @@ averaging:
 fuzz SECONDS="60":
     cd fuzz && mkdir -p corpus/fragment && RUSTC_BOOTSTRAP=1 cargo fuzz run fragment corpus/fragment seeds/fragment -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
 
+# Fuzz certificates, revocation lists, deny lists, manifests and their signatures (needs cargo-fuzz)
+fuzz-identity SECONDS="60":
+    cd fuzz && mkdir -p corpus/identity && RUSTC_BOOTSTRAP=1 cargo fuzz run identity corpus/identity seeds/identity -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
+
 # Fuzz SQL to questions for some seconds; an hour: just fuzz-sql 3600. The first build takes long (needs cargo-fuzz)
 fuzz-sql SECONDS="60":
     cd fuzz && mkdir -p corpus/sql && RUSTC_BOOTSTRAP=1 cargo fuzz run --features sql sql corpus/sql seeds/sql -- -dict=sql.dict -max_total_time={{SECONDS}} -max_len=2048 -rss_limit_mb=8192 -timeout=60

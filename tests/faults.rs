@@ -230,3 +230,81 @@ fn twice(file: &Path) {
     }
     writer.close().unwrap();
 }
+
+/// A small disk of its own for a node's state.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(folder: &Path) -> Option<Self> {
+        let made = Command::new("mount").args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]).arg(folder).output();
+        match made {
+            Ok(made) if made.status.success() => Some(Self(folder.to_owned())),
+            Ok(made) => {
+                println!("skipped: no disk can be mounted here: {}", String::from_utf8_lossy(&made.stderr).trim());
+                None
+            }
+            Err(error) => {
+                println!("skipped: no disk can be mounted here: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_runs_unlogged_and_after_it_all_is_well() {
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let full = layout.boroughs[1].gss;
+        let state = layout.node(full).join("state");
+        let key = std::fs::read(state.join("log.key")).unwrap();
+        let Some(_disk) = Disk::mount(&state) else { return };
+        std::fs::write(state.join("log.key"), key).unwrap();
+        let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+        let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        let deadline = Some(Duration::from_secs(4));
+        let whole = client.query(BY_BOROUGH, "demo", deadline, |_| {}).await.unwrap();
+        assert!(whole.statement.complete);
+        let lines = || std::fs::read_to_string(state.join("log.jsonl")).unwrap().lines().count();
+        let before = lines();
+        // To the last byte.
+        let mut filler = std::fs::File::create(state.join("filler")).unwrap();
+        for size in [1 << 20, 4 << 10, 1] {
+            while std::io::Write::write_all(&mut filler, &vec![0; size]).is_ok() {}
+        }
+        // What is left of the log's last block takes a few more; each of them is there.
+        let mut logged = before;
+        let lacking = loop {
+            let answer = client.query(BY_BOROUGH, "demo", deadline, |_| {}).await.unwrap();
+            if !answer.statement.complete {
+                break answer;
+            }
+            logged += 2;
+            assert_eq!(lines(), logged, "answered and not logged");
+            assert!(logged < before + 60, "the disk is not full");
+        };
+        let rows = text(&lacking.batches, 99);
+        assert!(rows.iter().all(|row| (row[0] == full) == (row[1] == "NULL")), "{rows:?}");
+        let told = std::fs::read_to_string(layout.node(full).join("process.log")).unwrap();
+        assert!(told.contains("query log") && told.contains("nothing runs until it can be written"), "{told}");
+        assert!(lines() <= logged + 2, "at most ACCEPT and a line that was cut short");
+        std::fs::remove_file(state.join("filler")).unwrap();
+        drop(filler);
+        processes.kill_node(full).unwrap();
+        processes.start_node(full).unwrap();
+        processes.ready(Duration::from_secs(60), &mut |_| {}).await.unwrap();
+        let again = client.query(BY_BOROUGH, "demo", deadline, |_| {}).await.unwrap();
+        assert_eq!(text(&again.batches, 99), text(&whole.batches, 99));
+        let manifest = loda_identity::Manifest::load(layout.manifest()).unwrap();
+        let log_key = &manifest.member(&full.parse().unwrap()).unwrap().log_key;
+        loda_ledger::verify_lines(&state.join("log.jsonl"), log_key).unwrap();
+        drop(processes);
+    });
+}

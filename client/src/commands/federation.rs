@@ -228,6 +228,11 @@ fn left(leave: &Leave, session: &mut Session<'_>) -> Result<(), Failure> {
     if next.members.len() == current.members.len() {
         return Err(Failure::Usage(format!("{gss} is not a member\n  fix: `loda federation show` lists them")));
     }
+    if next.members.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{gss} is the last member\n  fix: end the federation: stop its coordinator"
+        )));
+    }
     // More signatures than there are members could never be had.
     let members = u32::try_from(next.members.len()).unwrap_or(u32::MAX);
     next.approvals = next.approvals.map(|k| k.min(members.max(1)));

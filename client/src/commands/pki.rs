@@ -110,7 +110,11 @@ fn published(folder: &Path, days: i64, session: &mut Session<'_>) -> Result<(), 
 
 fn listed(list: &PkiList, session: &mut Session<'_>) -> Result<(), Failure> {
     let now = chrono::Utc::now().timestamp();
-    for entry in Register::load(&list.folder)?.entries {
+    let entries = Register::load(&list.folder)?.entries;
+    if entries.is_empty() {
+        writeln!(session.out, "this authority has issued nothing")?;
+    }
+    for entry in entries {
         let state = match entry.not_after.saturating_sub(now) {
             _ if entry.revoked => "revoked".to_owned(),
             left if left < 0 => "ended".to_owned(),

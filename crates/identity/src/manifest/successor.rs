@@ -104,6 +104,9 @@ impl Manifest {
         if next.domain != self.domain || next.federation != self.federation {
             return Err("it is the manifest of another federation".to_owned());
         }
+        if next.members.is_empty() {
+            return Err("it has no members, and nobody could sign what follows it".to_owned());
+        }
         if next.version <= self.version {
             return Err(format!("version {} does not follow version {}", next.version, self.version));
         }

@@ -1,0 +1,59 @@
+//! What peers and files say of who somebody is: never a panic. The first byte chooses the reader.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use loda_identity::{Authority, CoordinatorEntry, Denials, Manifest, RevocationList, Signatures, Trust};
+use rustls_pki_types::CertificateDer;
+
+/// Trust in one authority that is made for this run.
+static TRUST: LazyLock<Trust> = LazyLock::new(|| {
+    let authority = Authority::create("Fuzz", 30).unwrap();
+    let lists = RevocationList::parse(authority.revocation_list(&[], 30).unwrap().as_bytes(), "list").unwrap();
+    let manifest = Manifest {
+        federation: "Fuzz".to_owned(),
+        domain: "fuzz.example".to_owned(),
+        version: 1,
+        previous: None,
+        approvals: None,
+        coordinator: CoordinatorEntry {
+            address: "127.0.0.1:1".to_owned(),
+            ca: authority.ca_pem().to_owned(),
+            log_key: "ab".repeat(32),
+        },
+        members: Vec::new(),
+        analysts: Vec::new(),
+        datasets: Vec::new(),
+    };
+    Trust::new(Arc::new(manifest), lists, Denials::default(), None).unwrap().0
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((choice, rest)) = bytes.split_first() else { return };
+    let text = String::from_utf8_lossy(rest);
+    match choice % 5 {
+        0 => assert!(TRUST.peer_of(&[CertificateDer::from(rest.to_vec())]).is_err()),
+        1 => {
+            let lists = RevocationList::parse(rest, "fuzz").unwrap_or_default();
+            let manifest = Arc::clone(TRUST.manifest());
+            // Nothing that is found here was signed by the authority.
+            if let Ok((trust, faults)) = Trust::new(manifest, lists, Denials::default(), None) {
+                assert!(!trust.unverifiable().is_empty() && faults.len() < 1000);
+            }
+        }
+        2 => {
+            let _read = Denials::parse(&text, "fuzz");
+        }
+        3 => {
+            if let Ok(signatures) = Signatures::parse(&text, "fuzz") {
+                assert_eq!(Signatures::parse(&signatures.to_text(), "fuzz").unwrap(), signatures);
+            }
+        }
+        _ => {
+            if let Ok(manifest) = Manifest::parse(&text, "fuzz") {
+                assert_eq!(Manifest::parse(&manifest.to_toml(), "fuzz").unwrap(), manifest);
+            }
+        }
+    }
+});

@@ -71,7 +71,7 @@ fn two_hundred_heavy_questions_in_half_a_gibibyte_all_end() {
         };
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
-            scale: support::rounds("LODA_OVERLOAD_SCALE", 150) as f64,
+            scale: support::rounds("LODA_OVERLOAD_SCALE", 120) as f64,
             ..support::options(dir.path(), 2, None)
         };
         let layout = Layout::create(&options, &mut |_| {}).unwrap();

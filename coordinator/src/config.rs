@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use loda_identity::Paths;
+use loda_identity::{Paths, TlsSection};
 use serde::Deserialize;
 
 /// What `coordinator.toml` says. Paths are relative to the file.
@@ -58,21 +58,12 @@ struct File {
     manifest: PathBuf,
     contracts: Vec<PathBuf>,
     state: PathBuf,
-    tls: Tls,
+    tls: TlsSection,
     operations: Option<String>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
     reference: Vec<Reference>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
-    revocation_lists: PathBuf,
-    denied: Option<PathBuf>,
 }
 
 impl Default for Limits {
@@ -107,14 +98,7 @@ impl Config {
         Ok(Self {
             listen: file.listen,
             contracts: file.contracts.iter().map(|c| base.join(c)).collect(),
-            identity: Paths {
-                manifest: base.join(file.manifest),
-                certificate: base.join(file.tls.certificate),
-                key: base.join(file.tls.key),
-                revocation: base.join(file.tls.revocation_lists),
-                denied: file.tls.denied.map(|path| base.join(path)),
-                pinned: Some(state.join("manifest.pinned.toml")),
-            },
+            identity: file.tls.paths(base, &file.manifest, &state),
             state,
             operations: file.operations,
             limits: file.limits,

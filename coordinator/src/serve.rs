@@ -174,12 +174,7 @@ impl Coordinator {
                 let inner = Arc::clone(inner);
                 move || inner.jobs.active()
             };
-            let operations = Operations::new(inner.identity.clone(), &inner.outcomes, active);
-            tokio::spawn(async move {
-                if let Err(fault) = operations.serve(&address).await {
-                    tracing::error!("no monitoring: {fault:#}");
-                }
-            });
+            Operations::new(inner.identity.clone(), &inner.outcomes, active).start(address);
         }
         tracing::info!(datasets = inner.catalogue.contracts.len(), "serving");
         server(age)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loda_disclosure::TableParameters;
-use loda_identity::{Gss, Paths};
+use loda_identity::{Gss, Paths, TlsSection};
 use serde::Deserialize;
 
 /// What `node.toml` says. Paths are relative to the file.
@@ -86,7 +86,7 @@ struct File {
     manifest: PathBuf,
     agreement: PathBuf,
     state: PathBuf,
-    tls: Tls,
+    tls: TlsSection,
     operations: Option<String>,
     #[serde(default)]
     limits: Limits,
@@ -111,15 +111,6 @@ impl Default for PerturbationEntry {
         let TableParameters { max_noise, variance, .. } = TableParameters::default();
         Self { max_noise, variance }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
-    revocation_lists: PathBuf,
-    denied: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -195,14 +186,7 @@ impl Config {
             listen: file.listen,
             dial_out: file.dial_out,
             agreement: base.join(file.agreement),
-            identity: Paths {
-                manifest: base.join(file.manifest),
-                certificate: base.join(file.tls.certificate),
-                key: base.join(file.tls.key),
-                revocation: base.join(file.tls.revocation_lists),
-                denied: file.tls.denied.map(|path| base.join(path)),
-                pinned: Some(state.join("manifest.pinned.toml")),
-            },
+            identity: file.tls.paths(base, &file.manifest, &state),
             state,
             operations: file.operations,
             limits,

@@ -213,12 +213,7 @@ impl Node {
                 let inner = Arc::clone(inner);
                 move || inner.jobs.active()
             };
-            let operations = Operations::new(inner.identity.clone(), &inner.outcomes, active);
-            tokio::spawn(async move {
-                if let Err(fault) = operations.serve(&address).await {
-                    tracing::error!("no monitoring: {fault:#}");
-                }
-            });
+            Operations::new(inner.identity.clone(), &inner.outcomes, active).start(address);
         }
         tracing::info!(borough = %inner.config.borough, datasets = inner.snapshots.len(), "serving");
         server(age)

@@ -127,21 +127,7 @@ fn invited(invite: &Invite, session: &mut Session<'_>) -> Result<(), Failure> {
 
 fn joined(join: &Join, session: &mut Session<'_>) -> Result<(), Failure> {
     let invitation: Invitation = from_toml(&join.invitation)?;
-    let key = if join.log_key.exists() {
-        SigningKey::load(&join.log_key)?
-    } else {
-        if let Some(folder) = join.log_key.parent() {
-            fs::create_dir_all(folder).map_err(|source| Failure::File {
-                action: "make",
-                path: folder.to_owned(),
-                source,
-            })?;
-        }
-        let (key, _) = SigningKey::generate()?;
-        key.save(&join.log_key)?;
-        writeln!(session.out, "made {}: keep a copy, the log cannot go on without it", join.log_key.display())?;
-        key
-    };
+    let key = log_key(&join.log_key, session)?;
     let ca = fs::read_to_string(&join.ca).map_err(|source| Failure::File {
         action: "read",
         path: join.ca.clone(),
@@ -269,13 +255,7 @@ fn following(current: &Manifest) -> Manifest {
 
 fn proposed(current: &Manifest, next: &Manifest, out: &Path, session: &mut Session<'_>) -> Result<(), Failure> {
     next.check().map_err(|error| Failure::Usage(error.to_string()))?;
-    if let Some(folder) = out.parent() {
-        fs::create_dir_all(folder).map_err(|source| Failure::File {
-            action: "make",
-            path: folder.to_owned(),
-            source,
-        })?;
-    }
+    make_folder_of(out)?;
     write(out, &next.to_toml())?;
     changes(current, next, session)?;
     if current.members.is_empty() {
@@ -343,17 +323,16 @@ fn log_key(path: &Path, session: &mut Session<'_>) -> Result<SigningKey, Failure
     if path.exists() {
         return Ok(SigningKey::load(path)?);
     }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|source| Failure::File {
-            action: "make",
-            path: folder.to_owned(),
-            source,
-        })?;
-    }
+    make_folder_of(path)?;
     let (key, _) = SigningKey::generate()?;
     key.save(path)?;
     writeln!(session.out, "made {}: keep a copy, the log cannot go on without it", path.display())?;
     Ok(key)
+}
+
+fn make_folder_of(file: &Path) -> Result<(), Failure> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(|source| Failure::File { action: "make", path: folder.to_owned(), source })
 }
 
 fn borough(code: &str) -> Result<Gss, Failure> {

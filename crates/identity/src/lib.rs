@@ -41,7 +41,7 @@ pub use connect::{channel, reach};
 pub use denied::Denials;
 pub use dial::{Dialled, dial_out};
 pub use error::{IdentityError, Refusal};
-pub use live::{Identity, Paths};
+pub use live::{Identity, Paths, TlsSection};
 pub use manifest::Authority as AnalystAuthority;
 pub use manifest::{CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, ManifestError, Member, Signatures};
 pub use peer::{Peer, PeerId, Role};

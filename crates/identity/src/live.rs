@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::{ClientConfig, ServerConfig};
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::denied::Denials;
@@ -38,6 +39,31 @@ pub struct Paths {
     pub denied: Option<PathBuf>,
     /// Where the manifest in use is kept, so that a restart does not believe another; clients keep none.
     pub pinned: Option<PathBuf>,
+}
+
+/// The section `[tls]` of a program's configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    certificate: PathBuf,
+    key: PathBuf,
+    revocation_lists: PathBuf,
+    denied: Option<PathBuf>,
+}
+
+impl TlsSection {
+    /// Its files, and the manifest, relative to the configuration's folder; what is pinned stands in `state`.
+    #[must_use]
+    pub fn paths(self, base: &Path, manifest: &Path, state: &Path) -> Paths {
+        Paths {
+            manifest: base.join(manifest),
+            certificate: base.join(self.certificate),
+            key: base.join(self.key),
+            revocation: base.join(self.revocation_lists),
+            denied: self.denied.map(|path| base.join(path)),
+            pinned: Some(state.join("manifest.pinned.toml")),
+        }
+    }
 }
 
 /// What holds at one moment.

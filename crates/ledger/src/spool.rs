@@ -51,9 +51,9 @@ impl Spool {
 
     /// What was put for an id; none where there is nothing, or only a part of it.
     pub fn get(&self, id: &Uuid) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.path(id)).ok()?;
-        let rest = bytes.split_off_checked(SHA256_OUTPUT_LEN)?;
-        (digest(&SHA256, &rest).as_ref() == bytes.as_slice()).then_some(rest)
+        let bytes = fs::read(self.path(id)).ok()?;
+        let (sum, rest) = bytes.split_at_checked(SHA256_OUTPUT_LEN)?;
+        (digest(&SHA256, rest).as_ref() == sum).then(|| rest.to_vec())
     }
 
     /// Forgets an id.
@@ -83,17 +83,6 @@ impl Spool {
 
     fn path(&self, id: &Uuid) -> PathBuf {
         self.folder.join(id.to_string())
-    }
-}
-
-/// `Vec::split_off` that does not panic.
-trait SplitOff: Sized {
-    fn split_off_checked(&mut self, at: usize) -> Option<Self>;
-}
-
-impl SplitOff for Vec<u8> {
-    fn split_off_checked(&mut self, at: usize) -> Option<Self> {
-        (self.len() >= at).then(|| self.split_off(at))
     }
 }
 

@@ -55,11 +55,17 @@ impl Operations {
         Self(Arc::new(Inner { identity, registry: Mutex::new(registry) }))
     }
 
-    /// Answers at `address` until the listener fails.
-    ///
-    /// # Errors
-    /// Where the address is not on loopback or cannot be bound.
-    pub async fn serve(self, address: &str) -> anyhow::Result<()> {
+    /// Answers at `address` from now on, in a task of its own. Without it the program serves all the same, and says so.
+    pub fn start(self, address: String) {
+        tokio::spawn(async move {
+            if let Err(fault) = self.serve(&address).await {
+                tracing::error!("no monitoring: {fault:#}");
+            }
+        });
+    }
+
+    /// Until the listener fails; an error where the address is not on loopback or cannot be bound.
+    async fn serve(self, address: &str) -> anyhow::Result<()> {
         let address: SocketAddr =
             address.parse().with_context(|| format!("operations = {address:?} is not address:port"))?;
         anyhow::ensure!(

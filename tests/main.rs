@@ -24,5 +24,6 @@ mod pooled;
 mod properties;
 mod protection;
 mod scenarios;
+mod simulation;
 mod support;
 mod wire;

@@ -9,31 +9,24 @@ use anyhow::{Context, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use arrow::ipc::reader::StreamReader;
-use loda_identity::{Dialled, Gss, Identity, PeerId, Role, channel};
+use loda_identity::Gss;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::{VERSIONS, v1};
 use loda_question::plan::arrow_type;
 use loda_question::{Counted, Measure, Moment, Question};
 use tokio::time::{Instant, timeout, timeout_at};
-use tonic::transport::Channel;
+
+use crate::lines::{CONNECT, Line, Lines};
 
 /// Released bytes of one answer at most.
 const MAX_ANSWER: usize = 64 << 20;
-
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// How often a node that has not taken a query is tried: enough for one that restarts, and soon over for one that
 /// is gone.
 const ATTEMPTS: u32 = 4;
 
-/// The federation's nodes, connected as needed: to their addresses, or over connections that they opened.
-pub(crate) struct Nodes {
-    identity: Identity,
-    dialled: Dialled,
-    /// By borough, with the address that each leads to.
-    channels: Mutex<BTreeMap<Gss, (String, Channel)>>,
-}
+/// The federation's nodes.
+pub(crate) struct Nodes(Box<dyn Lines>);
 
 /// What became of one fragment at one borough.
 #[derive(Clone)]
@@ -59,37 +52,12 @@ pub(crate) struct Errand {
 }
 
 impl Nodes {
-    pub(crate) fn new(identity: Identity) -> Self {
-        Self { identity, dialled: Dialled::default(), channels: Mutex::default() }
+    pub(crate) fn over(lines: Box<dyn Lines>) -> Self {
+        Self(lines)
     }
 
-    /// Where connections that nodes opened go.
-    pub(crate) fn dialled(&self) -> &Dialled {
-        &self.dialled
-    }
-
-    fn client(&self, gss: &Gss) -> anyhow::Result<NodeClient<Channel>> {
-        let channel = match self.dialled.channel(gss) {
-            Some(channel) => channel,
-            None => self.channel(gss)?,
-        };
-        Ok(NodeClient::new(channel).max_decoding_message_size(4 << 20))
-    }
-
-    fn channel(&self, gss: &Gss) -> anyhow::Result<Channel> {
-        let manifest = self.identity.manifest();
-        let member = manifest.member(gss).context("no such member")?;
-        anyhow::ensure!(!member.dials_out(), "the node has not dialled in");
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((address, channel)) = channels.get(gss)
-            && *address == member.address
-        {
-            return Ok(channel.clone());
-        }
-        let id = PeerId { domain: manifest.domain.clone(), role: Role::Node(gss.clone()) };
-        let channel = channel(&member.address, &self.identity, &id, CONNECT)?;
-        channels.insert(gss.clone(), (member.address.clone(), channel.clone()));
-        Ok(channel)
+    fn client(&self, gss: &Gss) -> anyhow::Result<NodeClient<Line>> {
+        Ok(NodeClient::new(self.0.to(gss)?).max_decoding_message_size(4 << 20))
     }
 
     /// What a node says of itself, if it answers in time and speaks our version.

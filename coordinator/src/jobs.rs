@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use loda_identity::PeerId;
 use loda_ledger::Spool;
 use loda_proto::v1::{State, Statement};
@@ -14,6 +15,7 @@ use loda_question::{Refusal, Rule};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::config::Limits;
@@ -29,6 +31,20 @@ const PREPARED: usize = 64;
 /// Ended questions that are kept, of one analyst and of all: the oldest go first.
 const ENDED: usize = 128;
 const ENDED_OF_ALL: usize = 2048;
+
+/// What a coordinator takes from the world outside it; a simulation has another.
+#[derive(Clone)]
+pub(crate) struct World {
+    /// The wall clock: for deadlines that outlive a restart.
+    pub(crate) clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    pub(crate) ids: Arc<dyn Fn() -> Uuid + Send + Sync>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { clock: Arc::new(Utc::now), ids: Arc::new(Uuid::new_v4) }
+    }
+}
 
 /// A question that was planned and may be run.
 pub(crate) struct Prepared {
@@ -58,6 +74,8 @@ pub(crate) struct Query {
     /// Whether an earlier life of the coordinator began it.
     pub(crate) resumed: bool,
     state: watch::Sender<State>,
+    /// Whether it is decided how it ends: answered, or cancelled.
+    decided: Mutex<bool>,
     watchers: watch::Sender<usize>,
     started: Instant,
 }
@@ -171,6 +189,11 @@ impl Query {
         is_final(*self.state.borrow())
     }
 
+    /// Before the log says that it is answered: a cancellation comes too late from now on. False where one came before.
+    pub(crate) fn close(&self) -> bool {
+        !std::mem::replace(&mut *lock(&self.decided), true)
+    }
+
     /// Moves on, unless it has ended.
     pub(crate) fn set(&self, state: State) {
         self.state.send_if_modified(|now| {
@@ -198,6 +221,7 @@ pub(crate) struct Jobs {
     queries: Mutex<HashMap<Uuid, Arc<Query>>>,
     limits: Limits,
     spool: Spool,
+    world: World,
     draining: watch::Sender<bool>,
 }
 
@@ -206,9 +230,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Jobs {
-    pub(crate) fn new(limits: Limits, spool: Spool) -> Self {
+    pub(crate) fn new(limits: Limits, spool: Spool, world: World) -> Self {
         let draining = watch::Sender::new(false);
-        Self { prepared: Mutex::default(), queries: Mutex::default(), limits, spool, draining }
+        Self { prepared: Mutex::default(), queries: Mutex::default(), limits, spool, world, draining }
+    }
+
+    /// In Unix milliseconds.
+    fn now(&self) -> i64 {
+        (self.world.clock)().timestamp_millis()
+    }
+
+    /// How long a query of an earlier life may still take. A clock that was set back gives it no more than it had.
+    pub(crate) fn left(&self, kept: &Kept) -> Duration {
+        let left = u64::try_from(kept.until.saturating_sub(self.now())).unwrap_or(0);
+        Duration::from_millis(left).min(self.limits.deadline())
     }
 
     /// What an earlier life of the coordinator kept.
@@ -225,6 +260,15 @@ impl Jobs {
     pub(crate) fn keep(&self, query: &Query, result: Option<&QueryResult>) {
         if let Err(fault) = self.spool.put(&query.id, &query.to_bytes(result)) {
             tracing::error!("a question will not outlive a restart: {fault}");
+        }
+    }
+
+    /// Cancels a query, unless its answer is there; one that was cancelled stays so over a restart.
+    pub(crate) fn cancel(&self, query: &Query) {
+        let mut decided = lock(&query.decided);
+        if !std::mem::replace(&mut *decided, true) {
+            self.spool.remove(&query.id);
+            query.set(State::Cancelled);
         }
     }
 
@@ -265,7 +309,7 @@ impl Jobs {
         {
             all.remove(&oldest);
         }
-        let id = Uuid::new_v4();
+        let id = (self.world.ids)();
         all.insert(id, Arc::clone(&prepared));
         (id, prepared)
     }
@@ -301,8 +345,8 @@ impl Jobs {
             return Err(Refusal::new(Rule::Busy, "as many questions run as may run at once", advice));
         }
         let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let until = chrono::Utc::now().timestamp_millis().saturating_add(time);
-        Ok(Self::insert(&mut all, Uuid::new_v4(), prepared, until, detached, false))
+        let until = self.now().saturating_add(time);
+        Ok(Self::insert(&mut all, (self.world.ids)(), prepared, until, detached, false))
     }
 
     /// Makes room for one more among the ended questions of a kind.
@@ -339,6 +383,7 @@ impl Jobs {
             detached,
             resumed,
             state: watch::Sender::new(State::Queued),
+            decided: Mutex::new(false),
             watchers: watch::Sender::new(0),
             started: Instant::now(),
         });

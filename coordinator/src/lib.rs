@@ -13,6 +13,7 @@
 //! | `part` | one aggregate: the question to each borough, and how output follows from figures |
 //! | `grouping` | GROUPING SETS, ROLLUP, CUBE and DISTINCT as aggregates |
 //! | `notes`, `lineage` | what is withheld or missing follows its row and column to the end |
+//! | `lines` | what calls to nodes go over |
 //! | `dispatch` | fragments to nodes and released cells back, under one deadline |
 //! | `merge` | borough cells to the cells of the question |
 //! | `derived` | variances, correlations and quantiles from protected parts |
@@ -20,7 +21,8 @@
 //! | `explain` | what a question would ask, of whom, and who would say no |
 //! | `statement` | what a result says of itself |
 //! | `dry` | planning over contracts alone, for fuzzing and tests |
-//! | `jobs`, `serve` | questions as jobs, over mTLS gRPC |
+//! | `questions`, `jobs` | a question's life, and what outlives a restart |
+//! | `serve` | all of it over mTLS gRPC |
 
 mod catalogue;
 mod config;
@@ -33,11 +35,15 @@ mod finish;
 mod grouping;
 mod jobs;
 mod lineage;
+mod lines;
 mod merge;
 mod notes;
 mod part;
 mod plan;
+mod questions;
 mod serve;
+#[cfg(feature = "simulation")]
+mod simulation;
 mod split;
 mod statement;
 mod syntax;
@@ -45,3 +51,9 @@ mod syntax;
 pub use config::{Config, ConfigError};
 pub use dry::Dry;
 pub use serve::{Coordinator, run};
+#[cfg(feature = "simulation")]
+pub use lines::{Line, LineFault, Lines};
+#[cfg(feature = "simulation")]
+pub use questions::fragment_id;
+#[cfg(feature = "simulation")]
+pub use simulation::{Plant, Surroundings};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, Union};
 
@@ -28,12 +28,27 @@ pub(crate) fn carry(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         }
         LogicalPlan::Distinct(Distinct::All(input)) => LogicalPlan::Distinct(Distinct::All(Arc::new(strip(&input)?))),
         LogicalPlan::Union(union) => {
-            let inputs = union.inputs.iter().map(|i| strip(i).map(Arc::new)).collect::<Result<Vec<_>>>()?;
-            LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)
+            LogicalPlan::Union(Union::try_new_with_loose_types(side_by_side(&union.inputs)?)?)
         }
         other => other.recompute_schema()?,
     };
     Ok(Transformed::yes(carried))
+}
+
+/// The inputs of a UNION ALL, which keeps every row, with as many notes each and under the same names.
+fn side_by_side(inputs: &[Arc<LogicalPlan>]) -> Result<Vec<Arc<LogicalPlan>>> {
+    let notes: Vec<Vec<Column>> = inputs.iter().map(|input| notes_of(input.schema())).collect();
+    let longest = notes.iter().max_by_key(|notes| notes.len()).map_or(&[][..], Vec::as_slice);
+    let align = |(input, notes): (&Arc<LogicalPlan>, &Vec<Column>)| -> Result<Arc<LogicalPlan>> {
+        let kept = input.schema().columns().into_iter().filter(|c| !is_note(c)).map(Expr::Column);
+        let aligned = longest.iter().enumerate().map(|(number, name)| {
+            let none = || Expr::Literal(ScalarValue::Utf8(None), None);
+            notes.get(number).map_or_else(none, |note| Expr::Column(note.clone())).alias(&name.name)
+        });
+        let columns: Vec<Expr> = kept.chain(aligned).collect();
+        Ok(Arc::new(LogicalPlanBuilder::from(Arc::clone(input)).project(columns)?.build()?))
+    };
+    inputs.iter().zip(&notes).map(align).collect()
 }
 
 /// A subquery inside an expression gives its own columns and no note.

@@ -59,7 +59,7 @@ impl Planner {
             .build();
         let context = SessionContext::new_with_state(state);
         // These make values of any size from a few bytes of SQL, outside the memory pool.
-        for unbounded in ["repeat", "lpad", "rpad", "replace", "overlay", "translate"] {
+        for unbounded in ["repeat", "lpad", "rpad", "replace", "overlay", "translate", "regexp_replace"] {
             context.deregister_udf(unbounded);
         }
         for (name, table) in catalogue.tables() {

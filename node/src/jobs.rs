@@ -3,15 +3,16 @@
 //! The log is what a restart goes by: an id that stands there with ACCEPT never runs again. What was released stays
 //! fetchable; what was cut off has ended without an answer, and the log says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loda_ledger::{Entry, Kind, Spool};
 use loda_proto::v1::State;
 use loda_question::{Refusal, Rule};
 use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::release::Release;
@@ -71,7 +72,7 @@ impl Job {
 
     /// One code for every stop after reading began, sent at the deadline and not before.
     pub(crate) async fn not_answered(&self) {
-        tokio::time::sleep_until(self.deadline.into()).await;
+        tokio::time::sleep_until(self.deadline).await;
         self.end(State::NotAnswered);
     }
 
@@ -107,7 +108,7 @@ pub(crate) fn is_final(state: State) -> bool {
 pub(crate) struct History {
     ids: HashSet<Uuid>,
     released: HashSet<Uuid>,
-    unended: HashMap<Uuid, Entry>,
+    unended: BTreeMap<Uuid, Entry>,
 }
 
 impl History {

@@ -9,14 +9,17 @@
 //! | `config`, `agreement` | what the borough wrote: parsed once, refused with file and fix |
 //! | `ingest`, `check`, `dictionary`, `snapshot` | from sources to a checked snapshot with unit ids and record keys |
 //! | `inspect` | from wire bytes to a typed job under contract and agreement |
+//! | `borough` | what it brings: agreement, snapshots, engine and methods |
 //! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
 //! | `doctor` | what would keep a node from serving, and the fix |
 //! | `ptable` | what a perturbation table does, for whoever chooses one |
 //! | `release` | the one serial, durable point through which figures leave |
-//! | `jobs`, `turns`, `serve` | queries as jobs that outlive a restart, in fair turns, over mTLS gRPC |
+//! | `queries`, `jobs`, `turns` | queries as jobs that outlive a restart, in fair turns |
+//! | `serve` | all of it over mTLS gRPC |
 
 mod agreement;
+mod borough;
 mod check;
 mod config;
 mod dictionary;
@@ -29,8 +32,11 @@ mod jobs;
 #[cfg(feature = "unprotected")]
 mod laboratory;
 mod ptable;
+mod queries;
 mod release;
 mod serve;
+#[cfg(feature = "simulation")]
+mod simulation;
 mod snapshot;
 mod turns;
 
@@ -43,3 +49,5 @@ pub use laboratory::Laboratory;
 pub use loda_disclosure::TableParameters;
 pub use ptable::ptable;
 pub use serve::{Node, run};
+#[cfg(feature = "simulation")]
+pub use simulation::{Rehearsed, Toil};

@@ -78,6 +78,8 @@ impl Spool {
                 _ => fs::remove_file(entry.path())?,
             }
         }
+        // In one order, wherever the folder lies.
+        ids.sort_unstable();
         Ok(ids)
     }
 

@@ -15,4 +15,4 @@ pub mod stop;
 pub mod task;
 
 pub use operations::{Operations, Outcomes};
-pub use task::AbortOnDrop;
+pub use task::{AbortOnDrop, Crew, compute};

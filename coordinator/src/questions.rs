@@ -1,0 +1,469 @@
+//! A question's life: planned, logged, sent to boroughs, merged, finished, logged again, released.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use arrow::ipc::writer::StreamWriter;
+use futures::future::join_all;
+use loda_identity::{Gss, Identity, Manifest, PeerId};
+use loda_ledger::{Entry, Kind, Log, Spool};
+use loda_proto::v1;
+use loda_question::Refusal;
+use loda_service::{AbortOnDrop, Crew, Outcomes, compute};
+use ring::digest::{SHA256, digest};
+use tokio::time::Instant;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::catalogue::Catalogue;
+use crate::config::Limits;
+use crate::dispatch::{Answer, Errand, Nodes};
+use crate::explain::{explanation, without_notes};
+use crate::federated::Federated;
+use crate::finish::finish;
+use crate::jobs::{Jobs, Prepared, Query, QueryResult, World};
+use crate::lines::Lines;
+use crate::merge::{MergedPart, merge};
+use crate::plan::Planner;
+use crate::split::{Split, SplitPlan, bundles};
+use crate::statement::statement;
+
+/// Time kept back from the deadline for merging and finishing.
+const FINISHING: Duration = Duration::from_millis(500);
+
+/// Everything that analysts ask, from one start of a coordinator to its end.
+pub(crate) struct Questions {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) jobs: Jobs,
+    pub(crate) outcomes: Outcomes,
+    limits: Limits,
+    identity: Identity,
+    planner: Arc<Planner>,
+    nodes: Nodes,
+    log: Arc<dyn Log>,
+    /// What the log began and did not end before the last restart.
+    unended: Mutex<Unended>,
+    crew: Crew,
+}
+
+/// What a log began and did not end.
+#[derive(Default)]
+pub(crate) struct Unended(BTreeMap<Uuid, Entry>);
+
+impl Unended {
+    /// Takes in one entry, in the log's order.
+    pub(crate) fn note(&mut self, entry: Entry) {
+        match (entry.kind, Uuid::try_parse(&entry.query)) {
+            (Kind::Intent, Ok(id)) => {
+                self.0.insert(id, entry);
+            }
+            (Kind::Outcome, Ok(id)) => {
+                self.0.remove(&id);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a coordinator is made of, its log and its lines among it.
+pub(crate) struct Parts {
+    pub(crate) limits: Limits,
+    pub(crate) identity: Identity,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) planner: Arc<Planner>,
+    pub(crate) lines: Box<dyn Lines>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) unended: Unended,
+    pub(crate) spool: Spool,
+    pub(crate) world: World,
+    pub(crate) crew: Crew,
+}
+
+impl Questions {
+    pub(crate) fn of(parts: Parts) -> Arc<Self> {
+        let Parts { limits, identity, catalogue, planner, lines, log, unended, spool, world, crew } = parts;
+        Arc::new(Self {
+            jobs: Jobs::new(limits, spool, world),
+            outcomes: Outcomes::default(),
+            nodes: Nodes::over(lines),
+            unended: Mutex::new(unended),
+            limits,
+            identity,
+            catalogue,
+            planner,
+            log,
+            crew,
+        })
+    }
+
+    pub(crate) fn manifest(&self) -> Arc<Manifest> {
+        self.identity.manifest()
+    }
+
+    fn boroughs(&self) -> Vec<Gss> {
+        self.manifest().members.iter().map(|m| m.gss.clone()).collect()
+    }
+
+    fn entry(&self, kind: Kind, query: &Query, detail: String) -> Entry {
+        let prepared = &query.prepared;
+        let datasets: Vec<String> = prepared.split.parts.iter().map(|p| p.scope.title()).collect();
+        let fragments = bundles(&prepared.split).iter().map(|b| sha256(&b.question.encode())).collect::<Vec<_>>();
+        Entry {
+            kind,
+            query: query.id.to_string(),
+            analyst: prepared.owner.to_string(),
+            purpose: prepared.purpose.clone(),
+            dataset: datasets.join(" "),
+            agreement: String::new(),
+            fragment: fragments.join(" "),
+            detail,
+        }
+    }
+
+    /// log INTENT → dispatch → merge → finish → log OUTCOME → released.
+    async fn answer(&self, query: &Query, deadline: Instant) -> anyhow::Result<QueryResult> {
+        let prepared = &query.prepared;
+        if prepared.split.explain {
+            query.set(v1::State::Running);
+            return self.explain(query).await;
+        }
+        if !query.resumed {
+            let sql_hash = format!("sql {}", sha256(prepared.sql.as_bytes()));
+            self.log.append(&self.entry(Kind::Intent, query, sql_hash))?;
+        }
+        query.set(v1::State::Running);
+        let answers = self.dispatch(query, deadline).await;
+        let leaves = leaves(&prepared.split)?;
+        let merged = prepared.split.parts.iter().zip(&leaves).zip(&answers);
+        let merged = merged.map(|((part, leaf), answers)| merge(part, leaf, answers));
+        // Laying cells on a large grid is computing: other queries move to other threads meanwhile.
+        let merged = compute(|| merged.collect::<anyhow::Result<Vec<MergedPart>>>())?;
+        let statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
+        let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
+        // A task of its own, so that the deadline and a cancellation reach it.
+        let (state, of) = (self.planner.state(), Arc::clone(prepared));
+        let finishing = tokio::spawn(async move { finish(state, &of.split, cells).await });
+        let (schema, batches) = AbortOnDrop(finishing).await.context("finishing stopped")??;
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        for batch in &batches {
+            writer.write(batch)?;
+        }
+        let arrow_ipc = writer.into_inner()?;
+        let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
+        let result = QueryResult { statement, arrow_ipc };
+        anyhow::ensure!(query.close(), "it was cancelled");
+        self.jobs.keep(query, Some(&result));
+        self.log.append(&self.entry(Kind::Outcome, query, format!("{answered} answers")))?;
+        Ok(result)
+    }
+
+    /// EXPLAIN: what each borough would be sent and whether it would answer, as a table. Nothing runs, and nothing is
+    /// logged, as with an explanation from the client.
+    async fn explain(&self, query: &Query) -> anyhow::Result<QueryResult> {
+        let prepared = &query.prepared;
+        let verdicts = self.verdicts(prepared).await;
+        let (schema, batch) = explanation(&prepared.split, &verdicts)?;
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        writer.write(&batch)?;
+        let arrow_ipc = writer.into_inner()?;
+        let statement = v1::Statement {
+            query_id: query.id.to_string(),
+            purpose: prepared.purpose.clone(),
+            complete: true,
+            notes: vec!["An explanation: nothing was asked of the boroughs but their yes or no".to_owned()],
+            ..Default::default()
+        };
+        Ok(QueryResult { statement, arrow_ipc })
+    }
+
+    async fn dispatch(&self, query: &Query, deadline: Instant) -> Vec<BTreeMap<Gss, Answer>> {
+        let prepared = &query.prepared;
+        let bundles = bundles(&prepared.split);
+        let errands = bundles.iter().enumerate().flat_map(|(number, bundle)| {
+            let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
+            bundle.boroughs.iter().map(move |gss| {
+                let errand = Errand {
+                    query: fragment_id(query.id, number).to_string(),
+                    analyst: prepared.owner.to_string(),
+                    purpose: prepared.purpose.clone(),
+                    targets: targets.clone(),
+                    question: Arc::clone(&bundle.question),
+                };
+                (bundle.part, gss, errand)
+            })
+        });
+        let runs = errands.map(|(part, gss, errand)| async move {
+            let told = |state| {
+                query.progress.set(gss, part, state);
+                query.touch();
+            };
+            told(v1::State::Queued);
+            (part, gss.clone(), self.nodes.run(gss, &errand, deadline, &told).await)
+        });
+        let mut answers: Vec<BTreeMap<Gss, Answer>> = prepared
+            .split
+            .parts
+            .iter()
+            .map(|part| part.questions.keys().map(|gss| (gss.clone(), Answer::NotAsked)).collect())
+            .collect();
+        for (part, gss, answer) in join_all(runs).await {
+            if let Some(of_part) = answers.get_mut(part) {
+                of_part.insert(gss, answer);
+            }
+        }
+        answers
+    }
+
+    async fn cancel_at_nodes(&self, query: &Query) {
+        let bundles = bundles(&query.prepared.split);
+        let cancels = bundles.iter().enumerate().flat_map(|(number, bundle)| {
+            let id = fragment_id(query.id, number).to_string();
+            bundle.boroughs.iter().map(move |gss| {
+                let id = id.clone();
+                async move { self.nodes.cancel(gss, &id).await }
+            })
+        });
+        join_all(cancels).await;
+    }
+
+    async fn run(self: Arc<Self>, query: Arc<Query>, time: Duration) {
+        let deadline = Instant::now() + time;
+        let answering = self.answer(&query, deadline - FINISHING.min(time / 4));
+        let answered = tokio::select! {
+            biased;
+            () = cancelled(&query) => return self.stopped(&query, "cancelled").await,
+            () = query.abandoned() => return self.stopped(&query, "abandoned").await,
+            answered = tokio::time::timeout_at(deadline, answering) => answered,
+        };
+        match answered {
+            Ok(Ok(result)) => {
+                self.outcomes.count("answered");
+                if query.result.set(result).is_ok() {
+                    query.set(v1::State::Released);
+                }
+            }
+            Ok(Err(fault)) => {
+                tracing::warn!(query = %query.id, "not answered: {fault:#}");
+                self.ended(&query, "error");
+                query.set(v1::State::NotAnswered);
+            }
+            Err(_elapsed) => {
+                self.ended(&query, "deadline");
+                query.set(v1::State::NotAnswered);
+            }
+        }
+    }
+
+    /// Nobody wants the answer: the nodes are told at once.
+    async fn stopped(&self, query: &Query, why: &'static str) {
+        self.jobs.cancel(query);
+        self.cancel_at_nodes(query).await;
+        self.ended(query, why);
+    }
+
+    /// Every question that was begun has an end in the log.
+    fn ended(&self, query: &Query, why: &'static str) {
+        self.outcomes.count(why);
+        self.jobs.forget(&query.id);
+        if query.prepared.split.explain {
+            return;
+        }
+        // It ends without an answer whether or not this can be logged: nothing is released.
+        if let Err(fault) = self.log.append(&self.entry(Kind::Outcome, query, why.to_owned())) {
+            tracing::error!("{fault}");
+        }
+    }
+
+    /// Takes up what a restart cut off, for as long as its deadline allows, and ends the rest.
+    pub(crate) async fn restore(self: Arc<Self>) -> anyhow::Result<()> {
+        let mut unended = std::mem::take(&mut self.unended.lock().unwrap_or_else(PoisonError::into_inner).0);
+        for (id, mut kept) in self.jobs.kept()? {
+            let begun = unended.contains_key(&id);
+            let left = self.jobs.left(&kept);
+            let result = kept.result.take().filter(|_| !begun);
+            if result.is_none() && left.is_zero() {
+                self.jobs.forget(&id);
+                continue;
+            }
+            let Some(owner) = kept.owner() else { continue };
+            let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
+            let Ok(split) = self.planner.plan_guarded(&kept.sql, split).await else { continue };
+            let prepared = Prepared::new(owner, kept.purpose.clone(), kept.sql.clone(), split);
+            let query = self.jobs.restore(id, prepared, &kept, begun);
+            if let Some(result) = result {
+                if query.result.set(result).is_ok() {
+                    query.set(v1::State::Released);
+                }
+            } else {
+                unended.remove(&id);
+                tracing::info!(query = %id, "taken up again after a restart");
+                self.begin(query, left);
+            }
+        }
+        for entry in unended.into_values() {
+            self.log.append(&Entry { kind: Kind::Outcome, detail: "restarted".to_owned(), ..entry })?;
+        }
+        Ok(())
+    }
+
+    /// Starts what was prepared.
+    ///
+    /// # Errors
+    /// Rule `busy`.
+    pub(crate) fn start(self: &Arc<Self>, prepared: Arc<Prepared>, request: &v1::RunRequest) -> Result<Uuid, Refusal> {
+        let longest = self.limits.deadline();
+        let time = match request.deadline_ms {
+            0 => longest,
+            ms => Duration::from_millis(ms.into()).min(longest),
+        };
+        let query = self.jobs.start(prepared, time, request.detached)?;
+        if !query.prepared.split.explain {
+            self.jobs.keep(&query, None);
+        }
+        let id = query.id;
+        self.begin(query, time);
+        Ok(id)
+    }
+
+    /// Runs a query; whatever happens to it, it ends.
+    fn begin(self: &Arc<Self>, query: Arc<Query>, time: Duration) {
+        let (inner, crew) = (Arc::clone(self), self.crew.clone());
+        self.crew.spawn(async move {
+            if crew.run(Arc::clone(&inner).run(Arc::clone(&query), time)).await.is_err() {
+                inner.ended(&query, "error");
+                query.set(v1::State::NotAnswered);
+            }
+        });
+    }
+
+    /// Plans a question and says what it would ask; on the runtime of queries, with its deep stacks. A panic there ends
+    /// this request alone.
+    pub(crate) async fn prepared(
+        self: &Arc<Self>,
+        owner: PeerId,
+        request: v1::PrepareRequest,
+    ) -> Result<v1::PrepareResponse, Status> {
+        let inner = Arc::clone(self);
+        let planned = self.crew.run(async move { inner.prepare(owner, request).await }).await;
+        planned.map_err(|_| Status::internal("internal"))
+    }
+
+    async fn prepare(&self, owner: PeerId, request: v1::PrepareRequest) -> v1::PrepareResponse {
+        let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
+        let split = match self.planner.plan_guarded(&request.sql, split).await {
+            Ok(split) => split,
+            Err(refusal) => {
+                return v1::PrepareResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() };
+            }
+        };
+        let after_merge = without_notes(&split.plan.display_indent().to_string());
+        let (id, prepared) = self.jobs.prepare(owner, request.purpose, request.sql, split);
+        let verdicts = if request.ask_nodes { self.verdicts(&prepared).await } else { Vec::new() };
+        let mut verdicts = verdicts.into_iter();
+        let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {
+            let bytes = bundle.question.encode();
+            v1::Fragment {
+                number,
+                sha256: sha256(&bytes),
+                bytes,
+                words: bundle.question.words(),
+                sql: bundle.question.sql(),
+                boroughs: bundle.boroughs.iter().map(Gss::to_string).collect(),
+                grid: bundle.question.grid().unwrap_or(0),
+                verdicts: verdicts.next().unwrap_or_default(),
+            }
+        });
+        v1::PrepareResponse { refusal: None, prepared_id: id.to_string(), fragments: fragments.collect(), after_merge }
+    }
+
+    async fn verdicts(&self, prepared: &Prepared) -> Vec<Vec<v1::Verdict>> {
+        let bundles = bundles(&prepared.split);
+        let asked = bundles.iter().map(|bundle| {
+            let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
+            let verdicts = bundle.boroughs.iter().map(move |gss| {
+                let errand = Errand {
+                    query: Uuid::new_v4().to_string(),
+                    analyst: prepared.owner.to_string(),
+                    purpose: prepared.purpose.clone(),
+                    targets: targets.clone(),
+                    question: Arc::clone(&bundle.question),
+                };
+                async move {
+                    let (answer, refusal) = match self.nodes.judge(gss, &errand).await {
+                        Some(None) => ("yes", None),
+                        Some(Some(refusal)) => ("no", Some(refusal)),
+                        None => ("unreachable", None),
+                    };
+                    v1::Verdict { borough: gss.to_string(), answer: answer.to_owned(), refusal }
+                }
+            });
+            join_all(verdicts)
+        });
+        join_all(asked).await
+    }
+
+    pub(crate) async fn describe_all(&self) -> Vec<v1::NodeEntry> {
+        let manifest = self.manifest();
+        let described = manifest.members.iter().map(|member| async move {
+            let mut entry =
+                v1::NodeEntry { borough: member.gss.to_string(), name: member.name.clone(), ..Default::default() };
+            match self.nodes.describe(&member.gss).await {
+                Ok(description) => {
+                    entry.reachable = true;
+                    entry.software = description.software;
+                    entry.datasets = description.datasets;
+                }
+                Err(fault) => entry.fault = fault.to_owned(),
+            }
+            entry
+        });
+        join_all(described).await
+    }
+}
+
+async fn cancelled(query: &Query) {
+    let mut watch = query.watch();
+    // The sender lives as long as the query: waiting ends by the state alone.
+    let _seen = watch.wait_for(|state| *state == v1::State::Cancelled).await.is_ok();
+}
+
+/// Each fragment of a query has an id of its own at the nodes, the same whenever it is sent.
+#[must_use]
+pub fn fragment_id(query: Uuid, number: usize) -> Uuid {
+    let mut named = query.as_bytes().to_vec();
+    named.extend_from_slice(&(number as u64).to_be_bytes());
+    let hash = digest(&SHA256, &named);
+    let mut bytes = [0_u8; 16];
+    bytes.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+fn leaves(split: &SplitPlan) -> anyhow::Result<Vec<Federated>> {
+    use datafusion::common::tree_node::TreeNodeRecursion;
+    let mut leaves = BTreeMap::new();
+    split.plan.apply_with_subqueries(|node| {
+        if let datafusion::logical_expr::LogicalPlan::Extension(extension) = node
+            && let Some(leaf) = extension.node.as_any().downcast_ref::<Federated>()
+        {
+            leaves.insert(leaf.part, leaf.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let leaves: Vec<Federated> = leaves.into_values().collect();
+    anyhow::ensure!(leaves.len() == split.parts.len(), "a part of the question has no leaf");
+    Ok(leaves)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
+}
+
+pub(crate) fn wire_refusal(refusal: &Refusal) -> v1::Refusal {
+    v1::Refusal {
+        rule: refusal.rule.name().to_owned(),
+        message: refusal.message.clone(),
+        advice: refusal.advice.clone(),
+    }
+}

@@ -1,0 +1,91 @@
+//! What one borough brings to the questions it is asked: agreement, snapshots, engine, disclosure control.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::RecordBatch;
+use futures::future::BoxFuture;
+use loda_disclosure::{Method, Released};
+use loda_proto::v1;
+use loda_question::Refusal;
+use loda_service::AbortOnDrop;
+
+use crate::agreement::Agreement;
+use crate::config::Config;
+use crate::disclose::{Methods, released};
+use crate::execute::{Engine, lacked_memory};
+use crate::inspect::{Accepted, Asked};
+use crate::queries::Work;
+use crate::snapshot::Snapshot;
+
+pub(crate) struct Borough {
+    pub(crate) config: Config,
+    pub(crate) agreement: Agreement,
+    pub(crate) snapshots: Vec<Snapshot>,
+    pub(crate) methods: Methods,
+    pub(crate) engine: Arc<Engine>,
+    /// Questions share the memory pool; one that did not fit beside others has it for itself.
+    pub(crate) memory: tokio::sync::RwLock<()>,
+}
+
+impl Borough {
+    fn snapshot(&self, dataset: &str) -> Option<Snapshot> {
+        self.snapshots.iter().find(|s| s.contract.dataset == dataset).cloned()
+    }
+
+    /// What the catalogue says of it.
+    pub(crate) fn held(&self) -> Vec<v1::HeldDataset> {
+        let describe = |s: &Snapshot| {
+            let method = self.methods.of(s.contract.protection);
+            v1::HeldDataset {
+                name: s.contract.dataset.clone(),
+                contract_sha256: s.contract.sha256.clone(),
+                snapshot: s.id,
+                as_at: s.as_at.to_string(),
+                method: method.name().to_owned(),
+                parameters: method.parameters(),
+            }
+        };
+        self.snapshots.iter().map(describe).collect()
+    }
+
+    async fn run(&self, accepted: &Accepted) -> anyhow::Result<Released<RecordBatch>> {
+        let (engine, question, snapshots) =
+            (Arc::clone(&self.engine), accepted.question.clone(), accepted.snapshots.clone());
+        // A task of its own: a panic in the engine ends this query and nothing else, and a cancelled query stops it.
+        let stage = tokio::spawn(async move { engine.stage(&question, &snapshots).await });
+        let stage = AbortOnDrop(stage).await.context("the engine stopped")??;
+        let (question, method) = (accepted.question.clone(), self.method(accepted));
+        let disclosing = tokio::task::spawn_blocking(move || released(&question, &method, &stage.batches));
+        disclosing.await.context("disclosure control stopped")?
+    }
+}
+
+impl Work for Borough {
+    fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
+        asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))
+    }
+
+    fn method(&self, accepted: &Accepted) -> Method {
+        self.methods.of(accepted.question.scope().protection)
+    }
+
+    fn cells<'a>(
+        &'a self,
+        _asked: &'a Asked,
+        accepted: &'a Accepted,
+    ) -> BoxFuture<'a, anyhow::Result<Released<RecordBatch>>> {
+        Box::pin(async move {
+            let shared = self.memory.read().await;
+            match self.run(accepted).await {
+                // Side by side they wanted more than there is: this one waits until it has all of it.
+                Err(fault) if fault.downcast_ref().is_some_and(lacked_memory) => {
+                    drop(shared);
+                    let _alone = self.memory.write().await;
+                    self.run(accepted).await
+                }
+                cells => cells,
+            }
+        })
+    }
+}

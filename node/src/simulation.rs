@@ -1,0 +1,97 @@
+//! A node for simulations: the protocol and its bookkeeping as they are served, with work that takes as long as the
+//! simulation says. It exists under the feature of the tests alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::future::BoxFuture;
+use loda_disclosure::{Method, Released};
+use loda_ledger::{Entry, Log, Spool};
+use loda_proto::v1::SubmitRequest;
+use loda_proto::v1::node_server::NodeServer;
+use loda_question::Refusal;
+use loda_service::Crew;
+use uuid::Uuid;
+
+use crate::inspect::{Accepted, Asked};
+use crate::jobs::History;
+use crate::queries::{Queries, Work};
+use crate::serve::Node;
+
+/// How long the work on a query takes, and whether it succeeds.
+pub type Toil = dyn Fn(Uuid) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
+
+/// A borough whose answers were worked out beforehand.
+pub struct Rehearsed {
+    node: Node,
+    answers: HashMap<String, Released<RecordBatch>>,
+}
+
+impl Rehearsed {
+    #[must_use]
+    pub fn new(node: Node) -> Self {
+        Self { node, answers: HashMap::new() }
+    }
+
+    /// Works out what a request is answered with, by the real engine and disclosure control.
+    ///
+    /// # Errors
+    /// Where it is refused or fails.
+    pub async fn learn(&mut self, request: SubmitRequest) -> anyhow::Result<()> {
+        let refused = |refusal: Refusal| anyhow::anyhow!("refused: {}", refusal.message);
+        let asked = Asked::parse(request).map_err(refused)?;
+        let accepted = self.node.borough.judge(&asked).map_err(refused)?;
+        let cells = self.node.borough.cells(&asked, &accepted).await?;
+        self.answers.insert(asked.fragment_hash(), cells);
+        Ok(())
+    }
+
+    /// One life of the node: with the log and the spool of the one before, until its crew is ended.
+    ///
+    /// # Errors
+    /// Where log or spool cannot be used.
+    pub fn begin(
+        self: &Arc<Self>,
+        log: Arc<dyn Log>,
+        earlier: Vec<Entry>,
+        spool: Spool,
+        crew: Crew,
+        toil: Arc<Toil>,
+    ) -> anyhow::Result<NodeServer<Node>> {
+        let mut history = History::default();
+        earlier.into_iter().for_each(|entry| history.note(entry));
+        let work = Arc::new(Working { rehearsed: Arc::clone(self), toil });
+        let queries = Queries::open(&self.node.borough.config.limits, log, spool, history, work, crew)?;
+        let mut node = self.node.clone();
+        node.queries = queries;
+        Ok(NodeServer::new(node))
+    }
+}
+
+struct Working {
+    rehearsed: Arc<Rehearsed>,
+    toil: Arc<Toil>,
+}
+
+impl Work for Working {
+    fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
+        self.rehearsed.node.borough.judge(asked)
+    }
+
+    fn method(&self, accepted: &Accepted) -> Method {
+        self.rehearsed.node.borough.method(accepted)
+    }
+
+    fn cells<'a>(
+        &'a self,
+        asked: &'a Asked,
+        _accepted: &'a Accepted,
+    ) -> BoxFuture<'a, anyhow::Result<Released<RecordBatch>>> {
+        Box::pin(async move {
+            (self.toil)(asked.query).await?;
+            let answer = self.rehearsed.answers.get(&asked.fragment_hash());
+            answer.cloned().ok_or_else(|| anyhow::anyhow!("the simulation has not rehearsed this question"))
+        })
+    }
+}

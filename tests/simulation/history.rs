@@ -1,0 +1,190 @@
+//! What must hold of every history, whatever the weather.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use loda_ledger::Kind;
+use loda_proto::v1;
+use uuid::Uuid;
+
+use super::Outcome;
+use super::analyst::{Asked, End};
+use super::world::{CENTRE, Logged, World};
+
+/// The answers of calm weather: rows by question.
+pub struct Baseline(BTreeMap<usize, Vec<Vec<String>>>);
+
+impl Baseline {
+    /// In calm weather everything is answered whole, always the same, unless somebody or the deadline stops it.
+    pub fn of(calm: impl Iterator<Item = Outcome>) -> Self {
+        let mut rows = BTreeMap::new();
+        let mut stopped_late = 0;
+        for Outcome { world, mut asked } in calm {
+            for asked in &mut asked {
+                match &asked.end {
+                    End::Answered { rows: got, statement } => {
+                        if statement.complete {
+                            assert_eq!(rows.entry(asked.sql).or_insert_with(|| got.clone()), got);
+                        } else {
+                            // A node's work took longer than there was time.
+                            assert!(asked.time < Duration::from_millis(9_000), "{asked:?}");
+                        }
+                    }
+                    End::Said(v1::State::Cancelled) | End::Left | End::Unknown => {}
+                    end => panic!("in calm weather: {end:?} {:?}\n{}", asked, world.story().join("\n")),
+                }
+            }
+            // Whoever cancels, or leaves without --detach, stops the nodes' work within a second.
+            let runs = world.take_runs();
+            for end in world.log(CENTRE).iter().filter(|l| l.entry.kind == Kind::Outcome) {
+                if !["cancelled", "abandoned"].contains(&end.entry.detail.as_str()) {
+                    continue;
+                }
+                let id = Uuid::parse_str(&end.entry.query).unwrap();
+                for run in runs.iter().filter(|run| fragments(id).any(|f| f == run.fragment)) {
+                    let until = run.until.unwrap();
+                    assert!(until <= end.at + Duration::from_secs(1), "work goes on after {}", end.entry.detail);
+                    stopped_late += 1;
+                }
+            }
+        }
+        assert_eq!(rows.len(), super::QUESTIONS.len());
+        assert!(stopped_late > 0);
+        Self(rows)
+    }
+}
+
+/// The ids of a question's fragments at the nodes.
+fn fragments(query: Uuid) -> impl Iterator<Item = Uuid> {
+    (0..2).map(move |number| loda_coordinator::fragment_id(query, number))
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+fn by_query(log: &[Logged]) -> BTreeMap<&str, Vec<&Logged>> {
+    let mut stories: BTreeMap<&str, Vec<&Logged>> = BTreeMap::new();
+    for logged in log {
+        stories.entry(&logged.entry.query).or_default().push(logged);
+    }
+    stories
+}
+
+/// Checks a history, and counts what happened in it.
+pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    let centre = world.log(CENTRE);
+    let questions = by_query(&centre);
+    // Each question that was begun has one end.
+    for (id, story) in &questions {
+        let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind).collect();
+        ensure(kinds == [Kind::Intent, Kind::Outcome], || format!("{id} at the coordinator: {kinds:?}"))?;
+        let word = story[1].entry.detail.split(' ').next_back().unwrap();
+        found.push(format!("ended: {word}"));
+    }
+    let mut parents = BTreeMap::new();
+    for id in questions.keys() {
+        for fragment in fragments(Uuid::parse_str(id).unwrap()) {
+            parents.insert(fragment, *id);
+        }
+    }
+    // Each fragment that a node took has one end there, and was meant by the coordinator before.
+    let mut releases = BTreeMap::new();
+    for node in 1..=world.stage.nodes.len() {
+        let log = world.log(node);
+        for (id, story) in by_query(&log) {
+            let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind).collect();
+            let whole = matches!(kinds.as_slice(), [Kind::Accept, Kind::Release | Kind::Fail]);
+            ensure(whole, || format!("{id} at node {node}: {kinds:?}"))?;
+            let fragment = Uuid::parse_str(id).unwrap();
+            let parent = parents.get(&fragment).ok_or_else(|| format!("{id} at node {node} belongs to no question"))?;
+            ensure(questions[*parent][0].order < story[0].order, || format!("{id} ran before it was logged"))?;
+            if kinds[1] == Kind::Release {
+                releases.insert((node, fragment), story[1].order);
+            }
+        }
+    }
+    // Nothing runs twice, whatever was sent twice and whoever died.
+    let mut runs = BTreeMap::new();
+    for run in world.take_runs() {
+        let first = runs.insert((run.node, run.fragment), run.until).is_none();
+        ensure(first, || format!("{} ran twice at node {}", run.fragment, run.node))?;
+        ensure(run.until.is_some(), || format!("{} never ended at node {}", run.fragment, run.node))?;
+    }
+    for asked in asked {
+        let story = questions.get(asked.id.as_str());
+        let outcome = story.map(|story| story[1].entry.detail.as_str());
+        match &asked.end {
+            End::Answered { rows, statement } => {
+                found.push(if statement.complete { "whole".to_owned() } else { "partial".to_owned() });
+                let story = story.ok_or_else(|| format!("{} was answered and never logged", asked.id))?;
+                ensure(story[1].entry.detail.ends_with(" answers"), || {
+                    format!("{} was answered, and its log says {}", asked.id, story[1].entry.detail)
+                })?;
+                answered(world, asked, rows, statement, &baseline.0[&asked.sql])?;
+                for (number, part) in statement.parts.iter().enumerate() {
+                    for borough in part.boroughs.iter().filter(|b| b.answer == "answered") {
+                        let node = 1 + world.stage.nodes.iter().position(|(gss, _)| gss.as_str() == borough.borough).unwrap();
+                        let fragment = loda_coordinator::fragment_id(Uuid::parse_str(&asked.id).unwrap(), number);
+                        let released = releases.get(&(node, fragment));
+                        ensure(released.is_some_and(|order| *order < story[1].order), || {
+                            format!("{} came from node {node} without a RELEASE before it", asked.id)
+                        })?;
+                    }
+                }
+            }
+            End::Said(state) => {
+                found.push(format!("said {state:?}"));
+                ensure(outcome.is_none_or(|o| !o.ends_with(" answers")), || {
+                    format!("{} was said to be {state:?}, and its log says {outcome:?}", asked.id)
+                })?;
+            }
+            // What has ended without an answer, and what the power took, need not be known after a restart.
+            End::Unknown => {
+                found.push("unknown after a restart".to_owned());
+                let answered = outcome.is_some_and(|o| o.ends_with(" answers"));
+                ensure(!answered || world.torn(), || format!("{} was answered, and nobody knows it", asked.id))?;
+                ensure(world.lives(CENTRE) > 1, || format!("{} is unknown without a restart", asked.id))?;
+            }
+            End::Left => return Err(format!("{} has no end", asked.id)),
+        }
+        // Bounded by the deadline, but for the time that the coordinator was down.
+        if let Some([intent, outcome]) = story.map(Vec::as_slice) {
+            let took = outcome.at - intent.at;
+            let bound = asked.time + Duration::from_secs(2);
+            ensure(took <= bound || world.lives(CENTRE) > 1, || format!("{} took {took:?} of {bound:?}", asked.id))?;
+        }
+    }
+    Ok(found)
+}
+
+/// Each borough's figure is the whole one or said to be missing; a sum is of what came, and says what did not.
+fn answered(
+    world: &World,
+    asked: &Asked,
+    rows: &[Vec<String>],
+    statement: &v1::Statement,
+    whole: &[Vec<String>],
+) -> Result<(), String> {
+    let fault = || format!("{}: {rows:?} instead of {whole:?}: {statement:?}", asked.id);
+    let missing: usize =
+        statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer != "answered").count();
+    ensure(statement.complete == (missing == 0), fault)?;
+    ensure(rows.len() == whole.len(), fault)?;
+    if asked.sql == 1 {
+        let said = rows[0][1].starts_with("lacks") || rows[0][0] == "NULL";
+        return ensure(if missing == 0 { rows == whole } else { said }, fault);
+    }
+    ensure(world.stage.nodes.len() * statement.parts.len() == whole.len(), fault)?;
+    let mut absent = 0;
+    for row in rows {
+        if row[1] == "NULL" {
+            absent += 1;
+            ensure(whole.iter().any(|w| w[0] == row[0]) && row[2].starts_with('x'), fault)?;
+        } else {
+            ensure(whole.contains(row), fault)?;
+        }
+    }
+    ensure(absent == missing, fault)
+}

@@ -52,6 +52,10 @@ campaign TARGETS="1000":
 crashes RUNS="500" SEED="1":
     LODA_CRASH_RUNS={{RUNS}} LODA_SEED={{SEED}} cargo test --release --test federation crashes -- --nocapture
 
+# The job protocol under simulated storms, for so many seconds: just simulate 3600
+simulate SECONDS="3600" SEED="1":
+    LODA_SIMULATION_SECONDS={{SECONDS}} LODA_SEED={{SEED}} cargo test --release --test federation storms -- --nocapture
+
 # Networks that fail between the coordinator and 33 nodes, for hours: just networks 1000
 networks ROUNDS="100" SEED="1":
     LODA_NETWORK_ROUNDS={{ROUNDS}} LODA_SEED={{SEED}} cargo test --release --test federation network -- --nocapture

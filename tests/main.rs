@@ -11,6 +11,7 @@
 )]
 
 mod algebra;
+mod clocks;
 mod crashes;
 mod differencing;
 mod faults;

@@ -50,10 +50,10 @@ mod syntax;
 
 pub use config::{Config, ConfigError};
 pub use dry::Dry;
-pub use serve::{Coordinator, run};
 #[cfg(feature = "simulation")]
 pub use lines::{Line, LineFault, Lines};
 #[cfg(feature = "simulation")]
 pub use questions::fragment_id;
+pub use serve::{Coordinator, run};
 #[cfg(feature = "simulation")]
 pub use simulation::{Plant, Surroundings};

@@ -27,9 +27,7 @@ pub(crate) fn carry(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?)
         }
         LogicalPlan::Distinct(Distinct::All(input)) => LogicalPlan::Distinct(Distinct::All(Arc::new(strip(&input)?))),
-        LogicalPlan::Union(union) => {
-            LogicalPlan::Union(Union::try_new_with_loose_types(side_by_side(&union.inputs)?)?)
-        }
+        LogicalPlan::Union(union) => LogicalPlan::Union(Union::try_new_with_loose_types(side_by_side(&union.inputs)?)?),
         other => other.recompute_schema()?,
     };
     Ok(Transformed::yes(carried))

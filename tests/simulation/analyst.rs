@@ -18,7 +18,10 @@ use crate::pooled::text;
 /// What an analyst saw of a question.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
-    Answered { rows: Vec<Vec<String>>, statement: Box<v1::Statement> },
+    Answered {
+        rows: Vec<Vec<String>>,
+        statement: Box<v1::Statement>,
+    },
     Said(v1::State),
     /// The coordinator does not know it.
     Unknown,

@@ -125,7 +125,8 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
                 answered(world, asked, rows, statement, &baseline.0[&asked.sql])?;
                 for (number, part) in statement.parts.iter().enumerate() {
                     for borough in part.boroughs.iter().filter(|b| b.answer == "answered") {
-                        let node = 1 + world.stage.nodes.iter().position(|(gss, _)| gss.as_str() == borough.borough).unwrap();
+                        let node =
+                            1 + world.stage.nodes.iter().position(|(gss, _)| gss.as_str() == borough.borough).unwrap();
                         let fragment = loda_coordinator::fragment_id(Uuid::parse_str(&asked.id).unwrap(), number);
                         let released = releases.get(&(node, fragment));
                         ensure(released.is_some_and(|order| *order < story[1].order), || {
@@ -168,8 +169,7 @@ fn answered(
     whole: &[Vec<String>],
 ) -> Result<(), String> {
     let fault = || format!("{}: {rows:?} instead of {whole:?}: {statement:?}", asked.id);
-    let missing: usize =
-        statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer != "answered").count();
+    let missing: usize = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer != "answered").count();
     ensure(statement.complete == (missing == 0), fault)?;
     ensure(rows.len() == whole.len(), fault)?;
     if asked.sql == 1 {

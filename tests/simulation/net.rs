@@ -47,12 +47,7 @@ async fn travel(world: &World, from: usize, to: usize) -> Result<(), LineFault> 
     if world.strikes(40) { Err(lost()) } else { Ok(()) }
 }
 
-async fn call(
-    world: Arc<World>,
-    from: usize,
-    to: usize,
-    request: Request<Body>,
-) -> Result<Response<Body>, LineFault> {
+async fn call(world: Arc<World>, from: usize, to: usize, request: Request<Body>) -> Result<Response<Body>, LineFault> {
     let (head, body) = request.into_parts();
     let bytes = body.collect().await.map_err(LineFault::new)?.to_bytes();
     if world.strikes(25) {

@@ -292,13 +292,7 @@ impl World {
         }
     }
 
-    async fn begin(
-        self: &Arc<Self>,
-        host: usize,
-        life: u64,
-        earlier: Vec<Entry>,
-        crew: Crew,
-    ) -> anyhow::Result<Line> {
+    async fn begin(self: &Arc<Self>, host: usize, life: u64, earlier: Vec<Entry>, crew: Crew) -> anyhow::Result<Line> {
         let disk = Arc::new(Disk { world: Arc::clone(self), host, life, full: Mutex::new(false) });
         let Some(node) = host.checked_sub(1) else {
             // Clocks are set, and sometimes to another day.

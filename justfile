@@ -70,7 +70,7 @@ hosts:
 
 # What a perturbation table does: just ptable --max-noise 8 --variance 6
 ptable *ARGS:
-    cargo run --release -- ptable {{ARGS}}
+    cargo run --release -- node ptable {{ARGS}}
 
 # How much an attacker learns by averaging over overlapping sets (SECURITY.md)
 averaging:

@@ -24,7 +24,7 @@ fn three_hosts_one_of_them_behind_a_firewall() {
         .arg(&tag)
         .env("LODA", format!("{BINARY} loda"))
         .env("NODE", format!("{BINARY} node"))
-        .env("DOCTOR", format!("{BINARY} doctor"))
+        .env("DOCTOR", format!("{BINARY} node doctor"))
         .env("COORDINATOR", format!("{BINARY} coordinator"))
         .output()
         .unwrap();

@@ -15,6 +15,7 @@ mod clocks;
 mod crashes;
 mod differencing;
 mod faults;
+mod first_hour;
 mod floods;
 mod hostile;
 mod hosts;

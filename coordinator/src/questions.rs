@@ -293,7 +293,8 @@ impl Questions {
             let prepared = Prepared::new(owner, kept.purpose.clone(), kept.sql.clone(), split);
             let query = self.jobs.restore(id, prepared, &kept, begun);
             if let Some(result) = result {
-                if query.result.set(result).is_ok() {
+                // A cancellation of it comes too late, as before the restart.
+                if query.close() && query.result.set(result).is_ok() {
                     query.set(v1::State::Released);
                 }
             } else {

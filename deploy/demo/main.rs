@@ -50,27 +50,15 @@ const FOLDER: &str = "federation";
 
 #[derive(Subcommand)]
 enum Role {
-    /// Run one borough's node (what `loda-node` does).
-    #[command(hide = true)]
+    /// What `loda-node` does: serve, check, init, doctor …
+    #[command(disable_help_flag = true)]
     Node {
-        #[arg(long)]
-        config: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
     /// Run the coordinator (what `loda-coordinator` does).
     #[command(hide = true)]
     Coordinator {
-        #[arg(long)]
-        config: PathBuf,
-    },
-    /// Print what a perturbation table does (what `loda-node ptable` does).
-    Ptable {
-        #[arg(long, default_value_t = loda_node::TableParameters::default().max_noise)]
-        max_noise: u32,
-        #[arg(long, default_value_t = loda_node::TableParameters::default().variance)]
-        variance: f64,
-    },
-    /// Check a node's configuration and surroundings (what `loda-node doctor` does).
-    Doctor {
         #[arg(long)]
         config: PathBuf,
     },
@@ -85,16 +73,17 @@ enum Role {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.role {
-        Some(Role::Node { config }) => {
-            end_with_parent();
-            loda_node::run(&config, false).map(|()| ExitCode::SUCCESS)
+        Some(Role::Node { arguments }) => {
+            // A node that serves ends with the demo that started it.
+            if arguments.first().is_some_and(|first| first == "--config") {
+                end_with_parent();
+            }
+            Ok(loda_node::command(std::iter::once(OsString::from("loda-node")).chain(arguments)))
         }
         Some(Role::Coordinator { config }) => {
             end_with_parent();
             loda_coordinator::run(&config).map(|()| ExitCode::SUCCESS)
         }
-        Some(Role::Ptable { max_noise, variance }) => ptable(max_noise, variance),
-        Some(Role::Doctor { config }) => doctor(&config),
         Some(Role::Loda { arguments }) => client(arguments),
         None => demo(&arguments).map(|()| ExitCode::SUCCESS),
     };
@@ -103,18 +92,6 @@ fn main() -> ExitCode {
         let _told = writeln!(std::io::stderr(), "error: {fault:#}");
         ExitCode::FAILURE
     })
-}
-
-fn ptable(max_noise: u32, variance: f64) -> anyhow::Result<ExitCode> {
-    let parameters = loda_node::TableParameters { max_noise, variance, ..Default::default() };
-    std::io::stdout().write_all(loda_node::ptable(&parameters)?.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn doctor(config: &Path) -> anyhow::Result<ExitCode> {
-    let report = runtime()?.block_on(loda_node::doctor(config));
-    std::io::stdout().write_all(report.text.as_bytes())?;
-    Ok(if report.faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -7,12 +7,34 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options, filter};
-use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type};
+use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, UInt64Type};
 use loda_contract::{Column, ColumnType, Contract, Domain, Role};
 use loda_question::plan::arrow_type;
 
-/// Rows left out, by column and reason.
-pub(crate) type Rejects = BTreeMap<(String, &'static str), u64>;
+use crate::report::{ColumnReport, Place, Rejected};
+use crate::source::{FILE, LINE};
+
+/// What was found of the mapped rows so far.
+#[derive(Default)]
+pub(crate) struct Findings {
+    rejected: BTreeMap<(String, &'static str), Rejected>,
+    columns: BTreeMap<String, ColumnReport>,
+    pub(crate) read: u64,
+    pub(crate) kept: u64,
+}
+
+impl Findings {
+    pub(crate) fn rejected(&self) -> Vec<Rejected> {
+        let mut rejected: Vec<Rejected> = self.rejected.values().cloned().collect();
+        rejected.sort_by_key(|r| std::cmp::Reverse(r.rows));
+        rejected
+    }
+
+    /// In the contract's order.
+    pub(crate) fn columns(&self, contract: &Contract) -> Vec<ColumnReport> {
+        contract.columns.iter().filter_map(|c| self.columns.get(&c.name).cloned()).collect()
+    }
+}
 
 /// The rows of a mapped batch that keep the contract: its columns, in its order and types.
 ///
@@ -21,10 +43,11 @@ pub(crate) type Rejects = BTreeMap<(String, &'static str), u64>;
 pub(crate) fn conforming(
     contract: &Contract,
     batch: &RecordBatch,
-    rejects: &mut Rejects,
+    findings: &mut Findings,
 ) -> anyhow::Result<Vec<ArrayRef>> {
     let mut keep = vec![true; batch.num_rows()];
     let mut columns = Vec::with_capacity(contract.columns.len());
+    let first = findings.read;
     for column in &contract.columns {
         let Some(mapped) = batch.column_by_name(&column.name) else {
             bail!("the mapping gives no column '{}': add it to the SELECT", column.name);
@@ -39,7 +62,9 @@ pub(crate) fn conforming(
             if let (Some(fault), Some(kept)) = (fault, keep.get_mut(row)) {
                 // A row counts once, at the first column that it breaks.
                 if *kept {
-                    *rejects.entry((column.name.clone(), fault)).or_default() += 1;
+                    let place = || place(batch, row, first);
+                    let rejected = findings.rejected.entry((column.name.clone(), fault)).or_default();
+                    rejected.add(&column.name, fault, place, code_of(column, mapped, row));
                 }
                 *kept = false;
             }
@@ -47,7 +72,32 @@ pub(crate) fn conforming(
         columns.push(values);
     }
     let keep = BooleanArray::from(keep);
-    columns.iter().map(|c| Ok(filter(c, &keep)?)).collect()
+    let columns = columns.iter().map(|c| Ok(filter(c, &keep)?)).collect::<anyhow::Result<Vec<ArrayRef>>>()?;
+    for (column, values) in contract.columns.iter().zip(&columns) {
+        let report = findings.columns.entry(column.name.clone()).or_insert_with(|| ColumnReport::new(&column.name));
+        report.add(column, values);
+    }
+    findings.read = findings.read.saturating_add(batch.num_rows() as u64);
+    findings.kept = findings.kept.saturating_add(columns.first().map_or(0, |c| c.len()) as u64);
+    Ok(columns)
+}
+
+/// Where a row came from; where the mapping has combined rows, its place among the mapping's rows.
+fn place(batch: &RecordBatch, row: usize, first: u64) -> Place {
+    let file = batch.column_by_name(FILE).and_then(|c| c.as_string_opt::<i32>()).filter(|c| c.is_valid(row));
+    let line = batch.column_by_name(LINE).and_then(|c| c.as_primitive_opt::<UInt64Type>()).filter(|c| c.is_valid(row));
+    match (file, line) {
+        (Some(file), Some(line)) => Place { file: file.value(row).to_owned(), line: line.value(row) },
+        _ => Place { file: String::new(), line: first.saturating_add(row as u64).saturating_add(1) },
+    }
+}
+
+/// A code that the contract does not have. Codes are words of a system, and no one's data; of other columns no value is
+/// kept.
+fn code_of(column: &Column, mapped: &ArrayRef, row: usize) -> Option<String> {
+    let coded = matches!(column.role, Role::Dimension(Domain::Codes(_)));
+    let texts = mapped.as_string_opt::<i32>().filter(|t| coded && t.is_valid(row))?;
+    Some(texts.value(row).chars().take(40).collect())
 }
 
 /// Dates are kept at the first day of their contract's grain, so that nothing finer is ever there.
@@ -64,8 +114,11 @@ fn at_grain(column: &Column, values: ArrayRef) -> ArrayRef {
 /// For each row the fault, if any.
 fn verdicts(column: &Column, mapped: &ArrayRef, values: &ArrayRef) -> Vec<Option<&'static str>> {
     let valid = domain_check(column, values);
+    // A column of the type NULL has no bits that say so.
+    let nulls = mapped.logical_nulls();
+    let missing = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
     (0..values.len())
-        .map(|row| match (mapped.is_null(row), values.is_null(row)) {
+        .map(|row| match (missing(row), values.is_null(row)) {
             (true, _) if column.nullable => None,
             (true, _) => Some("is missing"),
             (false, true) => Some("has another type"),

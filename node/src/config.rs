@@ -1,11 +1,14 @@
 //! The node's configuration: TOML, parsed once into what the rest of the program uses.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loda_disclosure::TableParameters;
 use loda_identity::{Gss, Paths, TlsSection};
 use serde::Deserialize;
+
+use crate::source::{Source, SourceEntry};
 
 /// What `node.toml` says. Paths are relative to the file.
 #[derive(Clone, Debug)]
@@ -51,21 +54,25 @@ pub struct DatasetConfig {
     pub sources: Vec<Source>,
     /// One SELECT that gives the contract's columns by name.
     pub sql: String,
+    /// Code lists by name: what a system writes, and the contract's word for it.
+    pub codes: BTreeMap<String, BTreeMap<String, String>>,
+    pub thresholds: Thresholds,
 }
 
-#[derive(Clone, Debug)]
-pub struct Source {
-    pub name: String,
-    pub path: PathBuf,
-    pub format: Format,
+/// When a new snapshot replaces the last good one; beyond these it does not.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// The share of rows that may be left out, of those that were read.
+    pub rejected: f64,
+    /// By how much, of the last good snapshot's rows, there may be fewer.
+    pub shrink: f64,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// Every column is text; an empty field is NULL.
-    Csv,
-    Parquet,
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { rejected: 0.2, shrink: 0.5 }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -120,14 +127,11 @@ struct DatasetEntry {
     as_at: String,
     sql: String,
     source: Vec<SourceEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SourceEntry {
-    name: String,
-    path: PathBuf,
-    format: Format,
+    /// Code lists: what a system writes, and the contract's word for it.
+    #[serde(default)]
+    codes: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    thresholds: Thresholds,
 }
 
 impl Default for Limits {
@@ -176,9 +180,19 @@ impl Config {
                 .as_at
                 .parse()
                 .map_err(|_| invalid(format!("as_at = \"{}\" is not a date: write YYYY-MM-DD", entry.as_at)))?;
-            let sources = entry.source.into_iter();
-            let sources = sources.map(|s| Source { name: s.name, path: base.join(s.path), format: s.format });
-            Ok(DatasetConfig { contract: base.join(entry.contract), as_at, sources: sources.collect(), sql: entry.sql })
+            let sources = entry.source.into_iter().map(|source| source.parse(base).map_err(invalid));
+            let Thresholds { rejected, shrink } = entry.thresholds;
+            if [rejected, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
+                return Err(invalid("[dataset.thresholds] are shares between 0 and 1".to_owned()));
+            }
+            Ok(DatasetConfig {
+                contract: base.join(entry.contract),
+                as_at,
+                sources: sources.collect::<Result<_, _>>()?,
+                sql: entry.sql,
+                codes: entry.codes,
+                thresholds: entry.thresholds,
+            })
         };
         let state = base.join(file.state);
         Ok(Self {

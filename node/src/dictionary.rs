@@ -43,6 +43,14 @@ impl RecordSecret {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
     }
 
+    /// One for a check, which leaves nothing behind.
+    pub(crate) fn passing() -> anyhow::Result<Self> {
+        let mut secret = [0_u8; 32];
+        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut secret)
+            .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &secret)))
+    }
+
     /// The keyed hash of a unit in its domain.
     pub(crate) fn unit(&self, domain: &str, unit: &[u8]) -> Hash {
         let tag = self.tag("unit", domain, unit);
@@ -77,7 +85,8 @@ impl RecordSecret {
 
 /// One domain's dictionary.
 pub(crate) struct Dictionary {
-    file: File,
+    /// None for a check, which leaves nothing behind.
+    file: Option<File>,
     ids: HashMap<Hash, u64>,
     fresh: Vec<u8>,
 }
@@ -99,7 +108,11 @@ impl Dictionary {
             let hash: Hash = entry.try_into().context("a dictionary entry has another width")?;
             ids.insert(hash, id as u64);
         }
-        Ok(Self { file, ids, fresh: Vec::new() })
+        Ok(Self { file: Some(file), ids, fresh: Vec::new() })
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Self { file: None, ids: HashMap::new(), fresh: Vec::new() }
     }
 
     /// The id of a unit, a new one where it was never seen.
@@ -113,8 +126,10 @@ impl Dictionary {
 
     /// Makes new ids durable: before the snapshot that uses them is.
     pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
-        self.file.write_all(&self.fresh)?;
-        self.file.sync_all()?;
+        if let Some(file) = &mut self.file {
+            file.write_all(&self.fresh)?;
+            file.sync_all()?;
+        }
         self.fresh.clear();
         Ok(())
     }

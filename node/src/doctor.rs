@@ -20,9 +20,9 @@ const REACH: Duration = Duration::from_secs(10);
 
 /// The report, line by line, and whether the node could serve.
 #[derive(Default)]
-pub struct Report {
-    pub text: String,
-    pub faults: usize,
+pub(crate) struct Report {
+    pub(crate) text: String,
+    pub(crate) faults: usize,
 }
 
 impl Report {
@@ -41,7 +41,7 @@ impl Report {
 }
 
 /// Examines a node's configuration and its surroundings.
-pub async fn doctor(path: &Path) -> Report {
+pub(crate) async fn doctor(path: &Path) -> Report {
     let mut report = Report::default();
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -200,9 +200,8 @@ fn contracts(config: &Config, identity: &Identity, report: &mut Report) {
             }
             Err(error) => report.fault("contract", &format!("{name}: {error}"), "correct it as the message says"),
         }
-        for source in dataset.sources.iter().filter(|source| !source.path.exists()) {
-            let found = format!("{} is not there", source.path.display());
-            report.fault("source", &found, "put the extract there; the last good snapshot stays in use");
+        for fault in dataset.sources.iter().filter_map(|source| source.files().err()) {
+            report.fault("source", &format!("{fault:#}"), "put the extract there; the last good snapshot stays in use");
         }
     }
 }

@@ -1,117 +1,134 @@
 //! From a borough's sources to a snapshot.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::options::{CsvReadOptions, ParquetReadOptions};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 use loda_contract::{Contract, Role, Unit};
 use loda_question::plan::arrow_type;
 
-use crate::check::{Rejects, conforming};
-use crate::config::{DatasetConfig, Format, Source};
+use crate::check::{Findings, conforming};
+use crate::config::{Config, DatasetConfig};
 use crate::dictionary::{Dictionary, RecordSecret};
+use crate::functions::{self, Unread};
+use crate::report::Report;
 use crate::snapshot::{self, Snapshot, is_kept, key_column, unit_column};
+use crate::source::{Intake, carry_origin};
 
-/// What became of the rows of one dataset.
-#[derive(Clone, Debug)]
-pub struct IngestReport {
-    pub dataset: String,
-    pub snapshot: u64,
-    pub read: u64,
-    pub kept: u64,
-    /// Rows left out: column, reason, how many.
-    pub rejected: Vec<(String, &'static str, u64)>,
+/// Whether a snapshot is written, or only what it would be is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Write,
+    Check,
 }
 
-/// Reads the sources, maps, checks, and writes a new snapshot.
+/// Reads the sources, maps, checks, and writes a new snapshot; where the report says no, the last good one stays.
 ///
 /// # Errors
-/// Where the sources or the mapping fail, or no row keeps the contract: the last good snapshot stays.
+/// Where the sources or the mapping fail altogether: the last good snapshot stays.
 pub(crate) async fn ingest(
     state: &Path,
     secret: &RecordSecret,
     contract: &Arc<Contract>,
     config: &DatasetConfig,
-) -> anyhow::Result<(Snapshot, IngestReport)> {
-    let mapped = map(config).await.with_context(|| format!("dataset '{}'", contract.dataset))?;
+    mode: Mode,
+) -> anyhow::Result<(Option<Snapshot>, Report)> {
+    let intake = Arc::new(Intake::default());
+    let unread = Arc::new(Unread::default());
+    let mapped = map(config, &intake, &unread).await?;
     let mut batches = mapped.execute_stream().await?;
-    let mut units = Units::open(state, secret, contract)?;
+    let mut units = Units::open(state, secret, contract, mode)?;
     let schema = snapshot_schema(contract);
-    let (mut kept, mut rejects) = (Vec::new(), Rejects::new());
-    let (mut rows_read, mut rows_kept) = (0_u64, 0_u64);
+    let (mut kept, mut findings) = (Vec::new(), Findings::default());
     while let Some(batch) = batches.next().await {
-        let batch = batch.with_context(|| format!("dataset '{}': the mapping failed", contract.dataset))?;
-        rows_read += batch.num_rows() as u64;
-        let columns = conforming(contract, &batch, &mut rejects)?;
-        let batch = units.identify(contract, columns, &schema)?;
-        rows_kept += batch.num_rows() as u64;
-        kept.push(batch);
+        let batch = batch.map_err(cause)?;
+        let columns = conforming(contract, &batch, &mut findings)?;
+        kept.push(units.identify(contract, columns, &schema)?);
     }
-    let replaces = snapshot::newest(state, contract)?.is_some();
-    if rows_kept == 0 && (rows_read > 0 || replaces) {
-        bail!("dataset '{}': none of {rows_read} rows keeps the contract; the last snapshot stays", contract.dataset);
+    let last = Report::last_good(state, contract);
+    let mut report = Report {
+        dataset: contract.dataset.clone(),
+        title: contract.title.clone(),
+        as_at: config.as_at.to_string(),
+        snapshot: None,
+        sources: intake.report(),
+        unread: unread.report(),
+        read: findings.read,
+        kept: findings.kept,
+        rejected: findings.rejected(),
+        columns: findings.columns(contract),
+        repeated: units.repeated(contract),
+        drift: Vec::new(),
+        refusals: Vec::new(),
+    };
+    report.judge(contract, &config.thresholds, last.as_ref());
+    if !report.refusals.is_empty() || mode == Mode::Check {
+        return Ok((None, report));
     }
-    units.check_one_row(contract)?;
     units.sync()?;
     let snapshot = snapshot::write(state, contract, config.as_at, &kept, &schema)?;
-    let rejected = rejects.into_iter().map(|((column, reason), rows)| (column, reason, rows)).collect();
-    let report = IngestReport {
-        dataset: contract.dataset.clone(),
-        snapshot: snapshot.id,
-        read: rows_read,
-        kept: rows_kept,
-        rejected,
-    };
-    Ok((snapshot, report))
+    report.snapshot = Some(snapshot.id);
+    report.remember(state, contract)?;
+    Ok((Some(snapshot), report))
+}
+
+/// What each dataset of a configuration would become, writing nothing.
+///
+/// # Errors
+/// Where the configuration or a contract cannot be used; a dataset that cannot be read at all is an error of its own.
+pub(crate) async fn check(
+    config: &Config,
+    only: Option<&str>,
+) -> anyhow::Result<Vec<(String, anyhow::Result<Report>)>> {
+    let secret = RecordSecret::passing()?;
+    let mut reports = Vec::new();
+    for dataset in &config.datasets {
+        let contract = Arc::new(Contract::load(&dataset.contract)?);
+        if only.is_some_and(|only| only != contract.dataset) {
+            continue;
+        }
+        let report = ingest(&config.state, &secret, &contract, dataset, Mode::Check).await;
+        reports.push((contract.dataset.clone(), report.map(|(_, report)| report)));
+    }
+    anyhow::ensure!(!reports.is_empty(), "the configuration has no such dataset");
+    Ok(reports)
+}
+
+/// A fault in a source comes through the engine: the operator is told the fault, not the way.
+fn cause(fault: DataFusionError) -> anyhow::Error {
+    match fault {
+        DataFusionError::External(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(inner) => cause(*inner),
+            Err(inner) => anyhow::Error::from_boxed(inner),
+        },
+        DataFusionError::Context(_, inner) => cause(*inner),
+        other => anyhow::Error::from(other).context("the mapping failed"),
+    }
 }
 
 /// The borough's own SQL over its own sources.
-async fn map(config: &DatasetConfig) -> anyhow::Result<DataFrame> {
+async fn map(config: &DatasetConfig, intake: &Arc<Intake>, unread: &Arc<Unread>) -> anyhow::Result<DataFrame> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-    for source in &config.sources {
-        register(&context, source).await.with_context(|| format!("source {}", source.path.display()))?;
+    functions::register(&context, &config.codes, unread);
+    for source in config.sources.clone() {
+        let intake = Arc::clone(intake);
+        let name = source.name.clone();
+        // Looking at files, and waiting for a database, holds up nobody.
+        let table = tokio::task::spawn_blocking(move || source.open(&intake)).await.context("opening a source")??;
+        context.register_table(name.as_str(), table.provider()?)?;
     }
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    context.sql_with_options(&config.sql, options).await.context("the mapping's SQL")
-}
-
-async fn register(context: &SessionContext, source: &Source) -> anyhow::Result<()> {
-    let path = source.path.to_str().context("the path is not UTF-8")?;
-    if !source.path.is_file() {
-        bail!("no such file");
-    }
-    match source.format {
-        Format::Parquet => context.register_parquet(&source.name, path, ParquetReadOptions::default()).await?,
-        Format::Csv => {
-            let schema = text_columns(&source.path)?;
-            let options =
-                CsvReadOptions::new().schema(&schema).file_extension(extension(&source.path)).newlines_in_values(true);
-            context.register_csv(&source.name, path, options).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Every CSV column is text: what it means is the mapping's to say.
-fn text_columns(path: &Path) -> anyhow::Result<Schema> {
-    let format = arrow::csv::reader::Format::default().with_header(true);
-    let (inferred, _) = format.infer_schema(std::fs::File::open(path)?, Some(0))?;
-    let text =
-        inferred.fields().iter().map(|f| Field::new(f.name().trim_start_matches('\u{feff}'), DataType::Utf8, true));
-    Ok(Schema::new(text.collect::<Vec<_>>()))
-}
-
-fn extension(path: &Path) -> &str {
-    path.extension().and_then(|e| e.to_str()).unwrap_or("")
+    let mapped = context.sql_with_options(&config.sql, options).await.context("the mapping's SQL")?;
+    let (state, plan) = mapped.into_parts();
+    Ok(DataFrame::new(state, carry_origin(plan).context("the mapping's SQL")?))
 }
 
 pub(crate) fn snapshot_schema(contract: &Contract) -> SchemaRef {
@@ -140,15 +157,20 @@ struct DomainUnits {
 }
 
 impl Units {
-    pub(crate) fn open(state: &Path, secret: &RecordSecret, contract: &Contract) -> anyhow::Result<Self> {
+    pub(crate) fn open(state: &Path, secret: &RecordSecret, contract: &Contract, mode: Mode) -> anyhow::Result<Self> {
         let folder = state.join("units");
-        std::fs::create_dir_all(&folder)?;
+        if mode == Mode::Write {
+            std::fs::create_dir_all(&folder)?;
+        }
         let domains = contract.units.iter().map(|unit| {
             let scope = match unit.column {
                 Some(_) => unit.domain.clone(),
                 None => format!("{}.{}", contract.dataset, unit.domain),
             };
-            let dictionary = Dictionary::open(&folder.join(&scope))?;
+            let dictionary = match mode {
+                Mode::Write => Dictionary::open(&folder.join(&scope))?,
+                Mode::Check => Dictionary::in_memory(),
+            };
             Ok(DomainUnits { scope, dictionary, seen: HashMap::new(), repeated: 0 })
         });
         Ok(Self { secret: secret.clone(), domains: domains.collect::<anyhow::Result<Vec<_>>>()? })
@@ -195,20 +217,11 @@ impl Units {
         Ok(RecordBatch::try_new(Arc::clone(schema), kept)?)
     }
 
-    fn check_one_row(&self, contract: &Contract) -> anyhow::Result<()> {
-        for (unit, domain) in contract.units.iter().zip(&self.domains) {
-            if unit.one_row && unit.column.is_some() && domain.repeated > 0 {
-                bail!(
-                    "dataset '{}': {} rows repeat a {} that has a row already, and the contract says one row each: \
-                     keep one row a {} in the mapping",
-                    contract.dataset,
-                    domain.repeated,
-                    unit.domain,
-                    unit.domain
-                );
-            }
-        }
-        Ok(())
+    /// Rows that repeat a unit which has one row each, by domain.
+    fn repeated(&self, contract: &Contract) -> Vec<(String, u64)> {
+        let domains = contract.units.iter().zip(&self.domains);
+        let single = domains.filter(|(unit, domain)| unit.one_row && unit.column.is_some() && domain.repeated > 0);
+        single.map(|(unit, domain)| (unit.domain.clone(), domain.repeated)).collect()
     }
 
     pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
@@ -234,14 +247,4 @@ fn unit_names(contract: &Contract, unit: &Unit, columns: &[ArrayRef], rows: usiz
         names.push(name);
     }
     Ok(names)
-}
-
-impl fmt::Display for IngestReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: snapshot {}, {} of {} rows kept", self.dataset, self.snapshot, self.kept, self.read)?;
-        for (column, reason, rows) in &self.rejected {
-            write!(f, "; {rows} left out where {column} {reason}")?;
-        }
-        Ok(())
-    }
 }

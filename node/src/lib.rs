@@ -7,11 +7,15 @@
 //! | module | what it does |
 //! |---|---|
 //! | `config`, `agreement` | what the borough wrote: parsed once, refused with file and fix |
-//! | `ingest`, `check`, `dictionary`, `snapshot` | from sources to a checked snapshot with unit ids and record keys |
+//! | `source` | files, workbooks and databases as tables whose rows know where they came from |
+//! | `functions`, `ingest`, `check`, `report` | the mapping, the contract, and what became of every row |
+//! | `dictionary`, `snapshot` | unit ids and record keys, and the files that questions read |
+//! | `init` | a first mapping from what extracts look like |
 //! | `inspect` | from wire bytes to a typed job under contract and agreement |
 //! | `borough` | what it brings: agreement, snapshots, engine and methods |
 //! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
+//! | `cli` | what `loda-node` can be told |
 //! | `doctor` | what would keep a node from serving, and the fix |
 //! | `ptable` | what a perturbation table does, for whoever chooses one |
 //! | `release` | the one serial, durable point through which figures leave |
@@ -21,12 +25,15 @@
 mod agreement;
 mod borough;
 mod check;
+mod cli;
 mod config;
 mod dictionary;
 mod disclose;
 mod doctor;
 mod execute;
+mod functions;
 mod ingest;
+mod init;
 mod inspect;
 mod jobs;
 #[cfg(feature = "unprotected")]
@@ -34,20 +41,22 @@ mod laboratory;
 mod ptable;
 mod queries;
 mod release;
+mod report;
 mod serve;
 #[cfg(feature = "simulation")]
 mod simulation;
 mod snapshot;
+mod source;
 mod turns;
 
-pub use config::{Config, ConfigError, Format};
+pub use cli::command;
+pub use config::{Config, ConfigError};
 pub use disclose::Methods;
-pub use doctor::{Report, doctor};
-pub use ingest::IngestReport;
 #[cfg(feature = "unprotected")]
 pub use laboratory::Laboratory;
 pub use loda_disclosure::TableParameters;
-pub use ptable::ptable;
+pub use report::{ColumnReport, Place, Rejected, Report};
 pub use serve::{Node, run};
 #[cfg(feature = "simulation")]
 pub use simulation::{Rehearsed, Toil};
+pub use source::{Format, Source, SourceReport};

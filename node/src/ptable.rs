@@ -9,7 +9,7 @@ use loda_disclosure::{TableParameters, consequences};
 ///
 /// # Errors
 /// Where the parameters give no table: which, and what to change.
-pub fn ptable(parameters: &TableParameters) -> anyhow::Result<String> {
+pub(crate) fn ptable(parameters: &TableParameters) -> anyhow::Result<String> {
     let table = parameters.table().context("no such table")?;
     let summary = table.summary();
     let mut text = String::new();

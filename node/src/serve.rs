@@ -25,9 +25,10 @@ use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::Methods;
 use crate::execute::Engine;
-use crate::ingest::{IngestReport, ingest};
+use crate::ingest::{Mode, ingest};
 use crate::jobs::{History, is_final};
 use crate::queries::{Queries, Work};
+use crate::report::Report;
 use crate::snapshot;
 
 /// Threads that run queries have room for DataFusion's deep frames.
@@ -119,18 +120,22 @@ impl Node {
                 );
                 continue;
             }
-            match ingest(&config.state, &secret, &contract, dataset).await {
-                Ok((snapshot, report)) => {
+            let ingested = ingest(&config.state, &secret, &contract, dataset, Mode::Write).await;
+            let fault = match ingested {
+                Ok((Some(snapshot), report)) => {
                     tell(&report);
                     snapshots.push(snapshot);
+                    continue;
                 }
-                Err(fault) => match snapshot::newest(&config.state, &contract)? {
-                    Some(last) => {
-                        tracing::error!("{fault:#}; snapshot {} of {} stays in use", last.id, last.as_at);
-                        snapshots.push(last);
-                    }
-                    None => tracing::error!("{fault:#}; there is no earlier snapshot: the dataset is not served"),
-                },
+                Ok((None, report)) => report.summary(),
+                Err(fault) => format!("dataset '{}': {fault:#}", contract.dataset),
+            };
+            match snapshot::newest(&config.state, &contract)? {
+                Some(last) => {
+                    tracing::error!("{fault}; snapshot {} of {} stays in use", last.id, last.as_at);
+                    snapshots.push(last);
+                }
+                None => tracing::error!("{fault}; there is no earlier snapshot: the dataset is not served"),
             }
         }
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
@@ -200,11 +205,11 @@ fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     }
 }
 
-fn tell(report: &IngestReport) {
-    if report.rejected.is_empty() {
-        tracing::info!("{report}");
+fn tell(report: &Report) {
+    if report.left_out() == 0 {
+        tracing::info!("{}", report.summary());
     } else {
-        tracing::warn!("{report}");
+        tracing::warn!("{}", report.summary());
     }
 }
 

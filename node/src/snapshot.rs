@@ -78,6 +78,26 @@ pub(crate) fn newest(state: &Path, contract: &Arc<Contract>) -> anyhow::Result<O
     Ok(newest.map(|(id, as_at, file)| Snapshot { contract: Arc::clone(contract), id, as_at, file }))
 }
 
+/// What `loda-node snapshots` prints: every snapshot of the configured datasets.
+///
+/// # Errors
+/// Where a contract or a folder cannot be read.
+pub(crate) fn snapshots(config: &crate::config::Config) -> anyhow::Result<String> {
+    let mut out = format!("{:<28} {:>8}  {:<10} {:>12}\n", "dataset", "snapshot", "as at", "bytes");
+    for dataset in &config.datasets {
+        let contract = Contract::load(&dataset.contract)?;
+        let kept = list(&folder(&config.state, &contract))?;
+        if kept.is_empty() {
+            out.push_str(&format!("{:<28} none yet\n", contract.dataset));
+        }
+        for (id, as_at, file) in kept {
+            let bytes = std::fs::metadata(&file)?.len();
+            out.push_str(&format!("{:<28} {id:>8}  {as_at}  {bytes:>12}\n", contract.dataset));
+        }
+    }
+    Ok(out)
+}
+
 /// Snapshots of another version of the contract live elsewhere: their columns may mean something else.
 fn folder(state: &Path, contract: &Contract) -> PathBuf {
     let version: String = contract.sha256.chars().take(16).collect();

@@ -41,6 +41,9 @@ pub(crate) enum FederationCommand {
     Leave(Leave),
     /// Sign the next version in a member's name, after showing what it changes
     Sign(Sign),
+    /// Make a federation of one in this folder, to try things out on one machine
+    #[command(after_help = "Example, after `loda-node init`:\n  loda federation trial --borough E09000022")]
+    Trial(Trial),
 }
 
 #[derive(Debug, Args)]
@@ -159,4 +162,20 @@ pub(crate) struct Sign {
     /// Its log key
     #[arg(long, value_name = "FILE")]
     pub(crate) log_key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trial {
+    /// The borough's GSS code
+    #[arg(long, value_name = "CODE")]
+    pub(crate) borough: String,
+    /// A dataset's contract; more than once for several [default: all in FOLDER/contracts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) contract: Vec<PathBuf>,
+    /// The port of the coordinator; the node has the next
+    #[arg(long, default_value_t = 7443)]
+    pub(crate) port: u16,
+    /// Where to make it
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub(crate) folder: PathBuf,
 }

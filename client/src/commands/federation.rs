@@ -54,6 +54,7 @@ pub(super) fn run(command: &FederationCommand, session: &mut Session<'_>) -> Res
         FederationCommand::Add(add) => added(add, session)?,
         FederationCommand::Leave(leave) => left(leave, session)?,
         FederationCommand::Sign(sign) => signed(sign, session)?,
+        FederationCommand::Trial(trial) => super::trial::run(trial, session)?,
     }
     session.out.flush()?;
     Ok(exit::COMPLETE)
@@ -245,7 +246,7 @@ fn signed(sign: &Sign, session: &mut Session<'_>) -> Result<(), Failure> {
 }
 
 /// The version after `current`, so far with nothing else changed.
-fn following(current: &Manifest) -> Manifest {
+pub(super) fn following(current: &Manifest) -> Manifest {
     Manifest {
         version: current.version.saturating_add(1),
         previous: Some(hex::encode(current.sha256())),
@@ -310,7 +311,7 @@ fn changes(current: &Manifest, next: &Manifest, session: &mut Session<'_>) -> Re
     Ok(())
 }
 
-fn load(path: &Path) -> Result<Manifest, Failure> {
+pub(super) fn load(path: &Path) -> Result<Manifest, Failure> {
     Manifest::load(path).map_err(|error: ManifestError| Failure::Usage(error.to_string()))
 }
 
@@ -319,7 +320,7 @@ fn text(path: &Path) -> Result<String, Failure> {
 }
 
 /// A log key from its file, which is made where there is none.
-fn log_key(path: &Path, session: &mut Session<'_>) -> Result<SigningKey, Failure> {
+pub(super) fn log_key(path: &Path, session: &mut Session<'_>) -> Result<SigningKey, Failure> {
     if path.exists() {
         return Ok(SigningKey::load(path)?);
     }

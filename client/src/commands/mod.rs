@@ -6,6 +6,7 @@ mod lists;
 mod pki;
 mod query;
 mod question;
+mod trial;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -82,6 +82,17 @@ struct ColumnEntry {
 }
 
 impl Contract {
+    /// Reads and checks a contract's file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or as [`Contract::parse`].
+    pub fn load(path: &std::path::Path) -> Result<Self, ContractError> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ContractError { origin: origin.clone(), message: error.to_string() })?;
+        Self::parse(&text, &origin)
+    }
+
     /// Parses and checks a contract. `origin` names the file in errors.
     ///
     /// # Errors

@@ -18,7 +18,60 @@ impl Gss {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The short name of a London borough ("Camden"), none for another area.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        let number: usize = self.0.strip_prefix("E090000").filter(|rest| rest.len() == 2)?.parse().ok()?;
+        NAMES.get(number.checked_sub(1)?).copied()
+    }
+
+    /// The London borough of a name, however its words are joined.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let fold =
+            |text: &str| text.to_lowercase().replace('&', "and").split_whitespace().collect::<Vec<_>>().join(" ");
+        let at = NAMES.iter().position(|known| fold(known) == fold(name))?;
+        Some(Self(format!("E090000{:02}", at.checked_add(1)?)))
+    }
 }
+
+/// London's boroughs in the order of their codes, from E09000001; the ONS's, and public.
+const NAMES: [&str; 33] = [
+    "City of London",
+    "Barking and Dagenham",
+    "Barnet",
+    "Bexley",
+    "Brent",
+    "Bromley",
+    "Camden",
+    "Croydon",
+    "Ealing",
+    "Enfield",
+    "Greenwich",
+    "Hackney",
+    "Hammersmith and Fulham",
+    "Haringey",
+    "Harrow",
+    "Havering",
+    "Hillingdon",
+    "Hounslow",
+    "Islington",
+    "Kensington and Chelsea",
+    "Kingston upon Thames",
+    "Lambeth",
+    "Lewisham",
+    "Merton",
+    "Newham",
+    "Redbridge",
+    "Richmond upon Thames",
+    "Southwark",
+    "Sutton",
+    "Tower Hamlets",
+    "Waltham Forest",
+    "Wandsworth",
+    "Westminster",
+];
 
 /// The text is not a GSS code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,196 @@
+//! The command line of `loda-node`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use loda_disclosure::TableParameters;
+
+use crate::config::Config;
+use crate::doctor::doctor;
+use crate::init::{Request, init};
+use crate::ptable::ptable;
+use crate::snapshot::snapshots;
+
+/// Serves a borough's own data to the federation: protected figures only, and only under an agreement.
+#[derive(Parser)]
+#[command(
+    name = "loda-node",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  loda-node doctor --config node.toml\n  loda-node --config node.toml\n  loda-node ptable --max-noise 8 --variance 6\n\n\
+                  See deploy/sample/node.toml for every setting."
+)]
+struct Arguments {
+    /// The node's configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read the sources, write snapshots, print the report, and stop.
+    #[arg(long)]
+    ingest_only: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check clock, certificates, reachability, disk, versions and files, and say the fix; changes nothing.
+    Doctor {
+        /// The node's configuration file.
+        #[arg(long, value_name = "FILE", default_value = "node.toml")]
+        config: PathBuf,
+    },
+    /// Look at extracts, and write a first mapping and the questions that remain.
+    ///
+    /// Without --contract it drafts a contract too, as a proposal to the federation.
+    #[command(after_help = INIT)]
+    Init(Init),
+    /// Say of every row whether it would be served: read, kept, left out with file, line and reason. Writes nothing but
+    /// the page that --html names.
+    Check(Check),
+    /// List the snapshots that are kept, and their sizes.
+    Snapshots {
+        /// The node's configuration file.
+        #[arg(long, value_name = "FILE", default_value = "node.toml")]
+        config: PathBuf,
+    },
+    /// Print what a perturbation table does: how far figures are off, and what attackers get.
+    Ptable(Table),
+}
+
+const INIT: &str = "Examples:\n  loda-node init --borough E09000022 --name planning extracts/planning-*.csv\n  \
+                    loda-node init --borough E09000022 --contract contracts/residents.toml people.xlsx\n\n\
+                    Databases and every other setting: deploy/sample/node.toml.";
+
+#[derive(Args)]
+struct Init {
+    /// The extracts: csv, ndjson, xlsx or parquet files.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The borough's GSS code.
+    #[arg(long, value_name = "CODE")]
+    borough: String,
+    /// The dataset's name in a draft [default: the first file's name].
+    #[arg(long)]
+    name: Option<String>,
+    /// The contract that the federation has agreed.
+    #[arg(long, value_name = "FILE")]
+    contract: Option<PathBuf>,
+    /// The day that the data describe, as YYYY-MM-DD [default: today].
+    #[arg(long, value_name = "DATE")]
+    as_at: Option<String>,
+    /// The folder to write to.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+struct Check {
+    /// The node's configuration file.
+    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    config: PathBuf,
+    /// One dataset alone.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Write the reports as a page too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Table {
+    /// The largest noise on a count.
+    #[arg(long, default_value_t = TableParameters::default().max_noise)]
+    max_noise: u32,
+    /// The variance of the noise.
+    #[arg(long, default_value_t = TableParameters::default().variance)]
+    variance: f64,
+}
+
+/// Does what a command line says; the first argument is the program's name.
+pub fn command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match run(Arguments::parse_from(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            // Nothing is left to do where standard error is closed.
+            let _told = writeln!(std::io::stderr(), "loda-node: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Some(Command::Ptable(Table { max_noise, variance })) => {
+            let parameters = TableParameters { max_noise, variance, ..TableParameters::default() };
+            let text = ptable(&parameters)?;
+            return Ok(std::io::stdout().write_all(text.as_bytes())?);
+        }
+        Some(Command::Doctor { config }) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let report = runtime.block_on(doctor(&config));
+            std::io::stdout().write_all(report.text.as_bytes())?;
+            anyhow::ensure!(report.faults == 0, "{} to mend before this node can serve", report.faults);
+            return Ok(());
+        }
+        Some(Command::Init(arguments)) => return first_mapping(arguments),
+        Some(Command::Check(arguments)) => return check(&arguments),
+        Some(Command::Snapshots { config }) => {
+            let text = snapshots(&Config::load(&config)?)?;
+            return Ok(std::io::stdout().write_all(text.as_bytes())?);
+        }
+        None => {}
+    }
+    let config = arguments.config.context("no configuration: give --config FILE, or see --help")?;
+    crate::serve::run(&config, arguments.ingest_only)
+}
+
+fn first_mapping(arguments: Init) -> anyhow::Result<()> {
+    let first = arguments.files.first().and_then(|file| file.file_stem()).and_then(|stem| stem.to_str());
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let name = arguments.name.unwrap_or_else(|| first.unwrap_or("dataset").chars().map(plain).collect());
+    let as_at = match arguments.as_at {
+        Some(text) => text.parse().with_context(|| format!("--as-at {text}: write YYYY-MM-DD"))?,
+        None => chrono::Utc::now().date_naive(),
+    };
+    let request = Request {
+        borough: arguments.borough.parse().with_context(|| format!("--borough {}", arguments.borough))?,
+        name,
+        files: arguments.files,
+        contract: arguments.contract,
+        out: arguments.out,
+        as_at,
+    };
+    Ok(std::io::stdout().write_all(init(&request)?.as_bytes())?)
+}
+
+fn check(arguments: &Check) -> anyhow::Result<()> {
+    let (config, only) = (Config::load(&arguments.config)?, arguments.dataset.clone());
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(16 << 20).enable_all().build()?;
+    let checked =
+        runtime.block_on(runtime.spawn(async move { crate::ingest::check(&config, only.as_deref()).await }))?;
+    let (mut page, mut refused) = (String::new(), 0_usize);
+    let mut out = std::io::stdout();
+    for (dataset, report) in checked? {
+        match report {
+            Ok(report) => {
+                refused += usize::from(!report.refusals.is_empty());
+                out.write_all(report.text().as_bytes())?;
+                page.push_str(&report.html());
+            }
+            Err(fault) => {
+                refused += 1;
+                writeln!(out, "{dataset}: cannot be read\n\n  refused: {fault:#}")?;
+            }
+        }
+    }
+    if let Some(path) = &arguments.html {
+        std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+        writeln!(out, "\nwrote {}", path.display())?;
+    }
+    anyhow::ensure!(refused == 0, "{refused} of the datasets would not be served");
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! What the columns of a source look like.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+use chrono::NaiveDate;
+use loda_identity::Gss;
+
+use crate::functions::{money, nhs_number, nino, postcode, uk_date, uprn};
+use crate::source::{Reader, Sink};
+
+/// Distinct values that are remembered of a column.
+const DISTINCT: usize = 5_000;
+
+/// The share of values that have to be of a kind: the others are faults that the check will name.
+const MOST: f64 = 0.98;
+
+/// One column of a source.
+#[derive(Debug, Default)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) rows: u64,
+    pub(crate) filled: u64,
+    /// Values and how often each stands there, until there are too many.
+    pub(crate) values: BTreeMap<String, u64>,
+    overflowed: bool,
+    fits: BTreeMap<Kind, u64>,
+    pub(crate) dates: Option<(NaiveDate, NaiveDate)>,
+    pub(crate) numbers: Vec<f64>,
+    decimals: usize,
+    boroughs: BTreeSet<Gss>,
+}
+
+/// What a text can be read as, the narrowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    NhsNumber,
+    Nino,
+    Postcode,
+    YesNo,
+    Date,
+    Uprn,
+    Integer,
+    Amount,
+    Text,
+}
+
+impl Profile {
+    fn add(&mut self, value: Option<&str>) {
+        self.rows = self.rows.saturating_add(1);
+        let Some(text) = value.map(str::trim).filter(|text| !text.is_empty()) else { return };
+        self.filled = self.filled.saturating_add(1);
+        if self.values.len() < DISTINCT || self.values.contains_key(text) {
+            *self.values.entry(text.to_owned()).or_default() += 1;
+        } else {
+            self.overflowed = true;
+        }
+        let mut fits = |kind| *self.fits.entry(kind).or_default() += 1;
+        if nhs_number(text).is_some() {
+            fits(Kind::NhsNumber);
+        }
+        if nino(text).is_some() {
+            fits(Kind::Nino);
+        }
+        if postcode(text).is_some() {
+            fits(Kind::Postcode);
+        }
+        if ["y", "n", "yes", "no", "true", "false"].contains(&text.to_ascii_lowercase().as_str()) {
+            fits(Kind::YesNo);
+        }
+        if text.contains(['/', '-', '.', ' '])
+            && let Some(date) = uk_date(text)
+        {
+            fits(Kind::Date);
+            self.dates = Some(self.dates.map_or((date, date), |(from, to)| (from.min(date), to.max(date))));
+        }
+        if uprn(text).is_some() && text.len() >= 7 {
+            fits(Kind::Uprn);
+        }
+        if text.parse::<i64>().is_ok() {
+            fits(Kind::Integer);
+        }
+        if let Some(number) = money(text)
+            && let Ok(number_value) = number.parse::<f64>()
+        {
+            fits(Kind::Amount);
+            self.decimals = self.decimals.max(number.split_once('.').map_or(0, |(_, fraction)| fraction.len()));
+            if self.numbers.len() < 1_000_000 {
+                self.numbers.push(number_value);
+            }
+        }
+        let gss = text.parse::<Gss>().ok().filter(|gss| gss.name().is_some()).or_else(|| Gss::named(text));
+        if let Some(gss) = gss {
+            self.boroughs.insert(gss);
+        }
+    }
+
+    /// What nearly all of its values are.
+    pub(crate) fn kind(&self) -> Kind {
+        let most = |kind: &Kind| self.fits.get(kind).is_some_and(|n| *n as f64 >= self.filled as f64 * MOST);
+        let name = self.name.to_lowercase();
+        let kinds = [
+            Kind::NhsNumber,
+            Kind::Nino,
+            Kind::Postcode,
+            Kind::YesNo,
+            Kind::Date,
+            Kind::Uprn,
+            Kind::Integer,
+            Kind::Amount,
+        ];
+        let fitting = kinds.into_iter().filter(most).find(|kind| match kind {
+            // Long numbers are of many kinds: the name decides.
+            Kind::Uprn => name.contains("uprn"),
+            Kind::NhsNumber => name.contains("nhs"),
+            _ => true,
+        });
+        if self.filled == 0 { Kind::Text } else { fitting.unwrap_or(Kind::Text) }
+    }
+
+    /// Whether no value stands there twice and none is missing.
+    pub(crate) fn names_rows(&self) -> bool {
+        // Beyond the remembered values nobody knows; a name may be tried.
+        self.rows > 1 && self.filled == self.rows && self.values.values().all(|n| *n == 1)
+    }
+
+    /// Its codes, where it has few.
+    pub(crate) fn codes(&self) -> Option<Vec<&str>> {
+        let few = !self.overflowed && self.values.len() <= 60 && self.filled >= 5 * self.values.len() as u64;
+        (few && self.filled > 0).then(|| self.values.keys().map(String::as_str).collect())
+    }
+
+    /// Whether it says which of many boroughs a row is of.
+    pub(crate) fn holds_boroughs(&self) -> bool {
+        self.boroughs.len() >= 5
+    }
+
+    /// The spelling of a borough in it, where it holds many boroughs.
+    pub(crate) fn spelling_of(&self, borough: &Gss) -> Option<&str> {
+        if !self.holds_boroughs() {
+            return None;
+        }
+        let is = |text: &&String| {
+            text.parse::<Gss>().ok().as_ref() == Some(borough) || Gss::named(text).as_ref() == Some(borough)
+        };
+        self.values.keys().find(is).map(String::as_str)
+    }
+
+    pub(crate) fn scale(&self) -> usize {
+        self.decimals.min(4)
+    }
+
+    /// Each value as often as there are columns that become rows.
+    pub(crate) fn times(&mut self, times: u64) {
+        self.rows = self.rows.saturating_mul(times);
+        self.filled = self.filled.saturating_mul(times);
+        self.values.values_mut().for_each(|n| *n = n.saturating_mul(times));
+        self.fits.values_mut().for_each(|n| *n = n.saturating_mul(times));
+    }
+
+    /// A column that holds names of columns.
+    pub(crate) fn of_names<'a>(name: &str, names: impl Iterator<Item = &'a str>, times: u64) -> Self {
+        let mut profile = Self { name: name.to_owned(), ..Self::default() };
+        names.for_each(|value| profile.add(Some(value)));
+        profile.times(times);
+        profile
+    }
+
+    /// The values of several columns in one.
+    pub(crate) fn together(name: &str, columns: Vec<Self>) -> Self {
+        let mut profile = Self { name: name.to_owned(), ..Self::default() };
+        for column in columns {
+            profile.rows = profile.rows.saturating_add(column.rows);
+            profile.filled = profile.filled.saturating_add(column.filled);
+            profile.overflowed |= column.overflowed;
+            column.values.into_iter().for_each(|(value, n)| *profile.values.entry(value).or_default() += n);
+            column.fits.into_iter().for_each(|(kind, n)| *profile.fits.entry(kind).or_default() += n);
+            profile.numbers.extend(column.numbers);
+            profile.decimals = profile.decimals.max(column.decimals);
+        }
+        profile
+    }
+
+    /// The number under which this share of the values lies.
+    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
+        let mut numbers = self.numbers.clone();
+        numbers.sort_by(f64::total_cmp);
+        let at = (numbers.len().checked_sub(1)? as f64 * share).round() as usize;
+        numbers.get(at).copied()
+    }
+}
+
+/// The profiles of a source, with what could not be read.
+pub(crate) struct Profiles {
+    pub(crate) columns: Vec<Profile>,
+    pub(crate) bad: Vec<(u64, String)>,
+}
+
+/// Reads all of a source and looks at every value.
+pub(crate) fn profile(reader: &dyn Reader) -> anyhow::Result<Profiles> {
+    let columns = reader.columns();
+    let named = columns.fields().iter().map(|f| Profile { name: f.name().clone(), ..Profile::default() });
+    let mut profiling = Profiling { schema: SchemaRef::clone(&columns), columns: named.collect(), bad: Vec::new() };
+    reader.read(&mut profiling)?;
+    Ok(Profiles { columns: profiling.columns, bad: profiling.bad })
+}
+
+struct Profiling {
+    schema: SchemaRef,
+    columns: Vec<Profile>,
+    bad: Vec<(u64, String)>,
+}
+
+impl Sink for Profiling {
+    fn row(&mut self, _line: u64, values: &[Option<&str>]) -> anyhow::Result<()> {
+        self.columns.iter_mut().zip(values).for_each(|(column, value)| column.add(*value));
+        Ok(())
+    }
+
+    fn batch(&mut self, _line: u64, batch: RecordBatch) -> anyhow::Result<()> {
+        for (column, field) in self.columns.iter_mut().zip(self.schema.fields()) {
+            let values = batch.column_by_name(field.name()).context("a column is missing")?;
+            let texts = cast(values, &DataType::Utf8)?;
+            let texts = texts.as_string::<i32>();
+            (0..texts.len()).for_each(|row| column.add(texts.is_valid(row).then(|| texts.value(row))));
+        }
+        Ok(())
+    }
+
+    fn bad(&mut self, line: u64, why: String) {
+        self.bad.push((line, why));
+    }
+
+    fn blank(&mut self) {}
+
+    fn file(&mut self, _path: &str, _how: String) {}
+}

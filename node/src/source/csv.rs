@@ -1,0 +1,284 @@
+//! Delimited text, as councils' systems write it.
+
+use std::cell::Cell;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context, bail};
+use arrow::datatypes::SchemaRef;
+use encoding_rs::Encoding;
+
+use super::encoding::Decoding;
+use super::{Header, Reader, Rename, Sink, file_name, places, text_schema};
+
+/// Bytes of one record at most: a quote that is never closed ends here, and not at the end of memory.
+const MAX_RECORD: u64 = 1 << 20;
+
+/// How far to look for a header.
+const MAX_PREAMBLE: u64 = 100;
+
+/// How a file is written.
+#[derive(Clone, Debug)]
+pub(crate) struct CsvRules {
+    /// Found by looking, where it is not declared.
+    pub(crate) encoding: Option<&'static Encoding>,
+    pub(crate) delimiter: Option<u8>,
+    pub(crate) quote: u8,
+    pub(crate) header: Header,
+    /// Whether rows that end early are filled up with nothing.
+    pub(crate) pad: bool,
+}
+
+impl Default for CsvRules {
+    fn default() -> Self {
+        Self { encoding: None, delimiter: None, quote: b'"', header: Header::At(1), pad: false }
+    }
+}
+
+pub(super) struct CsvReader {
+    files: Vec<PathBuf>,
+    rules: CsvRules,
+    rename: Rename,
+    columns: SchemaRef,
+}
+
+pub(super) fn open(files: Vec<PathBuf>, rules: CsvRules, rename: Rename) -> anyhow::Result<CsvReader> {
+    let first = files.first().context("no file")?;
+    let mut opened = Opened::new(first, &rules).with_context(|| file_name(first))?;
+    let names = opened.header(&rules.header).with_context(|| file_name(first))?;
+    Ok(CsvReader { columns: text_schema(rename.apply(names)), files, rules, rename })
+}
+
+/// The first records of a file as they stand, to look for its header.
+pub(crate) fn first_records(path: &Path, rules: &CsvRules) -> anyhow::Result<Vec<Vec<String>>> {
+    let mut opened = Opened::new(path, rules).with_context(|| file_name(path))?;
+    let mut records = Vec::new();
+    while records.len() < 40 && opened.next().with_context(|| file_name(path))?.is_some() {
+        records.push(opened.record.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect());
+    }
+    Ok(records)
+}
+
+impl Reader for CsvReader {
+    fn columns(&self) -> SchemaRef {
+        SchemaRef::clone(&self.columns)
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        for path in &self.files {
+            self.read_file(path, sink).with_context(|| file_name(path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text columns of a stream that has the first record as its header: what COPY gives.
+pub(super) fn read_stream(input: impl Read, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    let mut records = ::csv::ReaderBuilder::new().has_headers(true).from_reader(input);
+    let mut record = ::csv::ByteRecord::new();
+    let mut number = 0_u64;
+    while records.read_byte_record(&mut record)? {
+        number = number.saturating_add(1);
+        let values = record.iter().map(|field| std::str::from_utf8(field).ok().filter(|text| !text.is_empty()));
+        let values: Vec<Option<&str>> = values.collect();
+        if values.len() == columns.fields().len() {
+            sink.row(number, &values)?;
+        } else {
+            sink.bad(number, format!("has {} of {} fields", values.len(), columns.fields().len()));
+        }
+    }
+    Ok(())
+}
+
+impl CsvReader {
+    fn read_file(&self, path: &Path, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let mut opened = Opened::new(path, &self.rules)?;
+        sink.file(&file_name(path), opened.describe());
+        let names = opened.header(&self.rules.header)?;
+        let names = self.rename.apply(names);
+        let places = places(&self.columns, &names)?;
+        while let Some(line) = opened.next()? {
+            let mut values = Vec::with_capacity(places.len());
+            let fields = opened.record.len();
+            let surplus = opened.record.iter().skip(names.len()).any(|field| !field.trim_ascii().is_empty());
+            if opened.record.iter().all(|field| field.trim_ascii().is_empty()) {
+                sink.blank();
+                continue;
+            }
+            if surplus || (fields < names.len() && !self.rules.pad) {
+                let hint =
+                    if surplus { "a delimiter within a value, or columns have shifted" } else { "it ends early" };
+                sink.bad(line, format!("has {fields} of {} fields: {hint}", names.len()));
+                continue;
+            }
+            let mut fault = None;
+            for place in &places {
+                let field = opened.record.get(*place).unwrap_or_default();
+                match std::str::from_utf8(field) {
+                    Ok(text) if text.contains('\u{fffd}') => fault = Some("has bytes that are not of the encoding"),
+                    Ok(text) if text.contains('\0') => fault = Some("has a NUL byte"),
+                    Ok(text) => values.push((!text.is_empty()).then_some(text)),
+                    Err(_) => fault = Some("has bytes that are not of the encoding"),
+                }
+            }
+            match fault {
+                Some(fault) => sink.bad(line, fault.to_owned()),
+                None => sink.row(line, &values)?,
+            }
+        }
+        opened.ended()
+    }
+}
+
+/// One file being read.
+struct Opened {
+    records: ::csv::Reader<Watched>,
+    record: ::csv::ByteRecord,
+    decoding: Decoding,
+    delimiter: u8,
+    /// Bytes since the last record, and quotes in all.
+    since: Rc<Cell<u64>>,
+    quotes: Rc<Cell<u64>>,
+    /// Where the last record began, how many lines it took, and its number.
+    last: (u64, u64),
+    number: u64,
+    header_read: bool,
+}
+
+/// Counts what passes, and stops a record without end.
+struct Watched {
+    inner: Box<dyn Read>,
+    quote: u8,
+    since: Rc<Cell<u64>>,
+    quotes: Rc<Cell<u64>>,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.since.get() > MAX_RECORD {
+            let why = "a record is longer than 1 MiB: is a quote not closed, or is this no delimited text?";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+        }
+        let read = self.inner.read(buffer)?;
+        self.since.set(self.since.get().saturating_add(read as u64));
+        let quotes = buffer.iter().take(read).filter(|byte| **byte == self.quote).count();
+        self.quotes.set(self.quotes.get().saturating_add(quotes as u64));
+        Ok(read)
+    }
+}
+
+impl Opened {
+    fn new(path: &Path, rules: &CsvRules) -> anyhow::Result<Self> {
+        let decoding = Decoding::of(path, rules.encoding)?;
+        let delimiter = match rules.delimiter {
+            Some(delimiter) => delimiter,
+            None => sniff(decoding.reader(path)?, rules)?,
+        };
+        let (since, quotes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let watched = Watched {
+            inner: Box::new(decoding.reader(path)?),
+            quote: rules.quote,
+            since: Rc::clone(&since),
+            quotes: Rc::clone(&quotes),
+        };
+        let records = ::csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .quote(rules.quote)
+            .from_reader(watched);
+        let record = ::csv::ByteRecord::new();
+        Ok(Self { records, record, decoding, delimiter, since, quotes, last: (1, 1), number: 0, header_read: false })
+    }
+
+    fn describe(&self) -> String {
+        let delimiter = match self.delimiter {
+            b'\t' => "tab".to_owned(),
+            other => format!("'{}'", char::from(other)),
+        };
+        format!("{}, delimiter {delimiter}", self.decoding.describe())
+    }
+
+    /// Reads the next record, and gives its line.
+    fn next(&mut self) -> anyhow::Result<Option<u64>> {
+        let begin = self.records.position().line();
+        let read = self.records.read_byte_record(&mut self.record).map_err(|fault| match fault.into_kind() {
+            ::csv::ErrorKind::Io(fault) => anyhow::anyhow!("line {begin}: {fault}"),
+            other => anyhow::anyhow!("line {begin}: {other:?}"),
+        })?;
+        if !read {
+            return Ok(None);
+        }
+        // What the reader has taken in beyond this record belongs to the next ones.
+        self.since.set(0);
+        self.number = self.number.saturating_add(1);
+        let position = self.record.position().map_or(begin, ::csv::Position::line);
+        let end = self.records.position().line();
+        // In a file whose lines end with a carriage return alone there is one line; its records are counted.
+        let line = if position == 1 && self.number > 1 { self.number } else { position };
+        self.last = (line, end.saturating_sub(position));
+        Ok(Some(line))
+    }
+
+    /// The names of the columns, from the record that has them.
+    fn header(&mut self, header: &Header) -> anyhow::Result<Vec<String>> {
+        if let Header::Given(names) = header {
+            return Ok(names.clone());
+        }
+        while !self.header_read {
+            if self.number >= MAX_PREAMBLE || self.next()?.is_none() {
+                bail!(
+                    "it has no header: {} was expected in its first {} records",
+                    header.describe(),
+                    self.number.max(1)
+                );
+            }
+            let text: Vec<String> =
+                self.record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+            let fields: Vec<&str> = text.iter().map(String::as_str).collect();
+            if let Some(mut names) = header.names(self.number, &fields) {
+                self.header_read = true;
+                // Empty columns at the end are a spreadsheet's, not the data's.
+                while fields.get(names.len().wrapping_sub(1)).is_some_and(|last| last.trim().is_empty()) {
+                    names.pop();
+                }
+                if names.is_empty() {
+                    bail!("its header is empty");
+                }
+                return Ok(names);
+            }
+        }
+        bail!("it has no header")
+    }
+
+    /// At the end: whether a quote was left open and took the rest of the file into one field.
+    fn ended(&self) -> anyhow::Result<()> {
+        let (line, lines) = self.last;
+        if !self.quotes.get().is_multiple_of(2) && lines > 1 {
+            bail!("line {line}: a quote is opened and never closed; the rest of the file stands in it. Close it");
+        }
+        Ok(())
+    }
+}
+
+/// The delimiter that cuts the first records into the most fields, the same number each.
+fn sniff(input: impl Read, rules: &CsvRules) -> anyhow::Result<u8> {
+    let mut start = Vec::new();
+    input.take(1 << 16).read_to_end(&mut start)?;
+    let fields = |delimiter: u8| {
+        let mut records = ::csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .quote(rules.quote)
+            .from_reader(start.as_slice());
+        let counts: Vec<usize> = records.byte_records().filter_map(Result::ok).take(50).map(|r| r.len()).collect();
+        let most = counts.iter().copied().max().unwrap_or(0);
+        // A delimiter within a few values does not make a table of them.
+        let agree = counts.iter().filter(|count| **count == most).count();
+        if most > 1 { agree * most } else { 0 }
+    };
+    let best = [b',', b';', b'\t', b'|'].into_iter().rev().max_by_key(|delimiter| fields(*delimiter));
+    Ok(best.unwrap_or(b','))
+}

@@ -1,0 +1,99 @@
+//! Bytes to text: by what is declared, by a mark, by what is valid, or by a guess that is told.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{CoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
+
+/// How a file's bytes are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decoding {
+    pub(crate) encoding: &'static Encoding,
+    declared: bool,
+}
+
+impl Decoding {
+    /// By a name such as `windows-1252` or `utf-8`.
+    ///
+    /// # Errors
+    /// Where it is no encoding.
+    pub(crate) fn named(name: &str) -> anyhow::Result<&'static Encoding> {
+        Encoding::for_label(name.as_bytes())
+            .with_context(|| format!("'{name}' is no encoding: write utf-8, windows-1252 or utf-16le"))
+    }
+
+    /// Looks through a whole file, in pieces.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is no text.
+    pub(crate) fn of(path: &Path, declared: Option<&'static Encoding>) -> anyhow::Result<Self> {
+        if let Some(encoding) = declared {
+            return Ok(Self { encoding, declared: true });
+        }
+        let mut file = File::open(path)?;
+        let mut buffer = vec![0_u8; 1 << 16];
+        let mut utf8 = UTF_8.new_decoder_without_bom_handling();
+        let mut guess = EncodingDetector::new(Iso2022JpDetection::Deny);
+        let mut text = String::with_capacity(3 << 16);
+        let (mut valid, mut first, mut nuls) = (true, true, 0_usize);
+        loop {
+            let read = file.read(&mut buffer)?;
+            let piece = buffer.get(..read).unwrap_or_default();
+            if std::mem::take(&mut first)
+                && let Some((encoding, _)) = Encoding::for_bom(piece)
+            {
+                return Ok(Self { encoding, declared: false });
+            }
+            nuls = nuls.saturating_add(piece.iter().filter(|byte| **byte == 0).count());
+            if nuls > 1000 {
+                break;
+            }
+            if valid {
+                text.clear();
+                let (result, _, bad) = utf8.decode_to_string(piece, &mut text, read == 0);
+                valid = !bad && result == CoderResult::InputEmpty;
+            }
+            guess.feed(piece, read == 0);
+            if read == 0 {
+                break;
+            }
+        }
+        if nuls > 1000 {
+            return Self::of_wide(path);
+        }
+        let encoding = if valid { UTF_8 } else { guess.guess(None, Utf8Detection::Deny) };
+        // Western names: what the detector tells apart from windows-1252 by a few bytes is not worth a surprise.
+        let encoding = if valid || !encoding.is_single_byte() { encoding } else { WINDOWS_1252 };
+        Ok(Self { encoding, declared: false })
+    }
+
+    /// Text of two bytes a character without a mark: every other byte is 0.
+    fn of_wide(path: &Path) -> anyhow::Result<Self> {
+        let mut start = [0_u8; 1024];
+        let read = File::open(path)?.read(&mut start)?;
+        let zero = |parity: usize| {
+            let bytes = start.iter().take(read).skip(parity).step_by(2);
+            bytes.filter(|byte| **byte == 0).count() * 4 > read
+        };
+        match (zero(0), zero(1)) {
+            (false, true) => Ok(Self { encoding: UTF_16LE, declared: false }),
+            (true, false) => Ok(Self { encoding: UTF_16BE, declared: false }),
+            _ => bail!("it is no text: it is full of NUL bytes. Is it a workbook or a database under another name?"),
+        }
+    }
+
+    /// For the report.
+    pub(crate) fn describe(&self) -> String {
+        format!("{}{}", self.encoding.name(), if self.declared { ", as declared" } else { "" })
+    }
+
+    /// The text as UTF-8; what cannot be read becomes U+FFFD.
+    pub(crate) fn reader(&self, path: &Path) -> anyhow::Result<DecodeReaderBytes<File, Vec<u8>>> {
+        let file = File::open(path)?;
+        Ok(DecodeReaderBytesBuilder::new().encoding(Some(self.encoding)).bom_override(true).build(file))
+    }
+}

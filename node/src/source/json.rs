@@ -1,0 +1,114 @@
+//! NDJSON: one object a line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use arrow::datatypes::SchemaRef;
+use serde_json::{Map, Value};
+
+use super::{Reader, Sink, file_name, text_schema};
+
+/// Bytes of one line at most.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Lines of the first file that are looked at for its fields.
+const LOOKED_AT: usize = 10_000;
+
+pub(super) struct JsonReader {
+    files: Vec<PathBuf>,
+    columns: SchemaRef,
+}
+
+pub(super) fn open(files: Vec<PathBuf>) -> anyhow::Result<JsonReader> {
+    let mut names: Vec<String> = Vec::new();
+    let first = files.first().context("no file")?;
+    let mut lines = Lines::open(first)?;
+    for _ in 0..LOOKED_AT {
+        let Some((_, text)) = lines.next().with_context(|| file_name(first))? else { break };
+        if let Ok(Value::Object(object)) = serde_json::from_slice(text) {
+            for name in object.keys() {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+    }
+    if names.is_empty() {
+        bail!("{}: no line of it is a JSON object", file_name(first));
+    }
+    Ok(JsonReader { columns: text_schema(names), files })
+}
+
+impl Reader for JsonReader {
+    fn columns(&self) -> SchemaRef {
+        SchemaRef::clone(&self.columns)
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        for path in &self.files {
+            sink.file(&file_name(path), "utf-8, one object a line".to_owned());
+            let mut lines = Lines::open(path)?;
+            while let Some((number, text)) = lines.next().with_context(|| file_name(path))? {
+                if text.iter().all(u8::is_ascii_whitespace) {
+                    sink.blank();
+                    continue;
+                }
+                match serde_json::from_slice(text) {
+                    Ok(Value::Object(object)) => self.row(number, &object, sink)?,
+                    Ok(_) => sink.bad(number, "is no JSON object".to_owned()),
+                    Err(fault) => {
+                        sink.bad(number, format!("is no JSON: {:?} in column {}", fault.classify(), fault.column()))
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl JsonReader {
+    fn row(&self, number: u64, object: &Map<String, Value>, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        // Fields that came up late would be lost without a word.
+        if let Some(fresh) = object.keys().find(|name| self.columns.field_with_name(name).is_err()) {
+            sink.bad(number, format!("has a field '{fresh}' that the first {LOOKED_AT} lines do not have"));
+            return Ok(());
+        }
+        let texts: Vec<Option<String>> = self
+            .columns
+            .fields()
+            .iter()
+            .map(|field| match object.get(field.name()) {
+                None | Some(Value::Null) => None,
+                Some(Value::String(text)) => (!text.is_empty()).then(|| text.clone()),
+                Some(other) => Some(other.to_string()),
+            })
+            .collect();
+        sink.row(number, &texts.iter().map(Option::as_deref).collect::<Vec<_>>())
+    }
+}
+
+struct Lines {
+    input: BufReader<File>,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { input: BufReader::new(File::open(path)?), line: Vec::new(), number: 0 })
+    }
+
+    fn next(&mut self) -> anyhow::Result<Option<(u64, &[u8])>> {
+        self.line.clear();
+        let read = self.input.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line)?;
+        self.number = self.number.saturating_add(1);
+        if read as u64 >= MAX_LINE {
+            bail!("line {} is longer than 1 MiB", self.number);
+        }
+        let line =
+            self.line.strip_prefix(b"\xEF\xBB\xBF".as_slice()).filter(|_| self.number == 1).unwrap_or(&self.line);
+        Ok((read > 0).then_some((self.number, line)))
+    }
+}

@@ -1,0 +1,150 @@
+//! PostgreSQL: one query, in one read-only snapshot, under a time limit.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::runtime::Handle;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config, CopyOutStream, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{Reader, Sink, clean_names, csv, text_schema};
+
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Where a database is, and what is read of it. `Debug` prints no password: there is none in it, but a file's name.
+#[derive(Clone, Debug)]
+pub(crate) struct Postgres {
+    /// As libpq writes it: `host=… port=… dbname=… user=…`.
+    pub(crate) connection: String,
+    pub(crate) password_file: Option<PathBuf>,
+    /// The authority of the server's certificate; without it only this host and sockets are reached.
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) query: String,
+    pub(crate) timeout: Duration,
+}
+
+impl Postgres {
+    async fn connect(&self) -> anyhow::Result<Client> {
+        let mut config: Config =
+            self.connection.parse().context("connection: write host=… port=… dbname=… user=…, without a password")?;
+        if config.get_password().is_some() {
+            bail!("connection: a password stands in it. Put it into a file of its own, and name that as password_file");
+        }
+        if let Some(file) = &self.password_file {
+            let password = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+            config.password(password.trim_end_matches(['\r', '\n']));
+        }
+        config.connect_timeout(CONNECT).application_name("loda-node");
+        match &self.ca {
+            Some(ca) => {
+                config.ssl_mode(SslMode::Require);
+                let (client, connection) = config.connect(MakeRustlsConnect::new(trusting(ca)?)).await?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            None => {
+                let near = |host: &Host| match host {
+                    Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
+                    Host::Unix(_) => true,
+                };
+                if !config.get_hosts().iter().all(near) {
+                    bail!("the database is on another host: give `ca`, the authority of its certificate, for TLS");
+                }
+                config.ssl_mode(SslMode::Disable);
+                let (client, connection) = config.connect(NoTls).await?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+        }
+    }
+
+    /// In one snapshot that nothing can be written from.
+    async fn begin(&self) -> anyhow::Result<Client> {
+        let client = self.connect().await.context("connecting to PostgreSQL")?;
+        let limit = self.timeout.as_millis();
+        let begin = format!(
+            "SET statement_timeout = {limit}; SET lock_timeout = 10000; \
+             START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        );
+        client.batch_execute(&begin).await?;
+        Ok(client)
+    }
+}
+
+fn trusting(ca: &Path) -> anyhow::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(ca).with_context(|| format!("reading {}", ca.display()))?;
+    for certificate in certificates {
+        roots.add(certificate?)?;
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+pub(super) struct PostgresReader {
+    postgres: Postgres,
+    columns: SchemaRef,
+}
+
+pub(super) fn open(postgres: Postgres) -> anyhow::Result<PostgresReader> {
+    let columns = Handle::current().block_on(async {
+        let client = postgres.begin().await?;
+        let statement = client.prepare(&postgres.query).await.context("the query")?;
+        anyhow::Ok(text_schema(clean_names(statement.columns().iter().map(tokio_postgres::Column::name))))
+    })?;
+    Ok(PostgresReader { postgres, columns })
+}
+
+impl Reader for PostgresReader {
+    fn columns(&self) -> SchemaRef {
+        SchemaRef::clone(&self.columns)
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let runtime = Handle::current();
+        let (client, stream) = runtime.block_on(async {
+            let client = self.postgres.begin().await?;
+            let copy = format!("COPY ({}) TO STDOUT (FORMAT csv, HEADER true)", self.postgres.query);
+            let stream = client.copy_out(&copy).await.context("the query")?;
+            anyhow::Ok((client, stream))
+        })?;
+        sink.file("PostgreSQL", "one read-only snapshot".to_owned());
+        let input = CopyRead { runtime, stream: Box::pin(stream), rest: Vec::new(), at: 0 };
+        csv::read_stream(input, &self.columns, sink).context("the connection to PostgreSQL was lost")?;
+        drop(client);
+        Ok(())
+    }
+}
+
+/// COPY's stream for a reader that waits.
+struct CopyRead {
+    runtime: Handle,
+    stream: Pin<Box<CopyOutStream>>,
+    rest: Vec<u8>,
+    at: usize,
+}
+
+impl Read for CopyRead {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.at >= self.rest.len() {
+            match self.runtime.block_on(self.stream.next()) {
+                None => return Ok(0),
+                Some(Ok(bytes)) => (self.rest, self.at) = (bytes.to_vec(), 0),
+                Some(Err(fault)) => return Err(std::io::Error::other(fault)),
+            }
+        }
+        let mut rest = self.rest.get(self.at..).unwrap_or_default();
+        let read = rest.read(buffer)?;
+        self.at = self.at.saturating_add(read);
+        Ok(read)
+    }
+}

@@ -1,0 +1,86 @@
+//! SQLite databases, read as they stand at one moment.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use arrow::datatypes::SchemaRef;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Reader, Sink, clean_names, file_name, text_schema};
+
+pub(super) struct SqliteReader {
+    files: Vec<PathBuf>,
+    query: String,
+    columns: SchemaRef,
+}
+
+/// Nothing is written, also not beside the database.
+fn connect(path: &PathBuf) -> anyhow::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    Ok(connection)
+}
+
+pub(super) fn open(files: Vec<PathBuf>, query: String) -> anyhow::Result<SqliteReader> {
+    let first = files.first().context("no file")?;
+    let connection = connect(first).with_context(|| file_name(first))?;
+    let statement = connection.prepare(&query).with_context(|| file_name(first))?;
+    let columns = text_schema(clean_names(statement.column_names()));
+    drop(statement);
+    Ok(SqliteReader { files, query, columns })
+}
+
+impl Reader for SqliteReader {
+    fn columns(&self) -> SchemaRef {
+        SchemaRef::clone(&self.columns)
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        for path in &self.files {
+            self.read_file(path, sink).with_context(|| file_name(path))?;
+        }
+        Ok(())
+    }
+}
+
+impl SqliteReader {
+    fn read_file(&self, path: &PathBuf, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let connection = connect(path)?;
+        sink.file(&file_name(path), "SQLite".to_owned());
+        // One statement reads one state of the database.
+        let mut statement = connection.prepare(&self.query)?;
+        let width = self.columns.fields().len();
+        let mut rows = statement.query([])?;
+        let mut number = 0_u64;
+        while let Some(row) = rows.next()? {
+            number = number.saturating_add(1);
+            let mut texts = Vec::with_capacity(width);
+            let mut fault = None;
+            for column in 0..width {
+                texts.push(match row.get_ref(column)? {
+                    ValueRef::Null => None,
+                    ValueRef::Integer(number) => Some(number.to_string()),
+                    ValueRef::Real(number) => Some(number.to_string()),
+                    ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+                        Ok(text) => (!text.is_empty()).then(|| text.to_owned()),
+                        Err(_) => {
+                            fault = Some("has text that is not UTF-8");
+                            None
+                        }
+                    },
+                    ValueRef::Blob(_) => {
+                        fault = Some("has a blob: leave it out of the query");
+                        None
+                    }
+                });
+            }
+            match fault {
+                Some(fault) => sink.bad(number, fault.to_owned()),
+                None => sink.row(number, &texts.iter().map(Option::as_deref).collect::<Vec<_>>())?,
+            }
+        }
+        Ok(())
+    }
+}

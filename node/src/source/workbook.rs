@@ -1,0 +1,190 @@
+//! XLSX sheets, cell by cell.
+
+use std::fs::File;
+use std::io::{BufReader, Read, sink};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use arrow::datatypes::SchemaRef;
+use calamine::{DataRef, Reader as _, Xlsx, open_workbook};
+
+use super::{Header, Reader, Rename, Sink, file_name, places, text_schema};
+
+/// Bytes that a workbook may become when it is unpacked: a small file can hold gigabytes of zeros.
+const UNPACKED: u64 = 1 << 30;
+
+/// How far to look for a header.
+const MAX_PREAMBLE: u64 = 100;
+
+/// Columns of a sheet at most; cells beyond are a formatting accident.
+const WIDEST: usize = 4096;
+
+pub(super) struct WorkbookReader {
+    files: Vec<PathBuf>,
+    sheet: Option<String>,
+    header: Header,
+    rename: Rename,
+    columns: SchemaRef,
+}
+
+pub(super) fn open(
+    files: Vec<PathBuf>,
+    sheet: Option<String>,
+    header: Header,
+    rename: Rename,
+) -> anyhow::Result<WorkbookReader> {
+    let first = files.first().context("no file")?;
+    let mut names = Vec::new();
+    let found = rows(first, sheet.as_deref(), &mut |row| {
+        let Some(found) = named(&header, row) else { return Ok(row.number < MAX_PREAMBLE) };
+        names = found;
+        Ok(false)
+    });
+    found.with_context(|| file_name(first))?;
+    if names.is_empty() {
+        bail!("{}: the sheet has no header: {} was expected", file_name(first), header.describe());
+    }
+    Ok(WorkbookReader { columns: text_schema(rename.apply(names)), files, sheet, header, rename })
+}
+
+/// One row of a sheet, from its first column.
+struct Row {
+    number: u64,
+    cells: Vec<Option<String>>,
+    /// The first cell that holds an error of a formula.
+    fault: Option<String>,
+}
+
+fn named(header: &Header, row: &Row) -> Option<Vec<String>> {
+    if let Header::Given(names) = header {
+        return Some(names.clone());
+    }
+    let filled = row.cells.iter().rposition(Option::is_some).map_or(0, |last| last.saturating_add(1));
+    let cells: Vec<&str> = row.cells.iter().take(filled).map(|cell| cell.as_deref().unwrap_or("")).collect();
+    header.names(row.number, &cells)
+}
+
+impl Reader for WorkbookReader {
+    fn columns(&self) -> SchemaRef {
+        SchemaRef::clone(&self.columns)
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        for path in &self.files {
+            sink.file(&file_name(path), format!("XLSX, sheet {}", self.sheet.as_deref().unwrap_or("1")));
+            self.read_file(path, sink).with_context(|| file_name(path))?;
+        }
+        Ok(())
+    }
+}
+
+impl WorkbookReader {
+    fn read_file(&self, path: &PathBuf, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let given = matches!(self.header, Header::Given(_));
+        let mut order: Option<Vec<usize>> = given.then(|| (0..self.columns.fields().len()).collect());
+        rows(path, self.sheet.as_deref(), &mut |row| {
+            let Some(order) = &order else {
+                match named(&self.header, row) {
+                    Some(names) => order = Some(places(&self.columns, &self.rename.apply(names))?),
+                    None if row.number >= MAX_PREAMBLE => bail!("the sheet has no header: {}", self.header.describe()),
+                    None => {}
+                }
+                return Ok(true);
+            };
+            if row.cells.iter().all(Option::is_none) {
+                sink.blank();
+            } else if let Some(fault) = &row.fault {
+                sink.bad(row.number, fault.clone());
+            } else if row.cells.iter().skip(order.len()).any(Option::is_some) {
+                sink.bad(row.number, format!("has cells beyond its {} columns", order.len()));
+            } else {
+                let values: Vec<Option<&str>> =
+                    order.iter().map(|place| row.cells.get(*place).and_then(Option::as_deref)).collect();
+                sink.row(row.number, &values)?;
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// Gives a sheet's rows in order until `each` has enough.
+fn rows(path: &PathBuf, sheet: Option<&str>, each: &mut dyn FnMut(&Row) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    unpacks_within(path, UNPACKED)?;
+    let mut book: Xlsx<BufReader<File>> = open_workbook(path).context("it is no XLSX workbook")?;
+    let names = book.sheet_names();
+    let name = match sheet {
+        Some(name) if names.iter().any(|n| n == name) => name.to_owned(),
+        Some(name) => bail!("it has no sheet '{name}': it has {}", names.join(", ")),
+        None => names.first().context("it has no sheet")?.clone(),
+    };
+    let mut cells = book.worksheet_cells_reader(&name)?;
+    let mut row = Row { number: 0, cells: Vec::new(), fault: None };
+    while let Some(cell) = cells.next_cell()? {
+        let (number, column) = cell.get_position();
+        let (number, column) = (u64::from(number).saturating_add(1), usize::try_from(column)?);
+        if number != row.number {
+            if row.number > 0 && !each(&row)? {
+                return Ok(());
+            }
+            row = Row { number, cells: Vec::new(), fault: None };
+        }
+        if column >= WIDEST {
+            bail!("row {number} has a cell in column {column}: a sheet is read up to column {WIDEST}");
+        }
+        let text = match cell.get_value() {
+            DataRef::Error(fault) => {
+                row.fault.get_or_insert_with(|| format!("has a formula's error {fault} in column {}", column + 1));
+                None
+            }
+            value => text(value),
+        };
+        if let Some(text) = text {
+            row.cells.resize(row.cells.len().max(column.saturating_add(1)), None);
+            if let Some(slot) = row.cells.get_mut(column) {
+                *slot = Some(text);
+            }
+        }
+    }
+    if row.number > 0 {
+        each(&row)?;
+    }
+    Ok(())
+}
+
+/// A cell as people would type it: dates in ISO form, numbers without a useless fraction.
+fn text(value: &DataRef<'_>) -> Option<String> {
+    let text = match value {
+        DataRef::Empty | DataRef::Error(_) => return None,
+        DataRef::Int(number) => number.to_string(),
+        DataRef::Float(number) => number.to_string(),
+        DataRef::String(text) => text.clone(),
+        DataRef::SharedString(text) => (*text).to_owned(),
+        DataRef::Bool(truth) => truth.to_string(),
+        DataRef::DateTime(moment) if moment.is_duration() => moment.as_f64().to_string(),
+        DataRef::DateTime(moment) => {
+            let (year, month, day, hour, minute, second, _) = moment.to_ymd_hms_milli();
+            match (hour, minute, second) {
+                (0, 0, 0) => format!("{year:04}-{month:02}-{day:02}"),
+                _ => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"),
+            }
+        }
+        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// Unpacks every part into nothing, and stops where it grows beyond the limit: what the archive says of its sizes may
+/// be a lie.
+fn unpacks_within(path: &PathBuf, limit: u64) -> anyhow::Result<()> {
+    let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?)).context("it is no XLSX workbook")?;
+    let mut left = limit;
+    for part in 0..archive.len() {
+        let part = archive.by_index(part).context("a part of the workbook cannot be read")?;
+        let unpacked = std::io::copy(&mut part.take(left.saturating_add(1)), &mut sink());
+        left = match left.checked_sub(unpacked.context("a part of the workbook cannot be unpacked")?) {
+            Some(left) => left,
+            None => bail!("it unpacks to more than {} MiB: it is not read", limit >> 20),
+        };
+    }
+    Ok(())
+}

@@ -27,5 +27,6 @@ mod properties;
 mod protection;
 mod scenarios;
 mod simulation;
+mod sources;
 mod support;
 mod wire;

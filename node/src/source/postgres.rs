@@ -119,7 +119,7 @@ impl Reader for PostgresReader {
         })?;
         sink.file("PostgreSQL", "one read-only snapshot".to_owned());
         let input = CopyRead { runtime, stream: Box::pin(stream), rest: Vec::new(), at: 0 };
-        csv::read_stream(input, &self.columns, sink).context("the connection to PostgreSQL was lost")?;
+        csv::read_stream(input, &self.columns, sink).context("PostgreSQL stopped in the middle")?;
         drop(client);
         Ok(())
     }
@@ -139,7 +139,11 @@ impl Read for CopyRead {
             match self.runtime.block_on(self.stream.next()) {
                 None => return Ok(0),
                 Some(Ok(bytes)) => (self.rest, self.at) = (bytes.to_vec(), 0),
-                Some(Err(fault)) => return Err(std::io::Error::other(fault)),
+                Some(Err(fault)) => {
+                    // "db error" alone says nothing: the server's own words do.
+                    let words = fault.as_db_error().map(|db| db.message().to_owned());
+                    return Err(std::io::Error::other(words.unwrap_or_else(|| fault.to_string())));
+                }
             }
         }
         let mut rest = self.rest.get(self.at..).unwrap_or_default();

@@ -150,3 +150,62 @@ fn recorded_crime_of_three_vintages_becomes_one_table_of_ones_own_borough() {
     let count: i64 = csv.lines().nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
     assert!((count - expected).abs() <= 5, "{csv}, {expected}: {report}");
 }
+
+#[test]
+fn new_extracts_are_taken_up_while_the_node_serves_and_bad_ones_are_not() {
+    let extract = |rows: std::ops::Range<usize>| -> String {
+        let row = |n: usize| format!("R{n:05},{}\n", if n.is_multiple_of(2) { "Owned" } else { "Rented" });
+        std::iter::once("Ref,Tenure\n".to_owned()).chain(rows.map(row)).collect()
+    };
+    let given = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        // As a careful system writes: beside, and then in place.
+        let partial = given.path().join(format!("{name}.partial"));
+        std::fs::write(&partial, text).unwrap();
+        std::fs::rename(partial, given.path().join(name)).unwrap();
+    };
+    put("1.csv", &extract(0..1000));
+    let extracts = vec![given.path().join("1.csv").display().to_string()];
+    let (dir, _) = first_hour("homes", &extracts, |folder, _| {
+        let node = std::fs::read_to_string(folder.join("node.toml")).unwrap();
+        let node = node
+            .replace("1.csv\"", "*.csv\"")
+            .replace("as_at = ", "refresh = \"change\"\nas_at = ")
+            .replace("[tls]", "[limits]\nquery_seconds = 1\n\n[tls]");
+        std::fs::write(folder.join("node.toml"), node).unwrap();
+    });
+    let folder = dir.path();
+    let _running = (serve(folder, "node", "node.toml"), serve(folder, "coordinator", "coordinator/coordinator.toml"));
+    let count = || -> i64 {
+        let csv = answered(folder, "SELECT COUNT(*) AS n FROM homes");
+        csv.lines().nth(1).unwrap().split(',').next().unwrap().parse().unwrap()
+    };
+    let near = |count: i64, expected: i64| (count - expected).abs() <= 5;
+    assert!(near(count(), 1000));
+    let becomes = |expected: i64| {
+        let began = Instant::now();
+        while !near(count(), expected) {
+            assert!(began.elapsed() < Duration::from_secs(40), "it never became {expected}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    };
+    put("2.csv", &extract(1000..3000));
+    becomes(3000);
+    let log = || std::fs::read_to_string(folder.join("node.log")).unwrap();
+    // A header that has drifted: told, and what is served stays.
+    put("3.csv", &extract(3000..9000).replace("Tenure", "Tenure Type"));
+    let began = Instant::now();
+    while !log().contains("its header is not that of the first file") {
+        assert!(began.elapsed() < Duration::from_secs(40), "{}", log());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(near(count(), 3000));
+    put("3.csv", &extract(3000..9000));
+    becomes(9000);
+    // The log says which snapshot was served from when; none is kept beyond two.
+    let written = std::fs::read_to_string(folder.join("state/log.jsonl")).unwrap();
+    let admin: Vec<&str> = written.lines().filter(|line| line.contains("ADMIN")).collect();
+    assert!(admin.len() == 2 && admin[0].contains("snapshot 2 of") && admin[1].contains("snapshot 3 of"), "{admin:?}");
+    let kept = done(&program(folder, "node", &["snapshots"]).output().unwrap());
+    assert_eq!(kept.lines().count(), 3, "{kept}");
+}

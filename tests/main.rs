@@ -20,6 +20,7 @@ mod floods;
 mod hostile;
 mod hosts;
 mod identity;
+mod linkage;
 mod network;
 mod overload;
 mod pooled;

@@ -33,6 +33,16 @@ pub enum ClientError {
     Transport(String),
 }
 
+impl ClientError {
+    fn busy(message: &str) -> Self {
+        Self::Refused {
+            rule: "busy".to_owned(),
+            message: message.to_owned(),
+            advice: "Ask again in a moment, and fewer at once".to_owned(),
+        }
+    }
+}
+
 impl From<v1::Refusal> for ClientError {
     fn from(refusal: v1::Refusal) -> Self {
         Self::Refused {
@@ -52,6 +62,11 @@ impl From<Status> for ClientError {
                 Self::Transport(format!("the coordinator does not let this certificate do that: {message}"))
             }
             Code::Unavailable => Self::Transport(format!("the coordinator cannot be reached: {}", causes(&status))),
+            // Too many at once: to be asked again, and no fault.
+            Code::ResourceExhausted => Self::busy("as many questions run as may run at once"),
+            Code::NotFound if message == "unknown_prepared" => {
+                Self::busy("of one asker only so many prepared questions are kept, and this one had to go")
+            }
             code => Self::Transport(format!("the coordinator failed ({code:?}): {message}")),
         }
     }

@@ -1,6 +1,6 @@
 //! What one borough brings to the questions it is asked: agreement, snapshots, engine, disclosure control.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
@@ -12,16 +12,21 @@ use loda_service::AbortOnDrop;
 
 use crate::agreement::Agreement;
 use crate::config::Config;
+use crate::dictionary::RecordSecret;
 use crate::disclose::{Methods, released};
 use crate::execute::{Engine, lacked_memory};
 use crate::inspect::{Accepted, Asked};
 use crate::queries::Work;
+use crate::refresh::Held;
 use crate::snapshot::Snapshot;
 
 pub(crate) struct Borough {
     pub(crate) config: Config,
     pub(crate) agreement: Agreement,
-    pub(crate) snapshots: Vec<Snapshot>,
+    /// What is served now; a question keeps the one that it began with.
+    pub(crate) snapshots: RwLock<Vec<Snapshot>>,
+    pub(crate) held: Vec<Held>,
+    pub(crate) secret: RecordSecret,
     pub(crate) methods: Methods,
     pub(crate) engine: Arc<Engine>,
     /// Questions share the memory pool; one that did not fit beside others has it for itself.
@@ -29,8 +34,20 @@ pub(crate) struct Borough {
 }
 
 impl Borough {
-    fn snapshot(&self, dataset: &str) -> Option<Snapshot> {
-        self.snapshots.iter().find(|s| s.contract.dataset == dataset).cloned()
+    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
+        self.snapshots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn snapshot(&self, dataset: &str) -> Option<Snapshot> {
+        let snapshots = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+        snapshots.iter().find(|s| s.contract.dataset == dataset).cloned()
+    }
+
+    /// Serves a snapshot from now on.
+    pub(crate) fn replace(&self, snapshot: Snapshot) {
+        let mut snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        snapshots.retain(|s| s.contract.dataset != snapshot.contract.dataset);
+        snapshots.push(snapshot);
     }
 
     /// What the catalogue says of it.
@@ -46,7 +63,7 @@ impl Borough {
                 parameters: method.parameters(),
             }
         };
-        self.snapshots.iter().map(describe).collect()
+        self.snapshots().iter().map(describe).collect()
     }
 
     async fn run(&self, accepted: &Accepted) -> anyhow::Result<Released<RecordBatch>> {

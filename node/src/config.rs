@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use loda_disclosure::TableParameters;
 use loda_identity::{Gss, Paths, TlsSection};
 use serde::Deserialize;
 
+use crate::refresh::Refresh;
 use crate::source::{Source, SourceEntry};
 
 /// What `node.toml` says. Paths are relative to the file.
@@ -50,13 +52,40 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct DatasetConfig {
     pub contract: PathBuf,
-    pub as_at: chrono::NaiveDate,
+    pub as_at: AsAt,
     pub sources: Vec<Source>,
     /// One SELECT that gives the contract's columns by name.
     pub sql: String,
     /// Code lists by name: what a system writes, and the contract's word for it.
     pub codes: BTreeMap<String, BTreeMap<String, String>>,
     pub thresholds: Thresholds,
+    pub refresh: Refresh,
+}
+
+/// The day that the data of a dataset describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsAt {
+    Day(NaiveDate),
+    /// The day on which they are read.
+    Today,
+    /// The day on which the newest of the files was written.
+    NewestFile,
+}
+
+impl DatasetConfig {
+    /// The day that data read now describe.
+    pub(crate) fn day(&self) -> NaiveDate {
+        let today = chrono::Utc::now().date_naive();
+        match self.as_at {
+            AsAt::Day(day) => day,
+            AsAt::Today => today,
+            AsAt::NewestFile => {
+                let files = self.sources.iter().filter_map(|source| source.files().ok()).flatten();
+                let written = files.filter_map(|file| std::fs::metadata(file).ok()?.modified().ok());
+                written.max().map_or(today, |at| chrono::DateTime::<chrono::Utc>::from(at).date_naive())
+            }
+        }
+    }
 }
 
 /// When a new snapshot replaces the last good one; beyond these it does not.
@@ -132,6 +161,8 @@ struct DatasetEntry {
     codes: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
     thresholds: Thresholds,
+    /// `start`, `change`, or a time such as `6h`.
+    refresh: Option<String>,
 }
 
 impl Default for Limits {
@@ -176,15 +207,21 @@ impl Config {
         }
         perturbation.table().map_err(|e| invalid(format!("[perturbation] {e}: try it with `loda-node ptable`")))?;
         let dataset = |entry: DatasetEntry| {
-            let as_at = entry
-                .as_at
-                .parse()
-                .map_err(|_| invalid(format!("as_at = \"{}\" is not a date: write YYYY-MM-DD", entry.as_at)))?;
+            let as_at = match entry.as_at.as_str() {
+                "today" => AsAt::Today,
+                "newest-file" => AsAt::NewestFile,
+                date => AsAt::Day(date.parse().map_err(|_| {
+                    invalid(format!("as_at = \"{date}\": write YYYY-MM-DD, \"today\" or \"newest-file\""))
+                })?),
+            };
             let sources = entry.source.into_iter().map(|source| source.parse(base).map_err(invalid));
             let Thresholds { rejected, shrink } = entry.thresholds;
             if [rejected, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
                 return Err(invalid("[dataset.thresholds] are shares between 0 and 1".to_owned()));
             }
+            let refresh = entry.refresh.as_deref().map_or(Some(Refresh::Start), Refresh::parse);
+            let refresh =
+                refresh.ok_or_else(|| invalid("refresh: write start, change, or a time such as 6h".to_owned()))?;
             Ok(DatasetConfig {
                 contract: base.join(entry.contract),
                 as_at,
@@ -192,6 +229,7 @@ impl Config {
                 sql: entry.sql,
                 codes: entry.codes,
                 thresholds: entry.thresholds,
+                refresh,
             })
         };
         let state = base.join(file.state);

@@ -53,11 +53,12 @@ pub(crate) async fn ingest(
         let columns = conforming(contract, &batch, &mut findings)?;
         kept.push(units.identify(contract, columns, &schema)?);
     }
+    let as_at = config.day();
     let last = Report::last_good(state, contract);
     let mut report = Report {
         dataset: contract.dataset.clone(),
         title: contract.title.clone(),
-        as_at: config.as_at.to_string(),
+        as_at: as_at.to_string(),
         snapshot: None,
         sources: intake.report(),
         unread: unread.report(),
@@ -74,7 +75,7 @@ pub(crate) async fn ingest(
         return Ok((None, report));
     }
     units.sync()?;
-    let snapshot = snapshot::write(state, contract, config.as_at, &kept, &schema)?;
+    let snapshot = snapshot::write(state, contract, as_at, &kept, &schema)?;
     report.snapshot = Some(snapshot.id);
     report.remember(state, contract)?;
     Ok((Some(snapshot), report))

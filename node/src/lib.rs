@@ -10,6 +10,7 @@
 //! | `source` | files, workbooks and databases as tables whose rows know where they came from |
 //! | `functions`, `ingest`, `check`, `report` | the mapping, the contract, and what became of every row |
 //! | `dictionary`, `snapshot` | unit ids and record keys, and the files that questions read |
+//! | `refresh` | new snapshots while the node serves |
 //! | `init` | a first mapping from what extracts look like |
 //! | `inspect` | from wire bytes to a typed job under contract and agreement |
 //! | `borough` | what it brings: agreement, snapshots, engine and methods |
@@ -40,6 +41,7 @@ mod jobs;
 mod laboratory;
 mod ptable;
 mod queries;
+mod refresh;
 mod release;
 mod report;
 mod serve;
@@ -50,11 +52,12 @@ mod source;
 mod turns;
 
 pub use cli::command;
-pub use config::{Config, ConfigError};
+pub use config::{AsAt, Config, ConfigError};
 pub use disclose::Methods;
 #[cfg(feature = "unprotected")]
 pub use laboratory::Laboratory;
 pub use loda_disclosure::TableParameters;
+pub use refresh::Refresh;
 pub use report::{ColumnReport, Place, Rejected, Report};
 pub use serve::{Node, run};
 #[cfg(feature = "simulation")]

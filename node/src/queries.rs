@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
-use loda_ledger::{Kind, Log, Spool};
+use loda_ledger::{Entry, Kind, Log, LogError, Spool};
 use loda_proto::v1;
 use loda_question::Refusal;
 use loda_service::{Crew, Outcomes};
@@ -78,6 +78,19 @@ impl Queries {
             longest: limits.query_time(),
             crew,
         }))
+    }
+
+    /// Logs what is no query.
+    ///
+    /// # Errors
+    /// Where the log cannot be written.
+    pub(crate) fn note(&self, entry: &Entry) -> Result<(), LogError> {
+        self.gate.log().append(entry)
+    }
+
+    /// Runs something where queries run, for as long as they do.
+    pub(crate) fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.crew.spawn(task);
     }
 
     pub(crate) fn job(&self, id: &str) -> Result<Arc<Job>, Status> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,11 +25,9 @@ use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::Methods;
 use crate::execute::Engine;
-use crate::ingest::{Mode, ingest};
 use crate::jobs::{History, is_final};
 use crate::queries::{Queries, Work};
-use crate::report::Report;
-use crate::snapshot;
+use crate::refresh::{self, Held};
 
 /// Threads that run queries have room for DataFusion's deep frames.
 const QUERY_STACK: usize = 32 << 20;
@@ -107,11 +105,9 @@ impl Node {
                 history.note(entry);
             })?;
         let secret = RecordSecret::load_or_create(&config.state.join("record.key"))?;
-        let mut snapshots = Vec::new();
+        let (mut snapshots, mut held) = (Vec::new(), Vec::new());
         for dataset in &config.datasets {
-            let text = std::fs::read_to_string(&dataset.contract)
-                .with_context(|| format!("reading {}", dataset.contract.display()))?;
-            let contract = Arc::new(Contract::parse(&text, &dataset.contract.display().to_string())?);
+            let contract = Arc::new(Contract::load(&dataset.contract)?);
             let pinned = manifest.datasets.iter().find(|d| d.name == contract.dataset);
             if pinned.is_none_or(|d| d.contract_sha256 != contract.sha256) {
                 tracing::error!(
@@ -120,30 +116,18 @@ impl Node {
                 );
                 continue;
             }
-            let ingested = ingest(&config.state, &secret, &contract, dataset, Mode::Write).await;
-            let fault = match ingested {
-                Ok((Some(snapshot), report)) => {
-                    tell(&report);
-                    snapshots.push(snapshot);
-                    continue;
-                }
-                Ok((None, report)) => report.summary(),
-                Err(fault) => format!("dataset '{}': {fault:#}", contract.dataset),
-            };
-            match snapshot::newest(&config.state, &contract)? {
-                Some(last) => {
-                    tracing::error!("{fault}; snapshot {} of {} stays in use", last.id, last.as_at);
-                    snapshots.push(last);
-                }
-                None => tracing::error!("{fault}; there is no earlier snapshot: the dataset is not served"),
-            }
+            let dataset = Held { contract, config: dataset.clone() };
+            snapshots.extend(dataset.read(&config.state, &secret).await?);
+            held.push(dataset);
         }
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
         let limits = config.limits;
         let borough = Arc::new(Borough {
             agreement,
-            snapshots,
+            snapshots: RwLock::new(snapshots),
+            held,
             methods: methods.with_noise(secret.noise_key()),
+            secret,
             engine: Arc::new(Engine::new(&limits)?),
             memory: tokio::sync::RwLock::default(),
             config,
@@ -181,7 +165,8 @@ impl Node {
             let active = move || queries.jobs.active();
             Operations::new(identity.clone(), &self.queries.outcomes, active).start(address);
         }
-        tracing::info!(borough = %config.borough, datasets = self.borough.snapshots.len(), "serving");
+        self.queries.beside(refresh::keep(Arc::clone(&self.borough), Arc::clone(&self.queries)));
+        tracing::info!(borough = %config.borough, datasets = self.borough.snapshots().len(), "serving");
         server(age)
             .layer(AuthoriseLayer::new(identity.clone()))
             .add_service(service)
@@ -193,7 +178,7 @@ impl Node {
     /// Where each dataset's snapshot lies: for tests that pool them.
     #[must_use]
     pub fn snapshot_files(&self) -> Vec<(String, std::path::PathBuf)> {
-        self.borough.snapshots.iter().map(|s| (s.contract.dataset.clone(), s.file.clone())).collect()
+        self.borough.snapshots().iter().map(|s| (s.contract.dataset.clone(), s.file.clone())).collect()
     }
 }
 
@@ -202,14 +187,6 @@ fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     match stream {
         Some(stream) => stream.left_stream(),
         None => futures::stream::pending().right_stream(),
-    }
-}
-
-fn tell(report: &Report) {
-    if report.left_out() == 0 {
-        tracing::info!("{}", report.summary());
-    } else {
-        tracing::warn!("{}", report.summary());
     }
 }
 

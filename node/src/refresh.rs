@@ -1,0 +1,184 @@
+//! New extracts become new snapshots while the node serves: when files have changed, or by schedule.
+//!
+//! A snapshot takes the place of the last in one moment, after the log says so. Questions that run keep theirs: its file
+//! stays until none that began on it can still run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use loda_contract::Contract;
+use loda_ledger::{Entry, Kind};
+use tokio::time::{Instant, sleep};
+
+use crate::borough::Borough;
+use crate::config::DatasetConfig;
+use crate::dictionary::RecordSecret;
+use crate::ingest::{Mode, ingest};
+use crate::queries::Queries;
+use crate::report::Report;
+use crate::snapshot::{self, Snapshot};
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Beyond the longest question: for its last reads.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// When a dataset is read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// When the node starts.
+    #[default]
+    Start,
+    /// When its files have changed, and are not being written any more.
+    Change,
+    Every(Duration),
+}
+
+impl Refresh {
+    /// From `start`, `change`, or a time such as `30m`, `6h` or `1d`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "start" => return Some(Self::Start),
+            "change" => return Some(Self::Change),
+            _ => {}
+        }
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        let number: u64 = number.parse().ok().filter(|n| *n > 0)?;
+        Some(Self::Every(Duration::from_secs(number.checked_mul(seconds)?)))
+    }
+}
+
+/// A dataset that this node serves.
+pub(crate) struct Held {
+    pub(crate) contract: Arc<Contract>,
+    pub(crate) config: DatasetConfig,
+}
+
+/// The files of a dataset, and when each was written.
+type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+impl Held {
+    /// A new snapshot; where there can be none, the fault is told and the last good one is given.
+    pub(crate) async fn read(&self, state: &Path, secret: &RecordSecret) -> anyhow::Result<Option<Snapshot>> {
+        let fault = match ingest(state, secret, &self.contract, &self.config, Mode::Write).await {
+            Ok((Some(snapshot), report)) => {
+                tell(&report);
+                return Ok(Some(snapshot));
+            }
+            Ok((None, report)) => report.summary(),
+            Err(fault) => format!("dataset '{}': {fault:#}", self.contract.dataset),
+        };
+        let last = snapshot::newest(state, &self.contract)?;
+        match &last {
+            Some(last) => tracing::error!("{fault}; snapshot {} of {} stays in use", last.id, last.as_at),
+            None => tracing::error!("{fault}; there is no earlier snapshot: the dataset is not served"),
+        }
+        Ok(last)
+    }
+
+    fn stamp(&self) -> Stamp {
+        let files = self.config.sources.iter().filter_map(|source| source.files().ok()).flatten();
+        let stamp = |path: PathBuf| {
+            let about = std::fs::metadata(&path).ok()?;
+            Some((path, about.len(), about.modified().ok()))
+        };
+        files.filter_map(stamp).collect()
+    }
+}
+
+fn tell(report: &Report) {
+    if report.left_out() == 0 {
+        tracing::info!("{}", report.summary());
+    } else {
+        tracing::warn!("{}", report.summary());
+    }
+}
+
+/// What is known of one dataset between looks.
+struct Watched {
+    read: Instant,
+    /// Of the files as they were read, and as they were at the last look.
+    of_read: Stamp,
+    last: Stamp,
+}
+
+/// Watches over all datasets for as long as the node serves.
+pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
+    let rest = borough.config.limits.query_time().saturating_add(MARGIN);
+    let mut watched: Vec<Watched> = Vec::new();
+    for held in &borough.held {
+        let stamp = held.stamp();
+        watched.push(Watched { read: Instant::now(), of_read: stamp.clone(), last: stamp });
+    }
+    if borough.held.iter().all(|held| held.config.refresh == Refresh::Start) {
+        return;
+    }
+    loop {
+        sleep(LOOK).await;
+        for (held, watched) in borough.held.iter().zip(&mut watched) {
+            // The snapshot before the last goes with the next one: nobody may still read it.
+            if watched.read.elapsed() < rest {
+                continue;
+            }
+            let due = match held.config.refresh {
+                Refresh::Start => false,
+                Refresh::Every(time) => watched.read.elapsed() >= time,
+                Refresh::Change => {
+                    let now = held.stamp();
+                    let settled = now == watched.last;
+                    watched.last = now;
+                    settled && watched.last != watched.of_read
+                }
+            };
+            if due {
+                (watched.read, watched.of_read) = (Instant::now(), held.stamp());
+                renew(held, &borough, &queries).await;
+            }
+        }
+    }
+}
+
+async fn renew(held: &Held, borough: &Borough, queries: &Queries) {
+    match held.read(&borough.config.state, &borough.secret).await {
+        Ok(Some(snapshot)) if borough.snapshot(&held.contract.dataset).is_none_or(|last| last.id != snapshot.id) => {
+            let entry = Entry {
+                kind: Kind::Admin,
+                query: String::new(),
+                analyst: String::new(),
+                purpose: String::new(),
+                dataset: held.contract.dataset.clone(),
+                agreement: String::new(),
+                fragment: String::new(),
+                detail: format!("snapshot {} of {}", snapshot.id, snapshot.as_at),
+            };
+            match queries.note(&entry) {
+                Ok(()) => borough.replace(snapshot),
+                Err(fault) => tracing::error!("{fault}; the last snapshot stays in use"),
+            }
+        }
+        Ok(_) => {}
+        Err(fault) => tracing::error!("dataset '{}': {fault:#}", held.contract.dataset),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(Refresh::parse("6h"), Some(Refresh::Every(Duration::from_secs(21_600))));
+        assert_eq!(Refresh::parse("change"), Some(Refresh::Change));
+        for no in ["", "h", "0h", "6", "6w", "-1h", "é"] {
+            assert_eq!(Refresh::parse(no), None, "{no}");
+        }
+    }
+}

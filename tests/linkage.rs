@@ -90,6 +90,13 @@ fn the_residents_index_finds_who_is_who() {
         "febrl4, 2 x 5,000: precision {precision:.4}, recall {recall:.4}, {} pairs for review",
         index.review.len()
     );
+    if std::env::var_os("LODA_LINKAGE_MISSES").is_some() {
+        let mut by_person: HashMap<usize, Vec<usize>> = HashMap::new();
+        (0..truth.len()).for_each(|at| by_person.entry(truth[at]).or_default().push(at));
+        for pair in by_person.values().filter(|p| p.len() == 2 && index.people[p[0]] != index.people[p[1]]) {
+            println!("missed: {:?}\n        {:?}", records[pair[0]], records[pair[1]]);
+        }
+    }
     assert!(precision >= 0.999 && recall >= 0.99, "{precision} {recall}");
     // Nobody knows which services hold a person once.
     let (precision, recall) = measured(&people(&records, &[], Bands::default()), &truth);

@@ -1,70 +1,56 @@
 //! The matchkeys.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::normal::{Parts, soundex};
 
-/// How much a key says when it agrees. Two keys that share parts say little more than one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
-    /// A person by itself: a national number.
-    Certain,
-    /// A person nearly always.
-    Strong,
-    /// A person together with another.
-    Fair,
-}
+/// How many keys there are: a national number, the twelve of the design, and four that find whom several slips of the pen
+/// at once have hidden from those.
+pub(crate) const KEYS: usize = 17;
 
-/// How many keys there are.
-pub(crate) const KEYS: usize = 13;
-
-/// By number, as [`keys`] gives them.
-pub(crate) const WEIGHTS: [Weight; KEYS] = {
-    use Weight::{Certain, Fair, Strong};
-    [Certain, Strong, Strong, Fair, Strong, Fair, Strong, Strong, Strong, Fair, Fair, Strong, Fair]
-};
-
-/// A record's keys as hashes; none where a part is missing.
-pub(crate) fn keys(parts: &Parts) -> [Option<u128>; KEYS] {
+/// One of a record's keys as a hash; none where a part is missing.
+pub(crate) fn key_of(parts: &Parts, key: usize) -> Option<u128> {
     let Parts { given, surname, born, number, street, town, postcode, national } = parts;
-    let start = |text: &str, letters: usize| -> String { text.chars().take(letters).collect() };
-    let sorted = |text: &str| -> String {
-        let mut letters: Vec<char> = text.chars().collect();
+    let letters = |text: &str, count: usize| -> String { text.chars().take(count).collect() };
+    let start = |text: &str| letters(text, 5);
+    let sorted = || -> String {
+        let mut letters: Vec<char> = postcode.chars().collect();
         letters.sort_unstable();
         letters.into_iter().collect()
     };
-    let (given_sound, surname_sound) = (soundex(given), soundex(surname));
-    let mut sounds = [given_sound.as_str(), surname_sound.as_str()];
-    sounds.sort_unstable();
     // In either order: forms swap them.
-    let names = if given_sound.is_empty() || surname_sound.is_empty() { String::new() } else { sounds.concat() };
-    let (town5, street5, street_sound) = (start(town, 5), start(street, 5), soundex(street));
-    let chosen: [&[&str]; KEYS] = [
-        &[national],
-        &[born, &sorted(postcode)],
-        &[&given_sound, &surname_sound, &town5],
-        &[street, number, &town5],
-        &[&given_sound, &surname_sound, &street5],
-        &[born, town],
-        &[given, postcode, number],
-        &[&names, postcode],
-        &[&street_sound, number, born],
-        &[surname, street, postcode],
-        &[given, born],
-        &[given, street, postcode],
-        &[surname, postcode, number],
-    ];
-    let mut found = [None; KEYS];
-    for (number, (slot, parts)) in found.iter_mut().zip(chosen).enumerate() {
-        if parts.iter().all(|part| !part.is_empty()) {
+    let names = || {
+        let mut sounds = [soundex(given), soundex(surname)];
+        sounds.sort_unstable();
+        if sounds.iter().any(String::is_empty) { String::new() } else { sounds.concat() }
+    };
+    let some = |parts: &[&str]| {
+        parts.iter().all(|part| !part.is_empty()).then(|| {
             let mut hasher = SipHasher24::new();
             // The key's number keeps keys of equal parts apart; lengths keep parts apart.
-            (number, parts).hash(&mut hasher);
-            let _sixty_four_bits = hasher.finish();
-            *slot = Some(hasher.finish128().as_u128());
-        }
+            (key, parts).hash(&mut hasher);
+            hasher.finish128().as_u128()
+        })
+    };
+    match key {
+        0 => some(&[national]),
+        1 => some(&[born, &sorted()]),
+        2 => some(&[&soundex(given), &soundex(surname), &start(town)]),
+        3 => some(&[street, number, &start(town)]),
+        4 => some(&[&soundex(given), &soundex(surname), &start(street)]),
+        5 => some(&[born, town]),
+        6 => some(&[given, postcode, number]),
+        7 => some(&[&names(), postcode]),
+        8 => some(&[&soundex(street), number, born]),
+        9 => some(&[surname, street, postcode]),
+        10 => some(&[given, born]),
+        11 => some(&[given, street, postcode]),
+        12 => some(&[surname, postcode, number]),
+        13 => some(&[&names(), born]),
+        14 => some(&[&letters(given, 3), &letters(surname, 3), postcode]),
+        15 => some(&[street, postcode]),
+        _ => some(&[number, postcode]),
     }
-    found
 }

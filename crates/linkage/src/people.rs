@@ -1,21 +1,18 @@
 //! From pairs that share keys to people.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::Record;
-use crate::keys::{KEYS, WEIGHTS, Weight, keys};
+use crate::keys::{KEYS, key_of};
 use crate::normal::{Parts, alike};
 
 /// A key value that more records share says nothing of a person.
 const COMMON: usize = 50;
 
-/// From this many records on, one strong key is not enough: what rarely agrees by chance does so somewhere.
-const MANY: usize = 50_000;
-
-/// Where the bands lie.
+/// Where the bands lie, in bits of odds that a pair is one person.
 #[derive(Clone, Copy, Debug)]
 pub struct Bands {
-    /// Pairs at least this sure are one person.
+    /// Pairs at least this sure are one person: 5 bits are 32 to 1.
     pub accept: f64,
     /// Pairs at least this sure, and less, are for review.
     pub review: f64,
@@ -23,11 +20,11 @@ pub struct Bands {
 
 impl Default for Bands {
     fn default() -> Self {
-        Self { accept: 1.0, review: 0.6 }
+        Self { accept: 5.0, review: 0.0 }
     }
 }
 
-/// Two records that may be one person: for somebody who can look at both.
+/// Two records that may be one person: for somebody who can look at both. `sure` is in bits of odds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Review {
     pub one: usize,
@@ -50,7 +47,7 @@ pub struct Index {
 #[must_use]
 pub fn people(records: &[Record], once: &[u16], bands: Bands) -> Index {
     let parts: Vec<Parts> = records.iter().map(Parts::of).collect();
-    let mut judged = judged(&parts, records.len() >= MANY);
+    let mut judged = judged(&parts);
     judged.retain(|pair| pair.sure >= bands.review);
     // The surest first; equals in the order of the records, so that the same records give the same people.
     judged.sort_by(|a, b| b.sure.total_cmp(&a.sure).then((a.one, a.other).cmp(&(b.one, b.other))));
@@ -63,72 +60,129 @@ pub fn people(records: &[Record], once: &[u16], bands: Bands) -> Index {
             groups.join(pair.one, pair.other);
         }
     }
+    groups.join_alone(records, once, &review);
     review.retain(|pair| groups.find(pair.one) != groups.find(pair.other));
     groups.index(review)
 }
 
 /// Every pair that shares a key, with how sure it is.
-fn judged(parts: &[Parts], many: bool) -> Vec<Review> {
-    let mut shared: HashMap<(u32, u32), u16> = HashMap::new();
+fn judged(parts: &[Parts]) -> Vec<Review> {
+    let mut shared: HashSet<(u32, u32)> = HashSet::new();
     for key in 0..KEYS {
         // One key at a time: memory holds one table of hashes, and the pairs.
         let mut holders: HashMap<u128, Vec<u32>> = HashMap::new();
         for (at, parts) in (0_u32..).zip(parts) {
-            if let Some(Some(hash)) = keys(parts).get(key) {
-                holders.entry(*hash).or_default().push(at);
+            if let Some(hash) = key_of(parts, key) {
+                holders.entry(hash).or_default().push(at);
             }
         }
         for holders in holders.into_values().filter(|holders| (2..=COMMON).contains(&holders.len())) {
             for (place, one) in holders.iter().enumerate() {
-                for other in holders.iter().skip(place + 1) {
-                    *shared.entry((*one, *other)).or_default() |= 1 << key;
-                }
+                shared.extend(holders.iter().skip(place + 1).map(|other| (*one, *other)));
             }
         }
     }
-    let pairs = shared.into_iter().filter_map(|((one, other), keys)| {
+    let rarity = Rarity::of(parts);
+    let pairs = shared.into_iter().filter_map(|(one, other)| {
         let (one, other) = (one as usize, other as usize);
-        let sure = sureness(parts.get(one)?, parts.get(other)?, keys, many);
-        (sure > 0.0).then_some(Review { one, other, sure })
+        let sure = rarity.sureness((one, parts.get(one)?), (other, parts.get(other)?))?;
+        Some(Review { one, other, sure })
     });
     pairs.collect()
 }
 
-/// How sure two records that share these keys are one person: 1 is enough.
-fn sureness(a: &Parts, b: &Parts, keys: u16, many: bool) -> f64 {
-    let weights = WEIGHTS.iter().enumerate().filter(|(key, _)| keys & (1 << key) != 0).map(|(_, weight)| weight);
-    let weight: f64 = weights
-        .map(|weight| match weight {
-            Weight::Certain => 2.0,
-            Weight::Strong if many => 0.5,
-            Weight::Strong => 0.7,
-            Weight::Fair => 0.4,
-        })
-        .sum();
-    let both = |x: &str, y: &str| !x.is_empty() && !y.is_empty();
-    if both(&a.national, &b.national) && a.national != b.national {
-        return 0.0;
+/// How many bits an agreement on each value says: the rarer it is, the more (W. E. Winkler's frequency-based weights for
+/// the model of I. P. Fellegi and A. B. Sunter, 1969). By field and record.
+struct Rarity {
+    bits: [Vec<f32>; FIELDS],
+    /// Bits that two records taken by chance lack to be one person.
+    doubt: f64,
+}
+
+const FIELDS: usize = 6;
+
+/// Fewer records than this are judged as if they were so many.
+const FEW: usize = 1_000;
+
+fn field(parts: &Parts, field: usize) -> String {
+    match field {
+        0 => parts.given.clone(),
+        1 => parts.surname.clone(),
+        2 => parts.born.clone(),
+        3 if parts.street.is_empty() => String::new(),
+        3 => format!("{} {}", parts.number, parts.street),
+        4 => parts.postcode.clone(),
+        _ => parts.town.clone(),
     }
-    let straight = (alike(&a.given, &b.given), alike(&a.surname, &b.surname));
-    let swapped = (alike(&a.given, &b.surname), alike(&a.surname, &b.given));
-    let names = if straight.0 + straight.1 >= swapped.0 + swapped.1 { straight } else { swapped };
-    let born = if both(&a.born, &b.born) { digits_alike(&a.born, &b.born) } else { 0.5 };
-    // Each says a little for or against; a household shares everything but these.
-    let evidence = |likeness: f64| match likeness {
-        l if l >= 0.9 => 0.3,
-        l if l >= 0.8 => 0.1,
-        l if l >= 0.65 => -0.1,
-        _ => -0.4,
-    };
-    let given = if both(&a.given, &b.given) { evidence(names.0) } else { 0.0 };
-    let surname = if both(&a.surname, &b.surname) { evidence(names.1) } else { 0.0 };
-    let born = match born {
-        same if same >= 1.0 => 0.4,
-        near if near >= 0.75 => 0.2,
-        half if half >= 0.5 => 0.0,
-        _ => -0.5,
-    };
-    weight + given + surname + born
+}
+
+/// Bits that a difference takes away, by field: people move and marry, and rarely change their date of birth.
+const DIFFERENT: [f64; FIELDS] = [4.0, 4.0, 5.0, 1.0, 1.0, 0.5];
+
+/// The share of an agreement's bits that a near one has.
+const NEAR: f64 = 0.6;
+
+/// Below the band of acceptance.
+const LOOKED_AT: f64 = 4.9;
+
+impl Rarity {
+    fn of(parts: &[Parts]) -> Self {
+        // Among a handful of records nothing is rare; among London's it would be.
+        let all = parts.len().max(FEW) as f64;
+        let bits = std::array::from_fn(|number| {
+            let mut counts: HashMap<String, u32> = HashMap::new();
+            for parts in parts {
+                *counts.entry(field(parts, number)).or_default() += 1;
+            }
+            let bits = |parts: &Parts| {
+                (all / f64::from(counts.get(&field(parts, number)).copied().unwrap_or(1))).log2() as f32
+            };
+            parts.iter().map(bits).collect()
+        });
+        Self { bits, doubt: all.log2() }
+    }
+
+    /// Bits of odds that two records are one person; none where they cannot be.
+    fn sureness(&self, one: (usize, &Parts), other: (usize, &Parts)) -> Option<f64> {
+        let ((one, a), (other, b)) = (one, other);
+        let both = |x: &str, y: &str| !x.is_empty() && !y.is_empty();
+        if both(&a.national, &b.national) {
+            return (a.national == b.national).then_some(self.doubt);
+        }
+        let straight = (alike(&a.given, &b.given), alike(&a.surname, &b.surname));
+        let swapped = (alike(&a.given, &b.surname), alike(&a.surname, &b.given));
+        let swap = swapped.0 + swapped.1 > straight.0 + straight.1 + 0.2;
+        let (given, surname) = if swap { swapped } else { straight };
+        let born = if a.born == b.born { 1.0 } else { digits_alike(&a.born, &b.born) };
+        // A household shares its address and often its surname: who differs in both of these is somebody else.
+        if both(&a.given, &b.given) && both(&a.born, &b.born) && given < 0.7 && born < 0.99 {
+            return None;
+        }
+        let address =
+            if a.number == b.number { alike(&a.street, &b.street) } else { alike(&a.street, &b.street) * 0.92 };
+        let likeness = [
+            (both(&a.given, &b.given), given, 0.8),
+            (both(&a.surname, &b.surname), surname, 0.8),
+            (both(&a.born, &b.born), born, 0.8),
+            (both(&a.street, &b.street), address, 0.85),
+            (both(&a.postcode, &b.postcode), alike(&a.postcode, &b.postcode), 0.9),
+            (both(&a.town, &b.town), alike(&a.town, &b.town), 0.9),
+        ];
+        let evidence =
+            likeness.into_iter().zip(&self.bits).zip(DIFFERENT).map(|(((both, likeness, near), bits), different)| {
+                let rare = |at: usize| bits.get(at).copied().map_or(0.0, f64::from);
+                match likeness {
+                    _ if !both => 0.0,
+                    same if same >= 1.0 => rare(one).min(rare(other)),
+                    close if close >= near => rare(one).min(rare(other)) * NEAR,
+                    _ => -different,
+                }
+            });
+        let sure = evidence.sum::<f64>() - self.doubt;
+        // Twins share all but the given name: somebody has to look.
+        let twins = both(&a.given, &b.given) && given < 0.7;
+        Some(if twins { sure.min(LOOKED_AT) } else { sure })
+    }
 }
 
 /// The share of digits that agree; two that are swapped count as one that differs.
@@ -196,6 +250,23 @@ impl Groups {
         }
         if let Some(of) = self.national.get_mut(first).filter(|of| of.is_empty()) {
             *of = number;
+        }
+    }
+
+    /// Joins what is left between two services that hold each person once, where neither record has another candidate:
+    /// a twin would have his own.
+    fn join_alone(&mut self, records: &[Record], once: &[u16], review: &[Review]) {
+        let mut candidates: HashMap<usize, usize> = HashMap::new();
+        for pair in review {
+            *candidates.entry(pair.one).or_default() += 1;
+            *candidates.entry(pair.other).or_default() += 1;
+        }
+        let single = |at: usize| records.get(at).is_some_and(|record| once.contains(&record.service));
+        for Review { one, other, .. } in review.iter().copied() {
+            let alone = |at: usize| candidates.get(&at) == Some(&1);
+            if single(one) && single(other) && alone(one) && alone(other) {
+                self.join(one, other);
+            }
         }
     }
 

@@ -255,6 +255,51 @@ fn bomb(path: &Path, zeros: u64) {
     archive.finish().unwrap();
 }
 
+#[test]
+fn a_first_mapping_publishes_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["Aisha Khan", "Ben Carter", "Chi Okoro", "Dita Novak"];
+    let mut text = "client_id,tenant name,mobile,email,ward,notes,dob,fee\n".to_owned();
+    for n in 0..400 {
+        let ward = match n % 100 {
+            7 => "Oval West",
+            _ if n % 2 == 0 => "Brixton",
+            _ => "Streatham",
+        };
+        let (name, fee) = (names[n % 4], n % 30);
+        writeln!(
+            text,
+            "{:05},{name},0770090{:04},a{}@x.example,{ward},Fled,0{}/02/1980,{fee}",
+            n / 2 * 3,
+            n % 7,
+            n % 4,
+            1 + n % 8
+        )
+        .unwrap();
+    }
+    text.push_str("Total,,,,,,,12000\n");
+    fs::write(dir.path().join("clients.csv"), text).unwrap();
+    let output = Command::new(BINARY)
+        .args(["node", "init", "--borough", "E09000022", "clients.csv"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let contract = fs::read_to_string(dir.path().join("contracts/clients.toml")).unwrap();
+    for private in ["Khan", "x.example", "0770", "Fled", "Oval West", "1980"] {
+        assert!(!contract.contains(private), "{private}: {contract}");
+    }
+    assert!(contract.contains("\"Brixton\", \"Streatham\""), "{contract}");
+    // Numbers that name somebody are no measures.
+    let column = |name: &str| {
+        contract.split("[[column]]").find(|c| c.contains(&format!("name = \"{name}\""))).unwrap().to_owned()
+    };
+    assert!(!column("client_id").contains("measure") && !column("mobile").contains("measure"), "{contract}");
+    assert!(column("fee").contains("measure"), "{contract}");
+    assert!(told.contains("'tenant name'") && told.contains("totals, notes or a second header"), "{told}");
+}
+
 enum End {
     /// So many rows are kept, and the report says so.
     Kept(usize),
@@ -284,6 +329,19 @@ fn broken_extracts_are_named_and_the_last_good_snapshot_stays() {
     let day = with_line(9, "T99999,Social,TBC,£90.00");
     let nul = with_line(3, "T9\u{0}999,Social,01/01/2020,£90.00");
     let code = good.replacen("Social", "Squat", 3);
+    let (swallowed, windows) = {
+        let mut lines: Vec<String> = good.lines().map(str::to_owned).collect();
+        lines[20] = "T90001,\"Social,01/01/2020,£90.00".to_owned();
+        lines[60] = "T90002,end\",01/01/2020,£90.00".to_owned();
+        (lines.join("\n"), with_line(199, "T99999,Social,01/01/2020,to be agreed").replace('\n', "\r\n"))
+    };
+    let comma = good.replace("£90.10", "\"90,10\"");
+    let umlauts = {
+        let mut bytes = good.replace("T0", "T\u{fc}").into_bytes();
+        let at = bytes.iter().rposition(|byte| *byte == b'T').unwrap();
+        bytes[at] = 0xFF;
+        bytes
+    };
     let endless = format!("Ref,Tenure,Start,Rent\n{}", "x".repeat(8 << 20));
     let fewer = lines[..60].join("\n");
     let cases: Vec<(&str, Vec<u8>, &str, End, &str)> = vec![
@@ -310,6 +368,16 @@ fn broken_extracts_are_named_and_the_last_good_snapshot_stays() {
         ("another type in the last row", last.into(), "", Kept(199), "rent has another type: broken.csv line 201"),
         ("no date", day.into(), "", Kept(199), "began is missing: broken.csv line 10"),
         ("a NUL byte", nul.into(), "", Kept(199), "has a NUL byte: broken.csv line 4"),
+        ("a quote that takes in rows", swallowed.into(), "", Kept(159), "holds 41 lines in one value"),
+        ("Windows' line ends", windows.into(), "", Kept(199), "rent has another type: broken.csv line 200"),
+        ("a decimal comma", comma.into(), "", Kept(199), "rent has another type"),
+        (
+            "one byte among letters of UTF-8",
+            umlauts,
+            "",
+            Kept(199),
+            "bytes that are not of the encoding: broken.csv line 201",
+        ),
         ("unknown codes", code.into(), "", Kept(197), "'Squat' (3)"),
         ("a line without end", endless.into(), "", Refused, "longer than 1 MiB"),
         ("nothing at all", Vec::new(), "", Refused, "it has no header"),

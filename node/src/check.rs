@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options, filter};
-use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, UInt64Type};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use loda_contract::{Column, ColumnType, Contract, Domain, Role};
 use loda_question::plan::arrow_type;
 
@@ -52,12 +52,13 @@ pub(crate) fn conforming(
         let Some(mapped) = batch.column_by_name(&column.name) else {
             bail!("the mapping gives no column '{}': add it to the SELECT", column.name);
         };
+        fits(column, mapped.data_type())?;
         let options = CastOptions { safe: true, ..CastOptions::default() };
         let values = cast_with_options(mapped, &arrow_type(column.kind), &options).with_context(|| {
             format!("column '{}' cannot become {}: CAST it in the mapping", column.name, column.kind)
         })?;
         let values = at_grain(column, values);
-        let verdict = verdicts(column, mapped, &values);
+        let verdict = verdicts(column, mapped, &values, &whole(column, mapped));
         for (row, fault) in verdict.into_iter().enumerate() {
             if let (Some(fault), Some(kept)) = (fault, keep.get_mut(row)) {
                 // A row counts once, at the first column that it breaks.
@@ -97,7 +98,38 @@ fn place(batch: &RecordBatch, row: usize, first: u64) -> Place {
 fn code_of(column: &Column, mapped: &ArrayRef, row: usize) -> Option<String> {
     let coded = matches!(column.role, Role::Dimension(Domain::Codes(_)));
     let texts = mapped.as_string_opt::<i32>().filter(|t| coded && t.is_valid(row))?;
-    Some(texts.value(row).chars().take(40).collect())
+    Some(texts.value(row).chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect())
+}
+
+/// Whether a type may become a column's at all: arithmetic would find a way for most, and a wrong one.
+fn fits(column: &Column, mapped: &DataType) -> anyhow::Result<()> {
+    let number = mapped.is_numeric() || matches!(mapped, DataType::Decimal128(..) | DataType::Decimal256(..));
+    let text = matches!(mapped, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Null);
+    let right = match column.kind {
+        ColumnType::Text => true,
+        ColumnType::Integer | ColumnType::Decimal(_) => number,
+        ColumnType::Date => matches!(mapped, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)),
+        ColumnType::Boolean => mapped == &DataType::Boolean,
+    };
+    if !right && !text {
+        bail!("the mapping gives column '{}' as {mapped}, and the contract says {}", column.name, column.kind);
+    }
+    Ok(())
+}
+
+/// For a column of whole numbers: whether each number is one.
+fn whole(column: &Column, mapped: &ArrayRef) -> Box<dyn Fn(usize) -> bool> {
+    let fractions = mapped.data_type().is_floating() || matches!(mapped.data_type(), DataType::Decimal128(..));
+    if column.kind != ColumnType::Integer || !fractions {
+        return Box::new(|_| true);
+    }
+    match arrow::compute::cast(mapped, &DataType::Float64) {
+        Ok(numbers) => {
+            let numbers = numbers.as_primitive::<Float64Type>().clone();
+            Box::new(move |row| numbers.is_null(row) || numbers.value(row).fract() == 0.0)
+        }
+        Err(_) => Box::new(|_| false),
+    }
 }
 
 /// Dates are kept at the first day of their contract's grain, so that nothing finer is ever there.
@@ -112,7 +144,12 @@ fn at_grain(column: &Column, values: ArrayRef) -> ArrayRef {
 }
 
 /// For each row the fault, if any.
-fn verdicts(column: &Column, mapped: &ArrayRef, values: &ArrayRef) -> Vec<Option<&'static str>> {
+fn verdicts(
+    column: &Column,
+    mapped: &ArrayRef,
+    values: &ArrayRef,
+    whole: &dyn Fn(usize) -> bool,
+) -> Vec<Option<&'static str>> {
     let valid = domain_check(column, values);
     // A column of the type NULL has no bits that say so.
     let nulls = mapped.logical_nulls();
@@ -122,6 +159,7 @@ fn verdicts(column: &Column, mapped: &ArrayRef, values: &ArrayRef) -> Vec<Option
             (true, _) if column.nullable => None,
             (true, _) => Some("is missing"),
             (false, true) => Some("has another type"),
+            (false, false) if !whole(row) => Some("is no whole number"),
             (false, false) => (!valid(row)).then_some(match column.role {
                 Role::Dimension(Domain::Codes(_)) => "is not in the code list",
                 _ => "is outside the declared range",

@@ -301,21 +301,25 @@ pub(crate) fn money(text: &str) -> Option<String> {
     let text = text.trim();
     let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'));
     let bare: String =
-        inner.unwrap_or(text).chars().filter(|c| !c.is_whitespace() && !['£', ',', '\u{a0}'].contains(c)).collect();
+        inner.unwrap_or(text).chars().filter(|c| !c.is_whitespace() && !['£', '\u{a0}'].contains(c)).collect();
     let (minus, digits) = match bare.strip_prefix('-').or_else(|| bare.strip_suffix('-')) {
         Some(digits) => (true, digits),
         None => (inner.is_some(), bare.as_str()),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    let valid = (!whole.is_empty() || !fraction.is_empty()) && number(whole) && number(fraction);
-    valid.then(|| {
-        format!(
-            "{}{}",
-            if minus { "-" } else { "" },
-            if whole.is_empty() { format!("0{digits}") } else { digits.to_owned() }
-        )
-    })
+    // A comma parts thousands, and nothing else: 12,34 may be a decimal comma, and is for people to say.
+    let whole = match whole.split(',').collect::<Vec<_>>().as_slice() {
+        [alone] => (*alone).to_owned(),
+        [first, groups @ ..] if (1..=3).contains(&first.len()) && groups.iter().all(|g| g.len() == 3) => {
+            whole.replace(',', "")
+        }
+        _ => return None,
+    };
+    let valid = (!whole.is_empty() || !fraction.is_empty()) && number(&whole) && number(fraction);
+    let whole = if whole.is_empty() { "0".to_owned() } else { whole };
+    let point = if fraction.is_empty() { String::new() } else { format!(".{fraction}") };
+    valid.then(|| format!("{}{whole}{point}", if minus { "-" } else { "" }))
 }
 
 #[cfg(test)]
@@ -359,6 +363,10 @@ mod tests {
         assert_eq!(nino("BG123456C"), None);
         assert_eq!(money("£1,234.50").as_deref(), Some("1234.50"));
         assert_eq!(money("(12.00)").as_deref(), Some("-12.00"));
-        assert_eq!(money("n/a"), None);
+        assert_eq!(money(".5").as_deref(), Some("0.5"));
+        // A decimal comma must not become a hundredfold.
+        for no in ["n/a", "100,50", "1.234,56", "12,34", "1234,5", "1,2,3.00", "", "£", "1e5"] {
+            assert_eq!(money(no), None, "{no}");
+        }
     }
 }

@@ -103,6 +103,12 @@ pub(crate) async fn check(
     Ok(reports)
 }
 
+/// The engine's words on a mapping that failed while it ran. They may hold a value: they are for the terminal of whoever
+/// checks, and for no log.
+#[derive(Debug, thiserror::Error)]
+#[error("the mapping failed: {0}")]
+pub(crate) struct MappingFault(DataFusionError);
+
 /// A fault in a source comes through the engine: the operator is told the fault, not the way.
 fn cause(fault: DataFusionError) -> anyhow::Error {
     match fault {
@@ -111,7 +117,7 @@ fn cause(fault: DataFusionError) -> anyhow::Error {
             Err(inner) => anyhow::Error::from_boxed(inner),
         },
         DataFusionError::Context(_, inner) => cause(*inner),
-        other => anyhow::Error::from(other).context("the mapping failed"),
+        other => MappingFault(other).into(),
     }
 }
 

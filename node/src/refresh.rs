@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::borough::Borough;
 use crate::config::DatasetConfig;
 use crate::dictionary::RecordSecret;
-use crate::ingest::{Mode, ingest};
+use crate::ingest::{MappingFault, Mode, ingest};
 use crate::queries::Queries;
 use crate::report::Report;
 use crate::snapshot::{self, Snapshot};
@@ -74,6 +74,12 @@ impl Held {
                 return Ok(Some(snapshot));
             }
             Ok((None, report)) => report.summary(),
+            Err(fault) if fault.is::<MappingFault>() => {
+                format!(
+                    "dataset '{}': the mapping failed on a value; `loda-node check` says on which",
+                    self.contract.dataset
+                )
+            }
             Err(fault) => format!("dataset '{}': {fault:#}", self.contract.dataset),
         };
         let last = snapshot::newest(state, &self.contract)?;

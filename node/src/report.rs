@@ -290,6 +290,13 @@ impl Report {
             self.kept,
             self.read - self.kept
         ));
+        let given: u64 = self.sources.values().map(|source| source.rows).sum();
+        if given > self.read {
+            line(format!(
+                "    {} rows of the sources give none: the mapping filters or joins them away",
+                given - self.read
+            ));
+        }
         for rejected in &self.rejected {
             let places = rejected.places.iter().map(ToString::to_string);
             line(format!(
@@ -331,7 +338,8 @@ impl Report {
                 line("  The last good snapshot stays in use.".to_owned());
             }
         }
-        out
+        // Cells hold what terminals would obey.
+        out.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
     }
 
     /// The whole report as a page of its own.

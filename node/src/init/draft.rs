@@ -54,17 +54,46 @@ pub(crate) fn contract_of(
         }
     }
     questions.push("The draft protects figures as those about people are (protection = \"cell-key\", about = \"people\"). Only for things, such as planning applications, is \"threshold\" with about = \"things\" right.".to_owned());
+    let mut seen: Vec<String> = Vec::new();
     // The federation itself says which borough a row is of.
     for column in columns.iter().filter(|column| !column.holds_boroughs()) {
         let is_unit = unit.is_some_and(|unit| unit.name == column.name);
         let nullable = column.filled < column.rows;
-        let _infallible = write!(out, "\n[[column]]\nname = {}\n", quoted(&snake(&column.name)));
+        let snake = snake(&column.name);
+        if seen.contains(&snake) {
+            questions.push(format!("'{}' has the name of another column: it is not in the draft.", column.name));
+            continue;
+        }
+        let _infallible = write!(out, "\n[[column]]\nname = {}\n", quoted(&snake));
+        seen.push(snake);
         let role = role_of(column, is_unit, &codes_of(column, sources));
         out.push_str(&role);
         if nullable && !is_unit {
             out.push_str("nullable = true\n");
         }
         let _infallible = writeln!(out, "description = {}", quoted(&format!("{} (draft)", column.name)));
+    }
+    let personal: Vec<String> = columns.iter().filter(|c| c.is_personal()).map(|c| format!("'{}'", c.name)).collect();
+    if !personal.is_empty() {
+        questions.push(format!(
+            "{} may tell of a person: free text in the draft, of which London sees only whether it is there. Leave them out \
+             where nobody needs even that.",
+            personal.join(", ")
+        ));
+    }
+    for column in columns.iter().filter(|c| c.rare() > 0 && c.codes().is_some()) {
+        questions.push(format!(
+            "'{}' has {} values in fewer than five rows each: they are not in the draft's code list. Give them a word in \
+             [dataset.codes], or let their rows be left out.",
+            column.name,
+            column.rare()
+        ));
+    }
+    for column in columns.iter().filter(|c| c.has_total()) {
+        questions.push(format!(
+            "'{}' looks as if totals, notes or a second header stood among the rows: leave them out in the mapping's WHERE.",
+            column.name
+        ));
     }
     questions.push("Which columns may London see at all? Leave out of the contract what no question needs.".to_owned());
     Ok(out)
@@ -97,6 +126,7 @@ fn role_of(column: &Profile, is_unit: bool, codes: &[String]) -> String {
             "type = \"date\"\nrole = \"dimension\"\ngrain = \"month\"\nmin = \"2000-01-01\"\nmax = \"2039-12-31\"\n"
                 .to_owned()
         }
+        Kind::Date if column.is_personal() => "type = \"text\"\nrole = \"identifier\"\n".to_owned(),
         Kind::Date => {
             let years = column.dates.map_or((2000, 2039), |(from, to)| (from.year(), to.year() + 5));
             format!(
@@ -106,6 +136,10 @@ fn role_of(column: &Profile, is_unit: bool, codes: &[String]) -> String {
         }
         Kind::YesNo => "type = \"boolean\"\nrole = \"dimension\"\n".to_owned(),
         Kind::NhsNumber | Kind::Nino | Kind::Postcode | Kind::Uprn => {
+            "type = \"text\"\nrole = \"identifier\"\n".to_owned()
+        }
+        // Beyond what a measure may be.
+        Kind::Integer | Kind::Amount if column.quantile(1.0).is_none_or(|most| most.abs() >= 1e15) => {
             "type = \"text\"\nrole = \"identifier\"\n".to_owned()
         }
         Kind::Integer | Kind::Amount => measure(column, kind),
@@ -183,10 +217,12 @@ pub(crate) fn mapping_of(
 /// names say nothing and one of a kind is left.
 fn matches<'a>(contract: &Contract, columns: &'a [Profile]) -> Vec<Option<(f64, &'a Profile)>> {
     let mut pairs: Vec<(f64, usize, &Profile)> = Vec::new();
+    let named: Vec<(Vec<String>, &Profile)> = columns.iter().map(|profile| (words(&profile.name), profile)).collect();
     for (at, column) in contract.columns.iter().enumerate() {
-        pairs.extend(columns.iter().map(|profile| (likeness(&column.name, &profile.name), at, profile)));
+        let wanted = words(&column.name);
+        let alike = named.iter().map(|(words, profile)| (likeness_of(&wanted, words), at, *profile));
+        pairs.extend(alike.filter(|(likeness, _, _)| *likeness >= ALIKE));
     }
-    pairs.retain(|(likeness, _, _)| *likeness >= ALIKE);
     pairs.sort_by(|(a, _, _), (b, _, _)| b.total_cmp(a));
     let mut found: Vec<Option<(f64, &Profile)>> = vec![None; contract.columns.len()];
     let taken = |found: &[Option<(f64, &Profile)>], profile: &Profile| {
@@ -231,7 +267,7 @@ fn expression(
         (Role::Dimension(Domain::Codes(known)), _) => {
             let fresh: Vec<&String> = profile.values.keys().filter(|value| !known.contains(*value)).collect();
             if fresh.is_empty() {
-                return name;
+                return format!("trim({name})");
             }
             let list = codes.entry(column.name.clone()).or_default();
             for value in &fresh {
@@ -265,7 +301,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Words of a name, in lower case: at spaces, signs and capitals.
-fn words(name: &str) -> Vec<String> {
+pub(crate) fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut before = ' ';
     for c in name.chars() {
@@ -294,7 +330,10 @@ fn snake(name: &str) -> String {
 
 /// 1 where two names have the same words, 0 where none is the same.
 fn likeness(a: &str, b: &str) -> f64 {
-    let (a, b) = (words(a), words(b));
+    likeness_of(&words(a), &words(b))
+}
+
+fn likeness_of(a: &[String], b: &[String]) -> f64 {
     let alike = |x: &String, y: &String| {
         x == y || (x.len() >= 4 && y.starts_with(x.as_str())) || (y.len() >= 4 && x.starts_with(y.as_str()))
     };

@@ -15,7 +15,7 @@ use loda_identity::Gss;
 
 use self::draft::{Mapping, contract_of, mapping_of};
 use self::profile::{Profile, profile};
-use crate::source::{CsvRules, Format, From, Header, Paths, Rename, Source, Unpivot, first_records};
+use crate::source::{CsvRules, Format, From, Header, Paths, Rename, Source, Unpivot, first_records, first_rows};
 
 /// Columns named after months that make a table wide.
 const WIDE: usize = 6;
@@ -123,15 +123,14 @@ fn grouped(request: &Request, told: &mut String) -> anyhow::Result<Vec<Group>> {
         let extension = file.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
         let (format, names, header) = match extension.as_str() {
             "csv" | "txt" | "tsv" => {
-                let records = first_records(file, &CsvRules::default())?;
-                let at = header_of(&records).with_context(|| format!("{}: no header was found", file.display()))?;
-                let names = records.get(at).cloned().unwrap_or_default();
-                let names: Vec<String> = names.into_iter().filter(|name| !name.is_empty()).collect();
-                let header = if at == 0 { Header::At(1) } else { Header::With(names.clone()) };
+                let (names, header) = header_in(file, &first_records(file, &CsvRules::default())?)?;
                 (Format::Csv, names, header)
             }
+            "xlsx" => {
+                let (names, header) = header_in(file, &first_rows(file)?)?;
+                (Format::Xlsx, names, header)
+            }
             "ndjson" | "jsonl" => (Format::Ndjson, Vec::new(), Header::At(1)),
-            "xlsx" => (Format::Xlsx, Vec::new(), Header::At(1)),
             "parquet" => (Format::Parquet, Vec::new(), Header::At(1)),
             _ => bail!(
                 "{}: csv, ndjson, xlsx and parquet are looked at here; a database is written into node.toml by hand \
@@ -171,6 +170,21 @@ fn grouped(request: &Request, told: &mut String) -> anyhow::Result<Vec<Group>> {
             writeln!(told, "the files have {} different headers: each is a source of its own", groups.len());
     }
     Ok(groups.into_iter().map(|(_, group)| group).collect())
+}
+
+/// A file's header: its names, and how the source says where it is.
+fn header_in(file: &Path, records: &[Vec<String>]) -> anyhow::Result<(Vec<String>, Header)> {
+    let at = header_of(records).with_context(|| {
+        format!(
+            "{}: no record of it looks like a header: as wide as the others, a name in every field. Write the source into \
+             node.toml by hand, with `header` or `columns`",
+            file.display()
+        )
+    })?;
+    let names = records.get(at).cloned().unwrap_or_default();
+    let names: Vec<String> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    let header = if at == 0 { Header::At(1) } else { Header::With(names.clone()) };
+    Ok((names, header))
 }
 
 /// The record that names the columns: as wide as most, with a name in every field and no number among them.

@@ -12,6 +12,40 @@ use loda_identity::Gss;
 use crate::functions::{money, nhs_number, nino, postcode, uk_date, uprn};
 use crate::source::{Reader, Sink};
 
+/// Rows of which every value is looked at.
+const LOOKED_AT: u64 = 100_000;
+
+/// A code stands for many: what fewer rows than this have may be somebody.
+const SOMEBODY: u64 = 5;
+
+/// Words in a column's name that tell of a person, or of something that names one.
+const PERSONAL: [&str; 24] = [
+    "name",
+    "surname",
+    "forename",
+    "person",
+    "tenant",
+    "applicant",
+    "claimant",
+    "contact",
+    "email",
+    "mail",
+    "phone",
+    "mobile",
+    "tel",
+    "address",
+    "note",
+    "notes",
+    "comment",
+    "comments",
+    "dob",
+    "birth",
+    "nino",
+    "nhs",
+    "ssn",
+    "details",
+];
+
 /// Distinct values that are remembered of a column.
 const DISTINCT: usize = 5_000;
 
@@ -27,6 +61,9 @@ pub(crate) struct Profile {
     /// Values and how often each stands there, until there are too many.
     pub(crate) values: BTreeMap<String, u64>,
     overflowed: bool,
+    looked_at: u64,
+    /// Whether a number of it begins with a zero that a number would lose.
+    zeros: bool,
     fits: BTreeMap<Kind, u64>,
     pub(crate) dates: Option<(NaiveDate, NaiveDate)>,
     pub(crate) numbers: Vec<f64>,
@@ -53,6 +90,12 @@ impl Profile {
         self.rows = self.rows.saturating_add(1);
         let Some(text) = value.map(str::trim).filter(|text| !text.is_empty()) else { return };
         self.filled = self.filled.saturating_add(1);
+        // Of many rows some say what all are like; the check looks at every one.
+        if self.rows > LOOKED_AT && !self.rows.is_multiple_of(16) {
+            return;
+        }
+        self.looked_at = self.looked_at.saturating_add(1);
+        self.zeros |= text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
         if self.values.len() < DISTINCT || self.values.contains_key(text) {
             *self.values.entry(text.to_owned()).or_default() += 1;
         } else {
@@ -100,7 +143,7 @@ impl Profile {
 
     /// What nearly all of its values are.
     pub(crate) fn kind(&self) -> Kind {
-        let most = |kind: &Kind| self.fits.get(kind).is_some_and(|n| *n as f64 >= self.filled as f64 * MOST);
+        let most = |kind: &Kind| self.fits.get(kind).is_some_and(|n| *n as f64 >= self.looked_at as f64 * MOST);
         let name = self.name.to_lowercase();
         let kinds = [
             Kind::NhsNumber,
@@ -116,6 +159,8 @@ impl Profile {
             // Long numbers are of many kinds: the name decides.
             Kind::Uprn => name.contains("uprn"),
             Kind::NhsNumber => name.contains("nhs"),
+            // What keeps its zeros, or names something, is no number.
+            Kind::Integer | Kind::Amount => !self.zeros && !self.names_something() && !self.is_personal(),
             _ => true,
         });
         if self.filled == 0 { Kind::Text } else { fitting.unwrap_or(Kind::Text) }
@@ -127,10 +172,40 @@ impl Profile {
         self.rows > 1 && self.filled == self.rows && self.values.values().all(|n| *n == 1)
     }
 
-    /// Its codes, where it has few.
+    /// Its codes, where it has few and each stands for many. What is rare is left out: a code list is published.
     pub(crate) fn codes(&self) -> Option<Vec<&str>> {
-        let few = !self.overflowed && self.values.len() <= 60 && self.filled >= 5 * self.values.len() as u64;
-        (few && self.filled > 0).then(|| self.values.keys().map(String::as_str).collect())
+        let codes = self.values.iter().filter(|(_, n)| **n >= SOMEBODY).map(|(value, _)| value.as_str());
+        let codes: Vec<&str> = codes.filter(|value| value.chars().count() <= 60).collect();
+        let rare: u64 = self.values.values().filter(|n| **n < SOMEBODY).sum();
+        let few = !self.overflowed && codes.len() <= 60 && rare * 50 <= self.looked_at;
+        let plain = !codes.iter().any(|value| value.starts_with(['{', '[']));
+        (few && plain && !codes.is_empty() && !self.is_personal()).then_some(codes)
+    }
+
+    /// Values that stand for few.
+    pub(crate) fn rare(&self) -> usize {
+        self.values.values().filter(|n| **n < SOMEBODY).count()
+    }
+
+    /// Whether its name tells of a person.
+    pub(crate) fn is_personal(&self) -> bool {
+        super::draft::words(&self.name).iter().any(|word| PERSONAL.contains(&word.as_str()))
+    }
+
+    /// Whether its name says that it names something.
+    fn names_something(&self) -> bool {
+        super::draft::words(&self.name)
+            .last()
+            .is_some_and(|last| ["id", "no", "ref", "number", "code", "key"].contains(&last.as_str()))
+    }
+
+    /// A value that says that its row is no row of data.
+    pub(crate) fn has_total(&self) -> bool {
+        let total = |value: &String| {
+            let value = value.to_lowercase();
+            ["total", "grand total", "note:", "notes:", "source:"].iter().any(|word| value.starts_with(word))
+        };
+        self.values.keys().any(total) || self.values.contains_key(&self.name)
     }
 
     /// Whether it says which of many boroughs a row is of.
@@ -157,6 +232,7 @@ impl Profile {
     pub(crate) fn times(&mut self, times: u64) {
         self.rows = self.rows.saturating_mul(times);
         self.filled = self.filled.saturating_mul(times);
+        self.looked_at = self.looked_at.saturating_mul(times);
         self.values.values_mut().for_each(|n| *n = n.saturating_mul(times));
         self.fits.values_mut().for_each(|n| *n = n.saturating_mul(times));
     }
@@ -175,6 +251,7 @@ impl Profile {
         for column in columns {
             profile.rows = profile.rows.saturating_add(column.rows);
             profile.filled = profile.filled.saturating_add(column.filled);
+            profile.looked_at = profile.looked_at.saturating_add(column.looked_at);
             profile.overflowed |= column.overflowed;
             column.values.into_iter().for_each(|(value, n)| *profile.values.entry(value).or_default() += n);
             column.fits.into_iter().for_each(|(kind, n)| *profile.fits.entry(kind).or_default() += n);

@@ -112,6 +112,13 @@ impl CsvReader {
                 sink.bad(line, format!("has {fields} of {} fields: {hint}", names.len()));
                 continue;
             }
+            if let Some(lines) = opened.swallowed(names.len()) {
+                sink.bad(
+                    line,
+                    format!("holds {lines} lines in one value, each a row by itself: is a quote left open?"),
+                );
+                continue;
+            }
             let mut fault = None;
             for place in &places {
                 let field = opened.record.get(*place).unwrap_or_default();
@@ -149,9 +156,29 @@ struct Opened {
 /// Counts what passes, and stops a record without end.
 struct Watched {
     inner: Box<dyn Read>,
+    /// Whether the last byte was a carriage return.
+    after_return: bool,
     quote: u8,
     since: Rc<Cell<u64>>,
     quotes: Rc<Cell<u64>>,
+}
+
+/// Makes of every line's end a newline, in place, so that lines are counted as people count them. Returns how many bytes
+/// are left.
+fn one_kind_of_line_end(buffer: &mut [u8], read: usize, after_return: &mut bool) -> usize {
+    let mut kept = 0;
+    for at in 0..read {
+        let Some(byte) = buffer.get(at).copied() else { break };
+        let follows = std::mem::replace(after_return, byte == b'\r');
+        if byte == b'\n' && follows {
+            continue;
+        }
+        if let Some(slot) = buffer.get_mut(kept) {
+            *slot = if byte == b'\r' { b'\n' } else { byte };
+        }
+        kept += 1;
+    }
+    kept
 }
 
 impl Read for Watched {
@@ -160,7 +187,14 @@ impl Read for Watched {
             let why = "a record is longer than 1 MiB: is a quote not closed, or is this no delimited text?";
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
         }
-        let read = self.inner.read(buffer)?;
+        let read = loop {
+            let read = self.inner.read(buffer)?;
+            let kept = one_kind_of_line_end(buffer, read, &mut self.after_return);
+            // Nothing left of something is not the end.
+            if kept > 0 || read == 0 {
+                break kept;
+            }
+        };
         self.since.set(self.since.get().saturating_add(read as u64));
         let quotes = buffer.iter().take(read).filter(|byte| **byte == self.quote).count();
         self.quotes.set(self.quotes.get().saturating_add(quotes as u64));
@@ -178,6 +212,7 @@ impl Opened {
         let (since, quotes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let watched = Watched {
             inner: Box::new(decoding.reader(path)?),
+            after_return: false,
             quote: rules.quote,
             since: Rc::clone(&since),
             quotes: Rc::clone(&quotes),
@@ -215,8 +250,7 @@ impl Opened {
         self.number = self.number.saturating_add(1);
         let position = self.record.position().map_or(begin, ::csv::Position::line);
         let end = self.records.position().line();
-        // In a file whose lines end with a carriage return alone there is one line; its records are counted.
-        let line = if position == 1 && self.number > 1 { self.number } else { position };
+        let line = position;
         self.last = (line, end.saturating_sub(position));
         Ok(Some(line))
     }
@@ -250,6 +284,18 @@ impl Opened {
             }
         }
         bail!("it has no header")
+    }
+
+    /// How many rows stand within one value of the record at hand: what two stray quotes far from each other lead to.
+    fn swallowed(&self, width: usize) -> Option<usize> {
+        let delimiters = |line: &[u8]| line.iter().filter(|byte| **byte == self.delimiter).count();
+        self.record.iter().find_map(|field| {
+            let lines: Vec<&[u8]> = field.split(|byte| *byte == b'\n').collect();
+            // The first and the last are parts of rows.
+            let inner = lines.get(1..lines.len().saturating_sub(1)).filter(|inner| !inner.is_empty())?;
+            let rows = width > 1 && inner.iter().all(|line| delimiters(line) + 1 == width);
+            rows.then_some(lines.len())
+        })
     }
 
     /// At the end: whether a quote was left open and took the rest of the file into one field.

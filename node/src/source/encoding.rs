@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{CoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
 
 /// How a file's bytes are read.
@@ -39,7 +39,7 @@ impl Decoding {
         let mut utf8 = UTF_8.new_decoder_without_bom_handling();
         let mut guess = EncodingDetector::new(Iso2022JpDetection::Deny);
         let mut text = String::with_capacity(3 << 16);
-        let (mut valid, mut first, mut nuls) = (true, true, 0_usize);
+        let (mut good, mut bad, mut first, mut nuls) = (0_u64, 0_u64, true, 0_usize);
         loop {
             let read = file.read(&mut buffer)?;
             let piece = buffer.get(..read).unwrap_or_default();
@@ -52,10 +52,10 @@ impl Decoding {
             if nuls > 1000 {
                 break;
             }
-            if valid {
-                text.clear();
-                let (result, _, bad) = utf8.decode_to_string(piece, &mut text, read == 0);
-                valid = !bad && result == CoderResult::InputEmpty;
+            text.clear();
+            let _counted_below = utf8.decode_to_string(piece, &mut text, read == 0);
+            for c in text.chars().filter(|c| !c.is_ascii()) {
+                *if c == '\u{fffd}' { &mut bad } else { &mut good } += 1;
             }
             guess.feed(piece, read == 0);
             if read == 0 {
@@ -65,9 +65,13 @@ impl Decoding {
         if nuls > 1000 {
             return Self::of_wide(path);
         }
-        let encoding = if valid { UTF_8 } else { guess.guess(None, Utf8Detection::Deny) };
+        // A few bytes that are not of UTF-8 among many letters that are: those rows are named, and the others are right.
+        if bad == 0 || good >= bad.saturating_mul(20) {
+            return Ok(Self { encoding: UTF_8, declared: false });
+        }
+        let encoding = guess.guess(None, Utf8Detection::Deny);
         // Western names: what the detector tells apart from windows-1252 by a few bytes is not worth a surprise.
-        let encoding = if valid || !encoding.is_single_byte() { encoding } else { WINDOWS_1252 };
+        let encoding = if encoding.is_single_byte() { WINDOWS_1252 } else { encoding };
         Ok(Self { encoding, declared: false })
     }
 

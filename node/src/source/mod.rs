@@ -32,6 +32,7 @@ pub(crate) use self::entry::SourceEntry;
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::table::{SourceTable, carry_origin};
 pub(crate) use self::unpivot::Unpivot;
+pub(crate) use self::workbook::first_rows;
 
 /// The columns that say where a row came from.
 pub(crate) const FILE: &str = "__file";
@@ -116,7 +117,8 @@ impl Paths {
             };
             return Ok(all.into_iter().filter(fits).collect());
         }
-        if pattern.exists() {
+        // A pipe would be waited for, and a device has no end.
+        if pattern.is_file() {
             return Ok(vec![pattern.to_owned()]);
         }
         let text = pattern.to_str().context("the path is not UTF-8")?;

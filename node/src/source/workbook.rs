@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, sink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use arrow::datatypes::SchemaRef;
@@ -47,6 +47,21 @@ pub(super) fn open(
     Ok(WorkbookReader { columns: text_schema(rename.apply(names)), files, sheet, header, rename })
 }
 
+/// The first rows of a workbook's first sheet, to look for its header.
+pub(crate) fn first_rows(path: &Path) -> anyhow::Result<Vec<Vec<String>>> {
+    let mut first: Vec<Vec<String>> = Vec::new();
+    rows(path, None, &mut |row| {
+        // Rows without a cell are not given: their numbers tell of them.
+        while (first.len() as u64) + 1 < row.number && first.len() < 40 {
+            first.push(Vec::new());
+        }
+        first.push(row.cells.iter().map(|cell| cell.clone().unwrap_or_default().trim().to_owned()).collect());
+        Ok(first.len() < 40)
+    })
+    .with_context(|| file_name(path))?;
+    Ok(first)
+}
+
 /// One row of a sheet, from its first column.
 struct Row {
     number: u64,
@@ -79,7 +94,7 @@ impl Reader for WorkbookReader {
 }
 
 impl WorkbookReader {
-    fn read_file(&self, path: &PathBuf, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    fn read_file(&self, path: &Path, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let given = matches!(self.header, Header::Given(_));
         let mut order: Option<Vec<usize>> = given.then(|| (0..self.columns.fields().len()).collect());
         rows(path, self.sheet.as_deref(), &mut |row| {
@@ -108,7 +123,7 @@ impl WorkbookReader {
 }
 
 /// Gives a sheet's rows in order until `each` has enough.
-fn rows(path: &PathBuf, sheet: Option<&str>, each: &mut dyn FnMut(&Row) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+fn rows(path: &Path, sheet: Option<&str>, each: &mut dyn FnMut(&Row) -> anyhow::Result<bool>) -> anyhow::Result<()> {
     unpacks_within(path, UNPACKED)?;
     let mut book: Xlsx<BufReader<File>> = open_workbook(path).context("it is no XLSX workbook")?;
     let names = book.sheet_names();
@@ -175,7 +190,7 @@ fn text(value: &DataRef<'_>) -> Option<String> {
 
 /// Unpacks every part into nothing, and stops where it grows beyond the limit: what the archive says of its sizes may
 /// be a lie.
-fn unpacks_within(path: &PathBuf, limit: u64) -> anyhow::Result<()> {
+fn unpacks_within(path: &Path, limit: u64) -> anyhow::Result<()> {
     let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?)).context("it is no XLSX workbook")?;
     let mut left = limit;
     for part in 0..archive.len() {

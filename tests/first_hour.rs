@@ -1,5 +1,6 @@
 //! A borough's first hour, as README.md tells it: from an empty folder to a served dataset.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -165,13 +166,22 @@ fn new_extracts_are_taken_up_while_the_node_serves_and_bad_ones_are_not() {
         std::fs::rename(partial, given.path().join(name)).unwrap();
     };
     put("1.csv", &extract(0..1000));
+    let health = support::free_ports();
+    let ready = || -> String {
+        let mut line = std::net::TcpStream::connect(("127.0.0.1", health)).unwrap();
+        line.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut said = String::new();
+        line.read_to_string(&mut said).unwrap();
+        said
+    };
     let extracts = vec![given.path().join("1.csv").display().to_string()];
     let (dir, _) = first_hour("homes", &extracts, |folder, _| {
         let node = std::fs::read_to_string(folder.join("node.toml")).unwrap();
         let node = node
             .replace("1.csv\"", "*.csv\"")
             .replace("as_at = ", "refresh = \"change\"\nas_at = ")
-            .replace("[tls]", "[limits]\nquery_seconds = 1\n\n[tls]");
+            .replace("[tls]", "[limits]\nquery_seconds = 1\n\n[tls]")
+            .replace("state = ", &format!("operations = \"127.0.0.1:{health}\"\nstate = "));
         std::fs::write(folder.join("node.toml"), node).unwrap();
     });
     let folder = dir.path();
@@ -200,8 +210,11 @@ fn new_extracts_are_taken_up_while_the_node_serves_and_bad_ones_are_not() {
         std::thread::sleep(Duration::from_millis(500));
     }
     assert!(near(count(), 3000));
+    let said = ready();
+    assert!(said.starts_with("HTTP/1.1 503") && said.contains("3.csv: its header"), "{said}");
     put("3.csv", &extract(3000..9000));
     becomes(9000);
+    assert!(ready().starts_with("HTTP/1.1 200"));
     // The log says which snapshot was served from when; none is kept beyond two.
     let written = std::fs::read_to_string(folder.join("state/log.jsonl")).unwrap();
     let admin: Vec<&str> = written.lines().filter(|line| line.contains("ADMIN")).collect();

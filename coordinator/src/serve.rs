@@ -11,7 +11,7 @@ use loda_identity::{AuthoriseLayer, Dialled, Identity, Limits, PeerId, PeerInfo,
 use loda_ledger::{SignedLines, Spool};
 use loda_proto::v1::query_server::{Query as QueryService, QueryServer};
 use loda_proto::{CHUNK, v1};
-use loda_service::{Crew, Operations, log, stop};
+use loda_service::{Crew, Operations, State, log, stop};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -138,7 +138,8 @@ impl Coordinator {
         tokio::spawn(identity.clone().keep_current());
         if let Some(address) = self.config.operations.clone() {
             let asked = Arc::clone(questions);
-            Operations::new(identity.clone(), &questions.outcomes, move || asked.jobs.active()).start(address);
+            let state = move || State { active: asked.jobs.active(), ..State::default() };
+            Operations::new(identity.clone(), &questions.outcomes, state).start(address);
         }
         tracing::info!(datasets = questions.catalogue.contracts.len(), "serving");
         server(age)

@@ -43,6 +43,11 @@ impl Borough {
         snapshots.iter().find(|s| s.contract.dataset == dataset).cloned()
     }
 
+    /// Why datasets are not as new as their extracts, or not served.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.held.iter().filter_map(Held::fault).collect()
+    }
+
     /// Serves a snapshot from now on.
     pub(crate) fn replace(&self, snapshot: Snapshot) {
         let mut snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@
 //! stays until none that began on it can still run.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use loda_contract::Contract;
@@ -60,17 +60,33 @@ impl Refresh {
 pub(crate) struct Held {
     pub(crate) contract: Arc<Contract>,
     pub(crate) config: DatasetConfig,
+    /// Why the last reading gave no snapshot; none where it did.
+    fault: Mutex<Option<String>>,
 }
 
 /// The files of a dataset, and when each was written.
 type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 impl Held {
+    pub(crate) fn new(contract: Arc<Contract>, config: DatasetConfig) -> Self {
+        Self { contract, config, fault: Mutex::default() }
+    }
+
+    /// For the operator: why what is served is not as new as its extracts.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_at_fault(&self, fault: Option<String>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
     /// A new snapshot; where there can be none, the fault is told and the last good one is given.
     pub(crate) async fn read(&self, state: &Path, secret: &RecordSecret) -> anyhow::Result<Option<Snapshot>> {
         let fault = match ingest(state, secret, &self.contract, &self.config, Mode::Write).await {
             Ok((Some(snapshot), report)) => {
                 tell(&report);
+                self.is_at_fault(None);
                 return Ok(Some(snapshot));
             }
             Ok((None, report)) => report.summary(),
@@ -82,6 +98,7 @@ impl Held {
             }
             Err(fault) => format!("dataset '{}': {fault:#}", self.contract.dataset),
         };
+        self.is_at_fault(Some(fault.clone()));
         let last = snapshot::newest(state, &self.contract)?;
         match &last {
             Some(last) => tracing::error!("{fault}; snapshot {} of {} stays in use", last.id, last.as_at),

@@ -14,7 +14,7 @@ use loda_ledger::{SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
-use loda_service::{Crew, Operations, log, stop};
+use loda_service::{Crew, Operations, State, log, stop};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -116,7 +116,7 @@ impl Node {
                 );
                 continue;
             }
-            let dataset = Held { contract, config: dataset.clone() };
+            let dataset = Held::new(contract, dataset.clone());
             snapshots.extend(dataset.read(&config.state, &secret).await?);
             held.push(dataset);
         }
@@ -162,8 +162,9 @@ impl Node {
         tokio::spawn(identity.clone().keep_current());
         if let Some(address) = config.operations.clone() {
             let queries = Arc::clone(&self.queries);
-            let active = move || queries.jobs.active();
-            Operations::new(identity.clone(), &self.queries.outcomes, active).start(address);
+            let borough = Arc::clone(&self.borough);
+            let state = move || State { active: queries.jobs.active(), faults: borough.faults() };
+            Operations::new(identity.clone(), &self.queries.outcomes, state).start(address);
         }
         self.queries.beside(refresh::keep(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         tracing::info!(borough = %config.borough, datasets = self.borough.snapshots().len(), "serving");

@@ -14,5 +14,5 @@ pub mod operations;
 pub mod stop;
 pub mod task;
 
-pub use operations::{Operations, Outcomes};
+pub use operations::{Operations, Outcomes, State};
 pub use task::{AbortOnDrop, Crew, compute};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -41,18 +41,29 @@ impl Outcomes {
 #[derive(Clone)]
 pub struct Operations(Arc<Inner>);
 
+/// What a service says of itself when it is asked.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Questions that run or wait.
+    pub active: usize,
+    /// What it cannot do as it should, a sentence each: no data, and no secret.
+    pub faults: Vec<String>,
+}
+
 struct Inner {
     identity: Identity,
+    state: Arc<dyn Fn() -> State + Send + Sync>,
     registry: Mutex<Registry>,
 }
 
 impl Operations {
-    /// With the state of `identity`, the counts of `outcomes`, and how many questions are `active` now.
-    pub fn new(identity: Identity, outcomes: &Outcomes, active: impl Fn() -> usize + Send + Sync + 'static) -> Self {
+    /// With the state of `identity`, the counts of `outcomes`, and what the service says of itself now.
+    pub fn new(identity: Identity, outcomes: &Outcomes, state: impl Fn() -> State + Send + Sync + 'static) -> Self {
+        let state: Arc<dyn Fn() -> State + Send + Sync> = Arc::new(state);
         let mut registry = Registry::with_prefix("loda");
         registry.register("questions", "Questions by what became of them", outcomes.0.clone());
-        registry.register_collector(Box::new(Now { identity: identity.clone(), active: Box::new(active) }));
-        Self(Arc::new(Inner { identity, registry: Mutex::new(registry) }))
+        registry.register_collector(Box::new(Now { identity: identity.clone(), state: Arc::clone(&state) }));
+        Self(Arc::new(Inner { identity, state, registry: Mutex::new(registry) }))
     }
 
     /// Answers at `address` from now on, in a task of its own. Without it the program serves all the same, and says so.
@@ -83,20 +94,21 @@ impl Operations {
 }
 
 /// Ready to serve: 200, or 503 with what is wrong, a sentence a line.
-async fn ready(State(Operations(inner)): State<Operations>) -> impl IntoResponse {
+async fn ready(extract::State(Operations(inner)): extract::State<Operations>) -> impl IntoResponse {
     let mut faults = inner.identity.faults();
     let now = inner.identity.now();
     if let Err(refusal) = now.trust.still_good(&now.own) {
         faults.push(format!("our own certificate would be refused: {refusal}"));
     }
     faults.extend(now.trust.unverifiable().into_iter().map(|who| format!("no current revocation list of {who}")));
+    faults.extend((inner.state)().faults);
     if faults.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());
     }
     (StatusCode::SERVICE_UNAVAILABLE, faults.into_iter().map(|fault| fault + "\n").collect())
 }
 
-async fn metrics(State(Operations(inner)): State<Operations>) -> impl IntoResponse {
+async fn metrics(extract::State(Operations(inner)): extract::State<Operations>) -> impl IntoResponse {
     let mut text = String::new();
     let registry = inner.registry.lock().unwrap_or_else(PoisonError::into_inner);
     match encode(&mut text, &registry) {
@@ -111,7 +123,7 @@ async fn metrics(State(Operations(inner)): State<Operations>) -> impl IntoRespon
 /// What is looked up when it is asked.
 struct Now {
     identity: Identity,
-    active: Box<dyn Fn() -> usize + Send + Sync>,
+    state: Arc<dyn Fn() -> State + Send + Sync>,
 }
 
 impl std::fmt::Debug for Now {
@@ -123,9 +135,10 @@ impl std::fmt::Debug for Now {
 impl Collector for Now {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let now = self.identity.now();
+        let state = (self.state)();
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let gauges = [
-            ("questions_active", "Questions that run or wait", count((self.active)())),
+            ("questions_active", "Questions that run or wait", count(state.active)),
             ("certificate_ends", "When our certificate ends, in Unix seconds", now.own.not_after),
             (
                 "revocation_lists_end",
@@ -137,6 +150,7 @@ impl Collector for Now {
                 "Authorities without a current revocation list",
                 count(now.trust.unverifiable().len()),
             ),
+            ("service_faults", "What the service cannot do as it should", count(state.faults.len())),
             (
                 "file_faults",
                 "Files that could not be used when they were last read",

@@ -284,7 +284,8 @@ impl World {
                 true
             }
             // It could not begin: its supervisor tries again.
-            (Some(Err(_)), Some(_)) if host.lives == lives => {
+            (Some(Err(_)), Some(life)) if host.lives == lives => {
+                life.crew.end();
                 host.life = None;
                 false
             }

@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use loda_disclosure::TableParameters;
 
 use crate::config::Config;
@@ -164,14 +166,29 @@ fn first_mapping(arguments: Init) -> anyhow::Result<()> {
         out: arguments.out,
         as_at,
     };
-    Ok(std::io::stdout().write_all(init(&request)?.as_bytes())?)
+    let waiting = waiting("reading the extracts");
+    let told = init(&request);
+    waiting.finish_and_clear();
+    Ok(std::io::stdout().write_all(told?.as_bytes())?)
+}
+
+/// Says on a terminal that something goes on, and for how long.
+fn waiting(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 fn check(arguments: &Check) -> anyhow::Result<()> {
     let (config, only) = (Config::load(&arguments.config)?, arguments.dataset.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(16 << 20).enable_all().build()?;
+    let waiting = waiting("reading the sources");
     let checked =
         runtime.block_on(runtime.spawn(async move { crate::ingest::check(&config, only.as_deref()).await }))?;
+    waiting.finish_and_clear();
     let (mut page, mut refused) = (String::new(), 0_usize);
     let mut out = std::io::stdout();
     for (dataset, report) in checked? {

@@ -102,6 +102,9 @@ pub(crate) fn contract_of(
 /// The codes of a column in all sources, each once whatever its capitals.
 fn codes_of(column: &Profile, sources: &[(&str, &[Profile])]) -> Vec<String> {
     let mut codes: Vec<String> = Vec::new();
+    if column.codes().is_none() {
+        return codes;
+    }
     for (_, columns) in sources {
         let alike =
             columns.iter().max_by(|a, b| likeness(&column.name, &a.name).total_cmp(&likeness(&column.name, &b.name)));
@@ -236,6 +239,9 @@ fn matches<'a>(contract: &Contract, columns: &'a [Profile]) -> Vec<Option<(f64, 
         }
     }
     for (at, column) in contract.columns.iter().enumerate() {
+        if found.get(at).is_none_or(Option::is_some) {
+            continue;
+        }
         let fits = |profile: &&Profile| match column.kind {
             ColumnType::Date => profile.kind() == Kind::Date,
             ColumnType::Integer | ColumnType::Decimal(_) => matches!(profile.kind(), Kind::Integer | Kind::Amount),

@@ -427,6 +427,8 @@ fn broken_extracts_are_named_and_the_last_good_snapshot_stays() {
     refused("path = \"months\"\nformat = \"csv\"", "02.csv: its header is not that of the first file");
     borough.configure("path = \"months/*.csv\"\nformat = \"csv\"\nrename = { \"Rent PCM\" = \"Rent\" }", "");
     kept(&borough.check(), 200);
+    std::os::unix::fs::symlink(borough.path("months/01.csv"), borough.path("months/03.csv")).unwrap();
+    refused("path = \"months\"\nformat = \"csv\"", "are one file");
     refused("path = \"gone.csv\"\nformat = \"csv\"", "no such file");
     fs::write(borough.path("book.xlsx"), &good).unwrap();
     refused("path = \"book.xlsx\"\nformat = \"xlsx\"", "it is no XLSX workbook");

@@ -105,6 +105,13 @@ impl Paths {
         }
         files.sort();
         files.dedup();
+        // Under another name the same rows would count twice.
+        let mut seen: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
+        for file in &files {
+            if let Some(other) = seen.insert(file.canonicalize()?, file) {
+                bail!("{} and {} are one file", other.display(), file.display());
+            }
+        }
         Ok(files)
     }
 

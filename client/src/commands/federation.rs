@@ -331,7 +331,7 @@ pub(super) fn log_key(path: &Path, session: &mut Session<'_>) -> Result<SigningK
     Ok(key)
 }
 
-fn make_folder_of(file: &Path) -> Result<(), Failure> {
+pub(super) fn make_folder_of(file: &Path) -> Result<(), Failure> {
     let Some(folder) = file.parent() else { return Ok(()) };
     fs::create_dir_all(folder).map_err(|source| Failure::File { action: "make", path: folder.to_owned(), source })
 }

@@ -194,6 +194,6 @@ fn ends(peer: &Peer) -> String {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text).map_err(|source| Failure::File { action: "write", path: path.to_path_buf(), source })
 }

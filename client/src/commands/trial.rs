@@ -10,7 +10,7 @@ use loda_identity::{
     SigningKey, write_private,
 };
 
-use super::federation::{following, load, log_key};
+use super::federation::{following, load, log_key, make_folder_of};
 use super::{Failure, Session};
 use crate::args::federation::Trial;
 
@@ -186,9 +186,6 @@ fn agreement(folder: &Path, datasets: &[&str], session: &mut Session<'_>) -> Res
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let unwritten = |source| Failure::File { action: "write", path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(unwritten)?;
-    }
-    fs::write(path, text).map_err(unwritten)
+    make_folder_of(path)?;
+    super::pki::write(path, text)
 }

@@ -6,7 +6,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::normal::{Parts, soundex};
 
-/// How many keys there are: a national number, the twelve of the design, and four that find whom several slips of the pen
+/// How many keys there are: a national number, twelve that were measured on labelled sets, and four that find whom several slips of the pen
 /// at once have hidden from those.
 pub(crate) const KEYS: usize = 17;
 

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! A matchkey is a few normalised parts of a record that rarely agree by chance (a date of birth with a postcode's
-//! characters; two names by sound with the start of an address). The twelve used here are those that
-//! `design/linkage.md` measured. They say which pairs are looked at; how sure a pair is, in bits of odds, follows from how
-//! rare the values are that agree, among these very records. What says no: two different national numbers; a given name
-//! and a date of birth that both differ (a household shares its address). Pairs between the bands are left to people.
+//! characters; two names by sound with the start of an address). Keys say which pairs are looked at; how sure a pair is, in
+//! bits of odds, follows from how rare the values are that agree, among these very records. What says no: two different
+//! national numbers; a given name and a date of birth that both differ (a household shares its address). Pairs between the
+//! bands are left to people.
 
 mod keys;
 mod normal;

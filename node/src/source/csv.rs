@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use encoding_rs::Encoding;
 
 use super::encoding::Decoding;
-use super::{Header, Reader, Rename, Sink, file_name, places, text_schema};
+use super::{FileFormat, Files, Header, Rename, Sink, file_name, places, text_schema};
 
 /// Bytes of one record at most: a quote that is never closed ends here, and not at the end of memory.
 const MAX_RECORD: u64 = 1 << 20;
@@ -36,18 +36,17 @@ impl Default for CsvRules {
     }
 }
 
-pub(super) struct CsvReader {
-    files: Vec<PathBuf>,
+/// As `rules` say, with some columns under other names.
+pub(super) struct Csv {
     rules: CsvRules,
     rename: Rename,
-    columns: SchemaRef,
 }
 
-pub(super) fn open(files: Vec<PathBuf>, rules: CsvRules, rename: Rename) -> anyhow::Result<CsvReader> {
+pub(super) fn open(files: Vec<PathBuf>, rules: CsvRules, rename: Rename) -> anyhow::Result<Files<Csv>> {
     let first = files.first().context("no file")?;
     let mut opened = Opened::new(first, &rules).with_context(|| file_name(first))?;
     let names = opened.header(&rules.header).with_context(|| file_name(first))?;
-    Ok(CsvReader { columns: text_schema(rename.apply(names)), files, rules, rename })
+    Ok(Files { columns: text_schema(rename.apply(names)), paths: files, format: Csv { rules, rename } })
 }
 
 /// The first records of a file as they stand, to look for its header.
@@ -58,19 +57,6 @@ pub(crate) fn first_records(path: &Path, rules: &CsvRules) -> anyhow::Result<Vec
         records.push(opened.record.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect());
     }
     Ok(records)
-}
-
-impl Reader for CsvReader {
-    fn columns(&self) -> SchemaRef {
-        SchemaRef::clone(&self.columns)
-    }
-
-    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        for path in &self.files {
-            self.read_file(path, sink).with_context(|| file_name(path))?;
-        }
-        Ok(())
-    }
 }
 
 /// Text columns of a stream that has the first record as its header: what COPY gives.
@@ -91,13 +77,13 @@ pub(super) fn read_stream(input: impl Read, columns: &SchemaRef, sink: &mut dyn 
     Ok(())
 }
 
-impl CsvReader {
-    fn read_file(&self, path: &Path, sink: &mut dyn Sink) -> anyhow::Result<()> {
+impl FileFormat for Csv {
+    fn read_file(&self, path: &Path, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let mut opened = Opened::new(path, &self.rules)?;
         sink.file(&file_name(path), opened.describe());
         let names = opened.header(&self.rules.header)?;
         let names = self.rename.apply(names);
-        let places = places(&self.columns, &names)?;
+        let places = places(columns, &names)?;
         while let Some(line) = opened.next()? {
             let mut values = Vec::with_capacity(places.len());
             let fields = opened.record.len();

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use arrow::datatypes::SchemaRef;
 use serde_json::{Map, Value};
 
-use super::{Reader, Sink, file_name, text_schema};
+use super::{FileFormat, Files, Sink, file_name, text_schema};
 
 /// Bytes of one line at most.
 const MAX_LINE: u64 = 1 << 20;
@@ -16,12 +16,9 @@ const MAX_LINE: u64 = 1 << 20;
 /// Lines of the first file that are looked at for its fields.
 const LOOKED_AT: usize = 10_000;
 
-pub(super) struct JsonReader {
-    files: Vec<PathBuf>,
-    columns: SchemaRef,
-}
+pub(super) struct Ndjson;
 
-pub(super) fn open(files: Vec<PathBuf>) -> anyhow::Result<JsonReader> {
+pub(super) fn open(files: Vec<PathBuf>) -> anyhow::Result<Files<Ndjson>> {
     let mut names: Vec<String> = Vec::new();
     let first = files.first().context("no file")?;
     let mut lines = Lines::open(first)?;
@@ -38,29 +35,23 @@ pub(super) fn open(files: Vec<PathBuf>) -> anyhow::Result<JsonReader> {
     if names.is_empty() {
         bail!("{}: no line of it is a JSON object", file_name(first));
     }
-    Ok(JsonReader { columns: text_schema(names), files })
+    Ok(Files { columns: text_schema(names), paths: files, format: Ndjson })
 }
 
-impl Reader for JsonReader {
-    fn columns(&self) -> SchemaRef {
-        SchemaRef::clone(&self.columns)
-    }
-
-    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        for path in &self.files {
-            sink.file(&file_name(path), "utf-8, one object a line".to_owned());
-            let mut lines = Lines::open(path)?;
-            while let Some((number, text)) = lines.next().with_context(|| file_name(path))? {
-                if text.iter().all(u8::is_ascii_whitespace) {
-                    sink.blank();
-                    continue;
-                }
-                match serde_json::from_slice(text) {
-                    Ok(Value::Object(object)) => self.row(number, &object, sink)?,
-                    Ok(_) => sink.bad(number, "is no JSON object".to_owned()),
-                    Err(fault) => {
-                        sink.bad(number, format!("is no JSON: {:?} in column {}", fault.classify(), fault.column()))
-                    }
+impl FileFormat for Ndjson {
+    fn read_file(&self, path: &Path, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        sink.file(&file_name(path), "utf-8, one object a line".to_owned());
+        let mut lines = Lines::open(path)?;
+        while let Some((number, text)) = lines.next()? {
+            if text.iter().all(u8::is_ascii_whitespace) {
+                sink.blank();
+                continue;
+            }
+            match serde_json::from_slice(text) {
+                Ok(Value::Object(object)) => row(columns, number, &object, sink)?,
+                Ok(_) => sink.bad(number, "is no JSON object".to_owned()),
+                Err(fault) => {
+                    sink.bad(number, format!("is no JSON: {:?} in column {}", fault.classify(), fault.column()));
                 }
             }
         }
@@ -68,25 +59,22 @@ impl Reader for JsonReader {
     }
 }
 
-impl JsonReader {
-    fn row(&self, number: u64, object: &Map<String, Value>, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        // Fields that came up late would be lost without a word.
-        if let Some(fresh) = object.keys().find(|name| self.columns.field_with_name(name).is_err()) {
-            sink.bad(number, format!("has a field '{fresh}' that the first {LOOKED_AT} lines do not have"));
-            return Ok(());
-        }
-        let texts: Vec<Option<String>> = self
-            .columns
-            .fields()
-            .iter()
-            .map(|field| match object.get(field.name()) {
-                None | Some(Value::Null) => None,
-                Some(Value::String(text)) => (!text.is_empty()).then(|| text.clone()),
-                Some(other) => Some(other.to_string()),
-            })
-            .collect();
-        sink.row(number, &texts.iter().map(Option::as_deref).collect::<Vec<_>>())
+fn row(columns: &SchemaRef, number: u64, object: &Map<String, Value>, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    // Fields that came up late would be lost without a word.
+    if let Some(fresh) = object.keys().find(|name| columns.field_with_name(name).is_err()) {
+        sink.bad(number, format!("has a field '{fresh}' that the first {LOOKED_AT} lines do not have"));
+        return Ok(());
     }
+    let texts: Vec<Option<String>> = columns
+        .fields()
+        .iter()
+        .map(|field| match object.get(field.name()) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => (!text.is_empty()).then(|| text.clone()),
+            Some(other) => Some(other.to_string()),
+        })
+        .collect();
+    sink.row(number, &texts.iter().map(Option::as_deref).collect::<Vec<_>>())
 }
 
 struct Lines {

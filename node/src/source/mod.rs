@@ -204,6 +204,32 @@ pub(crate) trait Reader: Send + Sync {
     fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()>;
 }
 
+/// Files that are written alike, one after another.
+struct Files<F> {
+    paths: Vec<PathBuf>,
+    columns: SchemaRef,
+    format: F,
+}
+
+/// How one such file is read.
+trait FileFormat: Send + Sync {
+    /// Gives every row of a file to the sink, in the order of `columns`.
+    fn read_file(&self, path: &Path, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()>;
+}
+
+impl<F: FileFormat> Reader for Files<F> {
+    fn columns(&self) -> SchemaRef {
+        SchemaRef::clone(&self.columns)
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        for path in &self.paths {
+            self.format.read_file(path, &self.columns, sink).with_context(|| file_name(path))?;
+        }
+        Ok(())
+    }
+}
+
 /// Where a reader's rows go.
 pub(crate) trait Sink {
     /// A row as text, with its line.

@@ -1,57 +1,42 @@
 //! SQLite databases, read as they stand at one moment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use arrow::datatypes::SchemaRef;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Reader, Sink, clean_names, file_name, text_schema};
+use super::{FileFormat, Files, Sink, clean_names, file_name, text_schema};
 
-pub(super) struct SqliteReader {
-    files: Vec<PathBuf>,
+pub(super) struct Sqlite {
     query: String,
-    columns: SchemaRef,
 }
 
 /// Nothing is written, also not beside the database.
-fn connect(path: &PathBuf) -> anyhow::Result<Connection> {
+fn connect(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     Ok(connection)
 }
 
-pub(super) fn open(files: Vec<PathBuf>, query: String) -> anyhow::Result<SqliteReader> {
+pub(super) fn open(files: Vec<PathBuf>, query: String) -> anyhow::Result<Files<Sqlite>> {
     let first = files.first().context("no file")?;
     let connection = connect(first).with_context(|| file_name(first))?;
     let statement = connection.prepare(&query).with_context(|| file_name(first))?;
     let columns = text_schema(clean_names(statement.column_names()));
     drop(statement);
-    Ok(SqliteReader { files, query, columns })
+    Ok(Files { paths: files, columns, format: Sqlite { query } })
 }
 
-impl Reader for SqliteReader {
-    fn columns(&self) -> SchemaRef {
-        SchemaRef::clone(&self.columns)
-    }
-
-    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        for path in &self.files {
-            self.read_file(path, sink).with_context(|| file_name(path))?;
-        }
-        Ok(())
-    }
-}
-
-impl SqliteReader {
-    fn read_file(&self, path: &PathBuf, sink: &mut dyn Sink) -> anyhow::Result<()> {
+impl FileFormat for Sqlite {
+    fn read_file(&self, path: &Path, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let connection = connect(path)?;
         sink.file(&file_name(path), "SQLite".to_owned());
         // One statement reads one state of the database.
         let mut statement = connection.prepare(&self.query)?;
-        let width = self.columns.fields().len();
+        let width = columns.fields().len();
         let mut rows = statement.query([])?;
         let mut number = 0_u64;
         while let Some(row) = rows.next()? {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use arrow::datatypes::SchemaRef;
 use calamine::{DataRef, Reader as _, Xlsx, open_workbook};
 
-use super::{Header, Reader, Rename, Sink, file_name, places, text_schema};
+use super::{FileFormat, Files, Header, Rename, Sink, file_name, places, text_schema};
 
 /// Bytes that a workbook may become when it is unpacked: a small file can hold gigabytes of zeros.
 const UNPACKED: u64 = 1 << 30;
@@ -19,12 +19,10 @@ const MAX_PREAMBLE: u64 = 100;
 /// Columns of a sheet at most; cells beyond are a formatting accident.
 const WIDEST: usize = 4096;
 
-pub(super) struct WorkbookReader {
-    files: Vec<PathBuf>,
+pub(super) struct Workbook {
     sheet: Option<String>,
     header: Header,
     rename: Rename,
-    columns: SchemaRef,
 }
 
 pub(super) fn open(
@@ -32,7 +30,7 @@ pub(super) fn open(
     sheet: Option<String>,
     header: Header,
     rename: Rename,
-) -> anyhow::Result<WorkbookReader> {
+) -> anyhow::Result<Files<Workbook>> {
     let first = files.first().context("no file")?;
     let mut names = Vec::new();
     let found = rows(first, sheet.as_deref(), &mut |row| {
@@ -44,7 +42,8 @@ pub(super) fn open(
     if names.is_empty() {
         bail!("{}: the sheet has no header: {} was expected", file_name(first), header.describe());
     }
-    Ok(WorkbookReader { columns: text_schema(rename.apply(names)), files, sheet, header, rename })
+    let columns = text_schema(rename.apply(names));
+    Ok(Files { columns, paths: files, format: Workbook { sheet, header, rename } })
 }
 
 /// The first rows of a workbook's first sheet, to look for its header.
@@ -79,28 +78,15 @@ fn named(header: &Header, row: &Row) -> Option<Vec<String>> {
     header.names(row.number, &cells)
 }
 
-impl Reader for WorkbookReader {
-    fn columns(&self) -> SchemaRef {
-        SchemaRef::clone(&self.columns)
-    }
-
-    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        for path in &self.files {
-            sink.file(&file_name(path), format!("XLSX, sheet {}", self.sheet.as_deref().unwrap_or("1")));
-            self.read_file(path, sink).with_context(|| file_name(path))?;
-        }
-        Ok(())
-    }
-}
-
-impl WorkbookReader {
-    fn read_file(&self, path: &Path, sink: &mut dyn Sink) -> anyhow::Result<()> {
+impl FileFormat for Workbook {
+    fn read_file(&self, path: &Path, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        sink.file(&file_name(path), format!("XLSX, sheet {}", self.sheet.as_deref().unwrap_or("1")));
         let given = matches!(self.header, Header::Given(_));
-        let mut order: Option<Vec<usize>> = given.then(|| (0..self.columns.fields().len()).collect());
+        let mut order: Option<Vec<usize>> = given.then(|| (0..columns.fields().len()).collect());
         rows(path, self.sheet.as_deref(), &mut |row| {
             let Some(order) = &order else {
                 match named(&self.header, row) {
-                    Some(names) => order = Some(places(&self.columns, &self.rename.apply(names))?),
+                    Some(names) => order = Some(places(columns, &self.rename.apply(names))?),
                     None if row.number >= MAX_PREAMBLE => bail!("the sheet has no header: {}", self.header.describe()),
                     None => {}
                 }

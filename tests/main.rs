@@ -26,6 +26,7 @@ mod overload;
 mod pooled;
 mod properties;
 mod protection;
+mod residents;
 mod scenarios;
 mod simulation;
 mod sources;

@@ -43,10 +43,10 @@ pub async fn holdings_of(layout: &Layout) -> Vec<Holding> {
         let config = loda_node::Config::load(&folder.join("node.toml")).unwrap();
         for dataset in &config.datasets {
             let name = dataset.contract.file_stem().unwrap().to_str().unwrap().to_owned();
-            let sources = dataset.sources.iter();
+            let sources = dataset.mapping.sources.iter();
             let sources =
                 sources.map(|s| (s.name.clone(), s.path().unwrap().to_owned(), s.format == loda_node::Format::Csv));
-            let rows = map(&name, &sources.collect::<Vec<_>>(), &dataset.sql).await;
+            let rows = map(&name, &sources.collect::<Vec<_>>(), &dataset.mapping.sql).await;
             holdings.push(Holding { gss: borough.gss.to_owned(), dataset: name, rows });
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +12,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use loda_disclosure::TableParameters;
 
 use crate::config::Config;
+use crate::dictionary::RecordSecret;
 use crate::doctor::doctor;
 use crate::init::{Request, init};
 use crate::ptable::ptable;
+use crate::residents::decide;
 use crate::snapshot::snapshots;
 
 /// Serves a borough's own data to the federation: protected figures only, and only under an agreement.
@@ -53,6 +55,17 @@ enum Command {
     /// Say of every row whether it would be served: read, kept, left out with file, line and reason. Writes nothing but
     /// the page that --html names.
     Check(Check),
+    /// Say who is who over the services of [residents]: people, services, and pairs that somebody has to look at.
+    ///
+    /// It makes the index anew and leaves nothing behind but the list that --review names.
+    Residents {
+        /// The node's configuration file.
+        #[arg(long, value_name = "FILE", default_value = "node.toml")]
+        config: PathBuf,
+        /// Write the pairs for review, by the services' own references, to decide on: see `decided` in [residents].
+        #[arg(long, value_name = "FILE")]
+        review: Option<PathBuf>,
+    },
     /// List the snapshots that are kept, and their sizes.
     Snapshots {
         /// The node's configuration file.
@@ -140,6 +153,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Init(arguments)) => return first_mapping(arguments),
         Some(Command::Check(arguments)) => return check(&arguments),
+        Some(Command::Residents { config, review }) => return residents(&config, review.as_deref()),
         Some(Command::Snapshots { config }) => {
             let text = snapshots(&Config::load(&config)?)?;
             return Ok(std::io::stdout().write_all(text.as_bytes())?);
@@ -182,9 +196,33 @@ fn waiting(what: &'static str) -> ProgressBar {
     bar
 }
 
+fn residents(config: &Path, review: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let residents = config.residents.context("the configuration has no [residents]: see deploy/sample/node.toml")?;
+    let secret = RecordSecret::passing()?;
+    let waiting = waiting("reading the services and finding who is who");
+    let runtime = runtime()?;
+    let looking = runtime.spawn(async move { crate::residents::look(&residents, &secret).await });
+    let looked = runtime.block_on(looking)?;
+    waiting.finish_and_clear();
+    let (_, report) = looked?;
+    let mut out = std::io::stdout();
+    out.write_all(report.text().as_bytes())?;
+    if let Some(path) = review {
+        decide::write(path, &report.review)?;
+        writeln!(out, "\nwrote {}", path.display())?;
+    }
+    Ok(())
+}
+
+/// The mapping's SQL is planned on deep stacks.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().thread_stack_size(16 << 20).enable_all().build()
+}
+
 fn check(arguments: &Check) -> anyhow::Result<()> {
     let (config, only) = (Config::load(&arguments.config)?, arguments.dataset.clone());
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(16 << 20).enable_all().build()?;
+    let runtime = runtime()?;
     let waiting = waiting("reading the sources");
     let checked =
         runtime.block_on(runtime.spawn(async move { crate::ingest::check(&config, only.as_deref()).await }))?;

@@ -9,8 +9,10 @@ use loda_disclosure::TableParameters;
 use loda_identity::{Gss, Paths, TlsSection};
 use serde::Deserialize;
 
+use crate::mapping::Mapping;
 use crate::refresh::Refresh;
-use crate::source::{Source, SourceEntry};
+use crate::residents::{ResidentsConfig, ResidentsEntry};
+use crate::source::SourceEntry;
 
 /// What `node.toml` says. Paths are relative to the file.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// How counts of people are perturbed.
     pub perturbation: TableParameters,
+    /// The services that say who is who, if there are any.
+    pub residents: Option<ResidentsConfig>,
     pub datasets: Vec<DatasetConfig>,
 }
 
@@ -53,11 +57,8 @@ pub struct Limits {
 pub struct DatasetConfig {
     pub contract: PathBuf,
     pub as_at: AsAt,
-    pub sources: Vec<Source>,
-    /// One SELECT that gives the contract's columns by name.
-    pub sql: String,
-    /// Code lists by name: what a system writes, and the contract's word for it.
-    pub codes: BTreeMap<String, BTreeMap<String, String>>,
+    /// Gives the contract's columns by name.
+    pub mapping: Mapping,
     pub thresholds: Thresholds,
     pub refresh: Refresh,
 }
@@ -80,8 +81,7 @@ impl DatasetConfig {
             AsAt::Day(day) => day,
             AsAt::Today => today,
             AsAt::NewestFile => {
-                let files = self.sources.iter().filter_map(|source| source.files().ok()).flatten();
-                let written = files.filter_map(|file| std::fs::metadata(file).ok()?.modified().ok());
+                let written = self.mapping.files().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok());
                 written.max().map_or(today, |at| chrono::DateTime::<chrono::Utc>::from(at).date_naive())
             }
         }
@@ -128,6 +128,7 @@ struct File {
     limits: Limits,
     #[serde(default)]
     perturbation: PerturbationEntry,
+    residents: Option<ResidentsEntry>,
     #[serde(default)]
     dataset: Vec<DatasetEntry>,
 }
@@ -219,20 +220,17 @@ impl Config {
             if [rejected, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
                 return Err(invalid("[dataset.thresholds] are shares between 0 and 1".to_owned()));
             }
-            let refresh = entry.refresh.as_deref().map_or(Some(Refresh::Start), Refresh::parse);
-            let refresh =
-                refresh.ok_or_else(|| invalid("refresh: write start, change, or a time such as 6h".to_owned()))?;
+            let refresh = Refresh::of_entry(entry.refresh.as_deref()).map_err(invalid)?;
             Ok(DatasetConfig {
                 contract: base.join(entry.contract),
                 as_at,
-                sources: sources.collect::<Result<_, _>>()?,
-                sql: entry.sql,
-                codes: entry.codes,
+                mapping: Mapping { sources: sources.collect::<Result<_, _>>()?, sql: entry.sql, codes: entry.codes },
                 thresholds: entry.thresholds,
                 refresh,
             })
         };
         let state = base.join(file.state);
+        let residents = file.residents.map(|entry| entry.parse(base)).transpose().map_err(invalid)?;
         Ok(Self {
             borough: file.borough,
             listen: file.listen,
@@ -243,6 +241,7 @@ impl Config {
             operations: file.operations,
             limits,
             perturbation,
+            residents,
             datasets: file.dataset.into_iter().map(dataset).collect::<Result<Vec<_>, ConfigError>>()?,
         })
     }

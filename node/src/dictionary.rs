@@ -17,11 +17,17 @@ pub(crate) const MODULUS: u32 = 4096;
 
 const WIDTH: usize = 16;
 
-type Hash = [u8; WIDTH];
+pub(crate) type Hash = [u8; WIDTH];
 
 /// The borough's secret for unit hashes and record keys. It never leaves the node and is never printed.
 #[derive(Clone)]
 pub(crate) struct RecordSecret(hmac::Key);
+
+impl std::fmt::Debug for RecordSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecordSecret")
+    }
+}
 
 impl RecordSecret {
     /// Loads the secret, or makes one at the first start.

@@ -200,7 +200,7 @@ fn contracts(config: &Config, identity: &Identity, report: &mut Report) {
             }
             Err(error) => report.fault("contract", &format!("{name}: {error}"), "correct it as the message says"),
         }
-        for fault in dataset.sources.iter().filter_map(|source| source.files().err()) {
+        for fault in dataset.mapping.sources.iter().filter_map(|source| source.files().err()) {
             report.fault("source", &format!("{fault:#}"), "put the extract there; the last good snapshot stays in use");
         }
     }

@@ -10,6 +10,7 @@
 //! | `yes_no(text)` | true for y, yes, true, t, 1; false for n, no, false, f, 0 |
 //! | `money(text)` | a plain number: £1,234.50 is 1234.50, (12.00) is -12.00; what is none stays, for the check to name |
 //! | `code('list', text)` | the contract's word in `[dataset.codes.list]`; an unknown one stays as it is, and is reported |
+//! | `resident('service', key)` | the person that a record of a service of `[residents]` is about, over all services |
 //!
 //! What a function cannot read becomes NULL, and is counted by its shape in the report.
 
@@ -26,19 +27,27 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionContext;
 
+use crate::residents::Residents;
+
+/// What the functions of one mapping know beside their arguments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Helpers {
+    pub(crate) unread: Arc<Unread>,
+    /// Who is who; none where the configuration has no `[residents]`.
+    pub(crate) residents: Option<Arc<Residents>>,
+}
+
 /// Registers all of them for one mapping.
-pub(crate) fn register(
-    context: &SessionContext,
-    codes: &BTreeMap<String, BTreeMap<String, String>>,
-    unread: &Arc<Unread>,
-) {
+pub(crate) fn register(context: &SessionContext, codes: &BTreeMap<String, BTreeMap<String, String>>, helpers: Helpers) {
+    let Helpers { unread, residents } = helpers;
     let texts: [(&'static str, Reading); 5] =
         [("uprn", uprn), ("postcode", postcode), ("nhs_number", nhs_number), ("nino", nino), ("money", amount)];
-    let helper = |name, kind| Helper::new(name, kind, unread);
+    let helper = |name, kind| Helper::new(name, kind, &unread);
     let mut functions: Vec<Helper> = texts.into_iter().map(|(name, f)| helper(name, Kind::Text(f))).collect();
     functions.push(helper("uk_date", Kind::Date));
     functions.push(helper("yes_no", Kind::YesNo));
     functions.push(helper("code", Kind::Code(Arc::new(codes.clone()))));
+    functions.push(helper("resident", Kind::Resident(residents)));
     for function in functions {
         context.register_udf(ScalarUDF::new_from_impl(function));
     }
@@ -89,11 +98,12 @@ enum Kind {
     Date,
     YesNo,
     Code(Arc<BTreeMap<String, BTreeMap<String, String>>>),
+    Resident(Option<Arc<Residents>>),
 }
 
 impl Helper {
     fn new(name: &'static str, kind: Kind, unread: &Arc<Unread>) -> Self {
-        let arguments = if matches!(kind, Kind::Code(_)) { 2 } else { 1 };
+        let arguments = if matches!(kind, Kind::Code(_) | Kind::Resident(_)) { 2 } else { 1 };
         // Whatever is given is looked at as text.
         let signature = Signature::new(TypeSignature::Any(arguments), Volatility::Immutable);
         Self { name, kind, signature, unread: Arc::clone(unread) }
@@ -126,7 +136,7 @@ impl ScalarUDFImpl for Helper {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match self.kind {
-            Kind::Text(_) | Kind::Code(_) => DataType::Utf8,
+            Kind::Text(_) | Kind::Code(_) | Kind::Resident(_) => DataType::Utf8,
             Kind::Date => DataType::Date32,
             Kind::YesNo => DataType::Boolean,
         })
@@ -145,11 +155,7 @@ impl ScalarUDFImpl for Helper {
             }
             Kind::YesNo => Arc::new(texts.iter().map(|t| t.and_then(yes_no)).collect::<BooleanArray>()),
             Kind::Code(lists) => {
-                let list = match arguments.args.first() {
-                    Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))) => lists.get(name),
-                    _ => None,
-                };
-                let Some(list) = list else {
+                let Some(list) = first_word(&arguments).and_then(|name| lists.get(name)) else {
                     return exec_err!("code(): the first argument names a list of [dataset.codes], as text");
                 };
                 // Spaces and capitals are not what tells codes apart.
@@ -157,6 +163,20 @@ impl ScalarUDFImpl for Helper {
                 let word =
                     |text: &str| words.get(&fold(text)).map_or_else(|| text.trim().to_owned(), |w| (*w).to_owned());
                 Arc::new(texts.iter().map(|t| t.map(word)).collect::<StringArray>())
+            }
+            Kind::Resident(None) => {
+                return exec_err!("resident(): node.toml has no [residents], which says who is who");
+            }
+            Kind::Resident(Some(residents)) => {
+                let known = |name: &&str| residents.services().iter().any(|service| service == name);
+                let Some(service) = first_word(&arguments).filter(known) else {
+                    return exec_err!(
+                        "resident(): the first argument names a service of [residents], as text: {}",
+                        residents.services().join(", ")
+                    );
+                };
+                let who = |key: &str| residents.resident(service, key);
+                Arc::new(texts.iter().map(|t| t.and_then(who)).collect::<StringArray>())
             }
         };
         for row in (0..result.len()).filter(|row| result.is_null(*row) && texts.is_valid(*row)) {
@@ -166,6 +186,13 @@ impl ScalarUDFImpl for Helper {
             }
         }
         Ok(ColumnarValue::Array(result))
+    }
+}
+
+fn first_word(arguments: &ScalarFunctionArgs) -> Option<&str> {
+    match arguments.args.first() {
+        Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(word)))) => Some(word),
+        _ => None,
     }
 }
 

@@ -4,13 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::DataFusionError;
-use datafusion::dataframe::DataFrame;
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 use loda_contract::{Contract, Role, Unit};
 use loda_question::plan::arrow_type;
@@ -18,10 +14,12 @@ use loda_question::plan::arrow_type;
 use crate::check::{Findings, conforming};
 use crate::config::{Config, DatasetConfig};
 use crate::dictionary::{Dictionary, RecordSecret};
-use crate::functions::{self, Unread};
+use crate::functions::Helpers;
+use crate::mapping::cause;
 use crate::report::Report;
+use crate::residents::{self, Residents};
 use crate::snapshot::{self, Snapshot, is_kept, key_column, unit_column};
-use crate::source::{Intake, carry_origin};
+use crate::source::Intake;
 
 /// Whether a snapshot is written, or only what it would be is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +37,13 @@ pub(crate) async fn ingest(
     secret: &RecordSecret,
     contract: &Arc<Contract>,
     config: &DatasetConfig,
+    residents: Option<&Arc<Residents>>,
     mode: Mode,
 ) -> anyhow::Result<(Option<Snapshot>, Report)> {
     let intake = Arc::new(Intake::default());
-    let unread = Arc::new(Unread::default());
-    let mapped = map(config, &intake, &unread).await?;
+    let helpers = Helpers { residents: residents.cloned(), ..Helpers::default() };
+    let unread = Arc::clone(&helpers.unread);
+    let mapped = config.mapping.rows(&intake, helpers).await?;
     let mut batches = mapped.execute_stream().await?;
     let mut units = Units::open(state, secret, contract, mode)?;
     let schema = snapshot_schema(contract);
@@ -90,52 +90,22 @@ pub(crate) async fn check(
     only: Option<&str>,
 ) -> anyhow::Result<Vec<(String, anyhow::Result<Report>)>> {
     let secret = RecordSecret::passing()?;
+    let wanted = |dataset: &DatasetConfig| dataset.mapping.asks_for_residents();
+    let residents = match &config.residents {
+        Some(residents) if config.datasets.iter().any(wanted) => Some(residents::look(residents, &secret).await?.0),
+        _ => None,
+    };
     let mut reports = Vec::new();
     for dataset in &config.datasets {
         let contract = Arc::new(Contract::load(&dataset.contract)?);
         if only.is_some_and(|only| only != contract.dataset) {
             continue;
         }
-        let report = ingest(&config.state, &secret, &contract, dataset, Mode::Check).await;
+        let report = ingest(&config.state, &secret, &contract, dataset, residents.as_ref(), Mode::Check).await;
         reports.push((contract.dataset.clone(), report.map(|(_, report)| report)));
     }
     anyhow::ensure!(!reports.is_empty(), "the configuration has no such dataset");
     Ok(reports)
-}
-
-/// The engine's words on a mapping that failed while it ran. They may hold a value: they are for the terminal of whoever
-/// checks, and for no log.
-#[derive(Debug, thiserror::Error)]
-#[error("the mapping failed: {0}")]
-pub(crate) struct MappingFault(DataFusionError);
-
-/// A fault in a source comes through the engine: the operator is told the fault, not the way.
-fn cause(fault: DataFusionError) -> anyhow::Error {
-    match fault {
-        DataFusionError::External(inner) => match inner.downcast::<DataFusionError>() {
-            Ok(inner) => cause(*inner),
-            Err(inner) => anyhow::Error::from_boxed(inner),
-        },
-        DataFusionError::Context(_, inner) => cause(*inner),
-        other => MappingFault(other).into(),
-    }
-}
-
-/// The borough's own SQL over its own sources.
-async fn map(config: &DatasetConfig, intake: &Arc<Intake>, unread: &Arc<Unread>) -> anyhow::Result<DataFrame> {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-    functions::register(&context, &config.codes, unread);
-    for source in config.sources.clone() {
-        let intake = Arc::clone(intake);
-        let name = source.name.clone();
-        // Looking at files, and waiting for a database, holds up nobody.
-        let table = tokio::task::spawn_blocking(move || source.open(&intake)).await.context("opening a source")??;
-        context.register_table(name.as_str(), table.provider()?)?;
-    }
-    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let mapped = context.sql_with_options(&config.sql, options).await.context("the mapping's SQL")?;
-    let (state, plan) = mapped.into_parts();
-    Ok(DataFrame::new(state, carry_origin(plan).context("the mapping's SQL")?))
 }
 
 pub(crate) fn snapshot_schema(contract: &Contract) -> SchemaRef {

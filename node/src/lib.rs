@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `config`, `agreement` | what the borough wrote: parsed once, refused with file and fix |
 //! | `source` | files, workbooks and databases as tables whose rows know where they came from |
-//! | `functions`, `ingest`, `check`, `report` | the mapping, the contract, and what became of every row |
+//! | `mapping`, `functions` | the borough's SQL over them, and what it may call |
+//! | `residents` | who is who over the borough's own services |
+//! | `ingest`, `check`, `report` | mapped rows against the contract, and what became of every row |
 //! | `dictionary`, `snapshot` | unit ids and record keys, and the files that questions read |
 //! | `refresh` | new snapshots while the node serves |
 //! | `init` | a first mapping from what extracts look like |
@@ -39,11 +41,13 @@ mod inspect;
 mod jobs;
 #[cfg(feature = "unprotected")]
 mod laboratory;
+mod mapping;
 mod ptable;
 mod queries;
 mod refresh;
 mod release;
 mod report;
+mod residents;
 mod serve;
 #[cfg(feature = "simulation")]
 mod simulation;
@@ -57,8 +61,10 @@ pub use disclose::Methods;
 #[cfg(feature = "unprotected")]
 pub use laboratory::Laboratory;
 pub use loda_disclosure::TableParameters;
+pub use mapping::Mapping;
 pub use refresh::Refresh;
 pub use report::{ColumnReport, Place, Rejected, Report};
+pub use residents::{ResidentsConfig, Service};
 pub use serve::{Node, run};
 #[cfg(feature = "simulation")]
 pub use simulation::{Rehearsed, Toil};

@@ -14,9 +14,11 @@ use tokio::time::{Instant, sleep};
 use crate::borough::Borough;
 use crate::config::DatasetConfig;
 use crate::dictionary::RecordSecret;
-use crate::ingest::{MappingFault, Mode, ingest};
+use crate::ingest::{Mode, ingest};
+use crate::mapping::MappingFault;
 use crate::queries::Queries;
 use crate::report::Report;
+use crate::residents::Residents;
 use crate::snapshot::{self, Snapshot};
 
 /// How often files are looked at.
@@ -37,6 +39,12 @@ pub enum Refresh {
 }
 
 impl Refresh {
+    /// What an entry of the configuration says; without one, [`Refresh::Start`].
+    pub(crate) fn of_entry(entry: Option<&str>) -> Result<Self, String> {
+        let refresh = entry.map_or(Some(Self::Start), Self::parse);
+        refresh.ok_or_else(|| "refresh: write start, change, or a time such as 6h".to_owned())
+    }
+
     /// From `start`, `change`, or a time such as `30m`, `6h` or `1d`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
@@ -82,8 +90,13 @@ impl Held {
     }
 
     /// A new snapshot; where there can be none, the fault is told and the last good one is given.
-    pub(crate) async fn read(&self, state: &Path, secret: &RecordSecret) -> anyhow::Result<Option<Snapshot>> {
-        let fault = match ingest(state, secret, &self.contract, &self.config, Mode::Write).await {
+    pub(crate) async fn read(
+        &self,
+        state: &Path,
+        secret: &RecordSecret,
+        residents: Option<&Arc<Residents>>,
+    ) -> anyhow::Result<Option<Snapshot>> {
+        let fault = match ingest(state, secret, &self.contract, &self.config, residents, Mode::Write).await {
             Ok((Some(snapshot), report)) => {
                 tell(&report);
                 self.is_at_fault(None);
@@ -106,15 +119,6 @@ impl Held {
         }
         Ok(last)
     }
-
-    fn stamp(&self) -> Stamp {
-        let files = self.config.sources.iter().filter_map(|source| source.files().ok()).flatten();
-        let stamp = |path: PathBuf| {
-            let about = std::fs::metadata(&path).ok()?;
-            Some((path, about.len(), about.modified().ok()))
-        };
-        files.filter_map(stamp).collect()
-    }
 }
 
 fn tell(report: &Report) {
@@ -125,52 +129,87 @@ fn tell(report: &Report) {
     }
 }
 
-/// What is known of one dataset between looks.
+/// What is known of one dataset, or of the residents index, between looks.
 struct Watched {
+    refresh: Refresh,
     read: Instant,
     /// Of the files as they were read, and as they were at the last look.
     of_read: Stamp,
     last: Stamp,
+    /// Something that it is made from has changed.
+    wanted: bool,
 }
 
-/// Watches over all datasets for as long as the node serves.
+impl Watched {
+    fn new(refresh: Refresh, stamp: Stamp) -> Self {
+        Self { refresh, read: Instant::now(), of_read: stamp.clone(), last: stamp, wanted: false }
+    }
+
+    /// Whether it is to be read again now.
+    fn is_due(&mut self, rest: Duration, stamp: impl Fn() -> Stamp) -> bool {
+        // The snapshot before the last goes with the next one: nobody may still read it.
+        if self.read.elapsed() < rest {
+            return false;
+        }
+        let due = self.wanted
+            || match self.refresh {
+                Refresh::Start => false,
+                Refresh::Every(time) => self.read.elapsed() >= time,
+                Refresh::Change => {
+                    let now = stamp();
+                    let settled = now == self.last;
+                    self.last = now;
+                    settled && self.last != self.of_read
+                }
+            };
+        if due {
+            (self.read, self.of_read, self.wanted) = (Instant::now(), stamp(), false);
+        }
+        due
+    }
+}
+
+/// Watches over the index and all datasets for as long as the node serves.
 pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
     let rest = borough.config.limits.query_time().saturating_add(MARGIN);
-    let mut watched: Vec<Watched> = Vec::new();
-    for held in &borough.held {
-        let stamp = held.stamp();
-        watched.push(Watched { read: Instant::now(), of_read: stamp.clone(), last: stamp });
-    }
-    if borough.held.iter().all(|held| held.config.refresh == Refresh::Start) {
+    let mut index = borough.residents.as_ref().map(|held| {
+        let watched = Watched::new(held.config.refresh, stamp(held.config.files()));
+        (held, watched)
+    });
+    let watched = |held: &Held| Watched::new(held.config.refresh, stamp(held.config.mapping.files()));
+    let mut watched: Vec<Watched> = borough.held.iter().map(watched).collect();
+    if watched.iter().chain(index.iter().map(|(_, watched)| watched)).all(|w| w.refresh == Refresh::Start) {
         return;
     }
     loop {
         sleep(LOOK).await;
-        for (held, watched) in borough.held.iter().zip(&mut watched) {
-            // The snapshot before the last goes with the next one: nobody may still read it.
-            if watched.read.elapsed() < rest {
-                continue;
+        if let Some((held, of_index)) = &mut index
+            && of_index.is_due(rest, || stamp(held.config.files()))
+            && held.read(&borough.config.state, &borough.secret).await
+        {
+            // Who is who has changed for everything that asks.
+            for (held, watched) in borough.held.iter().zip(&mut watched) {
+                watched.wanted |= held.config.mapping.asks_for_residents();
             }
-            let due = match held.config.refresh {
-                Refresh::Start => false,
-                Refresh::Every(time) => watched.read.elapsed() >= time,
-                Refresh::Change => {
-                    let now = held.stamp();
-                    let settled = now == watched.last;
-                    watched.last = now;
-                    settled && watched.last != watched.of_read
-                }
-            };
-            if due {
-                (watched.read, watched.of_read) = (Instant::now(), held.stamp());
+        }
+        for (held, watched) in borough.held.iter().zip(&mut watched) {
+            if watched.is_due(rest, || stamp(held.config.mapping.files())) {
                 renew(held, &borough, &queries).await;
             }
         }
     }
 }
 
+fn stamp(files: impl Iterator<Item = PathBuf>) -> Stamp {
+    let stamp = |path: PathBuf| {
+        let about = std::fs::metadata(&path).ok()?;
+        Some((path, about.len(), about.modified().ok()))
+    };
+    files.filter_map(stamp).collect()
+}
+
 async fn renew(held: &Held, borough: &Borough, queries: &Queries) {
-    match held.read(&borough.config.state, &borough.secret).await {
+    match held.read(&borough.config.state, &borough.secret, borough.who().as_ref()).await {
         Ok(Some(snapshot)) if borough.snapshot(&held.contract.dataset).is_none_or(|last| last.id != snapshot.id) => {
             let entry = Entry {
                 kind: Kind::Admin,

@@ -28,6 +28,7 @@ use crate::execute::Engine;
 use crate::jobs::{History, is_final};
 use crate::queries::{Queries, Work};
 use crate::refresh::{self, Held};
+use crate::residents::HeldResidents;
 
 /// Threads that run queries have room for DataFusion's deep frames.
 const QUERY_STACK: usize = 32 << 20;
@@ -105,6 +106,11 @@ impl Node {
                 history.note(entry);
             })?;
         let secret = RecordSecret::load_or_create(&config.state.join("record.key"))?;
+        let residents = match &config.residents {
+            Some(residents) => Some(HeldResidents::open(residents.clone(), &config.state, &secret).await?),
+            None => None,
+        };
+        let who = residents.as_ref().map(HeldResidents::current);
         let (mut snapshots, mut held) = (Vec::new(), Vec::new());
         for dataset in &config.datasets {
             let contract = Arc::new(Contract::load(&dataset.contract)?);
@@ -117,7 +123,7 @@ impl Node {
                 continue;
             }
             let dataset = Held::new(contract, dataset.clone());
-            snapshots.extend(dataset.read(&config.state, &secret).await?);
+            snapshots.extend(dataset.read(&config.state, &secret, who.as_ref()).await?);
             held.push(dataset);
         }
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
@@ -126,6 +132,7 @@ impl Node {
             agreement,
             snapshots: RwLock::new(snapshots),
             held,
+            residents,
             methods: methods.with_noise(secret.noise_key()),
             secret,
             engine: Arc::new(Engine::new(&limits)?),

@@ -49,6 +49,15 @@ pub fn open_data() -> Option<PathBuf> {
     None
 }
 
+/// A process that ends with the test.
+pub struct Running(pub std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// Forty ports on loopback that nobody listens on now.

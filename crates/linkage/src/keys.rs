@@ -11,8 +11,8 @@ use crate::normal::{Parts, soundex};
 pub(crate) const KEYS: usize = 17;
 
 /// One of a record's keys as a hash; none where a part is missing.
-pub(crate) fn key_of(parts: &Parts, key: usize) -> Option<u128> {
-    let Parts { given, surname, born, number, street, town, postcode, national } = parts;
+pub(crate) fn key_of(parts: &Parts<'_>, key: usize) -> Option<u128> {
+    let Parts { given, surname, born, number, street, town, postcode, national } = *parts;
     let letters = |text: &str, count: usize| -> String { text.chars().take(count).collect() };
     let start = |text: &str| letters(text, 5);
     let sorted = || -> String {

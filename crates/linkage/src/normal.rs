@@ -1,37 +1,20 @@
 //! Parts of a record in their comparable form.
 
-use crate::Record;
-
 /// A record's parts: lower case, letters and digits alone.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    pub(crate) given: String,
-    pub(crate) surname: String,
-    pub(crate) born: String,
-    pub(crate) number: String,
-    pub(crate) street: String,
-    pub(crate) town: String,
-    pub(crate) postcode: String,
-    pub(crate) national: String,
-}
-
-impl Parts {
-    pub(crate) fn of(record: &Record) -> Self {
-        Self {
-            given: bare(&record.given),
-            surname: bare(&record.surname),
-            born: Some(bare(&record.born)).filter(|b| b.len() == 8).unwrap_or_default(),
-            number: bare(&record.number),
-            street: bare(&record.street),
-            town: bare(&record.town),
-            postcode: bare(&record.postcode),
-            national: bare(&record.national),
-        }
-    }
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts<'a> {
+    pub(crate) given: &'a str,
+    pub(crate) surname: &'a str,
+    pub(crate) born: &'a str,
+    pub(crate) number: &'a str,
+    pub(crate) street: &'a str,
+    pub(crate) town: &'a str,
+    pub(crate) postcode: &'a str,
+    pub(crate) national: &'a str,
 }
 
 /// Letters without their marks, digits, nothing else.
-fn bare(text: &str) -> String {
+pub(crate) fn bare(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).map(plain).filter(|c| c.is_alphanumeric()).collect()
 }
 

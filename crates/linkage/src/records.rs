@@ -1,0 +1,118 @@
+//! What is known of many people, held once for each different value.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::normal::{Parts, bare};
+
+/// What is known of somebody in one record of one service, as it was written.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The service that holds the record, from 0.
+    pub service: u16,
+    pub given: String,
+    pub surname: String,
+    /// Year, month and day as digits: `19841231`.
+    pub born: String,
+    pub number: String,
+    pub street: String,
+    pub town: String,
+    pub postcode: String,
+    /// A checked national number (NHS, National Insurance); empty where there is none.
+    pub national: String,
+}
+
+/// How many parts a record has.
+const PARTS: usize = 8;
+
+/// A value that more records share says nothing of a person.
+pub(crate) const COMMON: usize = 50;
+
+/// The place of a text among those that were seen; the empty one is the first.
+pub(crate) type Text = u32;
+
+/// Records in the order in which they came, in their comparable form. Two million of one borough fit in little more than
+/// a hundred megabytes: most of their names, dates and streets are shared.
+#[derive(Debug, Default)]
+pub struct Records {
+    places: HashMap<Arc<str>, Text>,
+    texts: Vec<Arc<str>>,
+    parts: Vec<[Text; PARTS]>,
+    services: Vec<u16>,
+}
+
+impl Records {
+    pub fn push(&mut self, record: &Record) {
+        if self.texts.is_empty() {
+            self.text(String::new());
+        }
+        let born = Some(bare(&record.born)).filter(|born| born.len() == 8).unwrap_or_default();
+        let Record { service, given, surname, born: _, number, street, town, postcode, national } = record;
+        let parts = [bare(given), bare(surname), born, bare(number), bare(street), bare(town), bare(postcode)];
+        let parts = [parts.as_slice(), &[bare(national)]].concat();
+        let mut places = [0; PARTS];
+        for (place, text) in places.iter_mut().zip(parts) {
+            *place = self.text(text);
+        }
+        self.parts.push(places);
+        self.services.push(*service);
+    }
+
+    fn text(&mut self, text: String) -> Text {
+        if let Some(place) = self.places.get(text.as_str()) {
+            return *place;
+        }
+        // Four thousand million different texts do not fit in memory: those beyond are as if they were missing.
+        let place = Text::try_from(self.texts.len()).unwrap_or(0);
+        let text: Arc<str> = text.into();
+        self.places.insert(Arc::clone(&text), place);
+        self.texts.push(text);
+        place
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// The places of a record's parts, in the order of [`Parts`].
+    pub(crate) fn places(&self, at: usize) -> [Text; PARTS] {
+        self.parts.get(at).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn parts(&self, at: usize) -> Parts<'_> {
+        let [given, surname, born, number, street, town, postcode, national] =
+            self.places(at).map(|place| self.texts.get(place as usize).map_or("", AsRef::as_ref));
+        Parts { given, surname, born, number, street, town, postcode, national }
+    }
+
+    /// Each record's national number, 0 where it has none: what more people have than a number's mistyping explains stands
+    /// for "unknown".
+    pub(crate) fn numbers(&self) -> Vec<Text> {
+        let number = |at| {
+            let [.., number] = self.places(at);
+            number
+        };
+        let mut holders: HashMap<Text, usize> = HashMap::new();
+        (0..self.len()).for_each(|at| *holders.entry(number(at)).or_default() += 1);
+        let real = |number: &Text| holders.get(number).is_none_or(|holders| *holders <= COMMON);
+        (0..self.len()).map(number).map(|number| Some(number).filter(real).unwrap_or_default()).collect()
+    }
+
+    pub(crate) fn services(&self) -> &[u16] {
+        &self.services
+    }
+}
+
+impl<R: std::borrow::Borrow<Record>> FromIterator<R> for Records {
+    fn from_iter<I: IntoIterator<Item = R>>(all: I) -> Self {
+        let mut records = Self::default();
+        all.into_iter().for_each(|record| records.push(record.borrow()));
+        records
+    }
+}

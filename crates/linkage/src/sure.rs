@@ -1,0 +1,110 @@
+//! How sure it is that two records are one person.
+
+use std::collections::HashMap;
+
+use crate::normal::alike;
+use crate::records::{Records, Text};
+
+/// How many bits an agreement on each value says: the rarer it is, the more (W. E. Winkler's frequency-based weights for
+/// the model of I. P. Fellegi and A. B. Sunter, 1969). By field and record.
+pub(crate) struct Rarity<'a> {
+    records: &'a Records,
+    numbers: Vec<Text>,
+    bits: [Vec<f32>; FIELDS],
+    /// Bits that two records taken by chance lack to be one person.
+    doubt: f64,
+}
+
+const FIELDS: usize = 6;
+
+/// Fewer records than this are judged as if they were so many.
+const FEW: usize = 1_000;
+
+/// A record's value of a field, as one number.
+fn field(records: &Records, at: usize, field: usize) -> u64 {
+    let [given, surname, born, number, street, town, postcode, _] = records.places(at).map(u64::from);
+    match field {
+        0 => given,
+        1 => surname,
+        2 => born,
+        3 if street == 0 => 0,
+        3 => (number << 32) | street,
+        4 => postcode,
+        _ => town,
+    }
+}
+
+/// Bits that a difference takes away, by field: people move and marry, and rarely change their date of birth.
+const DIFFERENT: [f64; FIELDS] = [4.0, 4.0, 5.0, 1.0, 1.0, 0.5];
+
+/// The share of an agreement's bits that a near one has.
+const NEAR: f64 = 0.6;
+
+/// Below the band of acceptance.
+const LOOKED_AT: f64 = 4.9;
+
+impl<'a> Rarity<'a> {
+    pub(crate) fn of(records: &'a Records) -> Self {
+        // Among a handful of records nothing is rare; among London's it would be.
+        let all = records.len().max(FEW) as f64;
+        let bits = std::array::from_fn(|number| {
+            let mut counts: HashMap<u64, u32> = HashMap::new();
+            for at in 0..records.len() {
+                *counts.entry(field(records, at, number)).or_default() += 1;
+            }
+            let count = |at| counts.get(&field(records, at, number)).copied().unwrap_or(1);
+            (0..records.len()).map(|at| (all / f64::from(count(at))).log2() as f32).collect()
+        });
+        Self { records, numbers: records.numbers(), bits, doubt: all.log2() }
+    }
+
+    /// Bits of odds that two records are one person; none where they cannot be.
+    pub(crate) fn sureness(&self, one: usize, other: usize) -> Option<f64> {
+        let number = |at: usize| self.numbers.get(at).copied().filter(|number| *number != 0);
+        if let Some((x, y)) = number(one).zip(number(other)) {
+            return (x == y).then_some(self.doubt);
+        }
+        let (a, b) = (self.records.parts(one), self.records.parts(other));
+        let both = |x: &str, y: &str| !x.is_empty() && !y.is_empty();
+        let straight = (alike(a.given, b.given), alike(a.surname, b.surname));
+        let swapped = (alike(a.given, b.surname), alike(a.surname, b.given));
+        let swap = swapped.0 + swapped.1 > straight.0 + straight.1 + 0.2;
+        let (given, surname) = if swap { swapped } else { straight };
+        let born = if a.born == b.born { 1.0 } else { digits_alike(a.born, b.born) };
+        // A household shares its address and often its surname: who differs in both of these is somebody else.
+        if both(a.given, b.given) && both(a.born, b.born) && given < 0.7 && born < 0.99 {
+            return None;
+        }
+        let address = if a.number == b.number { alike(a.street, b.street) } else { alike(a.street, b.street) * 0.92 };
+        let likeness = [
+            (both(a.given, b.given), given, 0.8),
+            (both(a.surname, b.surname), surname, 0.8),
+            (both(a.born, b.born), born, 0.8),
+            (both(a.street, b.street), address, 0.85),
+            (both(a.postcode, b.postcode), alike(a.postcode, b.postcode), 0.9),
+            (both(a.town, b.town), alike(a.town, b.town), 0.9),
+        ];
+        let evidence =
+            likeness.into_iter().zip(&self.bits).zip(DIFFERENT).map(|(((both, likeness, near), bits), different)| {
+                let rare = |at: usize| bits.get(at).copied().map_or(0.0, f64::from);
+                match likeness {
+                    _ if !both => 0.0,
+                    same if same >= 1.0 => rare(one).min(rare(other)),
+                    close if close >= near => rare(one).min(rare(other)) * NEAR,
+                    _ => -different,
+                }
+            });
+        let sure = evidence.sum::<f64>() - self.doubt;
+        // Twins share all but the given name: somebody has to look.
+        let twins = both(a.given, b.given) && given < 0.7;
+        Some(if twins { sure.min(LOOKED_AT) } else { sure })
+    }
+}
+
+/// The share of digits that agree; two that are swapped count as one that differs.
+fn digits_alike(a: &str, b: &str) -> f64 {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let same = a.iter().zip(b).filter(|(x, y)| x == y).count();
+    let swap = a.windows(2).zip(b.windows(2)).any(|(x, y)| x != y && x.iter().eq(y.iter().rev()));
+    (same + usize::from(swap)) as f64 / a.len().max(b.len()).max(1) as f64
+}

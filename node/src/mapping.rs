@@ -1,0 +1,74 @@
+//! A borough's own SQL over its own sources: the one way from extracts to rows.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use datafusion::common::DataFusionError;
+use datafusion::dataframe::DataFrame;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+
+use crate::functions::{self, Helpers};
+use crate::source::{Intake, Source, carry_origin};
+
+/// What a SELECT is over, and what it is.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    pub sources: Vec<Source>,
+    /// One SELECT.
+    pub sql: String,
+    /// Code lists by name: what a system writes, and the contract's word for it.
+    pub codes: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Mapping {
+    /// The files that it reads now; none of a source that cannot say.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.sources.iter().filter_map(|source| source.files().ok()).flatten()
+    }
+
+    /// Whether it wants to know who is who.
+    pub(crate) fn asks_for_residents(&self) -> bool {
+        self.sql.to_ascii_lowercase().split_whitespace().collect::<String>().contains("resident(")
+    }
+
+    /// The rows that it gives, not read yet, with where each came from.
+    ///
+    /// # Errors
+    /// Where a source cannot be opened, or the SQL does not fit the sources.
+    pub(crate) async fn rows(&self, intake: &Arc<Intake>, helpers: Helpers) -> anyhow::Result<DataFrame> {
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        functions::register(&context, &self.codes, helpers);
+        for source in self.sources.clone() {
+            let intake = Arc::clone(intake);
+            let name = source.name.clone();
+            // Looking at files, and waiting for a database, holds up nobody.
+            let table =
+                tokio::task::spawn_blocking(move || source.open(&intake)).await.context("opening a source")??;
+            context.register_table(name.as_str(), table.provider()?)?;
+        }
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let mapped = context.sql_with_options(&self.sql, options).await.context("the mapping's SQL")?;
+        let (state, plan) = mapped.into_parts();
+        Ok(DataFrame::new(state, carry_origin(plan).context("the mapping's SQL")?))
+    }
+}
+
+/// The engine's words on a mapping that failed while it ran. They may hold a value: they are for the terminal of whoever
+/// checks, and for no log.
+#[derive(Debug, thiserror::Error)]
+#[error("the mapping failed: {0}")]
+pub(crate) struct MappingFault(DataFusionError);
+
+/// A fault in a source comes through the engine: the operator is told the fault, not the way.
+pub(crate) fn cause(fault: DataFusionError) -> anyhow::Error {
+    match fault {
+        DataFusionError::External(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(inner) => cause(*inner),
+            Err(inner) => anyhow::Error::from_boxed(inner),
+        },
+        DataFusionError::Context(_, inner) => cause(*inner),
+        other => MappingFault(other).into(),
+    }
+}

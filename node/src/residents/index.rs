@@ -1,0 +1,190 @@
+//! Which resident a record of a service is, and the file that remembers it: keyed hashes and numbers, nothing else.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+use crate::dictionary::{Hash, RecordSecret};
+
+/// What a file of this form begins with.
+const MARK: &[u8; 8] = b"loda-ri1";
+
+/// A hash and a number.
+const WIDTH: usize = 24;
+
+/// Every record that was ever seen, by its keyed hash, and the resident that it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Residents {
+    of: HashMap<Hash, u64>,
+    /// The number that the next resident gets: none is used twice.
+    next: u64,
+    /// How many records the last reading had.
+    count: u64,
+    services: Vec<String>,
+    secret: RecordSecret,
+}
+
+/// How the residents of an index differ from those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Residents whom nobody had seen.
+    pub(crate) new: u64,
+    /// Earlier residents who have become one with another.
+    pub(crate) joined: u64,
+    /// Residents who were part of another before.
+    pub(crate) parted: u64,
+}
+
+impl Residents {
+    pub(crate) fn empty(secret: &RecordSecret, services: Vec<String>) -> Self {
+        Self { of: HashMap::new(), next: 0, count: 0, services, secret: secret.clone() }
+    }
+
+    /// The index as it was written last; an empty one at the first time.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, and what to do.
+    pub(crate) fn open(path: &Path, secret: &RecordSecret, services: Vec<String>) -> anyhow::Result<Self> {
+        let mut residents = Self::empty(secret, services);
+        if !path.exists() {
+            return Ok(residents);
+        }
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let broken = || {
+            format!(
+                "{} is no residents index: restore it from the backup, or remove it (everybody then gets a new number, and \
+                 fresh noise)",
+                path.display()
+            )
+        };
+        let rest = bytes.strip_prefix(MARK.as_slice()).with_context(broken)?;
+        let (next, rest) = rest.split_first_chunk::<8>().with_context(broken)?;
+        let (count, entries) = rest.split_first_chunk::<8>().with_context(broken)?;
+        (residents.next, residents.count) = (u64::from_be_bytes(*next), u64::from_be_bytes(*count));
+        if entries.len() % WIDTH != 0 {
+            bail!(broken());
+        }
+        for entry in entries.chunks_exact(WIDTH) {
+            let (hash, number) = entry.split_first_chunk::<16>().with_context(broken)?;
+            let number = u64::from_be_bytes(number.try_into().with_context(broken)?);
+            residents.of.insert(*hash, number);
+        }
+        Ok(residents)
+    }
+
+    /// Takes the place of the last one, in one moment.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let mut entries: Vec<(&Hash, &u64)> = self.of.iter().collect();
+        entries.sort_unstable();
+        let mut bytes = Vec::with_capacity(entries.len().saturating_mul(WIDTH).saturating_add(24));
+        bytes.extend_from_slice(MARK);
+        bytes.extend_from_slice(&self.next.to_be_bytes());
+        bytes.extend_from_slice(&self.count.to_be_bytes());
+        for (hash, number) in entries {
+            bytes.extend_from_slice(hash);
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        Ok(loda_identity::write_private(path, &bytes)?)
+    }
+
+    /// What stands for a record.
+    pub(crate) fn hash(&self, service: &str, key: &str) -> Hash {
+        self.secret.unit(&format!("residents.{service}"), key.trim().as_bytes())
+    }
+
+    /// The services that it is over.
+    pub(crate) fn services(&self) -> &[String] {
+        &self.services
+    }
+
+    /// Who a record is: a name that stands for nothing else.
+    pub(crate) fn resident(&self, service: &str, key: &str) -> Option<String> {
+        let number = self.of.get(&self.hash(service, key))?;
+        Some(format!("resident {number}"))
+    }
+
+    /// How many records the last reading had.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The same index with the people of a new reading. A person keeps the number that most of the person's records had;
+    /// of two who had one number, the one with more of its records keeps it. Records that are gone keep theirs, so that
+    /// whoever comes back is who he was.
+    pub(crate) fn renewed(&self, records: &[Hash], people: &[usize]) -> (Self, Changes) {
+        let mut votes: HashMap<(usize, u64), u64> = HashMap::new();
+        for (hash, person) in records.iter().zip(people) {
+            if let Some(number) = self.of.get(hash) {
+                *votes.entry((*person, *number)).or_default() += 1;
+            }
+        }
+        let mut votes: Vec<(u64, u64, usize)> =
+            votes.into_iter().map(|((person, number), count)| (count, number, person)).collect();
+        // Most records first; then whoever was there first.
+        votes.sort_unstable_by_key(|(count, number, person)| (std::cmp::Reverse(*count), *number, *person));
+        let (mut number_of, mut taken): (HashMap<usize, u64>, HashSet<u64>) = (HashMap::new(), HashSet::new());
+        for (_, number, person) in &votes {
+            if !number_of.contains_key(person) && taken.insert(*number) {
+                number_of.insert(*person, *number);
+            }
+        }
+        let voted: HashSet<usize> = votes.iter().map(|(_, _, person)| *person).collect();
+        let before: HashSet<u64> = votes.iter().map(|(_, number, _)| *number).collect();
+        let mut changes = Changes {
+            joined: before.difference(&taken).count() as u64,
+            parted: voted.iter().filter(|person| !number_of.contains_key(*person)).count() as u64,
+            new: 0,
+        };
+        let mut renewed = Self { count: records.len() as u64, ..self.clone() };
+        for (hash, person) in records.iter().zip(people) {
+            let number = *number_of.entry(*person).or_insert_with(|| {
+                let number = renewed.next;
+                renewed.next = renewed.next.saturating_add(1);
+                changes.new += u64::from(!voted.contains(person));
+                number
+            });
+            renewed.of.insert(*hash, number);
+        }
+        (renewed, changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn numbers_outlive_what_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = RecordSecret::passing().unwrap();
+        let path = dir.path().join("residents");
+        let open = || Residents::open(&path, &secret, vec!["care".to_owned()]);
+        let first = open().unwrap();
+        let hash = |key: &str| first.hash("care", key);
+        let name = |residents: &Residents, key: &str| residents.resident("care", key);
+        let hashes = ["a", "b", "c", "d", "e"].map(hash);
+        // a and b are one person; c, d and e three.
+        let (index, changes) = first.renewed(&hashes, &[0, 0, 1, 2, 3]);
+        assert_eq!(changes, Changes { new: 4, joined: 0, parted: 0 });
+        index.write(&path).unwrap();
+        let index = open().unwrap();
+        assert_eq!(index.count(), 5);
+        let before = ["a", "b", "c", "d", "e"].map(|key| name(&index, key).unwrap());
+        assert!(before[0] == before[1] && before[2] != before[3]);
+        // e is gone, f is new, c and d turn out to be one, and b to be somebody else.
+        let (later, changes) = index.renewed(&["f", "c", "d", "a", "b"].map(hash), &[0, 1, 1, 2, 3]);
+        assert_eq!(changes, Changes { new: 1, joined: 1, parted: 1 });
+        let after = ["a", "b", "c", "d", "e", "f"].map(|key| name(&later, key).unwrap());
+        assert_eq!((&after[0], &after[2], &after[3], &after[4]), (&before[0], &before[2], &before[2], &before[4]));
+        assert!(!before.contains(&after[1]) && !before.contains(&after[5]) && after[1] != after[5]);
+        assert_eq!(name(&later, "g"), None);
+        // The same records give the same people whatever their order.
+        let (again, changes) = later.renewed(&["b", "a", "d", "c"].map(hash), &[0, 1, 2, 2]);
+        assert_eq!(changes, Changes::default());
+        assert_eq!(["a", "b", "c"].map(|key| name(&again, key)), ["a", "b", "c"].map(|key| name(&later, key)));
+        std::fs::write(&path, b"loda-ri1torn").unwrap();
+        assert!(open().unwrap_err().to_string().contains("backup"));
+    }
+}

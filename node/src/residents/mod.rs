@@ -1,0 +1,211 @@
+//! The residents index: one person over the borough's own services, and so the `person` of its datasets.
+//!
+//! ```text
+//! services' extracts ─ mapping ─► records ─ matchkeys, decisions ─► people ─► the numbers they had before ─► index
+//! ```
+//!
+//! The records live in memory while the index is made, and nowhere after. What stays is a keyed hash for each record and the
+//! resident's number, which outlives refreshes; a mapping asks for it by `resident('service', key)`.
+
+pub(crate) mod decide;
+mod entry;
+mod held;
+mod index;
+mod report;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use futures::StreamExt;
+use loda_linkage::{Bands, Decision, Record, Records};
+
+pub(crate) use self::entry::ResidentsEntry;
+pub use self::entry::{ResidentsConfig, Service};
+pub(crate) use self::held::HeldResidents;
+pub(crate) use self::index::Residents;
+pub(crate) use self::report::ResidentsReport;
+use self::report::ServiceReport;
+use crate::dictionary::{Hash, RecordSecret};
+use crate::functions::Helpers;
+use crate::mapping::cause;
+use crate::source::Intake;
+
+/// Fewer records than this share of the last index's, and the last one stays.
+const SHRUNK: f64 = 0.5;
+
+/// Where the index of a node is kept.
+pub(crate) fn path(state: &Path) -> PathBuf {
+    state.join("units").join("residents")
+}
+
+/// The index made anew and put in the place of the last one.
+///
+/// # Errors
+/// Where a service cannot be read, or far fewer records are there than before: the last index stays.
+pub(crate) async fn build(
+    state: &Path,
+    config: &ResidentsConfig,
+    secret: &RecordSecret,
+) -> anyhow::Result<(Arc<Residents>, ResidentsReport)> {
+    let path = path(state);
+    let last = Residents::open(&path, secret, config.names())?;
+    let (residents, report) = renew(config, last).await?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    residents.write(&path)?;
+    Ok((residents, report))
+}
+
+/// The index as it would be, from nothing, leaving nothing behind.
+///
+/// # Errors
+/// Where a service cannot be read.
+pub(crate) async fn look(
+    config: &ResidentsConfig,
+    secret: &RecordSecret,
+) -> anyhow::Result<(Arc<Residents>, ResidentsReport)> {
+    renew(config, Residents::empty(secret, config.names())).await
+}
+
+async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc<Residents>, ResidentsReport)> {
+    let mut reading = Reading::default();
+    let mut report = ResidentsReport::default();
+    for (service, number) in config.services.iter().zip(0_u16..) {
+        let within = || format!("[[residents.service]] '{}'", service.name);
+        report.services.push(reading.service(service, number, &last).await.with_context(within)?);
+    }
+    let (now, before) = (reading.hashes.len(), last.count());
+    if (now as f64) < before as f64 * SHRUNK {
+        bail!("{now} records are there, and the last index has {before}: an extract is not whole");
+    }
+    let decided = match &config.decided {
+        Some(path) => decide::read(path, &reading.places(&config.services))?,
+        None => decide::Decided::default(),
+    };
+    report.unknown_decisions = decided.unknown;
+    let once: Vec<u16> =
+        config.services.iter().zip(0_u16..).filter(|(s, _)| s.once).map(|(_, number)| number).collect();
+    let names = config.names();
+    // Minutes for a million records: nobody else waits for it.
+    let work = tokio::task::spawn_blocking(move || {
+        let Reading { records, hashes, keys, repeats, .. } = reading;
+        let decisions = [repeats, decided.decisions].concat();
+        let index = records.people(&once, &decisions, Bands::default());
+        let (residents, changes) = last.renewed(&hashes, &index.people);
+        report.finish(&index, &keys, &names, changes);
+        (Arc::new(residents), report)
+    });
+    work.await.context("making the residents index")
+}
+
+/// Records on their way to the index.
+#[derive(Default)]
+struct Reading {
+    records: Records,
+    hashes: Vec<Hash>,
+    /// Of each record, service and key: for the review list.
+    keys: Vec<(u16, Box<str>)>,
+    seen: HashMap<Hash, usize>,
+    /// Records under one key of one service: one person, however differently written.
+    repeats: Vec<Decision>,
+}
+
+impl Reading {
+    async fn service(&mut self, service: &Service, number: u16, last: &Residents) -> anyhow::Result<ServiceReport> {
+        let intake = Arc::new(Intake::default());
+        let helpers = Helpers::default();
+        let unread = Arc::clone(&helpers.unread);
+        let mut batches = service.mapping.rows(&intake, helpers).await?.execute_stream().await?;
+        let mut report = ServiceReport::named(&service.name);
+        while let Some(batch) = batches.next().await {
+            let columns = Columns::of(&batch.map_err(cause)?)?;
+            for row in 0..columns.rows {
+                let key = columns.text(0, row);
+                let record = columns.record(row, number);
+                if key.trim().is_empty() {
+                    report.without_key = report.without_key.saturating_add(1);
+                    continue;
+                }
+                let hash = last.hash(&service.name, key);
+                report.records = report.records.saturating_add(1);
+                report.too_little = report.too_little.saturating_add(u64::from(says_little(&record)));
+                let at = self.hashes.len();
+                if let Some(earlier) = self.seen.insert(hash, at) {
+                    self.repeats.push(Decision { one: earlier, other: at, same: true });
+                }
+                self.hashes.push(hash);
+                self.keys.push((number, key.trim().into()));
+                self.records.push(&record);
+            }
+        }
+        report.sources = intake.report();
+        report.unread = unread.report();
+        Ok(report)
+    }
+
+    /// Where the records of each service and key are.
+    fn places<'a>(&'a self, services: &'a [Service]) -> HashMap<(&'a str, &'a str), usize> {
+        let name = |number: u16| services.get(usize::from(number)).map(|service| service.name.as_str());
+        let named = self.keys.iter().enumerate().filter_map(|(at, (number, key))| Some(((name(*number)?, &**key), at)));
+        named.collect()
+    }
+}
+
+/// Whether nothing but chance could join a record with another.
+fn says_little(record: &Record) -> bool {
+    let where_or_when = [&record.born, &record.postcode, &record.street].iter().any(|part| !part.is_empty());
+    record.national.is_empty() && (record.surname.is_empty() || !where_or_when)
+}
+
+/// What a service's SELECT may give. The key comes first, and has to be there.
+const COLUMNS: [&str; 9] = ["key", "given", "surname", "born", "number", "street", "town", "postcode", "national"];
+
+/// A batch's columns as text, in the order of [`COLUMNS`].
+struct Columns {
+    texts: Vec<Option<arrow::array::StringArray>>,
+    rows: usize,
+}
+
+impl Columns {
+    fn of(batch: &RecordBatch) -> anyhow::Result<Self> {
+        let schema = batch.schema();
+        let known = |name: &str| COLUMNS.contains(&name) || name.starts_with("__");
+        if let Some(field) = schema.fields().iter().find(|field| !known(field.name())) {
+            bail!("the SELECT gives '{}': write AS one of {}", field.name(), COLUMNS.join(", "));
+        }
+        if batch.column_by_name("key").is_none() {
+            bail!("the SELECT gives no `key`: the service's own reference of the record, AS key");
+        }
+        let texts = COLUMNS.iter().map(|name| {
+            let Some(column) = batch.column_by_name(name) else { return Ok(None) };
+            Ok(Some(cast(column, &DataType::Utf8)?.as_string::<i32>().clone()))
+        });
+        Ok(Self { texts: texts.collect::<anyhow::Result<_>>()?, rows: batch.num_rows() })
+    }
+
+    fn text(&self, column: usize, row: usize) -> &str {
+        let texts = self.texts.get(column).and_then(Option::as_ref);
+        texts.filter(|texts| texts.is_valid(row)).map_or("", |texts| texts.value(row))
+    }
+
+    fn record(&self, row: usize, service: u16) -> Record {
+        let text = |column| self.text(column, row).to_owned();
+        Record {
+            service,
+            given: text(1),
+            surname: text(2),
+            born: text(3),
+            number: text(4),
+            street: text(5),
+            town: text(6),
+            postcode: text(7),
+            national: text(8),
+        }
+    }
+}

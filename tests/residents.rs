@@ -1,0 +1,250 @@
+//! The residents index inside a node: who is who becomes the `person` of its datasets, and stays so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, UInt64Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::support::{self, Running};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
+
+const CONTRACT: &str = r#"
+dataset = "contacts"
+version = 1
+title = "Contacts with services"
+[[unit]]
+domain = "person"
+column = "person_key"
+about = "people"
+max-rows = 12
+[[column]]
+name = "person_key"
+type = "text"
+role = "unit"
+to = "person"
+[[column]]
+name = "number"
+type = "integer"
+role = "dimension"
+min = "0"
+max = "9999"
+"#;
+
+/// A borough whose services are CSV files, and whose dataset counts their contacts by person.
+struct Borough(tempfile::TempDir);
+
+impl Borough {
+    /// `services`: name and SELECT. `number`: SQL for the contract's number.
+    fn new(services: &[(&str, &str)], number: &str, of_residents: &str) -> Self {
+        let borough = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(borough.path("contracts")).unwrap();
+        fs::write(borough.path("contracts/contacts.toml"), CONTRACT).unwrap();
+        let rows = services.iter().map(|(name, _)| {
+            format!("SELECT resident('{name}', \"id\") AS person_key, {number} AS number FROM {name}")
+        });
+        let source = |name: &str| format!("name = \"{name}\"\nformat = \"csv\"\npath = \"{name}.csv\"\n");
+        let sources = services.iter().map(|(name, _)| format!("[[dataset.source]]\n{}", source(name)));
+        let residents = services.iter().map(|(name, sql)| {
+            format!(
+                "[[residents.service]]\nname = \"{name}\"\nonce = true\nsql = '''{sql}'''\n[[residents.service.source]]\n{}",
+                source(name)
+            )
+        });
+        let node = format!(
+            "borough = \"E09000022\"\nlisten = \"127.0.0.1:{}\"\nmanifest = \"manifest.toml\"\nagreement = \"agreement.toml\"\n\
+             state = \"state\"\n[limits]\nquery_seconds = 1\n[tls]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"\n\
+             revocation_lists = \"revocation\"\n[residents]\n{of_residents}\n{}\n[[dataset]]\n\
+             contract = \"contracts/contacts.toml\"\nas_at = \"2026-11-01\"\nsql = '''{}'''\n{}",
+            support::free_ports(),
+            residents.collect::<String>(),
+            rows.collect::<Vec<_>>().join(" UNION ALL "),
+            sources.collect::<String>()
+        );
+        fs::write(borough.path("node.toml"), node).unwrap();
+        borough
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::piped());
+        command
+    }
+
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
+    }
+
+    fn ingest(&self) -> String {
+        self.said(&["loda", "federation", "trial", "--borough", "E09000022"]);
+        self.said(&["node", "--ingest-only", "--config", "node.toml"])
+    }
+
+    /// The newest snapshot's rows: the contract's number, and the person's id.
+    fn rows(&self) -> Vec<(i64, u64)> {
+        let folder = fs::read_dir(self.path("state/snapshots/contacts")).unwrap().next().unwrap().unwrap().path();
+        let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        let file = fs::File::open(files.last().unwrap()).unwrap();
+        let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+        let rows = batches.flat_map(|batch| {
+            let batch = batch.unwrap();
+            let numbers = batch["number"].as_primitive::<Int64Type>().values().to_vec();
+            let people = batch["__unit_person"].as_primitive::<UInt64Type>().values().to_vec();
+            numbers.into_iter().zip(people).collect::<Vec<_>>()
+        });
+        rows.collect()
+    }
+}
+
+fn pairs(groups: &BTreeMap<impl Ord, u64>) -> u64 {
+    groups.values().map(|n| n * (n - 1) / 2).sum()
+}
+
+#[test]
+fn people_of_two_services_are_found_on_the_way_to_a_snapshot() {
+    let Some(data) = support::open_data().map(|data| data.join("febrl")).filter(|febrl| febrl.is_dir()) else { return };
+    let service = |name: &str| {
+        format!(
+            "SELECT \"id\" AS key, given_name AS given, surname, date_of_birth AS born, street_number AS number, \
+             address_1 AS street, suburb AS town, postcode FROM {name}"
+        )
+    };
+    let (a, b) = (service("a"), service("b"));
+    // `rec-12-dup-0` is person 12.
+    let borough = Borough::new(&[("a", &a), ("b", &b)], "CAST(split_part(\"id\", '-', 2) AS BIGINT)", "");
+    for name in ["a", "b"] {
+        let text = fs::read_to_string(data.join(format!("febrl4_{name}.csv"))).unwrap();
+        let (header, rows) = text.split_once('\n').unwrap();
+        let names: Vec<&str> = header.split(',').map(str::trim).collect();
+        let header = names.join(",").replacen("rec_id", "id", 1);
+        // As published, a blank stands before every value.
+        fs::write(borough.path(&format!("{name}.csv")), format!("{header}\n{}", rows.replace(", ", ","))).unwrap();
+    }
+    let told = borough.said(&["node", "residents", "--review", "review.csv"]);
+    println!("{told}");
+    let ingested = borough.ingest();
+    let rows = borough.rows();
+    assert_eq!(rows.len(), 10_000, "{ingested}");
+    let (mut found, mut real, mut right) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (truth, person) in rows {
+        *found.entry(person).or_default() += 1;
+        *real.entry(truth).or_default() += 1;
+        *right.entry((truth, person)).or_default() += 1;
+    }
+    let (found, real, right) = (pairs(&found), pairs(&real), pairs(&right));
+    let (precision, recall) = (right as f64 / found as f64, right as f64 / real as f64);
+    println!("febrl4 through a node: precision {precision:.4}, recall {recall:.4}");
+    assert!(precision >= 0.999 && recall >= 0.99);
+    let review = fs::read_to_string(borough.path("review.csv")).unwrap();
+    assert!(review.starts_with("one_service,one_key,other_service,other_key,bits,same\na,rec-"), "{review}");
+}
+
+const CARE: &str = "id,forename,surname,dob,postcode\n\
+    C1,Maria,Okafor,12/03/1984,SW2 5TN\nC2,Daniel,Okafor,07/09/2011,SW2 5TN\nC3,Samir,Haddad,30/01/1950,SE5 8TT\n";
+const TAX: &str = "id,forename,surname,dob,postcode\n\
+    T1,Maria,Okafour,1984-03-12,sw25tn\nT2,Ingrid,Nilsen,1971-07-08,SW9 6AA\n,Nobody,Atall,1990-01-01,SW9 6AA\n";
+const SERVICE: &str =
+    "SELECT \"id\" AS key, forename AS given, surname, uk_date(dob) AS born, postcode(postcode) AS postcode FROM ";
+
+fn person(rows: &[(i64, u64)], number: i64) -> u64 {
+    rows.iter().find(|row| row.0 == number).unwrap().1
+}
+
+fn written(folder: &Path, name: &str, text: &str) {
+    fs::write(folder.join("new"), text).unwrap();
+    fs::rename(folder.join("new"), folder.join(name)).unwrap();
+}
+
+#[test]
+fn a_decision_on_a_pair_reaches_what_is_served() {
+    let (care, tax) = (format!("{SERVICE}care"), format!("{SERVICE}tax"));
+    // C1 is 1001, T1 is 2001.
+    let number = "CASE WHEN \"id\" LIKE 'C%' THEN 1000 ELSE 2000 END + CAST(substr(\"id\", 2) AS BIGINT)";
+    let keys = "refresh = \"change\"\ndecided = \"decided.csv\"";
+    let borough = Borough::new(&[("care", &care), ("tax", &tax)], number, keys);
+    let folder = borough.0.path();
+    let header = "one_service,one_key,other_service,other_key,bits,same\n";
+    written(folder, "care.csv", CARE);
+    written(folder, "tax.csv", TAX);
+    written(folder, "decided.csv", header);
+    let told = borough.said(&["node", "residents"]);
+    assert!(told.contains("4 people in 5 records of 2 services"), "{told}");
+    assert!(told.contains("1 people are known to 2 of the services"), "{told}");
+    // A key that is not there is named by the report as a missing unit.
+    let told = borough.ingest();
+    assert!(told.contains("5 of 6 rows kept; 1 left out where person_key is missing"), "{told}");
+    let first = borough.rows();
+    assert_eq!(person(&first, 1001), person(&first, 2001));
+    assert_ne!(person(&first, 1001), person(&first, 1002));
+
+    let log = fs::File::create(borough.path("node.log")).unwrap();
+    let node = borough.command(&["node", "--config", "node.toml"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+    let _node = Running(node);
+    let until = |what: &str, is: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is() {
+            let log = fs::read_to_string(borough.path("node.log")).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}\n{log}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    // Somebody looked: the two Okafors are two, and the boy is the man in the other service after all.
+    written(folder, "decided.csv", &format!("{header}care,C1,tax,T1,9.0,no\ncare,C2,tax,T2,,yes\n"));
+    until("the decision is taken up", &|| {
+        let rows = borough.rows();
+        person(&rows, 1001) != person(&rows, 2001) && person(&rows, 1002) == person(&rows, 2002)
+    });
+    let rows = borough.rows();
+    assert_eq!((person(&rows, 1001), person(&rows, 1003)), (person(&first, 1001), person(&first, 1003)));
+    // A list that makes no sense leaves the last index in use, and the operator is told.
+    written(folder, "decided.csv", &format!("{header}care,C1,tax,T1,9.0,perhaps\n"));
+    until("the fault is told", &|| {
+        fs::read_to_string(borough.path("node.log")).unwrap().contains("line 2: `same` is yes, no or empty")
+    });
+    assert_eq!(borough.rows(), rows);
+    // Nothing of the people is in what the node keeps.
+    let index = fs::read(borough.path("state/units/residents")).unwrap();
+    assert!(!index.windows(6).any(|bytes| bytes == b"Okafor" || bytes == b"Haddad"));
+}
+
+#[test]
+fn a_mistake_in_residents_says_what_to_write() {
+    let care = format!("{SERVICE}care");
+    let said = |sql: &str, rows: &str| {
+        let borough = Borough::new(&[("care", sql)], "1", "");
+        fs::write(borough.path("care.csv"), rows).unwrap();
+        (borough.said(&["node", "residents"]), borough.said(&["node", "check"]))
+    };
+    let (told, _) = said("SELECT \"id\" AS ref FROM care", CARE);
+    assert!(
+        told.contains("[[residents.service]] 'care': the SELECT gives 'ref': write AS one of key, given"),
+        "{told}"
+    );
+    let (told, _) = said("SELECT surname FROM care", CARE);
+    assert!(told.contains("the SELECT gives no `key`"), "{told}");
+    let (told, checked) = said(&care, CARE);
+    assert!(told.contains("3 people in 3 records of 1 services; 0 pairs for review"), "{told}");
+    assert!(checked.contains("3 keep the contract"), "{checked}");
+    // Half of the index's records gone is an extract that is not whole.
+    let borough = Borough::new(&[("care", &care)], "1", "");
+    fs::write(borough.path("care.csv"), CARE).unwrap();
+    borough.ingest();
+    fs::write(borough.path("care.csv"), CARE.lines().take(2).collect::<Vec<_>>().join("\n")).unwrap();
+    let told = borough.ingest();
+    assert!(told.contains("residents index: 1 records are there, and the last index has 3"), "{told}");
+    let node = fs::read_to_string(borough.path("node.toml")).unwrap();
+    fs::write(borough.path("node.toml"), node.replace("resident('care'", "resident('housing'")).unwrap();
+    let told = borough.said(&["node", "check"]);
+    assert!(told.contains("the first argument names a service of [residents], as text: care"), "{told}");
+}

@@ -32,9 +32,14 @@ lint:
 fmt:
     cargo fmt --all
 
-# Node memory at rest, p50 and p99 of a small query over 33 processes, and the cost of privacy
-bench:
-    cargo bench --bench federation
+# 33 nodes on 3 and 9 million residents against pooled DataFusion and DuckDB (docs/performance.md): just bench 3000000
+bench RESIDENTS="3000000,9000000":
+    [ -d target/duckdb ] || { python3 -m venv target/duckdb && target/duckdb/bin/pip install --quiet duckdb; }
+    LODA_BENCH_RESIDENTS={{RESIDENTS}} LODA_BENCH_PYTHON=target/duckdb/bin/python cargo bench --bench london
+
+# Node memory at rest, p50 and p99 of a small query over 33 processes
+bench-small:
+    cargo bench --bench small
 
 # What threshold and cell-key cost on 3 million records, against none
 bench-protection:

@@ -144,21 +144,30 @@ impl Home {
 
 /// Writes a borough's tables as `out/GSS/TABLE.csv` and says how its node holds them.
 ///
-/// At scale 1 an average borough has about 2,000 residents, and each in proportion to its population.
+/// At scale 1 an average borough has about 2,000 residents, and each in proportion to its population. `only`: some of the
+/// tables, by name.
 ///
 /// # Errors
 /// The code is not a London borough's, or a file cannot be written.
-pub fn write(out: &Path, gss: &str, seed: u64, scale: f64) -> anyhow::Result<Vec<Held>> {
+pub fn write(out: &Path, gss: &str, seed: u64, scale: f64, only: &[&str]) -> anyhow::Result<Vec<Held>> {
     let (index, borough) = boroughs::find(gss).with_context(|| format!("'{gss}' is not a London borough"))?;
     let folder = out.join(gss);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    write_tables(&folder, index, borough, seed, scale)
+    let wanted = |(name, _): &&(&'static str, &'static str)| only.is_empty() || only.contains(name);
+    let tables: Vec<_> = TABLES.iter().filter(wanted).collect();
+    write_tables(&folder, &tables, (index, borough), seed, scale)
         .with_context(|| format!("cannot write the tables in {}", folder.display()))?;
-    Ok(TABLES.iter().map(|(name, columns)| held(&folder, name, columns)).collect())
+    Ok(tables.iter().map(|(name, columns)| held(&folder, name, columns)).collect())
 }
 
-fn write_tables(folder: &Path, index: usize, borough: &Borough, seed: u64, scale: f64) -> io::Result<()> {
-    let mut tables = Tables::create(folder)?;
+fn write_tables(
+    folder: &Path,
+    tables: &[&(&'static str, &'static str)],
+    (index, borough): (usize, &Borough),
+    seed: u64,
+    scale: f64,
+) -> io::Result<()> {
+    let mut tables = Tables::create(folder, tables)?;
     let place = |index: usize, home| Place { seed, borough: index as u64, home };
     // Practice differs between councils: of 1,000 homes with two adults or more, so many have the discount.
     let wrong_discounts = place(index, 0).stream(For::Borough).between(30, 60);
@@ -305,19 +314,22 @@ fn ward_code(borough: u64, number: u64) -> String {
 struct Tables(BTreeMap<&'static str, BufWriter<File>>);
 
 impl Tables {
-    fn create(folder: &Path) -> io::Result<Self> {
-        let open = |&(name, columns): &(&'static str, &str)| {
+    fn create(folder: &Path, tables: &[&(&'static str, &'static str)]) -> io::Result<Self> {
+        let open = |&&(name, columns): &&(&'static str, &str)| {
             let mut file = BufWriter::new(File::create(folder.join(format!("{name}.csv")))?);
             let names = columns.split(' ').map(|column| column.split(':').next().unwrap_or_default());
             writeln!(file, "{}", names.collect::<Vec<_>>().join(","))?;
             Ok((name, file))
         };
-        TABLES.iter().map(open).collect::<io::Result<_>>().map(Self)
+        tables.iter().map(open).collect::<io::Result<_>>().map(Self)
     }
 
     fn row(&mut self, table: &str, values: fmt::Arguments<'_>) -> io::Result<()> {
-        let file = self.0.get_mut(table).ok_or_else(|| io::Error::other(format!("no table {table}")))?;
-        writeln!(file, "{values}")
+        match self.0.get_mut(table) {
+            Some(file) => writeln!(file, "{values}"),
+            // Nobody asked for it.
+            None => Ok(()),
+        }
     }
 
     /// Flushes, because a buffered writer that is dropped tells nobody of an error.
@@ -590,6 +602,6 @@ mod tests {
             households.into_iter().flat_map(|h| h.people).map(|p| (p.key, p.age)).collect::<Vec<_>>()
         };
         assert_eq!(keys(occupants(place)), keys(occupants(place)));
-        assert!(write(Path::new("."), "W06000001", 1, 1.0).is_err());
+        assert!(write(Path::new("."), "W06000001", 1, 1.0, &[]).is_err());
     }
 }

@@ -33,6 +33,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     pub seed: u64,
     pub scale: f64,
+    /// Which of the generated tables there are; none: all.
+    pub tables: Vec<&'static str>,
     /// How many of the boroughs, from the last, listen to nobody and dial the coordinator.
     pub dialling: usize,
 }
@@ -98,24 +100,30 @@ impl Layout {
     pub fn create(options: &Options, told: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
         let boroughs: Vec<&Borough> = BOROUGHS.iter().take(options.nodes.clamp(1, BOROUGHS.len())).collect();
         let layout = Self { dir: std::path::absolute(&options.dir)?, boroughs };
-        let datasets: &[Dataset] = if options.data.is_some() { &REAL } else { &SYNTHETIC };
+        let wanted = |dataset: &&Dataset| options.tables.is_empty() || options.tables.contains(&dataset.name);
+        let datasets: Vec<&Dataset> = match &options.data {
+            Some(_) => REAL.iter().collect(),
+            None => SYNTHETIC.iter().filter(wanted).collect(),
+        };
         told("certificates and manifest");
-        let contracts = layout.write_contracts(datasets)?;
+        let contracts = layout.write_contracts(&datasets)?;
         layout.write_identities(options, contracts)?;
-        layout.write_coordinator(options.port, datasets)?;
+        layout.write_coordinator(options.port, &datasets)?;
         for (borough, number) in layout.boroughs.iter().zip(1_u16..) {
             told(borough.name);
             let folder = layout.node(borough.gss);
             let held = match &options.data {
                 Some(data) => real::held(&std::path::absolute(data)?, borough.gss),
-                None => generate::write(&folder.join("data"), borough.gss, options.seed, options.scale)?,
+                None => {
+                    generate::write(&folder.join("data"), borough.gss, options.seed, options.scale, &options.tables)?
+                }
             };
             layout.write_node(borough, layout.address(options, number), held)?;
         }
         Ok(layout)
     }
 
-    fn write_contracts(&self, datasets: &[Dataset]) -> anyhow::Result<Vec<DatasetEntry>> {
+    fn write_contracts(&self, datasets: &[&Dataset]) -> anyhow::Result<Vec<DatasetEntry>> {
         let entries = datasets.iter().map(|dataset| {
             let contract = Contract::parse(dataset.contract, dataset.name)?;
             write(&self.dir.join("contracts").join(format!("{}.toml", dataset.name)), dataset.contract)?;
@@ -188,7 +196,7 @@ impl Layout {
         Ok(write_private(&folder.join("tls.key"), issued.key_pem.as_bytes())?)
     }
 
-    fn write_coordinator(&self, port: u16, datasets: &[Dataset]) -> anyhow::Result<()> {
+    fn write_coordinator(&self, port: u16, datasets: &[&Dataset]) -> anyhow::Result<()> {
         write(&self.dir.join("reference/boroughs.csv"), &reference_csv())?;
         let config = CoordinatorFile {
             listen: format!("127.0.0.1:{port}"),

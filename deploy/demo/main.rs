@@ -125,6 +125,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         data: arguments.data.clone(),
         seed: arguments.seed,
         scale: 1.0,
+        tables: Vec::new(),
         dialling: usize::from(arguments.dialling),
     };
     let layout = Layout::create(&options, &mut |what| bar.set_message(format!("preparing {what}")))?;

@@ -56,7 +56,7 @@ mod source;
 mod turns;
 
 pub use cli::command;
-pub use config::{AsAt, Config, ConfigError};
+pub use config::{AsAt, Config, ConfigError, DatasetConfig};
 pub use disclose::Methods;
 #[cfg(feature = "unprotected")]
 pub use laboratory::Laboratory;

@@ -72,7 +72,16 @@ pub fn free_ports() -> u16 {
 }
 
 pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
-    Options { dir: dir.to_owned(), nodes, port: free_ports(), data, seed: 7, scale: 1.0, dialling: 0 }
+    Options {
+        dir: dir.to_owned(),
+        nodes,
+        port: free_ports(),
+        data,
+        seed: 7,
+        scale: 1.0,
+        tables: Vec::new(),
+        dialling: 0,
+    }
 }
 
 impl Federation {

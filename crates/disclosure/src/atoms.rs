@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::cell::Cell;
 use crate::error::DisclosureError;
-use crate::stage::Cell;
 
 /// How one cell's atoms are judged.
 pub(crate) struct AtomRule<'a> {
@@ -28,7 +28,7 @@ impl AtomRule<'_> {
     /// Conditions are dropped in canonical order (bit 0 first) until the atoms hold, then restored in
     /// reverse where they still do. Dropping merges atoms, so units only grow and the result is a
     /// maximal set: no condition can be added to it.
-    pub(crate) fn kept(&self, cell: &Cell) -> Result<Option<u16>, DisclosureError> {
+    pub(crate) fn kept(&self, cell: &Cell<'_>) -> Result<Option<u16>, DisclosureError> {
         let mut kept = self.live;
         let mut dropped = Vec::new();
         while !self.holds(cell, kept)? {
@@ -51,14 +51,14 @@ impl AtomRule<'_> {
     ///
     /// The possible atoms are counted, not listed: observed atoms are possible ones, so that equal
     /// numbers mean that none is empty. The cost follows the data, not 2^k.
-    fn holds(&self, cell: &Cell, conditions: u16) -> Result<bool, DisclosureError> {
+    fn holds(&self, cell: &Cell<'_>, conditions: u16) -> Result<bool, DisclosureError> {
         let possible_atoms = match self.possible {
             None => 1_usize << conditions.count_ones(),
             Some(masks) => masks.iter().map(|mask| mask & conditions).collect::<BTreeSet<_>>().len(),
         };
         for domain in 0..self.domains {
             let atom_units = cell.mask_units(domain)?.map(|(mask, unit)| (mask & conditions, unit));
-            let mut atom_units: Vec<(u16, u64)> = atom_units.collect();
+            let mut atom_units: Vec<(u16, u32)> = atom_units.collect();
             atom_units.sort_unstable();
             atom_units.dedup();
             let mut observed_atoms = 0_usize;

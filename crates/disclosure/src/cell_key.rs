@@ -15,14 +15,15 @@
 //! in it. `examples/averaging.rs` measures that. Limits on granularity, quotas and the log must keep
 //! such pairs of sets from being formed; this crate cannot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use crate::cell::{Cell, UnitMoments};
 use crate::error::DisclosureError;
 use crate::method::CellKeyRules;
 use crate::noise::Functional;
 use crate::output::{OutputRow, withhold_together};
 use crate::spec::{FigureKind, FigureSpec, Moment, TableSpec};
-use crate::stage::{Cell, Stage, UnitMoments};
+use crate::stage::Stage;
 
 /// Refuses figures that cell keys cannot protect, from the specification alone.
 pub(crate) fn check(spec: &TableSpec, rules: &CellKeyRules) -> Result<(), DisclosureError> {
@@ -48,8 +49,8 @@ pub(crate) fn release(
     rules: &CellKeyRules,
 ) -> Result<Vec<OutputRow>, DisclosureError> {
     let mut released = Vec::new();
-    for (key, cell) in &stage.cells {
-        let mut protected = Protected { spec, stage, cell, rules, counts: HashMap::new() };
+    for (key, cell) in stage.cells() {
+        let mut protected = Protected { spec, stage, cell: &cell, rules, counts: HashMap::new() };
         let mut values = Vec::with_capacity(spec.figures.len());
         for figure in &spec.figures {
             values.push(match figure.kind {
@@ -71,14 +72,11 @@ pub(crate) fn release(
 struct Protected<'a> {
     spec: &'a TableSpec,
     stage: &'a Stage,
-    cell: &'a Cell,
+    cell: &'a Cell<'a>,
     rules: &'a CellKeyRules,
     /// For a set, and the measure that its units have a value of: the perturbed count in each domain.
     counts: HashMap<(u16, Option<usize>), Vec<i64>>,
 }
-
-/// What each unit of the counted domain adds to a sum, before bounds.
-type Contributions = BTreeMap<u64, i128>;
 
 impl Protected<'_> {
     /// The perturbed counts of a set, if every contributing domain has enough.
@@ -206,11 +204,11 @@ impl Protected<'_> {
         };
         let counted = self.counted(measure)?;
         let most = half.checked_mul(self.max_rows(counted)?).ok_or(DisclosureError::Overflow)?;
-        let mut contributions = Contributions::new();
+        let mut contributions = Vec::new();
         for (unit, of) in self.cell.unit_moments(counted, columns, requires)? {
             if of.count > 0 {
                 let adds = adds(&of).ok_or(DisclosureError::Overflow)?;
-                contributions.insert(unit, adds.clamp(-most, most));
+                contributions.push((unit, adds.clamp(-most, most)));
             }
         }
         self.noisy(counted, functional, contributions.into_iter(), most)
@@ -255,24 +253,25 @@ fn sub(a: i128, b: i128) -> Option<i128> {
 /// For each domain, n + ptable(pcv(n), Σ record keys mod M) over the distinct units of a set.
 fn perturbed_counts(
     stage: &Stage,
-    cell: &Cell,
+    cell: &Cell<'_>,
     requires: u16,
     measure: Option<usize>,
     rules: &CellKeyRules,
 ) -> Result<Vec<i64>, DisclosureError> {
     let modulus = u64::from(rules.table.modulus());
-    let mut counts = Vec::with_capacity(stage.record_keys.len());
-    for (domain, record_keys) in stage.record_keys.iter().enumerate() {
+    let mut counts = Vec::with_capacity(stage.units.len());
+    for (domain, known) in stage.units.iter().enumerate() {
         let units = match measure {
             None => cell.units(domain, requires)?,
             Some(measure) => cell.units_with(domain, measure, requires)?,
         };
         let mut cell_key = 0_u64;
-        for unit in &units {
-            let key = record_keys.get(unit).ok_or(DisclosureError::Stage("no record key"))?;
-            cell_key = (cell_key + u64::from(*key) % modulus) % modulus;
+        for (unit, ()) in &units {
+            let key = known.key(*unit).ok_or(DisclosureError::Stage("no record key"))?;
+            // Fewer than 2³² units of keys under 2³² each: the sum fits.
+            cell_key = cell_key.checked_add(u64::from(key)).ok_or(DisclosureError::Overflow)?;
         }
-        let cell_key = u32::try_from(cell_key).map_err(|_| DisclosureError::Overflow)?;
+        let cell_key = u32::try_from(cell_key % modulus).map_err(|_| DisclosureError::Overflow)?;
         let count = u64::try_from(units.len()).map_err(|_| DisclosureError::Overflow)?;
         let noise = i64::from(rules.table.lookup(count, cell_key));
         let count = i64::try_from(count).map_err(|_| DisclosureError::Overflow)?;
@@ -283,7 +282,7 @@ fn perturbed_counts(
 
 /// A count of units stands for the count of rows only while a unit has one row; a contract that the
 /// data breaks must not give a total that is silently smaller.
-fn check_one_row(cell: &Cell, domain: usize, requires: u16) -> Result<(), DisclosureError> {
+fn check_one_row(cell: &Cell<'_>, domain: usize, requires: u16) -> Result<(), DisclosureError> {
     let units = i64::try_from(cell.units(domain, requires)?.len());
     if units != Ok(cell.row_count(requires)?) {
         return Err(DisclosureError::SeveralRows);

@@ -1,18 +1,20 @@
 //! Exact figures, nothing withheld: for data already published, and for tests.
 
+use crate::cell::Cell;
 use crate::error::DisclosureError;
+use crate::keys::CellKey;
 use crate::output::OutputRow;
 use crate::spec::{FigureKind, FigureSpec, TableSpec};
-use crate::stage::{Cell, CellKey, Stage};
+use crate::stage::Stage;
 
 /// Every observed cell with every figure. The sum of nothing is NULL; a table without records has no cell, also
 /// where SQL would give one row of zeros: who asked knows how to write it.
 pub(crate) fn release(spec: &TableSpec, stage: &Stage) -> Result<Vec<OutputRow>, DisclosureError> {
-    stage.cells.iter().map(|(key, cell)| row(spec, key, cell)).collect()
+    stage.cells().map(|(key, cell)| row(spec, key, &cell)).collect()
 }
 
 /// The exact value of one figure in one cell; `None` is SQL's NULL.
-pub(crate) fn figure(cell: &Cell, figure: &FigureSpec) -> Result<Option<i128>, DisclosureError> {
+pub(crate) fn figure(cell: &Cell<'_>, figure: &FigureSpec) -> Result<Option<i128>, DisclosureError> {
     Ok(match figure.kind {
         FigureKind::Rows => Some(i128::from(cell.row_count(figure.requires)?)),
         FigureKind::Units { domain } => {
@@ -24,7 +26,7 @@ pub(crate) fn figure(cell: &Cell, figure: &FigureSpec) -> Result<Option<i128>, D
     })
 }
 
-fn row(spec: &TableSpec, key: &CellKey, cell: &Cell) -> Result<OutputRow, DisclosureError> {
+fn row(spec: &TableSpec, key: &CellKey, cell: &Cell<'_>) -> Result<OutputRow, DisclosureError> {
     let figures = spec.figures.iter().map(|spec| figure(cell, spec)).collect::<Result<_, _>>()?;
     Ok(OutputRow { key: key.clone(), figures })
 }

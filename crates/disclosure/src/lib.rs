@@ -21,11 +21,13 @@
 //! has one method for an epoch; a mixture of exact and perturbed answers can be differenced.
 
 mod atoms;
+mod cell;
 mod cell_key;
 mod consequences;
 mod dominance;
 mod error;
 mod exact;
+mod keys;
 mod method;
 mod noise;
 mod output;
@@ -35,6 +37,7 @@ mod spec;
 mod stage;
 mod threshold;
 mod total;
+mod units;
 
 use arrow::array::RecordBatch;
 
@@ -50,7 +53,7 @@ pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, 
 ///
 /// `batches` hold, in this order, the columns
 ///
-/// 1. the group keys, with the types of `spec.keys`;
+/// 1. the group keys, with the types of `spec.keys`, or coded as a dictionary of them with `Int32` keys;
 /// 2. for each domain: unit id `UInt64`, record key `UInt32`, both without nulls;
 /// 3. mask `UInt16`: bit i is set where condition i holds;
 /// 4. rows `Int64`, at least 1: how many records the row stands for;
@@ -77,8 +80,8 @@ pub fn disclose(
 ) -> Result<Released<RecordBatch>, DisclosureError> {
     spec.check()?;
     method.check(spec)?;
-    let codec = stage::KeyCodec::new(&spec.keys)?;
-    let cells = stage::Stage::read(spec, &codec, batches)?;
+    let codec = keys::KeyCodec::new(&spec.keys)?;
+    let cells = stage::Stage::read(spec, batches)?;
     let rows = match method {
         Method::Public => exact::release(spec, &cells)?,
         Method::Threshold(rules) => threshold::release(spec, &codec, &cells, rules)?,

@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, RecordBat
 use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::DisclosureError;
+use crate::keys::{CellKey, KeyCodec};
 use crate::spec::{FigureKind, FigureSpec, TableSpec};
-use crate::stage::{CellKey, KeyCodec};
 
 /// The largest magnitude that 38 decimal digits can hold.
 const MAX_DECIMAL: u128 = 10_u128.pow(38) - 1;

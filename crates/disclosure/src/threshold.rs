@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use crate::atoms::AtomRule;
+use crate::cell::{Cell, holds};
 use crate::dominance;
 use crate::error::DisclosureError;
 use crate::exact;
+use crate::keys::KeyCodec;
 use crate::method::ThresholdRules;
 use crate::output::{OutputRow, withhold_together};
 use crate::spec::{DomainSpec, FigureKind, FigureSpec, TableSpec};
-use crate::stage::{Cell, KeyCodec, Stage, holds};
+use crate::stage::Stage;
 
 /// The cells with at least one released figure, in key order.
 pub(crate) fn release(
@@ -23,7 +25,7 @@ pub(crate) fn release(
 ) -> Result<Vec<OutputRow>, DisclosureError> {
     let possible = spec.possible.as_ref().map(|possible| codec.possible(possible)).transpose()?;
     let mut released = Vec::new();
-    for (key, cell) in &stage.cells {
+    for (key, cell) in stage.cells() {
         let possible_here = match &possible {
             None => None,
             // Data that contradict what contract and logic allow are judged as if anything were possible, which
@@ -36,10 +38,10 @@ pub(crate) fn release(
             possible: possible_here,
             units: rules.units,
         };
-        let Some(kept) = rule.kept(cell)? else {
+        let Some(kept) = rule.kept(&cell)? else {
             continue;
         };
-        let figures = release_cell(spec, cell, kept, rules)?;
+        let figures = release_cell(spec, &cell, kept, rules)?;
         if figures.iter().any(Option::is_some) {
             released.push(OutputRow { key: key.clone(), figures });
         }
@@ -49,7 +51,7 @@ pub(crate) fn release(
 
 fn release_cell(
     spec: &TableSpec,
-    cell: &Cell,
+    cell: &Cell<'_>,
     kept: u16,
     rules: &ThresholdRules,
 ) -> Result<Vec<Option<i128>>, DisclosureError> {
@@ -78,7 +80,7 @@ fn release_cell(
 /// sum over atoms, so each atom has to pass by itself.
 fn measures_told_apart(
     spec: &TableSpec,
-    cell: &Cell,
+    cell: &Cell<'_>,
     kept: u16,
     rules: &ThresholdRules,
 ) -> Result<Vec<bool>, DisclosureError> {
@@ -105,7 +107,7 @@ fn measures_told_apart(
 /// row" must have enough units; else the count of units is withheld.
 fn units_pass(
     spec: &TableSpec,
-    cell: &Cell,
+    cell: &Cell<'_>,
     figure: &FigureSpec,
     domain: usize,
     rules: &ThresholdRules,
@@ -115,7 +117,7 @@ fn units_pass(
         return Ok(true);
     }
     let rows_of = cell.rows_by_unit(domain, figure.requires)?;
-    let several = rows_of.values().filter(|rows| **rows > 1).count();
+    let several = rows_of.iter().filter(|(_, rows)| *rows > 1).count();
     let one = rows_of.len().saturating_sub(several);
     let by_contract_one = spec.domains.get(domain).is_some_and(DomainSpec::one_row);
     if by_contract_one && several == 0 {
@@ -128,7 +130,7 @@ fn units_pass(
 /// Enough units of every domain have a value.
 fn present_passes(
     spec: &TableSpec,
-    cell: &Cell,
+    cell: &Cell<'_>,
     figure: &FigureSpec,
     measure: usize,
     rules: &ThresholdRules,
@@ -144,7 +146,7 @@ fn present_passes(
 
 fn sum_passes(
     spec: &TableSpec,
-    cell: &Cell,
+    cell: &Cell<'_>,
     figure: &FigureSpec,
     measure: usize,
     rules: &ThresholdRules,

@@ -1,0 +1,199 @@
+//! One cell's rows, and what methods ask of them.
+
+use std::ops::Range;
+
+use crate::error::DisclosureError;
+use crate::stage::{Rows, Stage};
+use crate::total::Total;
+
+/// The most values that one moment is made of, and the moment itself.
+const MOMENTS: usize = 3;
+
+/// The stage rows of one cell, by column; all slices have one value a stage row.
+pub(crate) struct Cell<'a> {
+    stage: &'a Stage,
+    masks: &'a [u16],
+    counts: &'a [i64],
+    units: Vec<&'a [u32]>,
+    moments: Vec<&'a [(i128, i64)]>,
+}
+
+/// The sums of one unit.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct UnitMoments {
+    sums: [Total; MOMENTS],
+    /// Records with a value of the first measure.
+    pub(crate) count: i128,
+}
+
+impl UnitMoments {
+    pub(crate) fn sum(&self, place: usize) -> Option<i128> {
+        self.sums.get(place).map(|total| total.value())
+    }
+}
+
+/// Whether a row with this mask is in the set of `requires`.
+pub(crate) fn holds(mask: u16, requires: u16) -> bool {
+    mask & requires == requires
+}
+
+impl<'a> Cell<'a> {
+    pub(crate) fn of(stage: &'a Stage, rows: &'a Rows, place: Range<usize>) -> Option<Self> {
+        Some(Self {
+            stage,
+            masks: rows.masks.get(place.clone())?,
+            counts: rows.counts.get(place.clone())?,
+            units: rows.units.iter().map(|units| units.get(place.clone())).collect::<Option<_>>()?,
+            moments: rows.moments.iter().map(|moments| moments.get(place.clone())).collect::<Option<_>>()?,
+        })
+    }
+
+    pub(crate) fn masks(&self) -> &[u16] {
+        self.masks
+    }
+
+    /// (mask, unit by number) of every stage row, with repeats.
+    pub(crate) fn mask_units(&self, domain: usize) -> Result<impl Iterator<Item = (u16, u32)>, DisclosureError> {
+        let units = self.units.get(domain).ok_or(DisclosureError::Spec("no such domain"))?;
+        Ok(self.masks.iter().copied().zip(units.iter().copied()))
+    }
+
+    /// For each unit of a domain with a row that `adds` has something to say of, what all its rows add up to. `adds` is
+    /// given the row's mask and place; units come by number, in the order of first sight.
+    fn gather<T: Default, A>(
+        &self,
+        domain: usize,
+        of_row: impl Fn(u16, usize) -> Option<A>,
+        add: impl Fn(&mut T, A) -> Result<(), DisclosureError>,
+    ) -> Result<Vec<(u32, T)>, DisclosureError> {
+        let units = self.stage.units.get(domain).ok_or(DisclosureError::Spec("no such domain"))?;
+        let mut seen = self.stage.seen.try_borrow_mut().map_err(|_| DisclosureError::Stage("a pass within a pass"))?;
+        seen.begin(units.len());
+        let mut found: Vec<(u32, T)> = Vec::new();
+        for (row, (mask, unit)) in self.mask_units(domain)?.enumerate() {
+            let Some(value) = of_row(mask, row) else { continue };
+            let place = match seen.place(unit, found.len())? {
+                Some(place) => place,
+                None => {
+                    found.push((unit, T::default()));
+                    found.len() - 1
+                }
+            };
+            if let Some((_, total)) = found.get_mut(place) {
+                add(total, value)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The number of records in the set of `requires`.
+    pub(crate) fn row_count(&self, requires: u16) -> Result<i64, DisclosureError> {
+        let mut counts = self.masks.iter().zip(self.counts).filter(|(mask, _)| holds(**mask, requires));
+        counts.try_fold(0_i64, |total, (_, rows)| total.checked_add(*rows)).ok_or(DisclosureError::Overflow)
+    }
+
+    /// The distinct units of a domain in the set of `requires`, by number.
+    pub(crate) fn units(&self, domain: usize, requires: u16) -> Result<Vec<(u32, ())>, DisclosureError> {
+        self.gather(domain, |mask, _| holds(mask, requires).then_some(()), |(), ()| Ok(()))
+    }
+
+    /// For each unit of a domain, its id and its records in the set of `requires`.
+    pub(crate) fn rows_by_unit(&self, domain: usize, requires: u16) -> Result<Vec<(u64, i64)>, DisclosureError> {
+        let of_row = |mask, row| holds(mask, requires).then(|| self.counts.get(row).copied().unwrap_or(0));
+        let add = |total: &mut i64, rows| {
+            *total = total.checked_add(rows).ok_or(DisclosureError::Overflow)?;
+            Ok(())
+        };
+        Ok(self.named(domain, self.gather(domain, of_row, add)?))
+    }
+
+    /// The sum of a measure in the set of `requires`; `None` where every value is NULL.
+    pub(crate) fn sum(&self, measure: usize, requires: u16) -> Result<Option<i128>, DisclosureError> {
+        let mut total = Total::default();
+        let mut any = false;
+        for (mask, (sum, count)) in self.masks.iter().zip(self.moments(measure)?) {
+            if holds(*mask, requires) && *count > 0 {
+                total.add(*sum)?;
+                any = true;
+            }
+        }
+        Ok(any.then(|| total.value()))
+    }
+
+    /// The number of records in the set of `requires` whose measure is not NULL.
+    pub(crate) fn present(&self, measure: usize, requires: u16) -> Result<i64, DisclosureError> {
+        let moments = self.masks.iter().zip(self.moments(measure)?).filter(|(mask, _)| holds(**mask, requires));
+        let mut counts = moments.map(|(_, (_, count))| *count);
+        counts.try_fold(0_i64, i64::checked_add).ok_or(DisclosureError::Overflow)
+    }
+
+    /// The distinct units of a domain with a record in the set of `requires` whose measure is not NULL, by number.
+    pub(crate) fn units_with(
+        &self,
+        domain: usize,
+        measure: usize,
+        requires: u16,
+    ) -> Result<Vec<(u32, ())>, DisclosureError> {
+        let moments = self.moments(measure)?;
+        let has_one = |row: usize| moments.get(row).is_some_and(|(_, count)| *count > 0);
+        self.gather(domain, |mask, row| (holds(mask, requires) && has_one(row)).then_some(()), |(), ()| Ok(()))
+    }
+
+    /// For each unit of a domain in the set of `requires` with a value, its id, its sums of some measures, and of how many
+    /// records.
+    pub(crate) fn unit_moments(
+        &self,
+        domain: usize,
+        measures: &[usize],
+        requires: u16,
+    ) -> Result<Vec<(u64, UnitMoments)>, DisclosureError> {
+        if measures.len() > MOMENTS {
+            return Err(DisclosureError::Spec("a moment of more than two values"));
+        }
+        let columns = measures.iter().map(|measure| self.moments(*measure)).collect::<Result<Vec<_>, _>>()?;
+        let of_row = |mask, row| {
+            let mut values = [(0_i128, 0_i64); MOMENTS];
+            for (value, column) in values.iter_mut().zip(&columns) {
+                *value = column.get(row).copied().unwrap_or_default();
+            }
+            (holds(mask, requires) && values.iter().any(|(_, count)| *count > 0)).then_some(values)
+        };
+        let add = |of: &mut UnitMoments, values: [(i128, i64); MOMENTS]| {
+            let [(_, first), ..] = values;
+            of.count = of.count.checked_add(i128::from(first)).ok_or(DisclosureError::Overflow)?;
+            of.sums.iter_mut().zip(values).try_for_each(|(total, (sum, _))| total.add(sum))
+        };
+        Ok(self.named(domain, self.gather(domain, of_row, add)?))
+    }
+
+    /// For each unit of a domain, what it adds to a sum above the measure's lower bound:
+    /// Σ x − lower × (number of non-null x), in scaled units.
+    pub(crate) fn contributions(
+        &self,
+        domain: usize,
+        measure: usize,
+        lower: i128,
+        in_set: impl Fn(u16) -> bool,
+    ) -> Result<Vec<i128>, DisclosureError> {
+        let moments = self.moments(measure)?;
+        let of_row = |mask, row| in_set(mask).then(|| moments.get(row).copied().unwrap_or_default());
+        let add = |total: &mut Total, (sum, count): (i128, i64)| {
+            let floor = lower.checked_mul(i128::from(count));
+            let floor = floor.and_then(i128::checked_neg).ok_or(DisclosureError::Overflow)?;
+            total.add(sum)?;
+            total.add(floor)
+        };
+        let totals = self.gather(domain, of_row, add)?;
+        Ok(totals.into_iter().map(|(_, total)| total.value()).collect())
+    }
+
+    fn moments(&self, measure: usize) -> Result<&'a [(i128, i64)], DisclosureError> {
+        self.moments.get(measure).copied().ok_or(DisclosureError::Spec("no such measure"))
+    }
+
+    /// Ids instead of numbers.
+    fn named<T>(&self, domain: usize, found: Vec<(u32, T)>) -> Vec<(u64, T)> {
+        let Some(units) = self.stage.units.get(domain) else { return Vec::new() };
+        found.into_iter().map(|(unit, of)| (units.id(unit), of)).collect()
+    }
+}

@@ -1,0 +1,95 @@
+//! The protected units of one domain in a stage: small numbers instead of ids, and the record key of each.
+
+use std::collections::HashMap;
+
+use crate::error::DisclosureError;
+
+/// Ids below this are looked up by place: a borough's dictionary numbers its units from 0.
+const DIRECT: usize = 1 << 24;
+
+/// The units of one domain, numbered in the order of first sight.
+#[derive(Default)]
+pub(crate) struct Units {
+    /// By id: the number, and one.
+    direct: Vec<u32>,
+    /// Numbers of ids that are no small ones: of whom a left join did not find.
+    apart: HashMap<u64, u32>,
+    ids: Vec<u64>,
+    keys: Vec<u32>,
+}
+
+impl Units {
+    /// The number of a unit.
+    ///
+    /// # Errors
+    /// Where it had another record key before.
+    pub(crate) fn number(&mut self, id: u64, key: u32) -> Result<u32, DisclosureError> {
+        let next = u32::try_from(self.ids.len()).map_err(|_| DisclosureError::Overflow)?;
+        let number = match usize::try_from(id).ok().filter(|place| *place < DIRECT) {
+            Some(place) => {
+                if place >= self.direct.len() {
+                    self.direct.resize(place.saturating_add(1).next_power_of_two(), 0);
+                }
+                let slot = self.direct.get_mut(place).ok_or(DisclosureError::Overflow)?;
+                if *slot == 0 {
+                    *slot = next.checked_add(1).ok_or(DisclosureError::Overflow)?;
+                }
+                *slot - 1
+            }
+            None => *self.apart.entry(id).or_insert(next),
+        };
+        match self.keys.get(number as usize) {
+            None => {
+                self.ids.push(id);
+                self.keys.push(key);
+                Ok(number)
+            }
+            Some(known) if *known == key => Ok(number),
+            Some(_) => Err(DisclosureError::KeyConflict),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The unit's id, as its domain's dictionary has it.
+    pub(crate) fn id(&self, number: u32) -> u64 {
+        self.ids.get(number as usize).copied().unwrap_or(u64::MAX)
+    }
+
+    /// The unit's record key.
+    pub(crate) fn key(&self, number: u32) -> Option<u32> {
+        self.keys.get(number as usize).copied()
+    }
+}
+
+/// Which units of a domain were seen in one pass over rows, without clearing anything between passes.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pass: u32,
+    /// By unit: the last pass that saw it, and its place among those that the pass saw.
+    last: Vec<(u32, u32)>,
+}
+
+impl Seen {
+    /// Begins a pass over rows of so many units.
+    pub(crate) fn begin(&mut self, units: usize) {
+        self.last.resize(units, (0, 0));
+        self.pass = self.pass.wrapping_add(1);
+        if self.pass == 0 {
+            self.last.fill((0, 0));
+            self.pass = 1;
+        }
+    }
+
+    /// The place of a unit that this pass has seen; else it gets the place `next`, and there is none.
+    pub(crate) fn place(&mut self, unit: u32, next: usize) -> Result<Option<usize>, DisclosureError> {
+        let last = self.last.get_mut(unit as usize).ok_or(DisclosureError::Stage("no such unit"))?;
+        if last.0 == self.pass {
+            return Ok(Some(last.1 as usize));
+        }
+        *last = (self.pass, u32::try_from(next).map_err(|_| DisclosureError::Overflow)?);
+        Ok(None)
+    }
+}

@@ -167,8 +167,10 @@ fn possible(question: &Question, stage: &[RecordBatch]) -> anyhow::Result<Option
     let kinds: Vec<ColumnType> = question.keys().iter().map(|k| k.kind).collect();
     let mut cells = BTreeSet::new();
     for batch in stage {
+        let plain = |(values, kind): (&ArrayRef, &ColumnType)| arrow::compute::cast(values, &arrow_type(*kind));
+        let keys = batch.columns().iter().zip(&kinds).map(plain).collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let cell = batch.columns().iter().zip(&kinds);
+            let cell = keys.iter().zip(&kinds);
             let cell = cell.map(|(values, kind)| value_at(values, *kind, row).context("a key came in another type"));
             cells.insert(cell.collect::<anyhow::Result<Vec<Value>>>()?);
         }

@@ -172,7 +172,7 @@ fn standing_in(unit: &ScopeUnit, question: &Question) -> (Expr, Expr) {
     (missing(&id, apart), missing(&key, other_key))
 }
 
-/// One row for each (cell, units, mask).
+/// At least one row for each (cell, units, mask).
 fn compile(question: &Question, rows: DataFrame) -> Result<DataFrame> {
     let mut keys: Vec<Expr> =
         question.keys().iter().enumerate().map(|(i, k)| scalar_expr(&k.scalar).alias(format!("k{i}"))).collect();
@@ -184,18 +184,25 @@ fn compile(question: &Question, rows: DataFrame) -> Result<DataFrame> {
     keys.push(cast(mask(question), DataType::UInt16).alias("mask"));
     let value =
         |column: &loda_contract::Column| cast(column_expr(&column.name), DataType::Decimal128(38, scale(column.kind)));
-    let mut figures = vec![count(lit(1_i64)).alias("rows")];
+    // A unit with one row is a group by itself: nothing is to be added up, and no table of groups to be made.
+    let single = question.scope().units.iter().any(|unit| unit.unit.max_rows == Some(1));
+    let mut figures = vec![if single { lit(1_i64) } else { count(lit(1_i64)) }.alias("rows")];
     for (i, moment) in question.moments().into_iter().enumerate() {
-        let (summed, counted) = match moment {
-            Moment::Value(of) => (value(of), value(of)),
-            Moment::Square(of) => (value(of) * value(of), value(of)),
-            Moment::Product(a, b) => (value(a) * value(b), value(a) * value(b)),
+        let summed = match moment {
+            Moment::Value(of) => value(of),
+            Moment::Square(of) => value(of) * value(of),
+            Moment::Product(a, b) => value(a) * value(b),
         };
         let summed = cast(summed, DataType::Decimal128(38, moment.scale()));
-        figures.push(sum(summed).alias(format!("s{i}")));
-        figures.push(count(counted).alias(format!("n{i}")));
+        let (summed, counted) = if single {
+            (summed.clone(), cast(summed.is_not_null(), DataType::Int64))
+        } else {
+            (sum(summed.clone()), count(summed))
+        };
+        figures.push(summed.alias(format!("s{i}")));
+        figures.push(counted.alias(format!("n{i}")));
     }
-    rows.aggregate(keys, figures)
+    if single { rows.select(keys.into_iter().chain(figures)) } else { rows.aggregate(keys, figures) }
 }
 
 /// Bit i is set where condition i holds.

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
-use loda_contract::{Contract, Role, Unit};
+use loda_contract::{ColumnType, Contract, Role, Unit};
 use loda_question::plan::arrow_type;
 
 use crate::check::{Findings, conforming};
@@ -108,9 +109,17 @@ pub(crate) async fn check(
     Ok(reports)
 }
 
+/// Texts are coded: a question looks at each word once.
+fn kept_type(kind: ColumnType) -> DataType {
+    match kind {
+        ColumnType::Text => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        other => arrow_type(other),
+    }
+}
+
 pub(crate) fn snapshot_schema(contract: &Contract) -> SchemaRef {
     let columns = contract.columns.iter().filter(|c| is_kept(&c.role));
-    let mut fields: Vec<Field> = columns.map(|c| Field::new(&c.name, arrow_type(c.kind), c.nullable)).collect();
+    let mut fields: Vec<Field> = columns.map(|c| Field::new(&c.name, kept_type(c.kind), c.nullable)).collect();
     for unit in &contract.units {
         fields.push(Field::new(unit_column(&unit.domain), DataType::UInt64, false));
         fields.push(Field::new(key_column(&unit.domain), DataType::UInt32, false));
@@ -162,15 +171,15 @@ impl Units {
     ) -> anyhow::Result<RecordBatch> {
         let rows = columns.first().map_or(0, |c| c.len());
         let mut kept: Vec<ArrayRef> = Vec::new();
-        for (column, values) in contract.columns.iter().zip(&columns) {
-            match column.role {
+        for (column, values) in contract.columns.iter().zip(&columns).filter(|(column, _)| is_kept(&column.role)) {
+            let values = match column.role {
                 Role::Text => {
                     let present = (0..rows).map(|row| values.is_valid(row).then_some(""));
-                    kept.push(Arc::new(present.collect::<StringArray>()));
+                    Arc::new(present.collect::<StringArray>())
                 }
-                ref role if is_kept(role) => kept.push(Arc::clone(values)),
-                _ => {}
-            }
+                _ => Arc::clone(values),
+            };
+            kept.push(cast(&values, &kept_type(column.kind))?);
         }
         for (unit, domain) in contract.units.iter().zip(&mut self.domains) {
             let names = unit_names(contract, unit, &columns, rows)?;

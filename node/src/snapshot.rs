@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{SortColumn, cast, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::{DataType, SchemaRef};
 use chrono::NaiveDate;
 use loda_contract::{Contract, Role};
 use parquet::arrow::ArrowWriter;
@@ -17,6 +19,12 @@ use parquet::file::properties::WriterProperties;
 
 /// How many snapshots of a dataset stay on disk.
 const KEPT: usize = 2;
+
+/// So that a group of rows is worth passing over, and its columns worth reading at once.
+const ROWS_OF_A_GROUP: usize = 1 << 17;
+
+/// A column of more words than this is no order to put rows in.
+const FEW_WORDS: usize = 1_000;
 
 /// What a query reads.
 #[derive(Clone, Debug)]
@@ -49,18 +57,19 @@ pub(crate) fn write(
     contract: &Arc<Contract>,
     as_at: NaiveDate,
     batches: &[RecordBatch],
-    schema: &arrow::datatypes::SchemaRef,
+    schema: &SchemaRef,
 ) -> anyhow::Result<Snapshot> {
     let folder = folder(state, contract);
     std::fs::create_dir_all(&folder)?;
     let id = list(&folder)?.last().map_or(1, |(id, _, _)| id.saturating_add(1));
     let file = folder.join(name(id, as_at));
     let partial = folder.join("partial");
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROWS_OF_A_GROUP))
+        .build();
     let mut writer = ArrowWriter::try_new(File::create(&partial)?, Arc::clone(schema), Some(properties))?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
+    writer.write(&sorted(contract, schema, batches)?)?;
     writer.into_inner()?.sync_all()?;
     std::fs::rename(&partial, &file).with_context(|| format!("renaming into {}", file.display()))?;
     File::open(&folder)?.sync_all()?;
@@ -70,6 +79,26 @@ pub(crate) fn write(
         std::fs::remove_file(path)?;
     }
     Ok(Snapshot { contract: Arc::clone(contract), id, as_at, file })
+}
+
+/// Rows with the same words beside each other, the words with the fewest others first: they take next to no room, and whole
+/// groups of rows are passed over where a question asks for other words. Within that by unit.
+fn sorted(contract: &Contract, schema: &SchemaRef, batches: &[RecordBatch]) -> anyhow::Result<RecordBatch> {
+    let whole = concat_batches(schema, batches)?;
+    let mut coded: Vec<(usize, &ArrayRef)> = Vec::new();
+    for column in whole.columns().iter().filter(|column| column.as_any_dictionary_opt().is_some()) {
+        // Each batch brought words of its own.
+        let plain = cast(column, &DataType::Utf8)?;
+        let words = cast(&plain, column.data_type())?.as_any_dictionary_opt().map_or(0, |coded| coded.values().len());
+        if words <= FEW_WORDS {
+            coded.push((words, column));
+        }
+    }
+    coded.sort_by_key(|(words, _)| *words);
+    let units = contract.units.iter().filter_map(|unit| whole.column_by_name(&unit_column(&unit.domain)));
+    let columns = coded.into_iter().map(|(_, column)| column).chain(units.take(1));
+    let columns = columns.map(|column| SortColumn { values: Arc::clone(column), options: None }).collect::<Vec<_>>();
+    Ok(take_record_batch(&whole, &lexsort_to_indices(&columns, None)?)?)
 }
 
 /// The newest snapshot of exactly this contract on disk.

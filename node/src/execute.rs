@@ -61,10 +61,10 @@ impl Engine {
         // The simplifier merges IN lists without regard to NULL. Questions come in normal form: nothing needs it.
         let defaults = Optimizer::new().rules;
         let rules = defaults.into_iter().filter(|rule| rule.name() != "simplify_expressions").collect();
+        // No function is registered: a question holds those that it calls, and each step of a plan copies the registry.
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
-            .with_default_features()
             .with_optimizer_rules(rules)
             .build();
         let context = SessionContext::new_with_state(state);

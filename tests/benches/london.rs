@@ -2,7 +2,7 @@
 //! (here) and in DuckDB (from PyPI), one after another in one run. A person counts once in each borough on every side, and
 //! every side withholds cells of fewer than ten.
 //!
-//! `LODA_BENCH_RESIDENTS=3000000,9000000`: the sizes. `LODA_BENCH_PYTHON`: a Python that has `duckdb`; without one its
+//! `LODA_BENCH_RESIDENTS=3000000,9000000`: the sizes; `LODA_BENCH_ROUNDS=7`: how often each question is asked. `LODA_BENCH_PYTHON`: a Python that has `duckdb`; without one its
 //! column stays empty, with the reason.
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,6 @@ use loda_demo::layout::{Layout, Options};
 use loda_demo::processes::Processes;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
-const ROUNDS: usize = 7;
 const TABLES: [&str; 4] = ["residents", "electoral_roll", "properties", "social_care_clients"];
 
 /// Title, and SQL that means the same everywhere.
@@ -78,6 +77,7 @@ import duckdb, json, resource, sys, time
 folder, rounds, questions = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 db = duckdb.connect()
 db.execute("SET threads = 2")
+db.execute("SET enable_progress_bar = false")
 for table in json.loads(sys.argv[4]):
     db.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{folder}/{table}/*.parquet')")
 cpu = lambda: sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
@@ -101,6 +101,10 @@ struct Spent {
     wall: Vec<f64>,
     cpu: Vec<f64>,
     people: i64,
+}
+
+fn rounds() -> usize {
+    support::rounds("LODA_BENCH_ROUNDS", 7) as usize
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -177,7 +181,7 @@ fn duckdb(python: &str, folder: &Path) -> (String, Vec<Spent>) {
     let questions: Vec<&str> = QUESTIONS.iter().map(|(_, sql)| *sql).collect();
     let json = |texts: &[&str]| serde_json::to_string(texts).unwrap();
     let output = Command::new(python)
-        .args(["-c", DUCKDB, folder.to_str().unwrap(), &ROUNDS.to_string(), &json(&questions), &json(&TABLES)])
+        .args(["-c", DUCKDB, folder.to_str().unwrap(), &rounds().to_string(), &json(&questions), &json(&TABLES)])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -202,7 +206,7 @@ async fn pooled(folder: &Path) -> Vec<Spent> {
     let mut all = Vec::new();
     for (_, sql) in QUESTIONS {
         let mut spent = Spent::default();
-        for round in 0..=ROUNDS {
+        for round in 0..=rounds() {
             let (began, used) = (Instant::now(), cpu(&ourselves));
             let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
             if round > 0 {
@@ -220,7 +224,7 @@ async fn federated(client: &loda::Client, processes: &[u32]) -> Vec<Spent> {
     let mut all = Vec::new();
     for (title, sql) in QUESTIONS {
         let mut spent = Spent::default();
-        for round in 0..=ROUNDS {
+        for round in 0..=rounds() {
             let (began, used) = (Instant::now(), cpu(processes));
             let answer = client.query(sql, "demo", None, |_| {}).await.unwrap_or_else(|e| panic!("{title}: {e}"));
             if round > 0 {
@@ -254,12 +258,14 @@ async fn size(residents: u64, python: Option<&str>) {
     let all = [nodes.clone(), vec![processes.coordinator_id().unwrap()]].concat();
     println!("33 nodes have read them in {:.0} s", began.elapsed().as_secs_f64());
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let mut resident: Vec<u64> = nodes.iter().map(|node| support::resident_kib(*node) / 1024).collect();
-    resident.sort_unstable();
+    let sorted = |of: fn(u32) -> u64| {
+        let mut kib: Vec<u64> = nodes.iter().map(|node| of(*node) / 1024).collect();
+        kib.sort_unstable();
+        (kib[16], kib[32])
+    };
+    let ((resident, largest), (private, _)) = (sorted(support::resident_kib), sorted(support::private_kib));
     println!(
-        "at rest: a node {} MiB resident (median; largest {}), the federation {} MiB",
-        resident[16],
-        resident[32],
+        "at rest: a node {resident} MiB resident (median; largest {largest}), {private} of them its own; the federation {} MiB",
         memory(&all)
     );
     let ours = federated(&client, &all).await;

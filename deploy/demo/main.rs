@@ -78,7 +78,7 @@ fn main() -> ExitCode {
             if arguments.first().is_some_and(|first| first == "--config") {
                 end_with_parent();
             }
-            Ok(loda_node::command(std::iter::once(OsString::from("loda-node")).chain(arguments)))
+            Ok(loda_node::command(&["node"], std::iter::once(OsString::from("loda-node")).chain(arguments)))
         }
         Some(Role::Coordinator { config }) => {
             end_with_parent();

@@ -17,8 +17,7 @@ use crate::disclose::{Methods, released};
 use crate::execute::{Engine, lacked_memory};
 use crate::inspect::{Accepted, Asked};
 use crate::queries::Work;
-use crate::refresh::Held;
-use crate::residents::{HeldResidents, Residents};
+use crate::refresh::{Fault, Held, Index};
 use crate::snapshot::Snapshot;
 
 pub(crate) struct Borough {
@@ -27,7 +26,7 @@ pub(crate) struct Borough {
     /// What is served now; a question keeps the one that it began with.
     pub(crate) snapshots: RwLock<Vec<Snapshot>>,
     pub(crate) held: Vec<Held>,
-    pub(crate) residents: Option<HeldResidents>,
+    pub(crate) index: Option<Index>,
     pub(crate) secret: RecordSecret,
     pub(crate) methods: Methods,
     pub(crate) engine: Arc<Engine>,
@@ -45,14 +44,10 @@ impl Borough {
         snapshots.iter().find(|s| s.contract.dataset == dataset).cloned()
     }
 
-    /// Who is who, as far as this borough says.
-    pub(crate) fn who(&self) -> Option<Arc<Residents>> {
-        self.residents.as_ref().map(HeldResidents::current)
-    }
-
     /// Why datasets are not as new as their extracts, or not served.
     pub(crate) fn faults(&self) -> Vec<String> {
-        self.residents.iter().filter_map(HeldResidents::fault).chain(self.held.iter().filter_map(Held::fault)).collect()
+        let index = self.index.iter().map(|index| &index.fault);
+        index.chain(self.held.iter().map(|held| &held.fault)).filter_map(Fault::get).collect()
     }
 
     /// Serves a snapshot from now on.

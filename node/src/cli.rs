@@ -10,12 +10,14 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loda_disclosure::TableParameters;
+use loda_service::log;
 
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::doctor::doctor;
 use crate::init::{Request, init};
 use crate::ptable::ptable;
+use crate::reading::{self, Part, Program};
 use crate::residents::decide;
 use crate::snapshot::snapshots;
 
@@ -72,6 +74,16 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "node.toml")]
         config: PathBuf,
     },
+    /// Read extracts for the node that serves, which starts this in a process of its own.
+    #[command(hide = true)]
+    Read {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        residents: bool,
+        #[arg(long)]
+        dataset: Vec<String>,
+    },
     /// Print what a perturbation table does: how far figures are off, and what attackers get.
     Ptable(Table),
 }
@@ -126,8 +138,10 @@ struct Table {
 }
 
 /// Does what a command line says; the first argument is the program's name.
-pub fn command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match run(Arguments::parse_from(arguments)) {
+///
+/// `before`: what this program's command line has before them, where it is more programs than one.
+pub fn command(before: &[&str], arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match run(before, Arguments::parse_from(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             // Nothing is left to do where standard error is closed.
@@ -137,7 +151,7 @@ pub fn command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::Ptable(Table { max_noise, variance })) => {
             let parameters = TableParameters { max_noise, variance, ..TableParameters::default() };
@@ -153,6 +167,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Init(arguments)) => return first_mapping(arguments),
         Some(Command::Check(arguments)) => return check(&arguments),
+        Some(Command::Read { config, residents, dataset }) => {
+            log::begin();
+            let parts: Vec<Part> = residents.then_some(None).into_iter().chain(dataset.into_iter().map(Some)).collect();
+            let runtime = runtime()?;
+            return runtime.block_on(runtime.spawn(async move { reading::run(&config, &parts).await }))?;
+        }
         Some(Command::Residents { config, review }) => return residents(&config, review.as_deref()),
         Some(Command::Snapshots { config }) => {
             let text = snapshots(&Config::load(&config)?)?;
@@ -161,7 +181,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         None => {}
     }
     let config = arguments.config.context("no configuration: give --config FILE, or see --help")?;
-    crate::serve::run(&config, arguments.ingest_only)
+    crate::serve::run(&config, Program::this(before)?, arguments.ingest_only)
 }
 
 fn first_mapping(arguments: Init) -> anyhow::Result<()> {

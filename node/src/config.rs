@@ -10,6 +10,7 @@ use loda_identity::{Gss, Paths, TlsSection};
 use serde::Deserialize;
 
 use crate::mapping::Mapping;
+use crate::reading::Program;
 use crate::refresh::Refresh;
 use crate::residents::{ResidentsConfig, ResidentsEntry};
 use crate::source::SourceEntry;
@@ -17,6 +18,9 @@ use crate::source::SourceEntry;
 /// What `node.toml` says. Paths are relative to the file.
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub file: PathBuf,
+    /// Set by a program that can be started once more, to read extracts in a process of its own.
+    pub program: Option<Program>,
     pub borough: Gss,
     /// `address:port` to listen on, unless the node only dials out.
     pub listen: Option<String>,
@@ -51,6 +55,9 @@ pub struct Limits {
     pub stage_mb: usize,
     /// How long a connection lives before another takes its place.
     pub connection_seconds: u64,
+    /// How much memory reading extracts may take, and for how long.
+    pub reading_mb: Option<usize>,
+    pub reading_minutes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -168,7 +175,16 @@ struct DatasetEntry {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mb: 256, query_seconds: 60, running: 2, accepted: 64, stage_mb: 256, connection_seconds: 600 }
+        Self {
+            memory_mb: 256,
+            query_seconds: 60,
+            running: 2,
+            accepted: 64,
+            stage_mb: 256,
+            connection_seconds: 600,
+            reading_mb: None,
+            reading_minutes: 240,
+        }
     }
 }
 
@@ -191,7 +207,8 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new("."));
         let limits = file.limits;
         if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0)
-            || [limits.query_seconds, limits.connection_seconds].contains(&0)
+            || [limits.query_seconds, limits.connection_seconds, limits.reading_minutes].contains(&0)
+            || limits.reading_mb == Some(0)
         {
             return Err(invalid("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
         }
@@ -232,6 +249,8 @@ impl Config {
         let state = base.join(file.state);
         let residents = file.residents.map(|entry| entry.parse(base)).transpose().map_err(invalid)?;
         Ok(Self {
+            file: path.to_owned(),
+            program: None,
             borough: file.borough,
             listen: file.listen,
             dial_out: file.dial_out,

@@ -12,7 +12,7 @@
 //! | `residents` | who is who over the borough's own services |
 //! | `ingest`, `check`, `report` | mapped rows against the contract, and what became of every row |
 //! | `dictionary`, `snapshot` | unit ids and record keys, and the files that questions read |
-//! | `refresh` | new snapshots while the node serves |
+//! | `reading`, `refresh` | extracts read in a process of its own, at the start and while the node serves |
 //! | `init` | a first mapping from what extracts look like |
 //! | `inspect` | from wire bytes to a typed job under contract and agreement |
 //! | `borough` | what it brings: agreement, snapshots, engine and methods |
@@ -44,6 +44,7 @@ mod laboratory;
 mod mapping;
 mod ptable;
 mod queries;
+mod reading;
 mod refresh;
 mod release;
 mod report;
@@ -62,6 +63,7 @@ pub use disclose::Methods;
 pub use laboratory::Laboratory;
 pub use loda_disclosure::TableParameters;
 pub use mapping::Mapping;
+pub use reading::Program;
 pub use refresh::Refresh;
 pub use report::{ColumnReport, Place, Rejected, Report};
 pub use residents::{ResidentsConfig, Service};

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    loda_node::command(std::env::args_os())
+    loda_node::command(&[], std::env::args_os())
 }

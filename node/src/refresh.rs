@@ -13,12 +13,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::borough::Borough;
 use crate::config::DatasetConfig;
-use crate::dictionary::RecordSecret;
-use crate::ingest::{Mode, ingest};
-use crate::mapping::MappingFault;
 use crate::queries::Queries;
-use crate::report::Report;
-use crate::residents::Residents;
+use crate::reading::{self, Outcome, Part};
+use crate::residents::ResidentsConfig;
 use crate::snapshot::{self, Snapshot};
 
 /// How often files are looked at.
@@ -68,8 +65,7 @@ impl Refresh {
 pub(crate) struct Held {
     pub(crate) contract: Arc<Contract>,
     pub(crate) config: DatasetConfig,
-    /// Why the last reading gave no snapshot; none where it did.
-    fault: Mutex<Option<String>>,
+    pub(crate) fault: Fault,
 }
 
 /// The files of a dataset, and when each was written.
@@ -77,55 +73,58 @@ type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 impl Held {
     pub(crate) fn new(contract: Arc<Contract>, config: DatasetConfig) -> Self {
-        Self { contract, config, fault: Mutex::default() }
+        Self { contract, config, fault: Fault::default() }
     }
 
-    /// For the operator: why what is served is not as new as its extracts.
-    pub(crate) fn fault(&self) -> Option<String> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn is_at_fault(&self, fault: Option<String>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
-    /// A new snapshot; where there can be none, the fault is told and the last good one is given.
-    pub(crate) async fn read(
-        &self,
-        state: &Path,
-        secret: &RecordSecret,
-        residents: Option<&Arc<Residents>>,
-    ) -> anyhow::Result<Option<Snapshot>> {
-        let fault = match ingest(state, secret, &self.contract, &self.config, residents, Mode::Write).await {
-            Ok((Some(snapshot), report)) => {
-                tell(&report);
-                self.is_at_fault(None);
-                return Ok(Some(snapshot));
+    /// What is served after a reading; where it gave nothing new, the fault is told, and the last good snapshot is given.
+    pub(crate) fn settle(&self, state: &Path, outcome: Outcome) -> anyhow::Result<Option<Snapshot>> {
+        let newest = snapshot::newest(state, &self.contract)?;
+        match (&outcome.fault, &newest) {
+            (None, _) => {}
+            (Some(fault), Some(last)) => {
+                tracing::error!("{fault}; snapshot {} of {} stays in use", last.id, last.as_at);
             }
-            Ok((None, report)) => report.summary(),
-            Err(fault) if fault.is::<MappingFault>() => {
-                format!(
-                    "dataset '{}': the mapping failed on a value; `loda-node check` says on which",
-                    self.contract.dataset
-                )
-            }
-            Err(fault) => format!("dataset '{}': {fault:#}", self.contract.dataset),
-        };
-        self.is_at_fault(Some(fault.clone()));
-        let last = snapshot::newest(state, &self.contract)?;
-        match &last {
-            Some(last) => tracing::error!("{fault}; snapshot {} of {} stays in use", last.id, last.as_at),
-            None => tracing::error!("{fault}; there is no earlier snapshot: the dataset is not served"),
+            (Some(fault), None) => tracing::error!("{fault}; there is no earlier snapshot: the dataset is not served"),
         }
-        Ok(last)
+        self.fault.set(outcome.fault);
+        Ok(newest)
     }
 }
 
-fn tell(report: &Report) {
-    if report.left_out() == 0 {
-        tracing::info!("{}", report.summary());
-    } else {
-        tracing::warn!("{}", report.summary());
+/// Why the last reading gave nothing new; none where it did.
+#[derive(Debug, Default)]
+pub(crate) struct Fault(Mutex<Option<String>>);
+
+impl Fault {
+    /// For the operator.
+    pub(crate) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, fault: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}
+
+/// The residents index of this node.
+pub(crate) struct Index {
+    config: ResidentsConfig,
+    pub(crate) fault: Fault,
+}
+
+impl Index {
+    pub(crate) fn new(config: ResidentsConfig) -> Self {
+        Self { config, fault: Fault::default() }
+    }
+
+    /// Whether a reading has made it anew.
+    pub(crate) fn settle(&self, outcome: Outcome) -> bool {
+        if let Some(fault) = &outcome.fault {
+            tracing::error!("{fault}; the last index stays in use");
+        }
+        let renewed = outcome.fault.is_none();
+        self.fault.set(outcome.fault);
+        renewed
     }
 }
 
@@ -172,9 +171,9 @@ impl Watched {
 /// Watches over the index and all datasets for as long as the node serves.
 pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
     let rest = borough.config.limits.query_time().saturating_add(MARGIN);
-    let mut index = borough.residents.as_ref().map(|held| {
-        let watched = Watched::new(held.config.refresh, stamp(held.config.files()));
-        (held, watched)
+    let mut index = borough.index.as_ref().map(|index| {
+        let watched = Watched::new(index.config.refresh, stamp(index.config.files()));
+        (index, watched)
     });
     let watched = |held: &Held| Watched::new(held.config.refresh, stamp(held.config.mapping.files()));
     let mut watched: Vec<Watched> = borough.held.iter().map(watched).collect();
@@ -183,9 +182,9 @@ pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
     }
     loop {
         sleep(LOOK).await;
-        if let Some((held, of_index)) = &mut index
-            && of_index.is_due(rest, || stamp(held.config.files()))
-            && held.read(&borough.config.state, &borough.secret).await
+        if let Some((index, of_index)) = &mut index
+            && of_index.is_due(rest, || stamp(index.config.files()))
+            && read(&borough, &None).await.is_some_and(|outcome| index.settle(outcome))
         {
             // Who is who has changed for everything that asks.
             for (held, watched) in borough.held.iter().zip(&mut watched) {
@@ -208,8 +207,13 @@ fn stamp(files: impl Iterator<Item = PathBuf>) -> Stamp {
     files.filter_map(stamp).collect()
 }
 
+async fn read(borough: &Borough, part: &Part) -> Option<Outcome> {
+    reading::read(&borough.config, &borough.secret, std::slice::from_ref(part)).await.pop()
+}
+
 async fn renew(held: &Held, borough: &Borough, queries: &Queries) {
-    match held.read(&borough.config.state, &borough.secret, borough.who().as_ref()).await {
+    let Some(outcome) = read(borough, &Some(held.contract.dataset.clone())).await else { return };
+    match held.settle(&borough.config.state, outcome) {
         Ok(Some(snapshot)) if borough.snapshot(&held.contract.dataset).is_none_or(|last| last.id != snapshot.id) => {
             let entry = Entry {
                 kind: Kind::Admin,

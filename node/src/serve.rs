@@ -27,8 +27,8 @@ use crate::disclose::Methods;
 use crate::execute::Engine;
 use crate::jobs::{History, is_final};
 use crate::queries::{Queries, Work};
-use crate::refresh::{self, Held};
-use crate::residents::HeldResidents;
+use crate::reading::{self, Program};
+use crate::refresh::{self, Held, Index};
 
 /// Threads that run queries have room for DataFusion's deep frames.
 const QUERY_STACK: usize = 32 << 20;
@@ -52,7 +52,7 @@ pub struct Node {
 ///
 /// # Errors
 /// Whatever keeps it from serving, with the file and the fix.
-pub fn run(config: &Path, ingest_only: bool) -> anyhow::Result<()> {
+pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result<()> {
     log::begin();
     let queries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -62,7 +62,7 @@ pub fn run(config: &Path, ingest_only: bool) -> anyhow::Result<()> {
         .enable_io()
         .build()?;
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let config = Config::load(config)?;
+    let config = Config { program: Some(program), ..Config::load(config)? };
     let methods = Methods::with(&config.perturbation)?;
     let node = queries.block_on(Node::open(config, methods, queries.handle().clone()))?;
     if ingest_only {
@@ -105,13 +105,8 @@ impl Node {
             SignedLines::open_telling(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?, &mut |entry| {
                 history.note(entry);
             })?;
-        let secret = RecordSecret::load_or_create(&config.state.join("record.key"))?;
-        let residents = match &config.residents {
-            Some(residents) => Some(HeldResidents::open(residents.clone(), &config.state, &secret).await?),
-            None => None,
-        };
-        let who = residents.as_ref().map(HeldResidents::current);
-        let (mut snapshots, mut held) = (Vec::new(), Vec::new());
+        let secret = RecordSecret::load_or_create(&reading::secret_file(&config.state))?;
+        let mut held = Vec::new();
         for dataset in &config.datasets {
             let contract = Arc::new(Contract::load(&dataset.contract)?);
             let pinned = manifest.datasets.iter().find(|d| d.name == contract.dataset);
@@ -122,9 +117,23 @@ impl Node {
                 );
                 continue;
             }
-            let dataset = Held::new(contract, dataset.clone());
-            snapshots.extend(dataset.read(&config.state, &secret, who.as_ref()).await?);
-            held.push(dataset);
+            held.push(Held::new(contract, dataset.clone()));
+        }
+        let index = config.residents.clone().map(Index::new);
+        let parts = reading::all(&config, held.iter().map(|held| held.contract.dataset.clone()));
+        let mut snapshots = Vec::new();
+        for outcome in reading::read(&config, &secret, &parts).await {
+            match (&outcome.part, &index) {
+                (None, Some(index)) => {
+                    index.settle(outcome);
+                }
+                (Some(dataset), _) => {
+                    if let Some(held) = held.iter().find(|held| held.contract.dataset == *dataset) {
+                        snapshots.extend(held.settle(&config.state, outcome)?);
+                    }
+                }
+                (None, None) => {}
+            }
         }
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
         let limits = config.limits;
@@ -132,7 +141,7 @@ impl Node {
             agreement,
             snapshots: RwLock::new(snapshots),
             held,
-            residents,
+            index,
             methods: methods.with_noise(secret.noise_key()),
             secret,
             engine: Arc::new(Engine::new(&limits)?),

@@ -133,6 +133,13 @@ fn memory(processes: &[u32]) -> u64 {
     processes.iter().map(of).sum::<u64>() / 1024
 }
 
+/// KiB of a process's own: without the pages of the program's file, which processes of one host share.
+fn private_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 /// The sum of the column `n` over rows that have one.
 fn people(batches: &[RecordBatch]) -> i64 {
     let mut total = 0;
@@ -263,7 +270,7 @@ async fn size(residents: u64, python: Option<&str>) {
         kib.sort_unstable();
         (kib[16], kib[32])
     };
-    let ((resident, largest), (private, _)) = (sorted(support::resident_kib), sorted(support::private_kib));
+    let ((resident, largest), (private, _)) = (sorted(support::resident_kib), sorted(private_kib));
     println!(
         "at rest: a node {resident} MiB resident (median; largest {largest}), {private} of them its own; the federation {} MiB",
         memory(&all)

@@ -186,17 +186,8 @@ federation!(synthetic_unprotected, Some(None), Methods::unprotected());
 
 /// What the kernel says of a process's resident memory, in KiB; 0 where there is no /proc.
 pub fn resident_kib(process: u32) -> u64 {
-    memory_kib(process, "VmRSS:")
-}
-
-/// The same without the pages of the program's own file, which processes of one host share.
-pub fn private_kib(process: u32) -> u64 {
-    memory_kib(process, "RssAnon:")
-}
-
-fn memory_kib(process: u32, kind: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix(kind));
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 

@@ -9,7 +9,6 @@
 
 pub(crate) mod decide;
 mod entry;
-mod held;
 mod index;
 mod report;
 
@@ -26,7 +25,6 @@ use loda_linkage::{Bands, Decision, Record, Records};
 
 pub(crate) use self::entry::ResidentsEntry;
 pub use self::entry::{ResidentsConfig, Service};
-pub(crate) use self::held::HeldResidents;
 pub(crate) use self::index::Residents;
 pub(crate) use self::report::ResidentsReport;
 use self::report::ServiceReport;
@@ -43,7 +41,7 @@ pub(crate) fn path(state: &Path) -> PathBuf {
     state.join("units").join("residents")
 }
 
-/// The index made anew and put in the place of the last one.
+/// Makes the index anew and puts it in the place of the last one.
 ///
 /// # Errors
 /// Where a service cannot be read, or far fewer records are there than before: the last index stays.
@@ -51,7 +49,7 @@ pub(crate) async fn build(
     state: &Path,
     config: &ResidentsConfig,
     secret: &RecordSecret,
-) -> anyhow::Result<(Arc<Residents>, ResidentsReport)> {
+) -> anyhow::Result<ResidentsReport> {
     let path = path(state);
     let last = Residents::open(&path, secret, config.names())?;
     let (residents, report) = renew(config, last).await?;
@@ -59,7 +57,7 @@ pub(crate) async fn build(
         std::fs::create_dir_all(folder)?;
     }
     residents.write(&path)?;
-    Ok((residents, report))
+    Ok(report)
 }
 
 /// The index as it would be, from nothing, leaving nothing behind.

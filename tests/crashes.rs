@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use loda::ClientError;
 use loda_demo::layout::{Layout, Options};
+use loda_demo::london::SMALL;
 use loda_demo::processes::Processes;
 
 use crate::pooled::text;
@@ -120,7 +121,7 @@ async fn ends_soon(log: &Path, how: &str, before: usize) {
 fn work_stops_within_a_second_of_a_cancel_and_of_a_lost_asker() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { scale: 200.0, ..support::options(dir.path(), 2, None) };
+        let options = Options { scale: 200.0 * SMALL, ..support::options(dir.path(), 2, None) };
         let layout = Layout::create(&options, &mut |_| {}).unwrap();
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();

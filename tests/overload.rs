@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use loda::{Client, ClientError};
 use loda_demo::layout::{Layout, Options};
+use loda_demo::london::SMALL;
 use loda_demo::processes::Processes;
 
 use crate::support;
@@ -71,7 +72,7 @@ fn two_hundred_heavy_questions_in_half_a_gibibyte_all_end() {
         };
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
-            scale: support::rounds("LODA_OVERLOAD_SCALE", 120) as f64,
+            scale: SMALL * support::rounds("LODA_OVERLOAD_SCALE", 120) as f64,
             ..support::options(dir.path(), 2, None)
         };
         let layout = Layout::create(&options, &mut |_| {}).unwrap();

@@ -32,6 +32,7 @@ pub struct Options {
     /// A folder of open data; `None`: generated tables.
     pub data: Option<PathBuf>,
     pub seed: u64,
+    /// Of generated tables: 1 is all of London.
     pub scale: f64,
     /// Which of the generated tables there are; none: all.
     pub tables: Vec<&'static str>,

@@ -4,7 +4,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `boroughs` | the 33 boroughs of London |
-//! | `datasets`, `real`, `generate`, `random` | what each borough holds: open data, or a generated London |
+//! | `london`, `random` | a generated London: homes, people, what each service wrote down of them, and the truth |
+//! | `datasets`, `real`, `generate` | what each node of the demo holds: open data, or tables of the generated London |
 //! | `layout` | the folder of a federation: authorities, manifest, contracts, configurations, agreements |
 //! | `processes` | its processes: started, waited for, ended |
 //! | `tour` | a first round of questions |
@@ -13,6 +14,7 @@ pub mod boroughs;
 pub mod datasets;
 pub mod generate;
 pub mod layout;
+pub mod london;
 pub mod processes;
 pub mod random;
 pub mod real;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loda_demo::layout::{Layout, Options};
+use loda_demo::london::SMALL;
 use loda_demo::processes::{Processes, end_with_parent};
 use loda_demo::{real, tour};
 
@@ -124,7 +125,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         port: arguments.port,
         data: arguments.data.clone(),
         seed: arguments.seed,
-        scale: 1.0,
+        scale: SMALL,
         tables: Vec::new(),
         dialling: usize::from(arguments.dialling),
     };

@@ -59,6 +59,19 @@ impl Random {
         self.pick(&weighted.collect::<Vec<_>>())
     }
 
+    /// A place in a list of `length`, as often as Zipf's law says: the weight of place n is 1 ÷ (n + 3).
+    pub fn zipf(&mut self, length: u64) -> Option<usize> {
+        let weight = |place: u64| 1_000_000 / (place + 4);
+        let mut left = self.below((0..length).map(weight).sum());
+        for place in 0..length {
+            if left < weight(place) {
+                return usize::try_from(place).ok();
+            }
+            left -= weight(place);
+        }
+        None
+    }
+
     /// A draw from a distribution given by its quantiles: (per mille, value) pairs, rising, from 0 to 1,000,
     /// with straight lines between them.
     pub fn quantile(&mut self, curve: &[(u64, u64)]) -> u64 {

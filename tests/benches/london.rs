@@ -249,8 +249,7 @@ async fn federated(client: &loda::Client, processes: &[u32]) -> Vec<Spent> {
 async fn size(residents: u64, python: Option<&str>) {
     let dir = tempfile::tempdir().unwrap();
     let began = Instant::now();
-    // The generator's scale 1 is 2,000 residents an average borough.
-    let scale = residents as f64 / 66_000.0;
+    let scale = residents as f64 / 8_800_000.0;
     let options = Options { scale, tables: TABLES.to_vec(), ..support::options(dir.path(), 33, None) };
     let layout = Layout::create(&options, &mut |_| {}).unwrap();
     println!("\n## {residents} residents\n\nextracts written in {:.0} s", began.elapsed().as_secs_f64());

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use loda_coordinator::Plant;
 use loda_demo::layout::{DOMAIN, Layout, Options};
+use loda_demo::london::SMALL;
 use loda_node::{Methods, Node, Rehearsed};
 use loda_proto::v1::SubmitRequest;
 use uuid::Uuid;
@@ -36,7 +37,7 @@ const QUESTIONS: [&str; 3] = [
 
 /// Lays out a federation, and works out its answers by the real engine.
 fn stage(dir: &Path) -> Arc<Stage> {
-    let options = Options { scale: 3.0, ..support::options(dir, NODES, None) };
+    let options = Options { scale: 3.0 * SMALL, ..support::options(dir, NODES, None) };
     let layout = Layout::create(&options, &mut |_| {}).unwrap();
     let config = loda_coordinator::Config::load(&layout.coordinator().join("coordinator.toml")).unwrap();
     let contracts = config.contracts.iter().map(|path| {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use loda::Client;
 use loda_coordinator::Coordinator;
 use loda_demo::layout::{Layout, Options};
+use loda_demo::london::SMALL;
 use loda_identity::{Credentials, Denials, Gss, Identity, Manifest, Peer, PeerId, RevocationList, Role, Trust};
 use loda_node::{Methods, Node};
 use loda_proto::v1::node_client::NodeClient;
@@ -78,7 +79,7 @@ pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
         port: free_ports(),
         data,
         seed: 7,
-        scale: 1.0,
+        scale: SMALL,
         tables: Vec::new(),
         dialling: 0,
     }

@@ -1,0 +1,208 @@
+//! A synthetic London: what the systems of 33 boroughs would hold, with the truth and known answers.
+//! Nobody in it exists.
+//!
+//! home → identity → moves → services → slips → dialect → outputs, and answers beside them. A borough's
+//! files depend on the seed, the scale and its code only, so that boroughs are written side by side.
+
+mod answers;
+mod calendar;
+mod columns;
+mod dialect;
+pub(crate) mod home;
+mod identity;
+pub(crate) mod moves;
+mod names;
+mod outputs;
+mod places;
+pub(crate) mod services;
+mod slips;
+mod writing;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use anyhow::Context;
+
+pub use dialect::{Mapping, Source};
+pub use home::SMALL;
+
+use crate::boroughs::{BOROUGHS, Borough};
+use answers::Tally;
+use dialect::Dialect;
+use home::{For, Home, Place, count_homes};
+use moves::Visit;
+use outputs::Files;
+use services::{Scene, TABLES, Why};
+
+/// Boroughs that are written at a time.
+const WORKERS: usize = 2;
+/// Homes between two words of progress.
+const STEP: u64 = 512;
+
+/// What to write.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// 1 is all of London, 8.8 million people; 0.0075 the small demo's 2,000 an average borough.
+    pub scale: f64,
+    /// Places in the list of boroughs.
+    pub boroughs: Vec<usize>,
+    pub outputs: Outputs,
+}
+
+/// Which outputs are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs {
+    pub extracts: bool,
+    pub pooled: bool,
+    pub truth: bool,
+    pub answers: bool,
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub rows: Vec<(&'static str, u64)>,
+    pub files: u64,
+    /// Residents by their homes, each once.
+    pub people: u64,
+}
+
+/// How each service's extract of a borough is read back into canonical columns.
+pub fn mappings(seed: u64, borough: &Borough) -> Vec<(&'static str, Mapping)> {
+    let index = BOROUGHS.iter().position(|b| b.gss == borough.gss).unwrap_or_default();
+    let of = |(number, table)| Dialect::of(seed, index, number, table).mapping();
+    TABLES.iter().enumerate().map(|(number, table)| (table.name, of((number, table)))).collect()
+}
+
+/// Writes the plan's boroughs below `out`; `progress` is told the homes done of all.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write(out: &Path, plan: &Plan, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Summary> {
+    let visits = moves::visits(plan.seed, plan.scale);
+    let all = plan.boroughs.iter().filter_map(|index| places::borough(*index));
+    let all: u64 = all.map(|borough| count_homes(borough, plan.scale)).sum();
+    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let written = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(index) = plan.boroughs.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+            let step = |homes| progress(done.fetch_add(homes, Ordering::Relaxed) + homes, all);
+            let visits = visits.get(index).map_or(&[][..], Vec::as_slice);
+            let result = write_borough(out, plan, index, visits, &step)
+                .with_context(|| format!("cannot write {}", places::gss(index)));
+            written.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(work);
+        }
+    });
+    let mut written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
+    written.sort_by_key(|(index, _)| *index);
+    let mut summary = Summary { rows: TABLES.iter().map(|table| (table.name, 0)).collect(), ..Summary::default() };
+    let mut tallies = Vec::new();
+    for (index, result) in written {
+        let (tally, rows, files, people) = result?;
+        summary.rows.iter_mut().zip(rows).for_each(|((_, sum), rows)| *sum += rows);
+        summary.files += files;
+        summary.people += people;
+        tallies.push((index, tally));
+    }
+    if plan.outputs.answers {
+        let answers = serde_json::to_string_pretty(&answers::json(plan.seed, plan.scale, &tallies))?;
+        std::fs::write(out.join("answers.json"), answers + "\n").context("cannot write answers.json")?;
+        summary.files += 1;
+    }
+    Ok(summary)
+}
+
+/// A borough's tally, rows by service, files and people.
+type Written = (Tally, Vec<u64>, u64, u64);
+
+fn write_borough(
+    out: &Path,
+    plan: &Plan,
+    index: usize,
+    visits: &[Visit],
+    progress: &dyn Fn(u64),
+) -> anyhow::Result<Written> {
+    let borough = places::borough(index).context("no such borough")?;
+    let mut files = Files::create(out, plan.seed, index, plan.outputs)?;
+    let mut tally = Tally::default();
+    let wrong_discounts = Place::of(plan.seed, index, 0).stream(For::Borough).between(30, 60);
+    let mut enact = |home: &Home, why, lodging: Option<&Home>| -> anyhow::Result<()> {
+        let scene = Scene { seed: plan.seed, index, home, why, lodging, wrong_discounts };
+        for (number, table) in TABLES.iter().enumerate() {
+            for row in services::rows(number, table, &scene, &mut tally) {
+                files.record(number, row)?;
+            }
+        }
+        Ok(())
+    };
+    let homes = count_homes(borough, plan.scale);
+    let mut people = 0;
+    for number in 0..homes {
+        let home = Home::at(Place::of(plan.seed, index, number), borough);
+        people += home.people().count() as u64;
+        enact(&home, Why::Resident { gone: moves::gone(&home, plan.scale) }, None)?;
+        if (number + 1) % STEP == 0 {
+            progress(STEP);
+        }
+    }
+    progress(homes % STEP);
+    let before = places::borough((index + BOROUGHS.len() - 1) % BOROUGHS.len());
+    for number in 0..before.map_or(0, |b| count_homes(b, plan.scale)) {
+        if let Some(home) = moves::arrived(plan.seed, index, borough, plan.scale, number) {
+            enact(&home, Why::Arrived, None)?;
+        }
+    }
+    for visit in visits {
+        let from = places::borough(visit.from).context("no such borough")?;
+        let home = Home::at(Place::of(plan.seed, visit.from, visit.home), from);
+        if home.households.is_empty() {
+            continue;
+        }
+        // Where the records say that they are staying.
+        let lodging = home.place.stream_of(For::Address, 1 + index as u64).below(homes);
+        let lodging = Home::at(Place::of(plan.seed, index, lodging), borough);
+        enact(&home, Why::Visit(visit.purpose), Some(&lodging))?;
+    }
+    let count = files.count;
+    Ok((tally, files.finish()?, count, people))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes() {
+        let outputs = Outputs { extracts: true, pooled: true, truth: true, answers: true };
+        let plan = |boroughs| Plan { seed: 4, scale: 0.0005, boroughs, outputs };
+        let folder = std::env::temp_dir().join(format!("london-{}", std::process::id()));
+        let read = |name: &str, plan: &Plan| {
+            let out = folder.join(name);
+            write(&out, plan, &|_, _| {}).unwrap();
+            let mut files = Vec::new();
+            for below in ["extracts/E09000002", "truth", "pooled/council_tax"] {
+                for entry in std::fs::read_dir(out.join(below)).unwrap() {
+                    let path = entry.unwrap().path();
+                    let name = path.file_name().unwrap().to_owned();
+                    if below.starts_with("extracts") || name.to_string_lossy().starts_with("E09000002") {
+                        files.push((below, name, std::fs::read(&path).unwrap()));
+                    }
+                }
+            }
+            files.sort();
+            files
+        };
+        // Alone or among others, a borough's files are the same.
+        assert_eq!(read("some", &plan(vec![0, 1, 6])), read("alone", &plan(vec![1])));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -39,7 +39,8 @@ fn febrl(row: &HashMap<String, String>, service: u16) -> Record {
         street: text("address_1"),
         town: text("suburb"),
         postcode: text("postcode"),
-        national: String::new(),
+        nhs: String::new(),
+        nino: String::new(),
     }
 }
 

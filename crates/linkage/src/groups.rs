@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use crate::people::{Index, Review};
-use crate::records::{Records, Text};
+use crate::records::{NUMBERS, Records, Text};
+use crate::sure::agreement;
 
 /// A union of records into groups, and what keeps groups apart.
 pub(crate) struct Groups {
     parent: Vec<usize>,
-    /// By group: the services that hold it once, the national number, and records that are somebody else.
+    /// By group: the services that hold it once, the national numbers, and records that are somebody else.
     once: Vec<Vec<u16>>,
-    national: Vec<Text>,
+    numbers: Vec<[Text; NUMBERS]>,
     apart: HashMap<usize, Vec<usize>>,
 }
 
@@ -20,7 +21,7 @@ impl Groups {
         Self {
             parent: (0..records.len()).collect(),
             once: records.services().iter().map(service).collect(),
-            national: records.numbers(),
+            numbers: records.numbers(),
             apart: HashMap::new(),
         }
     }
@@ -64,11 +65,11 @@ impl Groups {
             (Some(a), Some(b)) => a.iter().any(|service| b.contains(service)),
             _ => true,
         };
-        let numbers = match (self.national.get(one), self.national.get(other)) {
-            (Some(a), Some(b)) => *a != 0 && *b != 0 && a != b,
+        let differ = match (self.numbers.get(one), self.numbers.get(other)) {
+            (Some(a), Some(b)) => agreement(a, b).1,
             _ => true,
         };
-        if !twice && !numbers {
+        if !twice && !differ {
             self.merge(one, other);
         }
     }
@@ -90,9 +91,9 @@ impl Groups {
         if let Some(of) = self.once.get_mut(first) {
             of.extend(services);
         }
-        let number = self.national.get(second).copied().unwrap_or_default();
-        if let Some(of) = self.national.get_mut(first).filter(|of| **of == 0) {
-            *of = number;
+        let numbers = self.numbers.get(second).copied().unwrap_or_default();
+        for (of, number) in self.numbers.get_mut(first).into_iter().flatten().zip(numbers) {
+            *of = if *of == 0 { number } else { *of };
         }
         if let Some(apart) = self.apart.remove(&second) {
             self.apart.entry(first).or_default().extend(apart);

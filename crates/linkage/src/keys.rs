@@ -6,13 +6,13 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::normal::{Parts, soundex};
 
-/// How many keys there are: a national number, twelve that were measured on labelled sets, and four that find whom several slips of the pen
+/// How many keys there are: two national numbers, twelve that were measured on labelled sets, and four that find whom several slips of the pen
 /// at once have hidden from those.
-pub(crate) const KEYS: usize = 17;
+pub(crate) const KEYS: usize = 18;
 
 /// One of a record's keys as a hash; none where a part is missing.
 pub(crate) fn key_of(parts: &Parts<'_>, key: usize) -> Option<u128> {
-    let Parts { given, surname, born, number, street, town, postcode, national } = *parts;
+    let Parts { given, surname, born, number, street, town, postcode, nhs, nino } = *parts;
     let letters = |text: &str, count: usize| -> String { text.chars().take(count).collect() };
     let start = |text: &str| letters(text, 5);
     let sorted = || -> String {
@@ -35,7 +35,8 @@ pub(crate) fn key_of(parts: &Parts<'_>, key: usize) -> Option<u128> {
         })
     };
     match key {
-        0 => some(&[national]),
+        0 => some(&[nhs]),
+        17 => some(&[nino]),
         1 => some(&[born, &sorted()]),
         2 => some(&[&soundex(given), &soundex(surname), &start(town)]),
         3 => some(&[street, number, &start(town)]),

@@ -10,7 +10,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) street: &'a str,
     pub(crate) town: &'a str,
     pub(crate) postcode: &'a str,
-    pub(crate) national: &'a str,
+    pub(crate) nhs: &'a str,
+    pub(crate) nino: &'a str,
 }
 
 /// Letters without their marks, digits, nothing else.

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn two_numbers_are_two_people_and_a_service_holds_nobody_twice() {
         let twin = |national: &str, service: u16| Record {
-            national: national.to_owned(),
+            nhs: national.to_owned(),
             service,
             ..record("Sam", "Lee", "20010101")
         };
@@ -172,10 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_two_kinds_are_compared_with_their_own() {
+        let numbered = |nhs: &str, nino: &str| Record {
+            nhs: nhs.to_owned(),
+            nino: nino.to_owned(),
+            ..record("Sam", "Lee", "20010101")
+        };
+        // The third knows both, and so joins what the first two know by halves.
+        let records = [numbered("9434765919", ""), numbered("", "QQ123456C"), numbered("9434765919", "QQ123456C")];
+        assert_eq!(people(&records, &[], &[]).count, 1);
+        let records = [numbered("9434765919", "QQ123456C"), numbered("4010232137", "QQ123456C")];
+        assert_eq!((people(&records, &[], &[]).count, people(&records, &[], &[]).review.len()), (2, 1));
+    }
+
+    #[test]
     fn a_number_that_everybody_has_is_nobodys() {
         let born = |at: usize| format!("{}0312", 1920 + at);
         let mut records: Vec<Record> = (0..60).map(|at| record("Ann", "Lee", &born(at))).collect();
-        records.iter_mut().for_each(|record| record.national = "9999999999".to_owned());
+        records.iter_mut().for_each(|record| record.nhs = "9999999999".to_owned());
         assert!(people(&records, &[], &[]).count > 50);
     }
 }

@@ -18,12 +18,16 @@ pub struct Record {
     pub street: String,
     pub town: String,
     pub postcode: String,
-    /// A checked national number (NHS, National Insurance); empty where there is none.
-    pub national: String,
+    /// Checked national numbers; empty where there is none.
+    pub nhs: String,
+    pub nino: String,
 }
 
 /// How many parts a record has.
-const PARTS: usize = 8;
+const PARTS: usize = 9;
+
+/// The national numbers among them, the last.
+pub(crate) const NUMBERS: usize = 2;
 
 /// A value that more records share says nothing of a person.
 pub(crate) const COMMON: usize = 50;
@@ -47,9 +51,9 @@ impl Records {
             self.text(String::new());
         }
         let born = Some(bare(&record.born)).filter(|born| born.len() == 8).unwrap_or_default();
-        let Record { service, given, surname, born: _, number, street, town, postcode, national } = record;
+        let Record { service, given, surname, born: _, number, street, town, postcode, nhs, nino } = record;
         let parts = [bare(given), bare(surname), born, bare(number), bare(street), bare(town), bare(postcode)];
-        let parts = [parts.as_slice(), &[bare(national)]].concat();
+        let parts = [parts.as_slice(), &[bare(nhs), bare(nino)]].concat();
         let mut places = [0; PARTS];
         for (place, text) in places.iter_mut().zip(parts) {
             *place = self.text(text);
@@ -86,22 +90,23 @@ impl Records {
     }
 
     pub(crate) fn parts(&self, at: usize) -> Parts<'_> {
-        let [given, surname, born, number, street, town, postcode, national] =
+        let [given, surname, born, number, street, town, postcode, nhs, nino] =
             self.places(at).map(|place| self.texts.get(place as usize).map_or("", AsRef::as_ref));
-        Parts { given, surname, born, number, street, town, postcode, national }
+        Parts { given, surname, born, number, street, town, postcode, nhs, nino }
     }
 
-    /// Each record's national number, 0 where it has none: what more people have than a number's mistyping explains stands
-    /// for "unknown".
-    pub(crate) fn numbers(&self) -> Vec<Text> {
-        let number = |at| {
-            let [.., number] = self.places(at);
-            number
+    /// Each record's national numbers by kind, 0 where it has none: what more people have than a number's mistyping explains
+    /// stands for "unknown".
+    pub(crate) fn numbers(&self) -> Vec<[Text; NUMBERS]> {
+        let numbers = |at| {
+            let [.., nhs, nino] = self.places(at);
+            [nhs, nino]
         };
         let mut holders: HashMap<Text, usize> = HashMap::new();
-        (0..self.len()).for_each(|at| *holders.entry(number(at)).or_default() += 1);
+        (0..self.len()).flat_map(numbers).for_each(|number| *holders.entry(number).or_default() += 1);
         let real = |number: &Text| holders.get(number).is_none_or(|holders| *holders <= COMMON);
-        (0..self.len()).map(number).map(|number| Some(number).filter(real).unwrap_or_default()).collect()
+        let kept = |numbers: [Text; NUMBERS]| numbers.map(|number| Some(number).filter(real).unwrap_or_default());
+        (0..self.len()).map(numbers).map(kept).collect()
     }
 
     pub(crate) fn services(&self) -> &[u16] {

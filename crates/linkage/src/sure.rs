@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use crate::normal::alike;
-use crate::records::{Records, Text};
+use crate::records::{NUMBERS, Records, Text};
 
 /// How many bits an agreement on each value says: the rarer it is, the more (W. E. Winkler's frequency-based weights for
 /// the model of I. P. Fellegi and A. B. Sunter, 1969). By field and record.
 pub(crate) struct Rarity<'a> {
     records: &'a Records,
-    numbers: Vec<Text>,
+    numbers: Vec<[Text; NUMBERS]>,
     bits: [Vec<f32>; FIELDS],
     /// Bits that two records taken by chance lack to be one person.
     doubt: f64,
@@ -22,7 +22,7 @@ const FEW: usize = 1_000;
 
 /// A record's value of a field, as one number.
 fn field(records: &Records, at: usize, field: usize) -> u64 {
-    let [given, surname, born, number, street, town, postcode, _] = records.places(at).map(u64::from);
+    let [given, surname, born, number, street, town, postcode, ..] = records.places(at).map(u64::from);
     match field {
         0 => given,
         1 => surname,
@@ -60,9 +60,12 @@ impl<'a> Rarity<'a> {
 
     /// Bits of odds that two records are one person; none where they cannot be.
     pub(crate) fn sureness(&self, one: usize, other: usize) -> Option<f64> {
-        let number = |at: usize| self.numbers.get(at).copied().filter(|number| *number != 0);
-        if let Some((x, y)) = number(one).zip(number(other)) {
-            return (x == y).then_some(self.doubt);
+        match agreement(self.numbers.get(one)?, self.numbers.get(other)?) {
+            (true, false) => return Some(self.doubt),
+            (false, true) => return None,
+            // One number says yes and another no: somebody has to look.
+            (true, true) => return Some(LOOKED_AT),
+            (false, false) => {}
         }
         let (a, b) = (self.records.parts(one), self.records.parts(other));
         let both = |x: &str, y: &str| !x.is_empty() && !y.is_empty();
@@ -99,6 +102,12 @@ impl<'a> Rarity<'a> {
         let twins = both(a.given, b.given) && given < 0.7;
         Some(if twins { sure.min(LOOKED_AT) } else { sure })
     }
+}
+
+/// Whether any national number of two is the same, and whether any differs.
+pub(crate) fn agreement(one: &[Text; NUMBERS], other: &[Text; NUMBERS]) -> (bool, bool) {
+    let both = one.iter().zip(other).filter(|(x, y)| **x != 0 && **y != 0);
+    both.fold((false, false), |(same, differs), (x, y)| (same || x == y, differs || x != y))
 }
 
 /// The share of digits that agree; two that are swapped count as one that differs.

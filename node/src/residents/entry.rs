@@ -24,7 +24,7 @@ pub struct Service {
     pub name: String,
     /// Whether it holds a person once at most.
     pub once: bool,
-    /// One SELECT that gives `key`, and of `given`, `surname`, `born`, `number`, `street`, `town`, `postcode`, `national`
+    /// One SELECT that gives `key`, and of `given`, `surname`, `born`, `number`, `street`, `town`, `postcode`, `nhs`, `nino`
     /// what the service knows.
     pub mapping: Mapping,
 }

@@ -158,11 +158,11 @@ impl Reading {
 /// Whether nothing but chance could join a record with another.
 fn says_little(record: &Record) -> bool {
     let where_or_when = [&record.born, &record.postcode, &record.street].iter().any(|part| !part.is_empty());
-    record.national.is_empty() && (record.surname.is_empty() || !where_or_when)
+    record.nhs.is_empty() && record.nino.is_empty() && (record.surname.is_empty() || !where_or_when)
 }
 
 /// What a service's SELECT may give. The key comes first, and has to be there.
-const COLUMNS: [&str; 9] = ["key", "given", "surname", "born", "number", "street", "town", "postcode", "national"];
+const COLUMNS: [&str; 10] = ["key", "given", "surname", "born", "number", "street", "town", "postcode", "nhs", "nino"];
 
 /// A batch's columns as text, in the order of [`COLUMNS`].
 struct Columns {
@@ -203,7 +203,8 @@ impl Columns {
             street: text(5),
             town: text(6),
             postcode: text(7),
-            national: text(8),
+            nhs: text(8),
+            nino: text(9),
         }
     }
 }

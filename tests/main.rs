@@ -21,6 +21,7 @@ mod hostile;
 mod hosts;
 mod identity;
 mod linkage;
+mod london;
 mod network;
 mod overload;
 mod pooled;

@@ -37,7 +37,7 @@ max = "9999"
 "#;
 
 /// A borough whose services are CSV files, and whose dataset counts their contacts by person.
-struct Borough(tempfile::TempDir);
+pub struct Borough(tempfile::TempDir);
 
 impl Borough {
     /// `services`: name and SELECT. `number`: SQL for the contract's number.
@@ -70,7 +70,33 @@ impl Borough {
         borough
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// One whose services are configured already, over extracts in a folder; its dataset is `truth.csv`, the number of the
+    /// person behind each record.
+    pub fn over(residents: &str, services: &[String], extracts: &Path) -> Self {
+        let borough = Self(tempfile::tempdir().unwrap());
+        for file in fs::read_dir(extracts).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), borough.path(file.file_name().to_str().unwrap())).unwrap();
+        }
+        fs::create_dir(borough.path("contracts")).unwrap();
+        fs::write(borough.path("contracts/contacts.toml"), CONTRACT.replace("max-rows = 12", "max-rows = 100"))
+            .unwrap();
+        let rows = services.iter().map(|name| {
+            format!(
+                "SELECT resident('{name}', ref) AS person_key, CAST(number AS BIGINT) AS number FROM truth \
+                 WHERE service = '{name}'"
+            )
+        });
+        let node = format!(
+            "{residents}\n[[dataset]]\ncontract = \"contracts/contacts.toml\"\nas_at = \"2025-12-31\"\nsql = \"{}\"\n\
+             [[dataset.source]]\nname = \"truth\"\nformat = \"csv\"\npath = \"truth.csv\"\n",
+            rows.collect::<Vec<_>>().join(" UNION ALL ")
+        );
+        fs::write(borough.path("node.toml"), node).unwrap();
+        borough
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -80,18 +106,18 @@ impl Borough {
         command
     }
 
-    fn said(&self, arguments: &[&str]) -> String {
+    pub fn said(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
     }
 
-    fn ingest(&self) -> String {
+    pub fn ingest(&self) -> String {
         self.said(&["loda", "federation", "trial", "--borough", "E09000022"]);
         self.said(&["node", "--ingest-only", "--config", "node.toml"])
     }
 
     /// The newest snapshot's rows: the contract's number, and the person's id.
-    fn rows(&self) -> Vec<(i64, u64)> {
+    pub fn rows(&self) -> Vec<(i64, u64)> {
         let folder = fs::read_dir(self.path("state/snapshots/contacts")).unwrap().next().unwrap().unwrap().path();
         let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
         files.sort();
@@ -107,8 +133,24 @@ impl Borough {
     }
 }
 
-fn pairs(groups: &BTreeMap<impl Ord, u64>) -> u64 {
-    groups.values().map(|n| n * (n - 1) / 2).sum()
+/// The services of a configuration.
+pub fn service_names(configuration: &str) -> Vec<String> {
+    let after = configuration.split("[[residents.service]]").skip(1);
+    after.map(|service| service.split('"').nth(1).unwrap().to_owned()).collect()
+}
+
+/// Precision and recall of the pairs of rows that are one person, for rows of (truth, person found).
+pub fn agreement(rows: &[(i64, u64)]) -> (f64, f64) {
+    fn pairs(groups: &BTreeMap<impl Ord, u64>) -> f64 {
+        groups.values().map(|n| n * (n - 1) / 2).sum::<u64>() as f64
+    }
+    let (mut found, mut real, mut right) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (truth, person) in rows {
+        *found.entry(person).or_default() += 1;
+        *real.entry(truth).or_default() += 1;
+        *right.entry((truth, person)).or_default() += 1;
+    }
+    (pairs(&right) / pairs(&found), pairs(&right) / pairs(&real))
 }
 
 #[test]
@@ -136,14 +178,7 @@ fn people_of_two_services_are_found_on_the_way_to_a_snapshot() {
     let ingested = borough.ingest();
     let rows = borough.rows();
     assert_eq!(rows.len(), 10_000, "{ingested}");
-    let (mut found, mut real, mut right) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for (truth, person) in rows {
-        *found.entry(person).or_default() += 1;
-        *real.entry(truth).or_default() += 1;
-        *right.entry((truth, person)).or_default() += 1;
-    }
-    let (found, real, right) = (pairs(&found), pairs(&real), pairs(&right));
-    let (precision, recall) = (right as f64 / found as f64, right as f64 / real as f64);
+    let (precision, recall) = agreement(&rows);
     println!("febrl4 through a node: precision {precision:.4}, recall {recall:.4}");
     assert!(precision >= 0.999 && recall >= 0.99);
     let review = fs::read_to_string(borough.path("review.csv")).unwrap();

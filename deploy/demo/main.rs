@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use loda_demo::boroughs::{self, BOROUGHS};
 use loda_demo::layout::{Layout, Options};
-use loda_demo::london::SMALL;
+use loda_demo::london::{self, Outputs, Plan, SMALL};
 use loda_demo::processes::{Processes, end_with_parent};
 use loda_demo::{real, tour};
 
@@ -63,12 +64,36 @@ enum Role {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Write a synthetic London: what the systems of 33 boroughs hold, each in its own dialect, with the truth beside it.
+    ///
+    /// extracts/GSS: the files of a borough, and a node.toml that maps them; pooled: every table of all boroughs in one
+    /// form, with who is truly who; truth: the person behind each record; answers.json: known answers, with their SQL.
+    /// The same seed and scale give the same bytes. Nobody in it exists.
+    London(London),
     /// The analyst's client, set up for the demo that is running.
     #[command(disable_help_flag = true)]
     Loda {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+#[derive(clap::Args)]
+struct London {
+    /// The folder to write to.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// 1 is all of London: 8.8 million people, 6 GB, some minutes.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
+    scale: f64,
+    /// One borough's extracts alone, by its GSS code; may be given several times.
+    #[arg(long, value_name = "CODE")]
+    borough: Vec<String>,
+    /// Leave out the pooled tables, the truth and the answers.
+    #[arg(long)]
+    extracts_only: bool,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +111,7 @@ fn main() -> ExitCode {
             loda_coordinator::run(&config).map(|()| ExitCode::SUCCESS)
         }
         Some(Role::Loda { arguments }) => client(arguments),
+        Some(Role::London(arguments)) => london(&arguments).map(|()| ExitCode::SUCCESS),
         None => demo(&arguments).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|fault| {
@@ -93,6 +119,46 @@ fn main() -> ExitCode {
         let _told = writeln!(std::io::stderr(), "error: {fault:#}");
         ExitCode::FAILURE
     })
+}
+
+fn london(arguments: &London) -> anyhow::Result<()> {
+    let London { out, seed, scale, borough, extracts_only } = arguments;
+    anyhow::ensure!((0.000_1..=2.0).contains(scale), "--scale {scale}: write a share between 0.0001 and 2");
+    let find = |gss: &String| {
+        let found = boroughs::find(gss).map(|(index, _)| index);
+        found.with_context(|| format!("--borough {gss}: no London borough has that code"))
+    };
+    let mut wanted = borough.iter().map(find).collect::<anyhow::Result<Vec<_>>>()?;
+    if wanted.is_empty() {
+        wanted = (0..BOROUGHS.len()).collect();
+    }
+    let more = !extracts_only;
+    let outputs = Outputs { extracts: true, pooled: more, truth: more, answers: more };
+    let plan = Plan { seed: *seed, scale: *scale, boroughs: wanted, outputs };
+    let bar = ProgressBar::new(1);
+    bar.set_style(ProgressStyle::with_template("homes {wide_bar} {human_pos} of {human_len}, {eta} left")?);
+    let started = Instant::now();
+    let summary = london::write(out, &plan, &|done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    let mut told = std::io::stdout();
+    for (table, rows) in &summary.rows {
+        writeln!(told, "{table:<28} {rows:>12} rows")?;
+    }
+    writeln!(
+        told,
+        "\n{} people, {} files in {:.1} s. Try a borough's first hour on one of them:\n\n  \
+         loda-node check --config {}/extracts/E09000022/node.toml\n  \
+         loda-node residents --config {}/extracts/E09000022/node.toml",
+        summary.people,
+        summary.files,
+        started.elapsed().as_secs_f64(),
+        out.display(),
+        out.display()
+    )?;
+    Ok(())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -1,7 +1,8 @@
 //! The (cell, unit) stage: a question compiled for DataFusion and run under limits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
@@ -43,6 +44,8 @@ pub(crate) fn lacked_memory(fault: &DataFusionError) -> bool {
 pub(crate) struct Engine {
     context: SessionContext,
     stage_bytes: usize,
+    /// How each snapshot is read, by dataset: the newest that was asked for.
+    scans: Mutex<HashMap<String, (PathBuf, LogicalPlan)>>,
 }
 
 impl Engine {
@@ -58,6 +61,8 @@ impl Engine {
         // Snapshots hold Utf8; views would only be cast back.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
+        // Questions come in normal form: a second look at them finds nothing.
+        config.options_mut().optimizer.max_passes = 1;
         // The simplifier merges IN lists without regard to NULL. Questions come in normal form: nothing needs it.
         let defaults = Optimizer::new().rules;
         let rules = defaults.into_iter().filter(|rule| rule.name() != "simplify_expressions").collect();
@@ -68,7 +73,7 @@ impl Engine {
             .with_optimizer_rules(rules)
             .build();
         let context = SessionContext::new_with_state(state);
-        Ok(Self { context, stage_bytes: megabytes(limits.stage_mb) })
+        Ok(Self { context, stage_bytes: megabytes(limits.stage_mb), scans: Mutex::default() })
     }
 
     /// Runs the stage of a question over its snapshots. The result's columns are those that
@@ -79,13 +84,24 @@ impl Engine {
     pub(crate) async fn stage(&self, question: &Question, snapshots: &[Snapshot]) -> Result<Stage> {
         let mut tables = SnapshotTables::default();
         for snapshot in snapshots {
-            let path =
-                snapshot.file.to_str().ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
-            let rows = self.context.read_parquet(path, ParquetReadOptions::default()).await?;
-            let plan = rows.select(columns_of(&snapshot.contract))?.into_unoptimized_plan();
-            tables.0.insert(snapshot.contract.dataset.clone(), plan);
+            tables.0.insert(snapshot.contract.dataset.clone(), self.scan(snapshot).await?);
         }
         self.stage_over(question, &tables).await
+    }
+
+    /// A snapshot's columns under the contract's names. To look into its file costs as much as a small question.
+    async fn scan(&self, snapshot: &Snapshot) -> Result<LogicalPlan> {
+        let known = self.scans.lock().unwrap_or_else(PoisonError::into_inner).get(&snapshot.contract.dataset).cloned();
+        if let Some((_, plan)) = known.filter(|(file, _)| *file == snapshot.file) {
+            return Ok(plan);
+        }
+        let path =
+            snapshot.file.to_str().ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
+        let rows = self.context.read_parquet(path, ParquetReadOptions::default()).await?;
+        let plan = rows.select(columns_of(&snapshot.contract))?.into_unoptimized_plan();
+        let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        scans.insert(snapshot.contract.dataset.clone(), (snapshot.file.clone(), plan.clone()));
+        Ok(plan)
     }
 
     /// The stage over tables that hold what snapshots hold.

@@ -4,22 +4,30 @@ use std::collections::HashMap;
 
 use crate::people::{Index, Review};
 use crate::records::{NUMBERS, Records, Text};
-use crate::sure::agreement;
+use crate::sure::{HOUSEHOLD, Rarity, agreement};
+
+/// Two services that share so much hold the same people, and what is left of one is what is left of the other.
+const NEARLY_ALL: f64 = 0.9;
 
 /// A union of records into groups, and what keeps groups apart.
-pub(crate) struct Groups {
+pub(crate) struct Groups<'a> {
+    rarity: &'a Rarity<'a>,
     parent: Vec<usize>,
+    /// By group: its records.
+    members: Vec<Vec<u32>>,
     /// By group: the services that hold it once, the national numbers, and records that are somebody else.
     once: Vec<Vec<u16>>,
     numbers: Vec<[Text; NUMBERS]>,
     apart: HashMap<usize, Vec<usize>>,
 }
 
-impl Groups {
-    pub(crate) fn new(records: &Records, once: &[u16]) -> Self {
+impl<'a> Groups<'a> {
+    pub(crate) fn new(records: &Records, rarity: &'a Rarity<'a>, once: &[u16]) -> Self {
         let service = |service: &u16| once.iter().copied().filter(|s| s == service).collect();
         Self {
+            rarity,
             parent: (0..records.len()).collect(),
+            members: (0_u32..).take(records.len()).map(|at| vec![at]).collect(),
             once: records.services().iter().map(service).collect(),
             numbers: records.numbers(),
             apart: HashMap::new(),
@@ -56,8 +64,8 @@ impl Groups {
 
     /// Makes two groups one, unless a service would hold the person twice, two numbers would be one person's, or somebody
     /// says that they are two.
-    pub(crate) fn join(&mut self, one: usize, other: usize) {
-        let (one, other) = (self.find(one), self.find(other));
+    pub(crate) fn join(&mut self, first: usize, second: usize) {
+        let (one, other) = (self.find(first), self.find(second));
         if one == other || self.are_apart(one, other) {
             return;
         }
@@ -69,7 +77,15 @@ impl Groups {
             (Some(a), Some(b)) => agreement(a, b).1,
             _ => true,
         };
-        if !twice && !differ {
+        // A chain of likenesses joins nobody with somebody else.
+        let two = || {
+            let (Some(a), Some(b)) = (self.members.get(one), self.members.get(other)) else { return true };
+            let pairs = a.iter().flat_map(|x| b.iter().map(|y| (*x as usize, *y as usize)));
+            // Of the two themselves it is known how sure they are.
+            let mut others = pairs.filter(|pair| *pair != (first, second) && *pair != (second, first));
+            others.any(|(x, y)| self.rarity.contradict(x, y))
+        };
+        if !twice && !differ && !two() {
             self.merge(one, other);
         }
     }
@@ -87,6 +103,10 @@ impl Groups {
         if let Some(slot) = self.parent.get_mut(second) {
             *slot = first;
         }
+        let members = self.members.get_mut(second).map(std::mem::take).unwrap_or_default();
+        if let Some(of) = self.members.get_mut(first) {
+            of.extend(members);
+        }
         let services = self.once.get_mut(second).map(std::mem::take).unwrap_or_default();
         if let Some(of) = self.once.get_mut(first) {
             of.extend(services);
@@ -101,20 +121,47 @@ impl Groups {
     }
 
     /// Joins what is left between two services that hold each person once, where neither record has another candidate:
-    /// a twin would have his own.
+    /// a twin would have his own. What a household shares is enough only where the two hold nearly the same people.
     pub(crate) fn join_alone(&mut self, services: &[u16], once: &[u16], review: &[Review]) {
+        let single = |at: usize| services.get(at).copied().filter(|service| once.contains(service));
+        let between = |pair: &Review| single(pair.one).zip(single(pair.other)).map(|(a, b)| (a.min(b), a.max(b)));
+        let own: Vec<&Review> = review.iter().filter(|pair| pair.sure > HOUSEHOLD && between(pair).is_some()).collect();
+        self.join_only(&own);
+        let shared = self.shared(services, once);
+        let nearly = |pair: &&Review| between(pair).and_then(|of| shared.get(&of)).is_some_and(|of| *of >= NEARLY_ALL);
+        let left: Vec<&Review> = review.iter().filter(nearly).collect();
+        let left: Vec<&Review> = left.into_iter().filter(|pair| self.are_open(pair.one, pair.other)).collect();
+        self.join_only(&left);
+    }
+
+    /// Joins pairs neither of whose records is in another of them.
+    fn join_only(&mut self, pairs: &[&Review]) {
         let mut candidates: HashMap<usize, usize> = HashMap::new();
-        for pair in review {
+        for pair in pairs {
             *candidates.entry(pair.one).or_default() += 1;
             *candidates.entry(pair.other).or_default() += 1;
         }
-        let single = |at: usize| services.get(at).is_some_and(|service| once.contains(service));
-        for Review { one, other, .. } in review.iter().copied() {
-            let alone = |at: usize| candidates.get(&at) == Some(&1);
-            if single(one) && single(other) && alone(one) && alone(other) {
-                self.join(one, other);
+        let alone = |at: usize| candidates.get(&at) == Some(&1);
+        for pair in pairs.iter().filter(|pair| alone(pair.one) && alone(pair.other)) {
+            self.join(pair.one, pair.other);
+        }
+    }
+
+    /// For two services that hold each person once, the share of the smaller one's records that are somebody of the other.
+    fn shared(&self, services: &[u16], once: &[u16]) -> HashMap<(u16, u16), f64> {
+        let service = |at: &u32| services.get(*at as usize).copied().filter(|service| once.contains(service));
+        let mut sizes: HashMap<u16, f64> = HashMap::new();
+        let mut both: HashMap<(u16, u16), f64> = HashMap::new();
+        for members in &self.members {
+            let mut held: Vec<u16> = members.iter().filter_map(service).collect();
+            held.sort_unstable();
+            for (place, a) in held.iter().enumerate() {
+                *sizes.entry(*a).or_default() += 1.0;
+                held.iter().skip(place + 1).for_each(|b| *both.entry((*a, *b)).or_default() += 1.0);
             }
         }
+        let size = |service: u16| sizes.get(&service).copied().unwrap_or(1.0);
+        both.into_iter().map(|((a, b), count)| ((a, b), count / size(a).min(size(b)))).collect()
     }
 
     pub(crate) fn index(mut self, review: Vec<Review>) -> Index {

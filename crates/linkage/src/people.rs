@@ -52,11 +52,12 @@ impl Records {
     /// the records say.
     #[must_use]
     pub fn people(&self, once: &[u16], decided: &[Decision], bands: Bands) -> Index {
-        let mut judged = self.judged();
+        let rarity = Rarity::of(self);
+        let mut judged = self.judged(&rarity);
         judged.retain(|pair| pair.sure >= bands.review);
         // The surest first; equals in the order of the records, so that the same records give the same people.
         judged.sort_by(|a, b| b.sure.total_cmp(&a.sure).then((a.one, a.other).cmp(&(b.one, b.other))));
-        let mut groups = Groups::new(self, once);
+        let mut groups = Groups::new(self, &rarity, once);
         for Decision { one, other, .. } in decided.iter().filter(|decision| !decision.same) {
             groups.keep_apart(*one, *other);
         }
@@ -77,7 +78,7 @@ impl Records {
     }
 
     /// Every pair that shares a key, with how sure it is.
-    fn judged(&self) -> Vec<Review> {
+    fn judged(&self, rarity: &Rarity<'_>) -> Vec<Review> {
         let mut shared: Vec<(u32, u32)> = Vec::new();
         for key in 0..KEYS {
             // One key at a time: memory holds one list of hashes, and the pairs.
@@ -93,7 +94,6 @@ impl Records {
             shared.sort_unstable();
             shared.dedup();
         }
-        let rarity = Rarity::of(self);
         let pairs = shared.into_iter().filter_map(|(one, other)| {
             let (one, other) = (one as usize, other as usize);
             Some(Review { one, other, sure: rarity.sureness(one, other)? })

@@ -14,6 +14,7 @@ pub struct Record {
     pub surname: String,
     /// Year, month and day as digits: `19841231`.
     pub born: String,
+    /// Of the house; or the property's reference (UPRN), where it is known.
     pub number: String,
     pub street: String,
     pub town: String,
@@ -31,6 +32,12 @@ pub(crate) const NUMBERS: usize = 2;
 
 /// A value that more records share says nothing of a person.
 pub(crate) const COMMON: usize = 50;
+
+/// No house has a number of so many digits: it is the property's reference.
+const REFERENCE: usize = 8;
+
+/// What systems write where they do not know a date of birth.
+const UNKNOWN: &str = "19000101";
 
 /// The place of a text among those that were seen; the empty one is the first.
 pub(crate) type Text = u32;
@@ -50,7 +57,7 @@ impl Records {
         if self.texts.is_empty() {
             self.text(String::new());
         }
-        let born = Some(bare(&record.born)).filter(|born| born.len() == 8).unwrap_or_default();
+        let born = Some(bare(&record.born)).filter(|born| born.len() == 8 && born != UNKNOWN).unwrap_or_default();
         let Record { service, given, surname, born: _, number, street, town, postcode, nhs, nino } = record;
         let parts = [bare(given), bare(surname), born, bare(number), bare(street), bare(town), bare(postcode)];
         let parts = [parts.as_slice(), &[bare(nhs), bare(nino)]].concat();
@@ -107,6 +114,11 @@ impl Records {
         let real = |number: &Text| holders.get(number).is_none_or(|holders| *holders <= COMMON);
         let kept = |numbers: [Text; NUMBERS]| numbers.map(|number| Some(number).filter(real).unwrap_or_default());
         (0..self.len()).map(numbers).map(kept).collect()
+    }
+
+    /// Whether a record's number is a reference of the property, which says all of the address.
+    pub(crate) fn has_reference(&self, at: usize) -> bool {
+        self.parts(at).number.len() >= REFERENCE
     }
 
     pub(crate) fn services(&self) -> &[u16] {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::normal::alike;
+use crate::normal::{Parts, alike};
 use crate::records::{NUMBERS, Records, Text};
 
 /// How many bits an agreement on each value says: the rarer it is, the more (W. E. Winkler's frequency-based weights for
@@ -27,7 +27,8 @@ fn field(records: &Records, at: usize, field: usize) -> u64 {
         0 => given,
         1 => surname,
         2 => born,
-        3 if street == 0 => 0,
+        3 if street == 0 && !records.has_reference(at) => 0,
+        3 if records.has_reference(at) => number << 32,
         3 => (number << 32) | street,
         4 => postcode,
         _ => town,
@@ -42,6 +43,9 @@ const NEAR: f64 = 0.6;
 
 /// Below the band of acceptance.
 const LOOKED_AT: f64 = 4.9;
+
+/// The most that an address and a surname say.
+pub(crate) const HOUSEHOLD: f64 = 0.5;
 
 impl<'a> Rarity<'a> {
     pub(crate) fn of(records: &'a Records) -> Self {
@@ -68,22 +72,22 @@ impl<'a> Rarity<'a> {
             (false, false) => {}
         }
         let (a, b) = (self.records.parts(one), self.records.parts(other));
-        let both = |x: &str, y: &str| !x.is_empty() && !y.is_empty();
-        let straight = (alike(a.given, b.given), alike(a.surname, b.surname));
-        let swapped = (alike(a.given, b.surname), alike(a.surname, b.given));
-        let swap = swapped.0 + swapped.1 > straight.0 + straight.1 + 0.2;
-        let (given, surname) = if swap { swapped } else { straight };
-        let born = if a.born == b.born { 1.0 } else { digits_alike(a.born, b.born) };
-        // A household shares its address and often its surname: who differs in both of these is somebody else.
-        if both(a.given, b.given) && both(a.born, b.born) && given < 0.7 && born < 0.99 {
+        let Personal { given, surname, born } = Personal::of(&a, &b);
+        if both(a.given, b.given) && both(a.born, b.born) && given < OTHER_NAME && born < 1.0 {
             return None;
         }
-        let address = if a.number == b.number { alike(a.street, b.street) } else { alike(a.street, b.street) * 0.92 };
+        let references = self.records.has_reference(one) && self.records.has_reference(other);
+        let address = match (a.number == b.number, references) {
+            (true, true) => 1.0,
+            (false, true) => 0.0,
+            (true, false) => alike(a.street, b.street),
+            (false, false) => alike(a.street, b.street) * 0.92,
+        };
         let likeness = [
-            (both(a.given, b.given), given, 0.8),
-            (both(a.surname, b.surname), surname, 0.8),
-            (both(a.born, b.born), born, 0.8),
-            (both(a.street, b.street), address, 0.85),
+            (both(a.given, b.given), given, NEAR_NAME),
+            (both(a.surname, b.surname), surname, NEAR_NAME),
+            (both(a.born, b.born), born, NEAR_BORN),
+            (references || both(a.street, b.street), address, 0.85),
             (both(a.postcode, b.postcode), alike(a.postcode, b.postcode), 0.9),
             (both(a.town, b.town), alike(a.town, b.town), 0.9),
         ];
@@ -98,9 +102,69 @@ impl<'a> Rarity<'a> {
                 }
             });
         let sure = evidence.sum::<f64>() - self.doubt;
-        // Twins share all but the given name: somebody has to look.
-        let twins = both(a.given, b.given) && given < 0.7;
-        Some(if twins { sure.min(LOOKED_AT) } else { sure })
+        // Twins share all but the given name, households a surname and an address, and a father may have his son's name:
+        // without something that is a person's own, somebody has to look.
+        let names = both(a.given, b.given);
+        let (name, twins) = (names && given >= NEAR_NAME, names && given < OTHER_NAME);
+        let dates = both(a.born, b.born);
+        let (date, generations) = (dates && born >= NEAR_BORN, dates && born < SLIP_OF_BORN);
+        Some(match (name, date) {
+            (_, true) if !twins => sure,
+            (true, _) if !generations => sure,
+            (false, false) if names => sure.min(HOUSEHOLD),
+            _ => sure.min(LOOKED_AT),
+        })
+    }
+
+    /// Whether two records that others make one person are two: they have other national numbers, or other given names and
+    /// dates of birth, or dates of birth that no slip of the pen explains.
+    pub(crate) fn contradict(&self, one: usize, other: usize) -> bool {
+        let numbers = self.numbers.get(one).zip(self.numbers.get(other)).map(|(x, y)| agreement(x, y));
+        match numbers {
+            Some((true, _)) => return false,
+            Some((false, true)) => return true,
+            _ => {}
+        }
+        let (a, b) = (self.records.parts(one), self.records.parts(other));
+        if !both(a.born, b.born) || a.born == b.born {
+            return false;
+        }
+        let Personal { given, born, .. } = Personal::of(&a, &b);
+        born < SLIP_OF_BORN || (both(a.given, b.given) && given < OTHER_NAME)
+    }
+}
+
+/// Another name.
+const OTHER_NAME: f64 = 0.7;
+
+/// A name that is written as nearly the same, and a date.
+const NEAR_NAME: f64 = 0.8;
+const NEAR_BORN: f64 = 0.8;
+
+/// Day and month in each other's place.
+const TURNED: f64 = 0.9;
+
+/// Less of a date in common is another date.
+const SLIP_OF_BORN: f64 = 0.6;
+
+fn both(x: &str, y: &str) -> bool {
+    !x.is_empty() && !y.is_empty()
+}
+
+/// How alike two records are in what is a person's own.
+struct Personal {
+    given: f64,
+    surname: f64,
+    born: f64,
+}
+
+impl Personal {
+    fn of(a: &Parts<'_>, b: &Parts<'_>) -> Self {
+        let straight = (alike(a.given, b.given), alike(a.surname, b.surname));
+        let swapped = (alike(a.given, b.surname), alike(a.surname, b.given));
+        let swap = swapped.0 + swapped.1 > straight.0 + straight.1 + 0.2;
+        let (given, surname) = if swap { swapped } else { straight };
+        Self { given, surname, born: dates_alike(a.born, b.born) }
     }
 }
 
@@ -110,8 +174,15 @@ pub(crate) fn agreement(one: &[Text; NUMBERS], other: &[Text; NUMBERS]) -> (bool
     both.fold((false, false), |(same, differs), (x, y)| (same || x == y, differs || x != y))
 }
 
-/// The share of digits that agree; two that are swapped count as one that differs.
-fn digits_alike(a: &str, b: &str) -> f64 {
+/// The share of digits that agree; two that are swapped count as one that differs, and so do day and month.
+fn dates_alike(a: &str, b: &str) -> f64 {
+    let parts = |text: &str| Some((text.get(..4)?.to_owned(), text.get(4..6)?.to_owned(), text.get(6..)?.to_owned()));
+    if let (Some((year, month, day)), Some(other)) = (parts(a), parts(b))
+        && a != b
+        && other == (year, day, month)
+    {
+        return TURNED;
+    }
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let same = a.iter().zip(b).filter(|(x, y)| x == y).count();
     let swap = a.windows(2).zip(b.windows(2)).any(|(x, y)| x != y && x.iter().eq(y.iter().rev()));

@@ -128,8 +128,8 @@ const QUESTIONS: [Question; 11] = [
         10,
         "Households of pension age that could claim Pension Credit and do not: how many, pounds a week in all, and \
          the lower median, by ward.",
-        "WITH u AS (SELECT ward, 227.00 - weekly_income AS unclaimed FROM housing_benefit \
-         WHERE pension_age AND NOT pension_credit AND weekly_income < 227.00), \
+        "WITH u AS (SELECT ward, CAST(227 AS DECIMAL(18, 2)) - weekly_income AS unclaimed FROM housing_benefit \
+         WHERE pension_age AND NOT pension_credit AND weekly_income < 227), \
          p AS (SELECT ward, unclaimed, ROW_NUMBER() OVER (PARTITION BY ward ORDER BY unclaimed) AS place, \
          COUNT(*) OVER (PARTITION BY ward) AS households, SUM(unclaimed) OVER (PARTITION BY ward) AS total FROM u) \
          SELECT DISTINCT ward, households, total, unclaimed AS median FROM p \

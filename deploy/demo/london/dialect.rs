@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::random::Random;
 
 use super::columns::{self, Column, Kind};
@@ -27,7 +29,7 @@ pub(crate) enum Encoding {
 }
 
 /// A source of a node's configuration, as `[[dataset.source]]` has it; what is none is left out.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Source {
     /// The table's name in the SELECT.
     pub name: String,

@@ -1,7 +1,7 @@
 //! A synthetic London: what the systems of 33 boroughs would hold, with the truth and known answers.
 //! Nobody in it exists.
 //!
-//! home → identity → moves → services → slips → dialect → outputs, and answers beside them. A borough's
+//! home → identity → moves → services → slips → dialect → outputs, and answers beside them; `node` maps it all back. A borough's
 //! files depend on the seed, the scale and its code only, so that boroughs are written side by side.
 
 mod answers;
@@ -12,6 +12,7 @@ pub(crate) mod home;
 mod identity;
 pub(crate) mod moves;
 mod names;
+mod node;
 mod outputs;
 mod places;
 pub(crate) mod services;
@@ -27,8 +28,10 @@ use anyhow::Context;
 
 pub use dialect::{Mapping, Source};
 pub use home::SMALL;
+pub use node::configuration;
 
 use crate::boroughs::{BOROUGHS, Borough};
+use crate::datasets::SYNTHETIC;
 use answers::Tally;
 use dialect::Dialect;
 use home::{For, Home, Place, count_homes};
@@ -112,12 +115,31 @@ pub fn write(out: &Path, plan: &Plan, progress: &(dyn Fn(u64, u64) + Sync)) -> a
         summary.people += people;
         tallies.push((index, tally));
     }
+    if plan.outputs.extracts {
+        write_configurations(out, plan)?;
+    }
     if plan.outputs.answers {
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         let answers = serde_json::to_string_pretty(&answers::json(plan.seed, plan.scale, &tallies))?;
         std::fs::write(out.join("answers.json"), answers + "\n").context("cannot write answers.json")?;
         summary.files += 1;
     }
     Ok(summary)
+}
+
+/// Beside each borough's extracts the node.toml that maps them, and the contracts that it names.
+fn write_configurations(out: &Path, plan: &Plan) -> anyhow::Result<()> {
+    let contracts = out.join("contracts");
+    std::fs::create_dir_all(&contracts).with_context(|| format!("cannot make {}", contracts.display()))?;
+    for dataset in &SYNTHETIC {
+        std::fs::write(contracts.join(format!("{}.toml", dataset.name)), dataset.contract)?;
+    }
+    for borough in plan.boroughs.iter().filter_map(|index| places::borough(*index)) {
+        let file = out.join("extracts").join(borough.gss).join("node.toml");
+        std::fs::write(&file, configuration(plan.seed, borough)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// A borough's tally, rows by service, files and people.
@@ -173,36 +195,4 @@ fn write_borough(
     }
     let count = files.count;
     Ok((tally, files.finish()?, count, people))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_same_seed_gives_the_same_bytes() {
-        let outputs = Outputs { extracts: true, pooled: true, truth: true, answers: true };
-        let plan = |boroughs| Plan { seed: 4, scale: 0.0005, boroughs, outputs };
-        let folder = std::env::temp_dir().join(format!("london-{}", std::process::id()));
-        let read = |name: &str, plan: &Plan| {
-            let out = folder.join(name);
-            write(&out, plan, &|_, _| {}).unwrap();
-            let mut files = Vec::new();
-            for below in ["extracts/E09000002", "truth", "pooled/council_tax"] {
-                for entry in std::fs::read_dir(out.join(below)).unwrap() {
-                    let path = entry.unwrap().path();
-                    let name = path.file_name().unwrap().to_owned();
-                    if below.starts_with("extracts") || name.to_string_lossy().starts_with("E09000002") {
-                        files.push((below, name, std::fs::read(&path).unwrap()));
-                    }
-                }
-            }
-            files.sort();
-            files
-        };
-        // Alone or among others, a borough's files are the same.
-        assert_eq!(read("some", &plan(vec![0, 1, 6])), read("alone", &plan(vec![1])));
-        std::fs::remove_dir_all(folder).unwrap();
-    }
 }

@@ -59,11 +59,12 @@ impl Stage {
         }
         let keys = numbers.keys();
         let (order, ends) = by_cell(&cell_of, keys.len());
+        let rows = if cell_of.is_sorted() { rows } else { rows.ordered(&order) };
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let mut cells: Vec<_> =
             keys.into_iter().zip(starts.zip(&ends)).map(|(key, (start, end))| (key, start, *end)).collect();
         cells.sort_unstable();
-        Ok(Self { rows: rows.ordered(&order), units, seen: RefCell::default(), cells })
+        Ok(Self { rows, units, seen: RefCell::default(), cells })
     }
 
     pub(crate) fn cells(&self) -> impl Iterator<Item = (&CellKey, Cell<'_>)> {
@@ -109,10 +110,7 @@ impl Rows {
         self.masks.extend_from_slice(columns.mask.values());
         self.counts.extend_from_slice(columns.rows.values());
         for (((ids, keys), known), numbers) in columns.domains.iter().zip(units).zip(&mut self.units) {
-            numbers.reserve(ids.len());
-            for (id, key) in ids.values().iter().zip(keys.values()) {
-                numbers.push(known.number(*id, *key)?);
-            }
+            known.number(ids.values(), keys.values(), numbers)?;
         }
         for ((sums, counts), column) in columns.measures.iter().zip(&mut self.moments) {
             for (index, (count, rows)) in counts.values().iter().zip(columns.rows.values()).enumerate() {

@@ -10,43 +10,46 @@ const DIRECT: usize = 1 << 24;
 /// The units of one domain, numbered in the order of first sight.
 #[derive(Default)]
 pub(crate) struct Units {
-    /// By id: the number, and one.
-    direct: Vec<u32>,
-    /// Numbers of ids that are no small ones: of whom a left join did not find.
-    apart: HashMap<u64, u32>,
+    /// By id: the number and one, and the record key; 0 for nobody yet.
+    direct: Vec<(u32, u32)>,
+    /// The same of ids that are no small ones: of whom a left join did not find.
+    apart: HashMap<u64, (u32, u32)>,
     ids: Vec<u64>,
     keys: Vec<u32>,
 }
 
 impl Units {
-    /// The number of a unit.
+    /// Appends the number of each unit.
     ///
     /// # Errors
-    /// Where it had another record key before.
-    pub(crate) fn number(&mut self, id: u64, key: u32) -> Result<u32, DisclosureError> {
-        let next = u32::try_from(self.ids.len()).map_err(|_| DisclosureError::Overflow)?;
-        let number = match usize::try_from(id).ok().filter(|place| *place < DIRECT) {
-            Some(place) => {
-                if place >= self.direct.len() {
-                    self.direct.resize(place.saturating_add(1).next_power_of_two(), 0);
-                }
-                let slot = self.direct.get_mut(place).ok_or(DisclosureError::Overflow)?;
-                if *slot == 0 {
-                    *slot = next.checked_add(1).ok_or(DisclosureError::Overflow)?;
-                }
-                *slot - 1
-            }
-            None => *self.apart.entry(id).or_insert(next),
-        };
-        match self.keys.get(number as usize) {
-            None => {
-                self.ids.push(id);
-                self.keys.push(key);
-                Ok(number)
-            }
-            Some(known) if *known == key => Ok(number),
-            Some(_) => Err(DisclosureError::KeyConflict),
+    /// Where one has two record keys.
+    pub(crate) fn number(&mut self, ids: &[u64], keys: &[u32], numbers: &mut Vec<u32>) -> Result<(), DisclosureError> {
+        // One look at all of them, so that the pass itself does nothing but look up.
+        let small = ids.iter().filter_map(|id| usize::try_from(*id).ok()).filter(|place| *place < DIRECT);
+        let size = small.max().map_or(0, |most| most.saturating_add(1));
+        if size > self.direct.len() {
+            self.direct.resize(size.next_power_of_two(), (0, 0));
         }
+        let most = self.ids.len().saturating_add(ids.len());
+        u32::try_from(most.saturating_add(1)).map_err(|_| DisclosureError::Overflow)?;
+        numbers.reserve(ids.len());
+        for (id, key) in ids.iter().zip(keys) {
+            let place = usize::try_from(*id).unwrap_or(usize::MAX);
+            let slot = match self.direct.get_mut(place) {
+                Some(slot) => slot,
+                None => self.apart.entry(*id).or_default(),
+            };
+            if slot.0 == 0 {
+                self.ids.push(*id);
+                self.keys.push(*key);
+                // Fewer than 2³²: looked at above.
+                *slot = (self.ids.len() as u32, *key);
+            } else if slot.1 != *key {
+                return Err(DisclosureError::KeyConflict);
+            }
+            numbers.push(slot.0 - 1);
+        }
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {

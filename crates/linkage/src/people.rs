@@ -3,7 +3,7 @@
 use crate::groups::Groups;
 use crate::keys::{KEYS, key_of};
 use crate::records::{COMMON, Records};
-use crate::sure::Rarity;
+use crate::sure::{HOUSEHOLD, Rarity};
 
 /// Where the bands lie, in bits of odds that a pair is one person.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,8 @@ impl Records {
             }
         }
         groups.join_alone(self.services(), once, &review);
-        review.retain(|pair| groups.are_open(pair.one, pair.other));
+        // That two live at one address is nothing to look at.
+        review.retain(|pair| pair.sure > HOUSEHOLD && groups.are_open(pair.one, pair.other));
         groups.index(review)
     }
 

@@ -121,19 +121,21 @@ async fn ends_soon(log: &Path, how: &str, before: usize) {
 fn work_stops_within_a_second_of_a_cancel_and_of_a_lost_asker() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { scale: 200.0 * SMALL, ..support::options(dir.path(), 2, None) };
+        let of_test = support::options(dir.path(), 2, None);
+        let options = Options { scale: 300.0 * SMALL, tables: vec!["residents"], ..of_test };
         let layout = Layout::create(&options, &mut |_| {}).unwrap();
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
         // Questions enough to be in the middle of: the node answers two at a time.
         let bands = ["0-4", "5-15", "16-17", "18-24", "25-34", "35-44", "45-54", "55-64"];
-        let parts = bands.map(|band| {
+        let parts = bands.into_iter().flat_map(|band| ["Social rented", "Private rented"].map(|tenure| (band, tenure)));
+        let parts = parts.map(|(band, tenure)| {
             format!(
                 "SELECT age_band, sex, tenure, COUNT(*) AS n, COUNT(*) FILTER (WHERE sex = 'Male') AS m FROM residents \
-                 WHERE age_band <> '{band}' GROUP BY age_band, sex, tenure"
+                 WHERE age_band <> '{band}' AND tenure <> '{tenure}' GROUP BY age_band, sex, tenure"
             )
         });
-        let heavy = parts.join(" UNION ALL ");
+        let heavy = parts.collect::<Vec<_>>().join(" UNION ALL ");
         let heavy = heavy.as_str();
         // The first reads files that the others find in memory.
         client.query(heavy, "demo", None, |_| {}).await.unwrap();

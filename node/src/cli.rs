@@ -170,7 +170,10 @@ fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Read { config, residents, dataset }) => {
             log::begin();
             let parts: Vec<Part> = residents.then_some(None).into_iter().chain(dataset.into_iter().map(Some)).collect();
-            let runtime = runtime()?;
+            // Every thread's stack counts as memory, and one part is read after another.
+            let mut threads = tokio::runtime::Builder::new_multi_thread();
+            let threads = threads.worker_threads(1).max_blocking_threads(8).thread_stack_size(16 << 20).enable_all();
+            let runtime = threads.build()?;
             return runtime.block_on(runtime.spawn(async move { reading::run(&config, &parts).await }))?;
         }
         Some(Command::Residents { config, review }) => return residents(&config, review.as_deref()),

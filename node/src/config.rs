@@ -10,7 +10,7 @@ use loda_identity::{Gss, Paths, TlsSection};
 use serde::Deserialize;
 
 use crate::mapping::Mapping;
-use crate::reading::Program;
+use crate::reading::{LEAST_MB, Program};
 use crate::refresh::Refresh;
 use crate::residents::{ResidentsConfig, ResidentsEntry};
 use crate::source::SourceEntry;
@@ -208,9 +208,12 @@ impl Config {
         let limits = file.limits;
         if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0)
             || [limits.query_seconds, limits.connection_seconds, limits.reading_minutes].contains(&0)
-            || limits.reading_mb == Some(0)
+            || limits.reading_mb.is_some_and(|mb| mb < LEAST_MB)
         {
-            return Err(invalid("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
+            return Err(invalid(
+                "[limits] must all be above zero, and reading_mb at least 256: leave out what you do not want to set"
+                    .to_owned(),
+            ));
         }
         if file.listen.is_none() && !file.dial_out {
             let fix = "set listen = \"0.0.0.0:7443\", or dial_out = true where the firewall lets nothing in";

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -93,7 +93,11 @@ async fn read_apart(
             Some(dataset) => command.arg("--dataset").arg(dataset),
         };
     }
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    // A backtrace wants memory that may be what is lacking.
+    command.env("RUST_BACKTRACE", "0");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    // It ends when this does, however this ends.
+    let _held = child.stdin.take();
     let told = child.stdout.take().context("nothing can be heard of the reading")?;
     let mut lines = BufReader::new(told).lines();
     while let Some(line) = lines.next_line().await? {
@@ -110,6 +114,7 @@ async fn read_apart(
 
 /// What the process of its own does: a line of JSON for each outcome.
 pub(crate) async fn run(config: &Path, parts: &[Part]) -> anyhow::Result<()> {
+    end_with_parent();
     let config = Config::load(config)?;
     let most = u64::try_from(config.limits.reading_mb())?.saturating_mul(1 << 20);
     setrlimit(Resource::Data, Rlimit { current: Some(most), maximum: Some(most) }).context("limiting memory")?;
@@ -124,6 +129,15 @@ pub(crate) async fn run(config: &Path, parts: &[Part]) -> anyhow::Result<()> {
     told
 }
 
+/// A node that has been killed leaves nobody behind who would hold its dictionaries.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut buffer = [0_u8; 64];
+        while matches!(std::io::stdin().read(&mut buffer), Ok(n) if n > 0) {}
+        std::process::exit(1);
+    });
+}
+
 /// Where a node's secret is.
 pub(crate) fn secret_file(state: &Path) -> PathBuf {
     state.join("record.key")
@@ -136,7 +150,7 @@ async fn read_here(
     mut told: impl FnMut(&Outcome),
 ) -> Vec<Outcome> {
     // Dictionaries have one writer: whoever a node that ended has left behind is waited for.
-    let lock = File::create(config.state.join("reading.lock")).and_then(|file| file.lock().map(|()| file));
+    let lock = lock(&config.state.join("reading.lock"));
     let mut outcomes = Vec::new();
     for part in parts {
         let fault = match (&lock, part) {
@@ -149,6 +163,17 @@ async fn read_here(
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// A lock that nobody else of this host can hold.
+fn lock(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    file.lock()?;
+    Ok(file)
 }
 
 fn named(part: &Part, fault: &str) -> String {
@@ -209,11 +234,14 @@ fn tell(report: &Report) {
     }
 }
 
+/// The engine alone wants so much.
+pub(crate) const LEAST_MB: usize = 256;
+
 impl crate::config::Limits {
     /// How much memory reading may take: half of what there is, where nothing is said.
     fn reading_mb(&self) -> usize {
         let half = loda_service::memory::limit().map_or(usize::MAX >> 20, |bytes| (bytes >> 21) as usize);
-        self.reading_mb.unwrap_or(half)
+        self.reading_mb.unwrap_or(half).max(LEAST_MB)
     }
 
     fn reading_time(&self) -> Duration {

@@ -194,6 +194,8 @@ pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
         for (held, watched) in borough.held.iter().zip(&mut watched) {
             if watched.is_due(rest, || stamp(held.config.mapping.files())) {
                 renew(held, &borough, &queries).await;
+                // From now on questions may begin on it.
+                watched.read = Instant::now();
             }
         }
     }

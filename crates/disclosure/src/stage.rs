@@ -49,7 +49,8 @@ impl Stage {
             moments: vec![Vec::new(); spec.measures.len()],
             ..Rows::default()
         };
-        let mut units: Vec<Units> = spec.domains.iter().map(|_| Units::default()).collect();
+        let all = batches.iter().map(RecordBatch::num_rows).sum();
+        let mut units: Vec<Units> = spec.domains.iter().map(|_| Units::of_rows(all)).collect();
         let mut numbers = CellNumbers::new(&spec.keys)?;
         let mut cell_of: Vec<u32> = Vec::new();
         for batch in batches {

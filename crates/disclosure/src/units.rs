@@ -4,12 +4,16 @@ use std::collections::HashMap;
 
 use crate::error::DisclosureError;
 
-/// Ids below this are looked up by place: a borough's dictionary numbers its units from 0.
-const DIRECT: usize = 1 << 24;
+/// Ids below so many times the rows are looked up by place: a borough's dictionary numbers its units from 0, and only grows.
+const SPARSE: usize = 8;
+
+/// A table of so many places is no matter.
+const SMALL: usize = 1 << 16;
 
 /// The units of one domain, numbered in the order of first sight.
-#[derive(Default)]
 pub(crate) struct Units {
+    /// Ids below this are looked up by place.
+    limit: usize,
     /// By id: the number and one, and the record key; 0 for nobody yet.
     direct: Vec<(u32, u32)>,
     /// The same of ids that are no small ones: of whom a left join did not find.
@@ -19,16 +23,22 @@ pub(crate) struct Units {
 }
 
 impl Units {
+    /// For a stage of so many rows.
+    pub(crate) fn of_rows(rows: usize) -> Self {
+        let limit = rows.saturating_mul(SPARSE).max(SMALL);
+        Self { limit, direct: Vec::new(), apart: HashMap::new(), ids: Vec::new(), keys: Vec::new() }
+    }
+
     /// Appends the number of each unit.
     ///
     /// # Errors
     /// Where one has two record keys.
     pub(crate) fn number(&mut self, ids: &[u64], keys: &[u32], numbers: &mut Vec<u32>) -> Result<(), DisclosureError> {
         // One look at all of them, so that the pass itself does nothing but look up.
-        let small = ids.iter().filter_map(|id| usize::try_from(*id).ok()).filter(|place| *place < DIRECT);
+        let small = ids.iter().filter_map(|id| usize::try_from(*id).ok()).filter(|place| *place < self.limit);
         let size = small.max().map_or(0, |most| most.saturating_add(1));
         if size > self.direct.len() {
-            self.direct.resize(size.next_power_of_two(), (0, 0));
+            self.direct.resize(size.next_power_of_two().min(self.limit), (0, 0));
         }
         let most = self.ids.len().saturating_add(ids.len());
         u32::try_from(most.saturating_add(1)).map_err(|_| DisclosureError::Overflow)?;
@@ -78,7 +88,9 @@ pub(crate) struct Seen {
 impl Seen {
     /// Begins a pass over rows of so many units.
     pub(crate) fn begin(&mut self, units: usize) {
-        self.last.resize(units, (0, 0));
+        if self.last.len() < units {
+            self.last.resize(units, (0, 0));
+        }
         self.pass = self.pass.wrapping_add(1);
         if self.pass == 0 {
             self.last.fill((0, 0));

@@ -1,6 +1,6 @@
 //! Which resident a record of a service is, and the file that remembers it: keyed hashes and numbers, nothing else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -19,8 +19,8 @@ pub(crate) struct Residents {
     of: HashMap<Hash, u64>,
     /// The number that the next resident gets: none is used twice.
     next: u64,
-    /// How many records the last reading had.
-    count: u64,
+    /// How many records of each service the last reading had.
+    counts: BTreeMap<String, u64>,
     services: Vec<String>,
     secret: RecordSecret,
 }
@@ -38,7 +38,9 @@ pub(crate) struct Changes {
 
 impl Residents {
     pub(crate) fn empty(secret: &RecordSecret, services: Vec<String>) -> Self {
-        Self { of: HashMap::new(), next: 0, count: 0, services, secret: secret.clone() }
+        // Numbers of an index that was lost are not given to others.
+        let next = u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(0) << 20;
+        Self { of: HashMap::new(), next, counts: BTreeMap::new(), services, secret: secret.clone() }
     }
 
     /// The index as it was written last; an empty one at the first time.
@@ -60,8 +62,11 @@ impl Residents {
         };
         let rest = bytes.strip_prefix(MARK.as_slice()).with_context(broken)?;
         let (next, rest) = rest.split_first_chunk::<8>().with_context(broken)?;
-        let (count, entries) = rest.split_first_chunk::<8>().with_context(broken)?;
-        (residents.next, residents.count) = (u64::from_be_bytes(*next), u64::from_be_bytes(*count));
+        let (length, rest) = rest.split_first_chunk::<8>().with_context(broken)?;
+        let length = usize::try_from(u64::from_be_bytes(*length)).with_context(broken)?;
+        let (counts, entries) = rest.split_at_checked(length).with_context(broken)?;
+        residents.next = u64::from_be_bytes(*next);
+        residents.counts = serde_json::from_slice(counts).with_context(broken)?;
         if entries.len() % WIDTH != 0 {
             bail!(broken());
         }
@@ -80,7 +85,9 @@ impl Residents {
         let mut bytes = Vec::with_capacity(entries.len().saturating_mul(WIDTH).saturating_add(24));
         bytes.extend_from_slice(MARK);
         bytes.extend_from_slice(&self.next.to_be_bytes());
-        bytes.extend_from_slice(&self.count.to_be_bytes());
+        let counts = serde_json::to_vec(&self.counts)?;
+        bytes.extend_from_slice(&(counts.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(&counts);
         for (hash, number) in entries {
             bytes.extend_from_slice(hash);
             bytes.extend_from_slice(&number.to_be_bytes());
@@ -104,15 +111,15 @@ impl Residents {
         Some(format!("resident {number}"))
     }
 
-    /// How many records the last reading had.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+    /// How many records of each service the last reading had.
+    pub(crate) fn counts(&self) -> &BTreeMap<String, u64> {
+        &self.counts
     }
 
     /// The same index with the people of a new reading. A person keeps the number that most of the person's records had;
     /// of two who had one number, the one with more of its records keeps it. Records that are gone keep theirs, so that
     /// whoever comes back is who he was.
-    pub(crate) fn renewed(&self, records: &[Hash], people: &[usize]) -> (Self, Changes) {
+    pub(crate) fn renewed(&self, counts: BTreeMap<String, u64>, records: &[Hash], people: &[usize]) -> (Self, Changes) {
         let mut votes: HashMap<(usize, u64), u64> = HashMap::new();
         for (hash, person) in records.iter().zip(people) {
             if let Some(number) = self.of.get(hash) {
@@ -136,7 +143,7 @@ impl Residents {
             parted: voted.iter().filter(|person| !number_of.contains_key(*person)).count() as u64,
             new: 0,
         };
-        let mut renewed = Self { count: records.len() as u64, ..self.clone() };
+        let mut renewed = Self { counts, ..self.clone() };
         for (hash, person) in records.iter().zip(people) {
             let number = *number_of.entry(*person).or_insert_with(|| {
                 let number = renewed.next;
@@ -160,28 +167,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let secret = RecordSecret::passing().unwrap();
         let path = dir.path().join("residents");
+        let counts = || BTreeMap::from([("care".to_owned(), 5)]);
         let open = || Residents::open(&path, &secret, vec!["care".to_owned()]);
         let first = open().unwrap();
         let hash = |key: &str| first.hash("care", key);
         let name = |residents: &Residents, key: &str| residents.resident("care", key);
         let hashes = ["a", "b", "c", "d", "e"].map(hash);
         // a and b are one person; c, d and e three.
-        let (index, changes) = first.renewed(&hashes, &[0, 0, 1, 2, 3]);
+        let (index, changes) = first.renewed(counts(), &hashes, &[0, 0, 1, 2, 3]);
         assert_eq!(changes, Changes { new: 4, joined: 0, parted: 0 });
         index.write(&path).unwrap();
         let index = open().unwrap();
-        assert_eq!(index.count(), 5);
+        assert_eq!(index.counts(), &counts());
         let before = ["a", "b", "c", "d", "e"].map(|key| name(&index, key).unwrap());
         assert!(before[0] == before[1] && before[2] != before[3]);
         // e is gone, f is new, c and d turn out to be one, and b to be somebody else.
-        let (later, changes) = index.renewed(&["f", "c", "d", "a", "b"].map(hash), &[0, 1, 1, 2, 3]);
+        let (later, changes) = index.renewed(counts(), &["f", "c", "d", "a", "b"].map(hash), &[0, 1, 1, 2, 3]);
         assert_eq!(changes, Changes { new: 1, joined: 1, parted: 1 });
         let after = ["a", "b", "c", "d", "e", "f"].map(|key| name(&later, key).unwrap());
         assert_eq!((&after[0], &after[2], &after[3], &after[4]), (&before[0], &before[2], &before[2], &before[4]));
         assert!(!before.contains(&after[1]) && !before.contains(&after[5]) && after[1] != after[5]);
         assert_eq!(name(&later, "g"), None);
         // The same records give the same people whatever their order.
-        let (again, changes) = later.renewed(&["b", "a", "d", "c"].map(hash), &[0, 1, 2, 2]);
+        let (again, changes) = later.renewed(counts(), &["b", "a", "d", "c"].map(hash), &[0, 1, 2, 2]);
         assert_eq!(changes, Changes::default());
         assert_eq!(["a", "b", "c"].map(|key| name(&again, key)), ["a", "b", "c"].map(|key| name(&later, key)));
         std::fs::write(&path, b"loda-ri1torn").unwrap();

@@ -12,7 +12,7 @@ mod entry;
 mod index;
 mod report;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,12 +33,12 @@ use crate::functions::Helpers;
 use crate::mapping::cause;
 use crate::source::Intake;
 
-/// Fewer records than this share of the last index's, and the last one stays.
+/// Fewer records of a service than this share of the last index's, and the last one stays.
 const SHRUNK: f64 = 0.5;
 
 /// Where the index of a node is kept.
 pub(crate) fn path(state: &Path) -> PathBuf {
-    state.join("units").join("residents")
+    state.join("residents.index")
 }
 
 /// Makes the index anew and puts it in the place of the last one.
@@ -53,9 +53,6 @@ pub(crate) async fn build(
     let path = path(state);
     let last = Residents::open(&path, secret, config.names())?;
     let (residents, report) = renew(config, last).await?;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
     residents.write(&path)?;
     Ok(report)
 }
@@ -78,9 +75,10 @@ async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc
         let within = || format!("[[residents.service]] '{}'", service.name);
         report.services.push(reading.service(service, number, &last).await.with_context(within)?);
     }
-    let (now, before) = (reading.hashes.len(), last.count());
-    if (now as f64) < before as f64 * SHRUNK {
-        bail!("{now} records are there, and the last index has {before}: an extract is not whole");
+    let counts: BTreeMap<String, u64> = report.services.iter().map(ServiceReport::count).collect();
+    for (service, before) in last.counts() {
+        let Some(now) = counts.get(service).filter(|now| (**now as f64) < *before as f64 * SHRUNK) else { continue };
+        bail!("'{service}' has {now} records, and the last index has {before} of it: its extract is not whole");
     }
     let decided = match &config.decided {
         Some(path) => decide::read(path, &reading.places(&config.services))?,
@@ -95,11 +93,12 @@ async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc
         let Reading { records, hashes, keys, repeats, .. } = reading;
         let decisions = [repeats, decided.decisions].concat();
         let index = records.people(&once, &decisions, Bands::default());
-        let (residents, changes) = last.renewed(&hashes, &index.people);
+        let (residents, changes) = last.renewed(counts, &hashes, &index.people);
         report.finish(&index, &keys, &names, changes);
         (Arc::new(residents), report)
     });
-    work.await.context("making the residents index")
+    // What a panic says may hold a value.
+    work.await.map_err(|_| anyhow::anyhow!("making the residents index ended in a panic"))
 }
 
 /// Records on their way to the index.

@@ -42,6 +42,11 @@ pub(crate) struct ServiceReport {
 }
 
 impl ServiceReport {
+    /// Its name, and how many records it has.
+    pub(super) fn count(&self) -> (String, u64) {
+        (self.name.clone(), self.records)
+    }
+
     pub(super) fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -93,13 +98,25 @@ impl ResidentsReport {
 
     /// One line for the operator's log.
     pub(crate) fn summary(&self) -> String {
-        let records: u64 = self.services.iter().map(|service| service.records).sum();
-        format!(
-            "residents index: {} people in {records} records of {} services; {} pairs for review",
+        let sum = |of: fn(&ServiceReport) -> u64| self.services.iter().map(of).sum::<u64>();
+        let mut line = format!(
+            "residents index: {} people in {} records of {} services; {} pairs for review",
             self.people,
+            sum(|service| service.records),
             self.services.len(),
             self.review.len()
-        )
+        );
+        let unread = sum(|service| service.sources.values().map(|source| source.bad).sum());
+        for (count, what) in [
+            (unread, "rows could not be read"),
+            (sum(|service| service.without_key), "records have no key"),
+            (self.unknown_decisions, "decisions name records that are not there"),
+        ] {
+            if count > 0 {
+                let _infallible = write!(line, "; {count} {what}");
+            }
+        }
+        line
     }
 
     /// The whole report, for a terminal.

@@ -12,8 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use loda_demo::boroughs::{self, BOROUGHS};
 use loda_demo::layout::{Layout, Options};
 use loda_demo::london::{self, Outputs, Plan, SMALL};
-use loda_demo::processes::{Processes, end_with_parent};
+use loda_demo::processes::Processes;
 use loda_demo::{real, tour};
+use loda_service::stop::end_with_parent;
 
 /// Starts a federation of 33 borough nodes and a coordinator, asks it a round of questions, and serves.
 #[derive(Parser)]

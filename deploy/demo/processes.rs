@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -149,15 +148,6 @@ impl Drop for Processes {
             let _reaped = child.wait();
         }
     }
-}
-
-/// Ends this process when its standard input does: with the parent.
-pub fn end_with_parent() {
-    std::thread::spawn(|| {
-        let mut buffer = [0_u8; 64];
-        while matches!(std::io::stdin().read(&mut buffer), Ok(n) if n > 0) {}
-        std::process::exit(0);
-    });
 }
 
 fn last_lines(folder: &Path) -> String {

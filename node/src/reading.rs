@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use loda_contract::Contract;
+use loda_service::stop;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -114,7 +115,8 @@ async fn read_apart(
 
 /// What the process of its own does: a line of JSON for each outcome.
 pub(crate) async fn run(config: &Path, parts: &[Part]) -> anyhow::Result<()> {
-    end_with_parent();
+    // A node that has been killed leaves nobody behind who would hold its dictionaries.
+    stop::end_with_parent();
     let config = Config::load(config)?;
     let most = u64::try_from(config.limits.reading_mb())?.saturating_mul(1 << 20);
     setrlimit(Resource::Data, Rlimit { current: Some(most), maximum: Some(most) }).context("limiting memory")?;
@@ -127,15 +129,6 @@ pub(crate) async fn run(config: &Path, parts: &[Part]) -> anyhow::Result<()> {
     })
     .await;
     told
-}
-
-/// A node that has been killed leaves nobody behind who would hold its dictionaries.
-fn end_with_parent() {
-    std::thread::spawn(|| {
-        let mut buffer = [0_u8; 64];
-        while matches!(std::io::stdin().read(&mut buffer), Ok(n) if n > 0) {}
-        std::process::exit(1);
-    });
 }
 
 /// Where a node's secret is.

@@ -1,5 +1,7 @@
 //! Snapshots: one Parquet file a dataset and ingest, numbered, swapped atomically, kept two deep.
 //!
+//! Texts are coded and rows sorted by them, so that a question reads little (ARCHITECTURE.md).
+//!
 //! A snapshot holds no identifier and no unit's name: dimensions, measures, and for each unit domain
 //! the dense id and the record key. Of free text it holds whether it is there.
 

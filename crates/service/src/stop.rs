@@ -1,5 +1,7 @@
 //! When to stop.
 
+use std::io::Read;
+
 /// Waits for SIGTERM (service managers) or SIGINT (Ctrl-C).
 ///
 /// # Errors
@@ -16,4 +18,13 @@ pub async fn signal() -> anyhow::Result<()> {
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await?;
     Ok(())
+}
+
+/// Ends this process when whoever started it does, however that happens: standard input is then at its end.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut buffer = [0_u8; 64];
+        while matches!(std::io::stdin().read(&mut buffer), Ok(n) if n > 0) {}
+        std::process::exit(0);
+    });
 }

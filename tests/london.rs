@@ -143,7 +143,7 @@ fn a_synthetic_boroughs_people_are_found_over_fourteen_services() {
     assert_eq!(known.len(), 14);
     let borough = Borough::over(before, &services, &small().join("extracts/E09000022"));
     fs::write(borough.path("truth.csv"), lines.join("\n")).unwrap();
-    println!("{}", borough.said(&["node", "residents"]));
+    println!("{}", borough.said(&["node", "residents"]).text);
     let told = borough.ingest();
     let rows = borough.rows();
     assert_eq!(rows.len(), lines.len() - 1, "{told}");

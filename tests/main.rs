@@ -11,6 +11,7 @@
 )]
 
 mod algebra;
+mod appending;
 mod clocks;
 mod crashes;
 mod differencing;

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::support::{self, Running};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
+use crate::support::Running;
+use crate::support::folder::Folder;
 
 const CONTRACT: &str = r#"
 dataset = "contacts"
@@ -37,14 +37,12 @@ max = "9999"
 "#;
 
 /// A borough whose services are CSV files, and whose dataset counts their contacts by person.
-pub struct Borough(tempfile::TempDir);
+pub struct Borough(Folder);
 
 impl Borough {
     /// `services`: name and SELECT. `number`: SQL for the contract's number.
     fn new(services: &[(&str, &str)], number: &str, of_residents: &str) -> Self {
-        let borough = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(borough.path("contracts")).unwrap();
-        fs::write(borough.path("contracts/contacts.toml"), CONTRACT).unwrap();
+        let borough = Self(Folder::new("contacts", CONTRACT));
         let rows = services.iter().map(|(name, _)| {
             format!("SELECT resident('{name}', \"id\") AS person_key, {number} AS number FROM {name}")
         });
@@ -56,31 +54,24 @@ impl Borough {
                 source(name)
             )
         });
-        let node = format!(
-            "borough = \"E09000022\"\nlisten = \"127.0.0.1:{}\"\nmanifest = \"manifest.toml\"\nagreement = \"agreement.toml\"\n\
-             state = \"state\"\n[limits]\nquery_seconds = 1\n[tls]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"\n\
-             revocation_lists = \"revocation\"\n[residents]\n{of_residents}\n{}\n[[dataset]]\n\
+        borough.configure(&format!(
+            "[limits]\nquery_seconds = 1\n[residents]\n{of_residents}\n{}\n[[dataset]]\n\
              contract = \"contracts/contacts.toml\"\nas_at = \"2026-11-01\"\nsql = '''{}'''\n{}",
-            support::free_ports(),
             residents.collect::<String>(),
             rows.collect::<Vec<_>>().join(" UNION ALL "),
             sources.collect::<String>()
-        );
-        fs::write(borough.path("node.toml"), node).unwrap();
+        ));
         borough
     }
 
     /// One whose services are configured already, over extracts in a folder; its dataset is `truth.csv`, the number of the
     /// person behind each record.
     pub fn over(residents: &str, services: &[String], extracts: &Path) -> Self {
-        let borough = Self(tempfile::tempdir().unwrap());
+        let borough = Self(Folder::new("contacts", &CONTRACT.replace("max-rows = 12", "max-rows = 100")));
         for file in fs::read_dir(extracts).unwrap() {
             let file = file.unwrap();
             fs::copy(file.path(), borough.path(file.file_name().to_str().unwrap())).unwrap();
         }
-        fs::create_dir(borough.path("contracts")).unwrap();
-        fs::write(borough.path("contracts/contacts.toml"), CONTRACT.replace("max-rows = 12", "max-rows = 100"))
-            .unwrap();
         let rows = services.iter().map(|name| {
             format!(
                 "SELECT resident('{name}', ref) AS person_key, CAST(number AS BIGINT) AS number FROM truth \
@@ -96,32 +87,16 @@ impl Borough {
         borough
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
-        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::piped());
-        command
-    }
-
-    pub fn said(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
-    }
-
+    /// Reads everything, with the certificates of a trial.
     pub fn ingest(&self) -> String {
-        self.said(&["loda", "federation", "trial", "--borough", "E09000022"]);
-        self.said(&["node", "--ingest-only", "--config", "node.toml"])
+        self.trial();
+        self.0.ingest()
     }
 
     /// The newest snapshot's rows: the contract's number, and the person's id.
     pub fn rows(&self) -> Vec<(i64, u64)> {
-        let folder = fs::read_dir(self.path("state/snapshots/contacts")).unwrap().next().unwrap().unwrap().path();
-        let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-        files.sort();
-        let file = fs::File::open(files.last().unwrap()).unwrap();
+        let pieces = self.pieces("contacts");
+        let file = fs::File::open(&pieces[0]).unwrap();
         let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
         let rows = batches.flat_map(|batch| {
             let batch = batch.unwrap();
@@ -130,6 +105,14 @@ impl Borough {
             numbers.into_iter().zip(people).collect::<Vec<_>>()
         });
         rows.collect()
+    }
+}
+
+impl Deref for Borough {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.0
     }
 }
 
@@ -155,7 +138,9 @@ pub fn agreement(rows: &[(i64, u64)]) -> (f64, f64) {
 
 #[test]
 fn people_of_two_services_are_found_on_the_way_to_a_snapshot() {
-    let Some(data) = support::open_data().map(|data| data.join("febrl")).filter(|febrl| febrl.is_dir()) else { return };
+    let Some(data) = crate::support::open_data().map(|data| data.join("febrl")).filter(|febrl| febrl.is_dir()) else {
+        return;
+    };
     let service = |name: &str| {
         format!(
             "SELECT \"id\" AS key, given_name AS given, surname, date_of_birth AS born, street_number AS number, \
@@ -173,7 +158,7 @@ fn people_of_two_services_are_found_on_the_way_to_a_snapshot() {
         // As published, a blank stands before every value.
         fs::write(borough.path(&format!("{name}.csv")), format!("{header}\n{}", rows.replace(", ", ","))).unwrap();
     }
-    let told = borough.said(&["node", "residents", "--review", "review.csv"]);
+    let told = borough.said(&["node", "residents", "--review", "review.csv"]).text;
     println!("{told}");
     let ingested = borough.ingest();
     let rows = borough.rows();
@@ -196,11 +181,6 @@ fn person(rows: &[(i64, u64)], number: i64) -> u64 {
     rows.iter().find(|row| row.0 == number).unwrap().1
 }
 
-fn written(folder: &Path, name: &str, text: &str) {
-    fs::write(folder.join("new"), text).unwrap();
-    fs::rename(folder.join("new"), folder.join(name)).unwrap();
-}
-
 #[test]
 fn a_decision_on_a_pair_reaches_what_is_served() {
     let (care, tax) = (format!("{SERVICE}care"), format!("{SERVICE}tax"));
@@ -208,12 +188,11 @@ fn a_decision_on_a_pair_reaches_what_is_served() {
     let number = "CASE WHEN \"id\" LIKE 'C%' THEN 1000 ELSE 2000 END + CAST(substr(\"id\", 2) AS BIGINT)";
     let keys = "refresh = \"change\"\ndecided = \"decided.csv\"";
     let borough = Borough::new(&[("care", &care), ("tax", &tax)], number, keys);
-    let folder = borough.0.path();
     let header = "one_service,one_key,other_service,other_key,bits,same\n";
-    written(folder, "care.csv", CARE);
-    written(folder, "tax.csv", TAX);
-    written(folder, "decided.csv", header);
-    let told = borough.said(&["node", "residents"]);
+    borough.put("care.csv", CARE);
+    borough.put("tax.csv", TAX);
+    borough.put("decided.csv", header);
+    let told = borough.said(&["node", "residents"]).text;
     assert!(told.contains("4 people in 5 records of 2 services"), "{told}");
     assert!(told.contains("1 people are known to 2 of the services"), "{told}");
     // A key that is not there is named by the report as a missing unit.
@@ -235,7 +214,7 @@ fn a_decision_on_a_pair_reaches_what_is_served() {
         }
     };
     // Somebody looked: the two Okafors are two, and the boy is the man in the other service after all.
-    written(folder, "decided.csv", &format!("{header}care,C1,tax,T1,9.0,no\ncare,C2,tax,T2,,yes\n"));
+    borough.put("decided.csv", format!("{header}care,C1,tax,T1,9.0,no\ncare,C2,tax,T2,,yes\n"));
     until("the decision is taken up", &|| {
         let rows = borough.rows();
         person(&rows, 1001) != person(&rows, 2001) && person(&rows, 1002) == person(&rows, 2002)
@@ -243,7 +222,7 @@ fn a_decision_on_a_pair_reaches_what_is_served() {
     let rows = borough.rows();
     assert_eq!((person(&rows, 1001), person(&rows, 1003)), (person(&first, 1001), person(&first, 1003)));
     // A list that makes no sense leaves the last index in use, and the operator is told.
-    written(folder, "decided.csv", &format!("{header}care,C1,tax,T1,9.0,perhaps\n"));
+    borough.put("decided.csv", format!("{header}care,C1,tax,T1,9.0,perhaps\n"));
     until("the fault is told", &|| {
         fs::read_to_string(borough.path("node.log")).unwrap().contains("line 2: `same` is yes, no or empty")
     });
@@ -259,7 +238,7 @@ fn a_mistake_in_residents_says_what_to_write() {
     let said = |sql: &str, rows: &str| {
         let borough = Borough::new(&[("care", sql)], "1", "");
         fs::write(borough.path("care.csv"), rows).unwrap();
-        (borough.said(&["node", "residents"]), borough.said(&["node", "check"]))
+        (borough.said(&["node", "residents"]).text, borough.said(&["node", "check"]).text)
     };
     let (told, _) = said("SELECT \"id\" AS ref FROM care", CARE);
     assert!(
@@ -280,6 +259,6 @@ fn a_mistake_in_residents_says_what_to_write() {
     assert!(told.contains("'care' has 1 records, and the last index has 3 of it"), "{told}");
     let node = fs::read_to_string(borough.path("node.toml")).unwrap();
     fs::write(borough.path("node.toml"), node.replace("resident('care'", "resident('housing'")).unwrap();
-    let told = borough.said(&["node", "check"]);
+    let told = borough.said(&["node", "check"]).text;
     assert!(told.contains("the first argument names a service of [residents], as text: care"), "{told}");
 }

@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::support::folder::{Folder, Said};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
@@ -58,63 +61,30 @@ description = "Weekly rent"
 const SQL: &str = r#"SELECT "Ref" AS ref, "Tenure" AS tenure, uk_date("Start") AS began, money("Rent") AS rent FROM s"#;
 
 /// A borough's folder with one dataset.
-struct Borough(tempfile::TempDir);
-
-/// What a run of the program said, and whether it was content.
-struct Said {
-    text: String,
-    content: bool,
-}
+struct Borough(Folder);
 
 impl Borough {
     /// `source`: the keys of the one source beside its name.
     fn new(source: &str) -> Self {
-        let borough = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(borough.path("contracts")).unwrap();
-        fs::write(borough.path("contracts/tenancies.toml"), CONTRACT).unwrap();
+        let borough = Self(Folder::new("tenancies", CONTRACT));
         borough.configure(source, "");
-        let mut trial = borough.command(&["loda", "federation", "trial", "--borough", "E09000022"]);
-        assert!(trial.output().unwrap().status.success());
+        borough.trial();
         borough
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     fn configure(&self, source: &str, of_dataset: &str) {
-        let node = format!(
-            "borough = \"E09000022\"\nlisten = \"127.0.0.1:1\"\nmanifest = \"manifest.toml\"\nagreement = \"agreement.toml\"\n\
-             state = \"state\"\n[tls]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"\nrevocation_lists = \"revocation\"\n\
-             [[dataset]]\ncontract = \"contracts/tenancies.toml\"\nas_at = \"2026-11-01\"\nsql = '''{SQL}'''\n{of_dataset}\n\
-             [[dataset.source]]\nname = \"s\"\n{source}\n"
-        );
-        fs::write(self.path("node.toml"), node).unwrap();
+        self.0.configure(&format!(
+            "[[dataset]]\ncontract = \"contracts/tenancies.toml\"\nas_at = \"2026-11-01\"\nsql = '''{SQL}'''\n{of_dataset}\n\
+             [[dataset.source]]\nname = \"s\"\n{source}"
+        ));
     }
+}
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
-        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::piped());
-        command
-    }
+impl Deref for Borough {
+    type Target = Folder;
 
-    fn said(&self, arguments: &[&str]) -> Said {
-        let output = self.command(arguments).output().unwrap();
-        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        Said { text, content: output.status.success() }
-    }
-
-    fn check(&self) -> Said {
-        self.said(&["node", "check"])
-    }
-
-    /// Reads the sources and writes snapshots, as a start does.
-    fn ingest(&self) -> String {
-        self.said(&["node", "--ingest-only", "--config", "node.toml"]).text
-    }
-
-    fn snapshots(&self) -> String {
-        self.said(&["node", "snapshots"]).text
+    fn deref(&self) -> &Folder {
+        &self.0
     }
 }
 

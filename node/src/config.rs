@@ -13,6 +13,7 @@ use crate::mapping::Mapping;
 use crate::reading::{LEAST_MB, Program};
 use crate::refresh::Refresh;
 use crate::residents::{ResidentsConfig, ResidentsEntry};
+use crate::snapshot::FEWEST;
 use crate::source::SourceEntry;
 
 /// What `node.toml` says. Paths are relative to the file.
@@ -58,6 +59,8 @@ pub struct Limits {
     /// How much memory reading extracts may take, and for how long.
     pub reading_mb: Option<usize>,
     pub reading_minutes: u64,
+    /// Snapshots of each dataset that stay on disk.
+    pub snapshots: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -184,6 +187,7 @@ impl Default for Limits {
             connection_seconds: 600,
             reading_mb: None,
             reading_minutes: 240,
+            snapshots: FEWEST,
         }
     }
 }
@@ -209,9 +213,11 @@ impl Config {
         if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0)
             || [limits.query_seconds, limits.connection_seconds, limits.reading_minutes].contains(&0)
             || limits.reading_mb.is_some_and(|mb| mb < LEAST_MB)
+            || limits.snapshots < FEWEST
         {
             return Err(invalid(
-                "[limits] must all be above zero, and reading_mb at least 256: leave out what you do not want to set"
+                "[limits] must all be above zero, reading_mb at least 256, snapshots at least 2: leave out what you do not want \
+                 to set"
                     .to_owned(),
             ));
         }
@@ -241,10 +247,11 @@ impl Config {
                 return Err(invalid("[dataset.thresholds] are shares between 0 and 1".to_owned()));
             }
             let refresh = Refresh::of_entry(entry.refresh.as_deref()).map_err(invalid)?;
+            let mapping = Mapping::new(sources.collect::<Result<_, _>>()?, entry.sql, entry.codes).map_err(invalid)?;
             Ok(DatasetConfig {
                 contract: base.join(entry.contract),
                 as_at,
-                mapping: Mapping { sources: sources.collect::<Result<_, _>>()?, sql: entry.sql, codes: entry.codes },
+                mapping,
                 thresholds: entry.thresholds,
                 refresh,
             })

@@ -121,6 +121,10 @@ impl Dictionary {
         Self { file: None, ids: HashMap::new(), fresh: Vec::new() }
     }
 
+    pub(crate) fn has(&self, hash: &Hash) -> bool {
+        self.ids.contains_key(hash)
+    }
+
     /// The id of a unit, a new one where it was never seen.
     pub(crate) fn id(&mut self, hash: Hash) -> u64 {
         let next = self.ids.len() as u64;

@@ -45,7 +45,7 @@ pub(crate) struct Engine {
     context: SessionContext,
     stage_bytes: usize,
     /// How each snapshot is read, by dataset: the newest that was asked for.
-    scans: Mutex<HashMap<String, (PathBuf, LogicalPlan)>>,
+    scans: Mutex<HashMap<String, (Vec<PathBuf>, LogicalPlan)>>,
 }
 
 impl Engine {
@@ -92,15 +92,16 @@ impl Engine {
     /// A snapshot's columns under the contract's names. To look into its file costs as much as a small question.
     async fn scan(&self, snapshot: &Snapshot) -> Result<LogicalPlan> {
         let known = self.scans.lock().unwrap_or_else(PoisonError::into_inner).get(&snapshot.contract.dataset).cloned();
-        if let Some((_, plan)) = known.filter(|(file, _)| *file == snapshot.file) {
+        if let Some((_, plan)) = known.filter(|(files, _)| *files == snapshot.files) {
             return Ok(plan);
         }
-        let path =
-            snapshot.file.to_str().ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
-        let rows = self.context.read_parquet(path, ParquetReadOptions::default()).await?;
+        let text = |file: &PathBuf| file.to_str().map(str::to_owned);
+        let files = snapshot.files.iter().map(text).collect::<Option<Vec<_>>>();
+        let files = files.ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
+        let rows = self.context.read_parquet(files, ParquetReadOptions::default()).await?;
         let plan = rows.select(columns_of(&snapshot.contract))?.into_unoptimized_plan();
         let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
-        scans.insert(snapshot.contract.dataset.clone(), (snapshot.file.clone(), plan.clone()));
+        scans.insert(snapshot.contract.dataset.clone(), (snapshot.files.clone(), plan.clone()));
         Ok(plan)
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::bail;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -12,6 +13,7 @@ use futures::StreamExt;
 use loda_contract::{ColumnType, Contract, Role, Unit};
 use loda_question::plan::arrow_type;
 
+use crate::appending::{ReadFrom, Reading};
 use crate::check::{Findings, conforming};
 use crate::config::{Config, DatasetConfig};
 use crate::dictionary::{Dictionary, RecordSecret};
@@ -19,17 +21,21 @@ use crate::functions::Helpers;
 use crate::mapping::cause;
 use crate::report::Report;
 use crate::residents::{self, Residents};
-use crate::snapshot::{self, Snapshot, is_kept, key_column, unit_column};
+use crate::snapshot::{self, Rows, Snapshot, is_kept, key_column, unit_column};
 use crate::source::Intake;
 
 /// Whether a snapshot is written, or only what it would be is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    Write,
+    /// Of each dataset so many snapshots stay.
+    Write {
+        keep: usize,
+    },
     Check,
 }
 
-/// Reads the sources, maps, checks, and writes a new snapshot; where the report says no, the last good one stays.
+/// Reads the sources, maps, checks, and writes a new snapshot; where the report says no, the last good one stays. Of a source
+/// that appends, only new files are read where that comes to the same.
 ///
 /// # Errors
 /// Where the sources or the mapping fail altogether: the last good snapshot stays.
@@ -41,12 +47,33 @@ pub(crate) async fn ingest(
     residents: Option<&Arc<Residents>>,
     mode: Mode,
 ) -> anyhow::Result<(Option<Snapshot>, Report)> {
+    let read_from = ReadFrom::now(&config.mapping, state)?;
+    if let Some(unit) = contract.units.iter().find(|unit| unit.one_row && unit.column.is_some() && read_from.is_some())
+    {
+        bail!(
+            "a source appends, and the contract gives a {} one row: a new file may hold one that is there already. Leave out \
+             `appends`",
+            unit.domain
+        );
+    }
+    let last = Report::last_good(state, contract);
+    let reading = match &read_from {
+        Some(now) if mode != Mode::Check => Reading::since(now, snapshot::newest(state, contract)?, last.clone()),
+        _ => Reading::Whole,
+    };
+    let onto = match reading {
+        Reading::Nothing(snapshot, report) => return Ok((Some(snapshot), report)),
+        Reading::New(snapshot, report) => Some((snapshot, report)),
+        Reading::Whole => None,
+    };
+    let earlier = onto.as_ref().and_then(|(snapshot, _)| snapshot.read_from.as_ref());
+    let mapping = read_from.as_ref().map_or_else(|| config.mapping.clone(), |now| now.pin(&config.mapping, earlier));
     let intake = Arc::new(Intake::default());
     let helpers = Helpers { residents: residents.cloned(), ..Helpers::default() };
     let unread = Arc::clone(&helpers.unread);
-    let mapped = config.mapping.rows(&intake, helpers).await?;
+    let mapped = mapping.rows(&intake, helpers).await?;
     let mut batches = mapped.execute_stream().await?;
-    let mut units = Units::open(state, secret, contract, mode)?;
+    let mut units = Units::open(state, secret, contract, mode, onto.is_some())?;
     let schema = snapshot_schema(contract);
     let (mut kept, mut findings) = (Vec::new(), Findings::default());
     while let Some(batch) = batches.next().await {
@@ -55,7 +82,6 @@ pub(crate) async fn ingest(
         kept.push(units.identify(contract, columns, &schema)?);
     }
     let as_at = config.day();
-    let last = Report::last_good(state, contract);
     let mut report = Report {
         dataset: contract.dataset.clone(),
         title: contract.title.clone(),
@@ -71,13 +97,19 @@ pub(crate) async fn ingest(
         drift: Vec::new(),
         refusals: Vec::new(),
     };
-    report.judge(contract, &config.thresholds, last.as_ref());
-    if !report.refusals.is_empty() || mode == Mode::Check {
-        return Ok((None, report));
-    }
+    report.judge(contract, &config.thresholds, last.as_ref(), onto.is_some());
+    let keep = match mode {
+        Mode::Write { keep } if report.refusals.is_empty() => keep,
+        _ => return Ok((None, report)),
+    };
     units.sync()?;
-    let snapshot = snapshot::write(state, contract, as_at, &kept, &schema)?;
+    let (onto, before) = onto.unzip();
+    let rows = Rows { schema: &schema, batches: kept, onto: onto.as_ref(), read_from };
+    let snapshot = snapshot::write(state, contract, as_at, rows, keep)?;
     report.snapshot = Some(snapshot.id);
+    if let Some(before) = before {
+        report.add(&before, &config.mapping);
+    }
     report.remember(state, contract)?;
     Ok((Some(snapshot), report))
 }
@@ -140,12 +172,20 @@ struct DomainUnits {
     /// Rows of this ingest by unit (column domains that must have one row), or by content (positional).
     seen: HashMap<Vec<u8>, u64>,
     repeated: u64,
+    /// Whether units of earlier files, which are not read, have been named like those of this ingest.
+    appended: bool,
 }
 
 impl Units {
-    pub(crate) fn open(state: &Path, secret: &RecordSecret, contract: &Contract, mode: Mode) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        state: &Path,
+        secret: &RecordSecret,
+        contract: &Contract,
+        mode: Mode,
+        appended: bool,
+    ) -> anyhow::Result<Self> {
         let folder = state.join("units");
-        if mode == Mode::Write {
+        if mode != Mode::Check {
             std::fs::create_dir_all(&folder)?;
         }
         let domains = contract.units.iter().map(|unit| {
@@ -154,10 +194,10 @@ impl Units {
                 None => format!("{}.{}", contract.dataset, unit.domain),
             };
             let dictionary = match mode {
-                Mode::Write => Dictionary::open(&folder.join(&scope))?,
+                Mode::Write { .. } => Dictionary::open(&folder.join(&scope))?,
                 Mode::Check => Dictionary::in_memory(),
             };
-            Ok(DomainUnits { scope, dictionary, seen: HashMap::new(), repeated: 0 })
+            Ok(DomainUnits { scope, dictionary, seen: HashMap::new(), repeated: 0, appended })
         });
         Ok(Self { secret: secret.clone(), domains: domains.collect::<anyhow::Result<Vec<_>>>()? })
     }
@@ -185,10 +225,21 @@ impl Units {
             let names = unit_names(contract, unit, &columns, rows)?;
             let (mut ids, mut keys) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
             for mut name in names {
-                let before = domain.seen.entry(name.clone()).or_default();
+                let named = |before: u64| [name.as_slice(), &before.to_be_bytes()].concat();
+                let before = domain.seen.entry(name.clone()).or_insert_with(|| {
+                    let mut before = 0;
+                    if unit.column.is_none() && domain.appended {
+                        // Records of earlier files have the first numbers.
+                        let known = |before| domain.dictionary.has(&self.secret.unit(&domain.scope, &named(before)));
+                        while known(before) {
+                            before += 1;
+                        }
+                    }
+                    before
+                });
                 if unit.column.is_none() {
                     // Equal records are told apart by how many came before, so that keys survive a refresh.
-                    name.extend_from_slice(&before.to_be_bytes());
+                    name = named(*before);
                 } else if *before > 0 {
                     domain.repeated += 1;
                 }

@@ -15,6 +15,7 @@ use crate::dictionary::RecordSecret;
 use crate::disclose::{Methods, released};
 use crate::execute::{Engine, SnapshotTables};
 use crate::ingest::{Mode, Units, snapshot_schema};
+use crate::snapshot::FEWEST;
 
 /// One borough's records in memory.
 pub struct Laboratory {
@@ -44,7 +45,7 @@ impl Laboratory {
     /// # Errors
     /// Where they have other columns.
     pub fn hold(&mut self, state: &Path, contract: &Arc<Contract>, records: &RecordBatch) -> anyhow::Result<()> {
-        let mut units = Units::open(state, &self.secret, contract, Mode::Write)?;
+        let mut units = Units::open(state, &self.secret, contract, Mode::Write { keep: FEWEST }, false)?;
         let batch = units.identify(contract, records.columns().to_vec(), &snapshot_schema(contract))?;
         units.sync()?;
         self.tables.hold(contract, batch)?;

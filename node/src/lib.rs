@@ -26,6 +26,7 @@
 //! | `serve` | all of it over mTLS gRPC |
 
 mod agreement;
+mod appending;
 mod borough;
 mod check;
 mod cli;

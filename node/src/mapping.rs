@@ -9,6 +9,7 @@ use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 
+use crate::appending::ensure_file_by_file;
 use crate::functions::{self, Helpers};
 use crate::source::{Intake, Source, carry_origin};
 
@@ -23,6 +24,26 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    /// # Errors
+    /// What does not fit together, and what to write.
+    pub(crate) fn new(
+        sources: Vec<Source>,
+        sql: String,
+        codes: BTreeMap<String, BTreeMap<String, String>>,
+    ) -> Result<Self, String> {
+        let appending = sources.iter().filter(|source| source.appends).count();
+        if appending > 1 {
+            return Err("two sources append: rows of new files would miss those of the other's earlier ones".to_owned());
+        }
+        if let Some(database) = sources.iter().find(|source| source.is_database()).filter(|_| appending > 0) {
+            return Err(format!(
+                "source '{}' is a database, and nobody can tell what changes in it: leave out `appends`",
+                database.name
+            ));
+        }
+        Ok(Self { sources, sql, codes })
+    }
+
     /// The files that it reads now; none of a source that cannot say.
     pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
         self.sources.iter().filter_map(|source| source.files().ok()).flatten()
@@ -51,6 +72,9 @@ impl Mapping {
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let mapped = context.sql_with_options(&self.sql, options).await.context("the mapping's SQL")?;
         let (state, plan) = mapped.into_parts();
+        for source in self.sources.iter().filter(|source| source.appends) {
+            ensure_file_by_file(&plan, source)?;
+        }
         Ok(DataFrame::new(state, carry_origin(plan).context("the mapping's SQL")?))
     }
 }
@@ -69,6 +93,18 @@ pub(crate) fn cause(fault: DataFusionError) -> anyhow::Error {
             Err(inner) => anyhow::Error::from_boxed(inner),
         },
         DataFusionError::Context(_, inner) => cause(*inner),
+        // Both sides of a join may wait for it.
+        DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+            Ok(inner) => cause(inner),
+            Err(inner) => match inner.find_root() {
+                DataFusionError::External(inner) => {
+                    let first: &dyn std::error::Error = inner.as_ref();
+                    let reasons = std::iter::successors(Some(first), |reason| reason.source());
+                    anyhow::anyhow!(reasons.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+                }
+                _ => MappingFault(DataFusionError::Shared(inner)).into(),
+            },
+        },
         other => MappingFault(other).into(),
     }
 }

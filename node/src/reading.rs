@@ -198,7 +198,8 @@ async fn read_dataset(config: &Config, secret: &RecordSecret, name: &str) -> Res
             _ => None,
         };
         let residents = residents.map(Arc::new);
-        let read = ingest(&config.state, secret, &contract, dataset, residents.as_ref(), Mode::Write).await;
+        let mode = Mode::Write { keep: config.limits.snapshots };
+        let read = ingest(&config.state, secret, &contract, dataset, residents.as_ref(), mode).await;
         let (snapshot, report) = read.map_err(|fault| plain(&fault, "check"))?;
         return match snapshot {
             Some(_) => {

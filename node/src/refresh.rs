@@ -3,14 +3,15 @@
 //! A snapshot takes the place of the last in one moment, after the log says so. Questions that run keep theirs: its file
 //! stays until none that began on it can still run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use loda_contract::Contract;
 use loda_ledger::{Entry, Kind};
 use tokio::time::{Instant, sleep};
 
+use crate::appending::{Stamp, stamps};
 use crate::borough::Borough;
 use crate::config::DatasetConfig;
 use crate::queries::Queries;
@@ -67,9 +68,6 @@ pub(crate) struct Held {
     pub(crate) config: DatasetConfig,
     pub(crate) fault: Fault,
 }
-
-/// The files of a dataset, and when each was written.
-type Stamp = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 impl Held {
     pub(crate) fn new(contract: Arc<Contract>, config: DatasetConfig) -> Self {
@@ -133,19 +131,19 @@ struct Watched {
     refresh: Refresh,
     read: Instant,
     /// Of the files as they were read, and as they were at the last look.
-    of_read: Stamp,
-    last: Stamp,
+    of_read: Vec<Stamp>,
+    last: Vec<Stamp>,
     /// Something that it is made from has changed.
     wanted: bool,
 }
 
 impl Watched {
-    fn new(refresh: Refresh, stamp: Stamp) -> Self {
+    fn new(refresh: Refresh, stamp: Vec<Stamp>) -> Self {
         Self { refresh, read: Instant::now(), of_read: stamp.clone(), last: stamp, wanted: false }
     }
 
     /// Whether it is to be read again now.
-    fn is_due(&mut self, rest: Duration, stamp: impl Fn() -> Stamp) -> bool {
+    fn is_due(&mut self, rest: Duration, stamp: impl Fn() -> Vec<Stamp>) -> bool {
         // The snapshot before the last goes with the next one: nobody may still read it.
         if self.read.elapsed() < rest {
             return false;
@@ -172,10 +170,10 @@ impl Watched {
 pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
     let rest = borough.config.limits.query_time().saturating_add(MARGIN);
     let mut index = borough.index.as_ref().map(|index| {
-        let watched = Watched::new(index.config.refresh, stamp(index.config.files()));
+        let watched = Watched::new(index.config.refresh, stamps(index.config.files()));
         (index, watched)
     });
-    let watched = |held: &Held| Watched::new(held.config.refresh, stamp(held.config.mapping.files()));
+    let watched = |held: &Held| Watched::new(held.config.refresh, stamps(held.config.mapping.files()));
     let mut watched: Vec<Watched> = borough.held.iter().map(watched).collect();
     if watched.iter().chain(index.iter().map(|(_, watched)| watched)).all(|w| w.refresh == Refresh::Start) {
         return;
@@ -183,7 +181,7 @@ pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
     loop {
         sleep(LOOK).await;
         if let Some((index, of_index)) = &mut index
-            && of_index.is_due(rest, || stamp(index.config.files()))
+            && of_index.is_due(rest, || stamps(index.config.files()))
             && read(&borough, &None).await.is_some_and(|outcome| index.settle(outcome))
         {
             // Who is who has changed for everything that asks.
@@ -192,21 +190,13 @@ pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
             }
         }
         for (held, watched) in borough.held.iter().zip(&mut watched) {
-            if watched.is_due(rest, || stamp(held.config.mapping.files())) {
+            if watched.is_due(rest, || stamps(held.config.mapping.files())) {
                 renew(held, &borough, &queries).await;
                 // From now on questions may begin on it.
                 watched.read = Instant::now();
             }
         }
     }
-}
-
-fn stamp(files: impl Iterator<Item = PathBuf>) -> Stamp {
-    let stamp = |path: PathBuf| {
-        let about = std::fs::metadata(&path).ok()?;
-        Some((path, about.len(), about.modified().ok()))
-    };
-    files.filter_map(stamp).collect()
 }
 
 async fn read(borough: &Borough, part: &Part) -> Option<Outcome> {

@@ -14,7 +14,7 @@ use crate::config::Thresholds;
 use crate::source::SourceReport;
 
 /// Examples of one fault, and unknown codes of one column, that are kept.
-const EXAMPLES: usize = 20;
+pub(crate) const EXAMPLES: usize = 20;
 
 /// A share of a band that moves by more than this from one snapshot to the next is told.
 const MOVED: f64 = 0.1;
@@ -176,8 +176,8 @@ impl Report {
         self.read.saturating_sub(self.kept).saturating_add(self.unreadable())
     }
 
-    /// Says what has drifted, and what keeps this from replacing the last good snapshot.
-    pub(crate) fn judge(&mut self, contract: &Contract, thresholds: &Thresholds, last: Option<&Self>) {
+    /// Says what has drifted, and what keeps this from replacing the last good snapshot, or from coming beside it.
+    pub(crate) fn judge(&mut self, contract: &Contract, thresholds: &Thresholds, last: Option<&Self>, beside: bool) {
         let (left_out, all) = (self.left_out(), self.read.saturating_add(self.unreadable()));
         let share = left_out as f64 / all.max(1) as f64;
         if all > 0 && share > thresholds.rejected {
@@ -187,7 +187,7 @@ impl Report {
                 thresholds.rejected * 100.0
             ));
         }
-        if self.kept == 0 && (all > 0 || last.is_some()) {
+        if self.kept == 0 && (all > 0 || (last.is_some() && !beside)) {
             self.refusals.push("no row is kept".to_owned());
         }
         for (domain, rows) in &self.repeated {
@@ -197,7 +197,7 @@ impl Report {
             ));
         }
         let Some(last) = last else { return };
-        if (self.kept as f64) < last.kept as f64 * (1.0 - thresholds.shrink) {
+        if !beside && (self.kept as f64) < last.kept as f64 * (1.0 - thresholds.shrink) {
             self.refusals.push(format!(
                 "{} rows are kept, and the last snapshot has {}: thresholds.shrink allows {:.0} % fewer",
                 self.kept,

@@ -29,6 +29,7 @@ use crate::jobs::{History, is_final};
 use crate::queries::{Queries, Work};
 use crate::reading::{self, Program};
 use crate::refresh::{self, Held, Index};
+use crate::snapshot::Snapshot;
 
 /// Threads that run queries have room for DataFusion's deep frames.
 const QUERY_STACK: usize = 32 << 20;
@@ -195,7 +196,9 @@ impl Node {
     /// Where each dataset's snapshot lies: for tests that pool them.
     #[must_use]
     pub fn snapshot_files(&self) -> Vec<(String, std::path::PathBuf)> {
-        self.borough.snapshots().iter().map(|s| (s.contract.dataset.clone(), s.file.clone())).collect()
+        let pieces =
+            |s: &Snapshot| s.files.iter().map(|file| (s.contract.dataset.clone(), file.clone())).collect::<Vec<_>>();
+        self.borough.snapshots().iter().flat_map(pieces).collect()
     }
 }
 

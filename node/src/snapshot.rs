@@ -1,10 +1,17 @@
-//! Snapshots: one Parquet file a dataset and ingest, numbered, swapped atomically, kept two deep.
+//! Snapshots: numbered, swapped atomically, kept as many deep as the configuration says.
 //!
-//! Texts are coded and rows sorted by them, so that a question reads little (ARCHITECTURE.md).
+//! ```text
+//! 00000007_2026-11-01.json   what snapshot 7 is: its pieces, and the files that they were read from
+//! 00000003.parquet           a piece, by the snapshot that wrote it first
+//! ```
+//!
+//! A snapshot is one piece, unless its source appends: then new rows become a piece beside the earlier ones. In a piece texts
+//! are coded and rows sorted by them, so that a question reads little (ARCHITECTURE.md).
 //!
 //! A snapshot holds no identifier and no unit's name: dimensions, measures, and for each unit domain
 //! the dense id and the record key. Of free text it holds whether it is there.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +23,16 @@ use arrow::datatypes::{DataType, SchemaRef};
 use chrono::NaiveDate;
 use loda_contract::{Contract, Role};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding};
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
 
-/// How many snapshots of a dataset stay on disk.
-const KEPT: usize = 2;
+use crate::appending::ReadFrom;
+
+/// Fewer would take a snapshot from under the questions that began on it.
+pub(crate) const FEWEST: usize = 2;
 
 /// So that a group of rows is worth passing over, and its columns worth reading at once.
 const ROWS_OF_A_GROUP: usize = 1 << 17;
@@ -35,7 +47,16 @@ pub(crate) struct Snapshot {
     /// A counter a dataset.
     pub(crate) id: u64,
     pub(crate) as_at: NaiveDate,
-    pub(crate) file: PathBuf,
+    pub(crate) files: Vec<PathBuf>,
+    /// Of a dataset that appends.
+    pub(crate) read_from: Option<ReadFrom>,
+}
+
+/// As it stands on disk.
+#[derive(Serialize, Deserialize)]
+struct Listing {
+    pieces: Vec<String>,
+    read_from: Option<ReadFrom>,
 }
 
 /// The column that holds a unit's dense id.
@@ -53,19 +74,48 @@ pub(crate) fn is_kept(role: &Role) -> bool {
     !matches!(role, Role::Unit(_) | Role::Identifier)
 }
 
-/// Writes a snapshot beside the earlier ones, and makes it the newest by renaming it into place.
+/// What the next snapshot of a dataset is made of.
+pub(crate) struct Rows<'a> {
+    pub(crate) schema: &'a SchemaRef,
+    pub(crate) batches: Vec<RecordBatch>,
+    /// Rows that come beside those of a snapshot.
+    pub(crate) onto: Option<&'a Snapshot>,
+    pub(crate) read_from: Option<ReadFrom>,
+}
+
+/// Writes a snapshot beside the earlier ones, and makes it the newest by renaming it into place. Of snapshots `keep` stay.
 pub(crate) fn write(
     state: &Path,
     contract: &Arc<Contract>,
     as_at: NaiveDate,
-    batches: &[RecordBatch],
-    schema: &SchemaRef,
+    rows: Rows<'_>,
+    keep: usize,
 ) -> anyhow::Result<Snapshot> {
     let folder = folder(state, contract);
     std::fs::create_dir_all(&folder)?;
     let id = list(&folder)?.last().map_or(1, |(id, _, _)| id.saturating_add(1));
-    let file = folder.join(name(id, as_at));
+    let Rows { schema, batches, onto, read_from } = rows;
+    let piece = folder.join(piece_name(id));
+    let mut files = onto.map_or_else(Vec::new, |last| last.files.clone());
+    if onto.is_none() || batches.iter().any(|batch| batch.num_rows() > 0) {
+        write_piece(&piece, contract, schema, &batches)?;
+        join_small(&piece, contract, schema, &mut files)?;
+        files.push(piece);
+    }
+    let pieces = files.iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned())).collect();
+    let listing = folder.join(format!("{id:08}_{as_at}.json"));
     let partial = folder.join("partial");
+    let text = serde_json::to_vec_pretty(&Listing { pieces, read_from: read_from.clone() })?;
+    std::fs::write(&partial, text)?;
+    File::open(&partial)?.sync_all()?;
+    std::fs::rename(&partial, &listing).with_context(|| format!("renaming into {}", listing.display()))?;
+    File::open(&folder)?.sync_all()?;
+    prune(&folder, keep)?;
+    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from })
+}
+
+/// Rows as a piece, durable under its name.
+fn write_piece(file: &Path, contract: &Contract, schema: &SchemaRef, batches: &[RecordBatch]) -> anyhow::Result<()> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(ROWS_OF_A_GROUP));
@@ -78,17 +128,59 @@ pub(crate) fn write(
             .set_column_compression(id.into(), Compression::UNCOMPRESSED)
             .set_column_compression(key.into(), Compression::UNCOMPRESSED);
     }
+    let partial = file.with_extension("partial");
     let mut writer = ArrowWriter::try_new(File::create(&partial)?, Arc::clone(schema), Some(properties.build()))?;
     writer.write(&sorted(contract, schema, batches)?)?;
     writer.into_inner()?.sync_all()?;
-    std::fs::rename(&partial, &file).with_context(|| format!("renaming into {}", file.display()))?;
-    File::open(&folder)?.sync_all()?;
-    let mut old = list(&folder)?;
-    old.truncate(old.len().saturating_sub(KEPT));
-    for (_, _, path) in old {
-        std::fs::remove_file(path)?;
+    Ok(std::fs::rename(&partial, file)?)
+}
+
+/// A piece takes in those before it that are not much larger: so that there are few, and each row is written again seldom
+/// (logarithmically often in how many there are).
+fn join_small(piece: &Path, contract: &Contract, schema: &SchemaRef, earlier: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let count = |file: &Path| {
+        anyhow::Ok(ParquetMetaDataReader::new().parse_and_finish(&File::open(file)?)?.file_metadata().num_rows())
+    };
+    let (mut rows, mut small) = (count(piece)?, Vec::new());
+    while let Some(last) = earlier.last() {
+        let of_last = count(last)?;
+        if of_last / 2 >= rows {
+            break;
+        }
+        rows = rows.saturating_add(of_last);
+        small.extend(earlier.pop());
     }
-    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, file })
+    if small.is_empty() {
+        return Ok(());
+    }
+    small.reverse();
+    small.push(piece.to_owned());
+    let mut batches = Vec::new();
+    for file in &small {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?.build()? {
+            batches.push(batch?);
+        }
+    }
+    write_piece(piece, contract, schema, &batches)
+}
+
+/// Removes all but the newest snapshots, and the pieces that none of those has.
+fn prune(folder: &Path, keep: usize) -> anyhow::Result<()> {
+    let mut kept = list(folder)?;
+    for (_, _, listing) in kept.drain(..kept.len().saturating_sub(keep)) {
+        std::fs::remove_file(listing)?;
+    }
+    let used = kept.iter().filter_map(|(_, _, listing)| read(listing).ok()).flat_map(|listing| listing.pieces);
+    let used: BTreeSet<String> = used.collect();
+    for entry in std::fs::read_dir(folder)? {
+        let file = entry?;
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        if !name.ends_with(".json") && !used.contains(name.as_ref()) {
+            std::fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows with the same words beside each other, the words with the fewest others first: they take next to no room, and whole
@@ -111,10 +203,23 @@ fn sorted(contract: &Contract, schema: &SchemaRef, batches: &[RecordBatch]) -> a
     Ok(take_record_batch(&whole, &lexsort_to_indices(&columns, None)?)?)
 }
 
-/// The newest snapshot of exactly this contract on disk.
+/// The newest whole snapshot of exactly this contract on disk.
 pub(crate) fn newest(state: &Path, contract: &Arc<Contract>) -> anyhow::Result<Option<Snapshot>> {
-    let newest = list(&folder(state, contract))?.pop();
-    Ok(newest.map(|(id, as_at, file)| Snapshot { contract: Arc::clone(contract), id, as_at, file }))
+    let folder = folder(state, contract);
+    for (id, as_at, listing) in list(&folder)?.into_iter().rev() {
+        let snapshot = read(&listing).and_then(|Listing { pieces, read_from }| {
+            let files: Vec<PathBuf> = pieces.iter().map(|piece| folder.join(piece)).collect();
+            for file in &files {
+                anyhow::ensure!(file.is_file(), "its piece {} is not there", file.display());
+            }
+            Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from })
+        });
+        match snapshot {
+            Ok(snapshot) => return Ok(Some(snapshot)),
+            Err(fault) => tracing::error!("snapshot {} cannot be used: {fault:#}", listing.display()),
+        }
+    }
+    Ok(None)
 }
 
 /// What `loda-node snapshots` prints: every snapshot of the configured datasets.
@@ -122,16 +227,19 @@ pub(crate) fn newest(state: &Path, contract: &Arc<Contract>) -> anyhow::Result<O
 /// # Errors
 /// Where a contract or a folder cannot be read.
 pub(crate) fn snapshots(config: &crate::config::Config) -> anyhow::Result<String> {
-    let mut out = format!("{:<28} {:>8}  {:<10} {:>12}\n", "dataset", "snapshot", "as at", "bytes");
+    let mut out = format!("{:<28} {:>8}  {:<10} {:>6} {:>12}\n", "dataset", "snapshot", "as at", "pieces", "bytes");
     for dataset in &config.datasets {
         let contract = Contract::load(&dataset.contract)?;
-        let kept = list(&folder(&config.state, &contract))?;
+        let folder = folder(&config.state, &contract);
+        let kept = list(&folder)?;
         if kept.is_empty() {
             out.push_str(&format!("{:<28} none yet\n", contract.dataset));
         }
-        for (id, as_at, file) in kept {
-            let bytes = std::fs::metadata(&file)?.len();
-            out.push_str(&format!("{:<28} {id:>8}  {as_at}  {bytes:>12}\n", contract.dataset));
+        for (id, as_at, listing) in kept {
+            let pieces = read(&listing)?.pieces;
+            let sizes = pieces.iter().map(|piece| Ok(std::fs::metadata(folder.join(piece))?.len()));
+            let bytes = sizes.sum::<std::io::Result<u64>>()?;
+            out.push_str(&format!("{:<28} {id:>8}  {as_at} {:>7} {bytes:>12}\n", contract.dataset, pieces.len()));
         }
     }
     Ok(out)
@@ -143,10 +251,19 @@ fn folder(state: &Path, contract: &Contract) -> PathBuf {
     state.join("snapshots").join(&contract.dataset).join(version)
 }
 
-fn name(id: u64, as_at: NaiveDate) -> String {
-    format!("{id:08}_{as_at}.parquet")
+fn piece_name(id: u64) -> String {
+    format!("{id:08}.parquet")
 }
 
+fn read(listing: &Path) -> anyhow::Result<Listing> {
+    let listing: Listing = serde_json::from_slice(&std::fs::read(listing)?)?;
+    // Names, and no ways to elsewhere.
+    let plain = |piece: &String| !piece.contains(['/', '\\']);
+    anyhow::ensure!(listing.pieces.iter().all(plain), "a piece has no plain name");
+    Ok(listing)
+}
+
+/// The snapshots of a folder by their numbers.
 fn list(folder: &Path) -> anyhow::Result<Vec<(u64, NaiveDate, PathBuf)>> {
     let mut found = Vec::new();
     if !folder.exists() {
@@ -154,7 +271,7 @@ fn list(folder: &Path) -> anyhow::Result<Vec<(u64, NaiveDate, PathBuf)>> {
     }
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let parsed = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".parquet"));
+        let parsed = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".json"));
         if let Some((id, as_at)) = parsed.and_then(|n| n.split_once('_'))
             && let (Ok(id), Ok(as_at)) = (id.parse(), as_at.parse())
         {

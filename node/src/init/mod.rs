@@ -213,7 +213,15 @@ impl Group {
                 rules: CsvRules { header: self.header.clone(), ..CsvRules::default() },
             },
         };
-        Source { name: self.name.clone(), format: self.format, from, rename: Rename::default(), unpivot: None }
+        Source {
+            name: self.name.clone(),
+            format: self.format,
+            from,
+            rename: Rename::default(),
+            unpivot: None,
+            appends: false,
+            read_before: Vec::new(),
+        }
     }
 
     /// Columns named after months become rows.

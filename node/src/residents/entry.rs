@@ -75,8 +75,12 @@ impl ResidentsEntry {
             }
             let within = |why| format!("[[residents.service]] '{name}': {why}");
             let sources = source.into_iter().map(|source| source.parse(base).map_err(within));
-            let sources = sources.collect::<Result<_, _>>()?;
-            services.push(Service { name: name.clone(), once, mapping: Mapping { sources, sql, codes } });
+            let sources = sources.collect::<Result<Vec<_>, _>>()?;
+            if sources.iter().any(|source| source.appends) {
+                return Err(within("who is who takes all records together: leave out `appends`".to_owned()));
+            }
+            let mapping = Mapping::new(sources, sql, codes).map_err(within)?;
+            services.push(Service { name: name.clone(), once, mapping });
         }
         if services.is_empty() {
             return Err("[residents] has no service: add [[residents.service]], or leave it out".to_owned());

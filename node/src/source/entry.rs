@@ -45,6 +45,8 @@ pub(crate) struct SourceEntry {
     password_file: Option<PathBuf>,
     ca: Option<PathBuf>,
     timeout_seconds: Option<u64>,
+    #[serde(default)]
+    appends: bool,
 }
 
 #[derive(Deserialize)]
@@ -125,13 +127,21 @@ impl SourceEntry {
                 timeout: Duration::from_secs(self.timeout_seconds.unwrap_or(600)),
             }),
         };
-        Ok(Source { name: self.name, format: self.format, from, rename: Rename(self.rename), unpivot: self.unpivot })
+        Ok(Source {
+            name: self.name,
+            format: self.format,
+            from,
+            rename: Rename(self.rename),
+            unpivot: self.unpivot,
+            appends: self.appends,
+            read_before: Vec::new(),
+        })
     }
 
     /// A key that another format has is a mistake, and not to be passed over.
     fn check_keys(&self) -> Result<(), String> {
-        use Format::{Csv, Postgres, Sqlite, Xlsx};
-        let keys: [(&str, bool, &[Format]); 12] = [
+        use Format::{Csv, Ndjson, Parquet, Postgres, Sqlite, Xlsx};
+        let keys: [(&str, bool, &[Format]); 13] = [
             ("encoding", self.encoding.is_some(), &[Csv]),
             ("delimiter", self.delimiter.is_some(), &[Csv]),
             ("quote", self.quote.is_some(), &[Csv]),
@@ -144,6 +154,7 @@ impl SourceEntry {
             ("connection", self.connection.is_some(), &[Postgres]),
             ("password_file", self.password_file.is_some(), &[Postgres]),
             ("ca", self.ca.is_some(), &[Postgres]),
+            ("appends", self.appends, &[Csv, Ndjson, Parquet, Xlsx]),
         ];
         for (key, given, formats) in keys {
             if given && !formats.contains(&self.format) {

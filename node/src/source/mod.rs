@@ -51,6 +51,10 @@ pub struct Source {
     pub(crate) rename: Rename,
     /// Columns that become rows.
     pub(crate) unpivot: Option<Unpivot>,
+    /// Whether files are added to it and none is changed.
+    pub(crate) appends: bool,
+    /// Files that are only looked at: their rows have been read.
+    pub(crate) read_before: Vec<PathBuf>,
 }
 
 /// What a source reads.
@@ -147,6 +151,24 @@ impl Source {
         }
     }
 
+    /// Whether what it gives can change while its files do not.
+    pub(crate) fn is_database(&self) -> bool {
+        matches!(self.from, From::Sqlite { .. } | From::Postgres(_))
+    }
+
+    /// Reads exactly these files from now on, of which some have been read before.
+    pub(crate) fn pin(&mut self, files: Vec<PathBuf>, read_before: Vec<PathBuf>) {
+        self.read_before = read_before;
+        match &mut self.from {
+            From::Csv { paths, .. }
+            | From::Json { paths }
+            | From::Parquet { paths }
+            | From::Workbook { paths, .. }
+            | From::Sqlite { paths, .. } => paths.patterns = files,
+            From::Postgres(_) => {}
+        }
+    }
+
     /// The first path as it is configured; none for a database on a server.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
@@ -173,21 +195,21 @@ impl Source {
     /// # Errors
     /// Where nothing can be read, naming the file.
     pub(crate) fn reader(&self) -> anyhow::Result<Box<dyn Reader>> {
-        let within = || format!("source '{}'", self.name);
+        self.opened().with_context(|| format!("source '{}'", self.name))
+    }
+
+    fn opened(&self) -> anyhow::Result<Box<dyn Reader>> {
+        let rename = self.rename.clone();
+        let past = &self.read_before;
         Ok(match &self.from {
-            From::Csv { paths, rules } => {
-                Box::new(csv::open(paths.files()?, rules.clone(), self.rename.clone()).with_context(within)?)
+            From::Csv { paths, rules } => Box::new(csv::open(paths.files()?, rules.clone(), rename)?.past(past)),
+            From::Json { paths } => Box::new(json::open(paths.files()?)?.past(past)),
+            From::Parquet { paths } => Box::new(parquet::open(paths.files()?)?.past(past)),
+            From::Workbook { paths, sheet, header } => {
+                Box::new(workbook::open(paths.files()?, sheet.clone(), header.clone(), rename)?.past(past))
             }
-            From::Json { paths } => Box::new(json::open(paths.files()?).with_context(within)?),
-            From::Parquet { paths } => Box::new(parquet::open(paths.files()?).with_context(within)?),
-            From::Workbook { paths, sheet, header } => Box::new(
-                workbook::open(paths.files()?, sheet.clone(), header.clone(), self.rename.clone())
-                    .with_context(within)?,
-            ),
-            From::Sqlite { paths, query } => {
-                Box::new(sqlite::open(paths.files()?, query.clone()).with_context(within)?)
-            }
-            From::Postgres(postgres) => Box::new(postgres::open(postgres.clone()).with_context(within)?),
+            From::Sqlite { paths, query } => Box::new(sqlite::open(paths.files()?, query.clone())?),
+            From::Postgres(postgres) => Box::new(postgres::open(postgres.clone())?),
         })
     }
 }
@@ -209,6 +231,14 @@ struct Files<F> {
     paths: Vec<PathBuf>,
     columns: SchemaRef,
     format: F,
+}
+
+impl<F> Files<F> {
+    /// Without the rows of some, which still say what the columns are.
+    fn past(mut self, read_before: &[PathBuf]) -> Self {
+        self.paths.retain(|path| !read_before.contains(path));
+        self
+    }
 }
 
 /// How one such file is read.
@@ -275,6 +305,21 @@ pub struct SourceReport {
     pub bad: u64,
     /// Reasons, how many, and where the first of them stand (file, line).
     pub faults: BTreeMap<String, (u64, Vec<(String, u64)>)>,
+}
+
+impl SourceReport {
+    /// What was read of earlier files.
+    pub(crate) fn add(&mut self, earlier: &Self) {
+        self.files = earlier.files.iter().chain(&self.files).cloned().collect();
+        self.rows = self.rows.saturating_add(earlier.rows);
+        self.blank = self.blank.saturating_add(earlier.blank);
+        self.bad = self.bad.saturating_add(earlier.bad);
+        for (why, (rows, places)) in &earlier.faults {
+            let (now, at) = self.faults.entry(why.clone()).or_default();
+            *now = now.saturating_add(*rows);
+            *at = places.iter().chain(at.iter()).take(EXAMPLES).cloned().collect();
+        }
+    }
 }
 
 impl Intake {

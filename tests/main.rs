@@ -15,6 +15,7 @@ mod appending;
 mod clocks;
 mod crashes;
 mod differencing;
+mod doors;
 mod faults;
 mod first_hour;
 mod floods;

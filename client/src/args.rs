@@ -52,11 +52,80 @@ pub(crate) enum Command {
     Catalogue(Catalogue),
     /// List the boroughs' nodes and what they hold
     Nodes(Nodes),
+    /// Make, list or revoke tokens for programs that cannot show your certificate
+    Token(Token),
     /// Make certificates for development, or show your own
     Pki(Pki),
     /// Show who belongs to the federation; join it, leave it, sign its next version
     Federation(federation::Federation),
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = TOKEN)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token, and print it once
+    New(NewToken),
+    /// List your tokens
+    List,
+    /// End one of them, at once
+    Revoke {
+        /// Its id, as listed
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewToken {
+    /// What it is for, and where it lies: for your own list
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// What it may do [default: all that you may]
+    #[arg(long, value_enum)]
+    pub(crate) scope: Vec<Scope>,
+    /// The only purpose that it may be used for; may be given more than once
+    #[arg(long, short, value_name = "PURPOSE")]
+    pub(crate) purpose: Vec<String>,
+    /// How many days it lives
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub(crate) days: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scope {
+    /// See the catalogue and the boroughs' nodes
+    Read,
+    /// Ask, and fetch answers
+    Ask,
+    /// Search the query log
+    Audit,
+}
+
+impl Scope {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Ask => "ask",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+const TOKEN: &str = "\
+Examples:
+  loda token new 'laptop, Python' --purpose housing-safety --days 14 > token
+  curl --cacert web-ca.pem -H \"Authorization: Bearer $(cat token)\" https://coordinator.example:8443/v1/me
+  loda token list
+  loda token revoke 3f2a…
+
+A token goes to the coordinator's doors (HTTP and Flight SQL) instead of your certificate. It can do no more than
+you, ends by itself, and dies when your certificate is revoked.";
 
 /// The question, from one of three places.
 #[derive(Debug, Args)]
@@ -102,8 +171,8 @@ Examples:
   loda query -f long.sql -p 'Scrutiny panel' --detach     prints an id …
   loda query --resume 0b54…                               … and this fetches the answer, now or later
 
-The answer goes to standard output, and its statement to standard error (in json: inside; in
-parquet and arrow also inside, as the metadata loda.statement).
+The answer goes to standard output, and its statement to standard error (in json and
+xlsx: inside; in parquet and arrow also inside, as the metadata loda.statement).
 
 Withheld values: [c] is withheld, [x] is from a borough that did not answer. A note column appears
 where more is to be said, such as \"lacks 3 boroughs: 2 withheld, 1 no answer\". json, parquet and
@@ -114,6 +183,7 @@ csv     exact numbers; text that a spreadsheet would run as a formula (it begins
         or a carriage return) gets a single quote before it; control characters in text are dropped
 json    {\"columns\": […], \"rows\": [[…], …], \"statement\": {…}}, rows in the order of the columns
 arrow   an Arrow IPC stream
+xlsx    a workbook: figures on one sheet, on another who answered and what the symbols mean
 
 Ctrl-C cancels the query at the boroughs, and so does a connection that is lost and does not come back. Exit codes: see loda --help.";
 
@@ -158,6 +228,7 @@ pub(crate) enum Format {
     Json,
     Parquet,
     Arrow,
+    Xlsx,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

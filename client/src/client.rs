@@ -9,9 +9,9 @@ use loda_proto::v1::{self, State};
 use tokio::time::{sleep, timeout as within};
 use tonic::transport::Channel;
 
-use crate::answer::{Answer, Chunks};
 use crate::config::{Config, ConfigError};
 use crate::error::ClientError;
+use loda_answer::Answer;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// For calls that do not wait for data. Prepare may ask every node, so it has longer than a node's reply.
@@ -65,6 +65,34 @@ impl Client {
     pub async fn nodes(&self) -> Result<v1::NodesResponse, ClientError> {
         let mut rpc = self.rpc.clone();
         soon(rpc.nodes(v1::NodesRequest {})).await
+    }
+
+    /// Makes a token for a program that cannot show this certificate; its text is told this once.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn new_token(&self, wanted: v1::NewTokenRequest) -> Result<v1::NewTokenResponse, ClientError> {
+        let mut rpc = self.rpc.clone();
+        soon(rpc.new_token(wanted)).await
+    }
+
+    /// The asker's tokens, without their secrets.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn tokens(&self) -> Result<Vec<v1::TokenInfo>, ClientError> {
+        let mut rpc = self.rpc.clone();
+        Ok(soon(rpc.list_tokens(v1::ListTokensRequest {})).await?.tokens)
+    }
+
+    /// Ends one of them, at once.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
+        let mut rpc = self.rpc.clone();
+        soon(rpc.revoke_token(v1::RevokeTokenRequest { id: id.to_owned() })).await?;
+        Ok(())
     }
 
     /// Plans and runs nothing. With `ask_nodes` every node also gives its yes or no.
@@ -299,6 +327,35 @@ async fn again(failures: &mut u32, why: &str) -> Result<(), ClientError> {
 /// 0 is the coordinator's own limit, so the shortest deadline is 1 ms.
 fn deadline_ms(timeout: Option<Duration>) -> u32 {
     timeout.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1))
+}
+
+/// The most that a client reads into memory, in bytes.
+const LIMIT: usize = 1 << 30;
+
+/// Collects the chunks of a Fetch.
+#[derive(Default)]
+struct Chunks {
+    statement: Option<v1::Statement>,
+    ipc: Vec<u8>,
+}
+
+impl Chunks {
+    fn add(&mut self, chunk: v1::ResultChunk) -> Result<(), ClientError> {
+        if self.ipc.len().saturating_add(chunk.arrow_ipc.len()) > LIMIT {
+            return Err(ClientError::Transport("the result is larger than 1 GiB; ask for fewer cells".into()));
+        }
+        self.statement = self.statement.take().or(chunk.statement);
+        self.ipc.extend_from_slice(&chunk.arrow_ipc);
+        Ok(())
+    }
+
+    /// The whole answer. One without a statement is refused: it could be partial and not say so.
+    fn finish(self) -> Result<Answer, ClientError> {
+        let Some(statement) = self.statement else {
+            return Err(ClientError::Transport("the coordinator sent a result without its statement".into()));
+        };
+        Answer::read(&self.ipc, statement).map_err(|fault| ClientError::Transport(fault.to_string()))
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use loda_proto::v1;
 use tonic::{Code, Status};
 
 use crate::config::ConfigError;
-use crate::plain;
+use loda_answer::plain;
 
 /// Why there is no answer. Texts from the wire are already safe to print.
 #[derive(Debug, thiserror::Error)]

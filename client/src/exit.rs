@@ -1,5 +1,6 @@
 //! Exit codes, for scripts that must tell a partial answer from a whole one.
 
+use loda_answer::is_whole;
 use loda_proto::v1::Statement;
 
 use crate::error::ClientError;
@@ -23,8 +24,7 @@ pub const CANCELLED: u8 = 6;
 pub fn of_statement(statement: &Statement) -> u8 {
     let answers = || statement.parts.iter().flat_map(|part| &part.boroughs).map(|b| b.answer.as_str());
     let asked = || answers().filter(|answer| *answer != "not asked");
-    let all_answered = asked().all(|answer| answer == "answered");
-    if statement.complete && all_answered {
+    if is_whole(statement) {
         COMPLETE
     } else if asked().count() > 0 && asked().all(|answer| answer == "refused") {
         REFUSED

@@ -8,17 +8,14 @@
 //! | how answers and statements look | [`render`] |
 //! | what the exit code says | [`exit`] |
 //!
-//! Everything that came over the wire passes `plain` before it is printed.
+//! Everything that came over the wire passes [`loda_answer::plain`] before it is printed.
 
-pub mod answer;
 mod args;
-mod boroughs;
 pub mod client;
 mod commands;
 pub mod config;
 pub mod error;
 pub mod exit;
-mod plain;
 mod progress;
 pub mod render;
 
@@ -27,10 +24,10 @@ use std::io::{IsTerminal, Write};
 
 use clap::Parser;
 
-pub use answer::Answer;
 pub use client::Client;
 pub use config::{Config, ConfigError};
 pub use error::ClientError;
+pub use loda_answer::{self as answer, Answer};
 
 /// What is at the ends of standard output and standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

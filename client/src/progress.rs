@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use loda_proto::v1::{Progress, State};
 
-use crate::boroughs;
+use loda_answer::boroughs;
 
 /// How many boroughs are named before "and n more".
 const NAMED: usize = 4;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use loda_identity::{Paths, TlsSection};
 use serde::Deserialize;
 
+use crate::doors::ProviderEntry;
+
 /// What `coordinator.toml` says. Paths are relative to the file.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,6 +21,8 @@ pub struct Config {
     pub operations: Option<String>,
     pub limits: Limits,
     pub references: Vec<Reference>,
+    /// The doors for people's own tools, if there are any.
+    pub doors: Option<DoorsConfig>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -33,6 +37,34 @@ pub struct Limits {
     pub memory_mb: usize,
     /// How long a connection lives before another takes its place.
     pub connection_seconds: u64,
+}
+
+/// Where people's own tools come in: an HTTP API, and Flight SQL.
+#[derive(Clone, Debug)]
+pub struct DoorsConfig {
+    pub(crate) listen: String,
+    /// A certificate for the web, with its chain, and its key.
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Connections without a certificate from one address at most.
+    pub(crate) connections_per_address: usize,
+    pub(crate) providers: Vec<ProviderEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DoorsEntry {
+    listen: String,
+    certificate: PathBuf,
+    key: PathBuf,
+    #[serde(default = "per_address")]
+    connections_per_address: usize,
+    #[serde(default)]
+    provider: Vec<ProviderEntry>,
+}
+
+fn per_address() -> usize {
+    loda_identity::Limits::default().connections_per_address
 }
 
 /// A public table of the coordinator's own, from a CSV file with a header.
@@ -64,6 +96,7 @@ struct File {
     limits: Limits,
     #[serde(default)]
     reference: Vec<Reference>,
+    doors: Option<DoorsEntry>,
 }
 
 impl Default for Limits {
@@ -102,6 +135,13 @@ impl Config {
             state,
             operations: file.operations,
             limits: file.limits,
+            doors: file.doors.map(|doors| DoorsConfig {
+                listen: doors.listen,
+                certificate: base.join(doors.certificate),
+                key: base.join(doors.key),
+                connections_per_address: doors.connections_per_address.max(1),
+                providers: doors.provider.into_iter().map(|provider| provider.within(base)).collect(),
+            }),
             references: file.reference.into_iter().map(reference).collect(),
         })
     }

@@ -10,6 +10,17 @@ use loda_proto::v1;
 use crate::federated::NOTE;
 use crate::split::{SplitPlan, bundles};
 
+/// The columns of an explanation.
+pub(crate) fn explained_schema() -> SchemaRef {
+    let field = |name, kind| Field::new(name, kind, true);
+    Arc::new(Schema::new(vec![
+        field("fragment", DataType::Int64),
+        field("item", DataType::Utf8),
+        field("explanation", DataType::Utf8),
+        field("reason", DataType::Utf8),
+    ]))
+}
+
 /// One row for each thing that an explanation says.
 pub(crate) fn explanation(
     split: &SplitPlan,
@@ -46,13 +57,7 @@ pub(crate) fn explanation(
         say(None, "after the merge", line.to_owned());
     }
     let reasons = vec![None::<String>; items.len()];
-    let field = |name, kind| Field::new(name, kind, true);
-    let schema: SchemaRef = Arc::new(Schema::new(vec![
-        field("fragment", DataType::Int64),
-        field("item", DataType::Utf8),
-        field("explanation", DataType::Utf8),
-        field("reason", DataType::Utf8),
-    ]));
+    let schema = explained_schema();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(fragments)),
         Arc::new(StringArray::from(items)),

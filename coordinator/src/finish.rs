@@ -10,11 +10,12 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 
+use crate::explain::explained_schema;
 use crate::federated::{Merged, NOTE};
 use crate::split::SplitPlan;
 
 /// The column that says what a NULL in a protected column means.
-const REASON: &str = "reason";
+pub(crate) const REASON: &str = "reason";
 
 /// Field metadata of a column that rests on protected figures.
 const PROTECTED: &str = "loda.protected";
@@ -44,6 +45,11 @@ pub(crate) async fn finish(
     });
     let results = results.collect::<anyhow::Result<Vec<_>>>()?;
     Ok((schema, results))
+}
+
+/// The columns of a question's answer, before it is asked.
+pub(crate) fn planned_schema(split: &SplitPlan) -> SchemaRef {
+    if split.explain { explained_schema() } else { result_schema(&split.plan, &split.rests) }
 }
 
 fn result_schema(plan: &LogicalPlan, protected: &[bool]) -> SchemaRef {

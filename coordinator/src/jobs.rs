@@ -391,6 +391,14 @@ impl Jobs {
         query
     }
 
+    /// All of this owner's, the newest first.
+    pub(crate) fn of(&self, owner: &PeerId) -> Vec<Arc<Query>> {
+        let all = lock(&self.queries);
+        let mut own: Vec<Arc<Query>> = all.values().filter(|q| q.prepared.owner == *owner).cloned().collect();
+        own.sort_by_key(|query| (std::cmp::Reverse(query.started), query.id));
+        own
+    }
+
     /// A query of this owner; another's does not exist for him.
     pub(crate) fn query(&self, id: &Uuid, owner: &PeerId) -> Option<Arc<Query>> {
         lock(&self.queries).get(id).filter(|q| q.prepared.owner == *owner).cloned()

@@ -23,11 +23,13 @@
 //! | `dry` | planning over contracts alone, for fuzzing and tests |
 //! | `questions`, `jobs` | a question's life, and what outlives a restart |
 //! | `serve` | all of it over mTLS gRPC |
+//! | `doors` | and over HTTP and Flight SQL, for people's own tools |
 
 mod catalogue;
 mod config;
 mod derived;
 mod dispatch;
+mod doors;
 mod dry;
 mod explain;
 mod federated;
@@ -48,7 +50,7 @@ mod split;
 mod statement;
 mod syntax;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, DoorsConfig};
 pub use dry::Dry;
 #[cfg(feature = "simulation")]
 pub use lines::{Line, LineFault, Lines};

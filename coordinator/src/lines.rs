@@ -15,8 +15,7 @@ use tower::util::BoxCloneSyncService;
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
 /// Carries calls to one node.
-pub type Line =
-    BoxCloneSyncService<tonic::codegen::http::Request<Body>, tonic::codegen::http::Response<Body>, LineFault>;
+pub type Line = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, LineFault>;
 
 /// Why a call did not come through.
 #[derive(Debug, thiserror::Error)]

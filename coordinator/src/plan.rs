@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Field;
 use datafusion::common::config::Dialect;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
@@ -20,6 +21,10 @@ use crate::config::Limits;
 use crate::federated::NOTE;
 use crate::split::{Split, SplitPlan};
 use crate::syntax;
+
+/// Names that tools write before a table's.
+pub(crate) const CATALOG: &str = "london";
+pub(crate) const SCHEMA: &str = "public";
 
 /// The longest SQL text.
 const MAX_SQL: usize = 100_000;
@@ -49,6 +54,7 @@ impl Planner {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()?;
         let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+        config = config.with_default_catalog_and_schema(CATALOG, SCHEMA);
         // Withheld values are NULL: they belong at the end of an order, not at the top of a ranking.
         config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
         let state = SessionStateBuilder::new()
@@ -82,6 +88,20 @@ impl Planner {
             tracing::error!("the planner failed on a question");
             Err(Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way"))
         })
+    }
+
+    /// The columns of a statement whose parameters are open.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) async fn columns(&self, sql: &str) -> std::result::Result<Vec<Field>, Refusal> {
+        readable(sql)?;
+        let state = self.state();
+        let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
+        syntax::check(&statement)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
+        only_select(&plan)?;
+        Ok(plan.schema().fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect())
     }
 
     /// Plans SQL and splits it into what boroughs answer and what follows.

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use arrow::datatypes::Field;
 use arrow::ipc::writer::StreamWriter;
 use futures::future::join_all;
 use loda_identity::{Gss, Identity, Manifest, PeerId};
-use loda_ledger::{Entry, Kind, Log, Spool};
+use loda_ledger::{Entry, Kind, Log, LogError, Spool};
 use loda_proto::v1;
-use loda_question::Refusal;
+use loda_question::{Refusal, Rule};
 use loda_service::{AbortOnDrop, Crew, Outcomes, compute};
 use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
@@ -40,12 +41,12 @@ pub(crate) struct Questions {
     pub(crate) outcomes: Outcomes,
     limits: Limits,
     identity: Identity,
-    planner: Arc<Planner>,
+    pub(crate) planner: Arc<Planner>,
     nodes: Nodes,
     log: Arc<dyn Log>,
     /// What the log began and did not end before the last restart.
     unended: Mutex<Unended>,
-    crew: Crew,
+    pub(crate) crew: Crew,
 }
 
 /// What a log began and did not end.
@@ -120,6 +121,24 @@ impl Questions {
             fragment: fragments.join(" "),
             detail,
         }
+    }
+
+    /// Logs what somebody has changed at the coordinator.
+    ///
+    /// # Errors
+    /// Where that cannot be written: then it must not be changed.
+    pub(crate) fn admin(&self, who: &PeerId, detail: String) -> Result<(), LogError> {
+        let empty = String::new;
+        self.log.append(&Entry {
+            kind: Kind::Admin,
+            query: empty(),
+            analyst: who.to_string(),
+            purpose: empty(),
+            dataset: empty(),
+            agreement: empty(),
+            fragment: empty(),
+            detail,
+        })
     }
 
     /// log INTENT → dispatch → merge → finish → log OUTCOME → released.
@@ -349,6 +368,14 @@ impl Questions {
         let inner = Arc::clone(self);
         let planned = self.crew.run(async move { inner.prepare(owner, request).await }).await;
         planned.map_err(|_| Status::internal("internal"))
+    }
+
+    /// The columns of SQL whose parameters are open.
+    pub(crate) async fn columns(&self, sql: String) -> Result<Vec<Field>, v1::Refusal> {
+        let planner = Arc::clone(&self.planner);
+        let failed = || Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way");
+        let planned = self.crew.run(async move { planner.columns(&sql).await }).await;
+        planned.unwrap_or_else(|_| Err(failed())).map_err(|refusal| wire_refusal(&refusal))
     }
 
     async fn prepare(&self, owner: PeerId, request: v1::PrepareRequest) -> v1::PrepareResponse {

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::doors::{self, Doors, Scope, TokenFault, TokenInfo, Tokens, Wanted};
 use crate::jobs::{Query, World, is_final};
 use crate::lines::Connections;
 use crate::plan::Planner;
@@ -40,6 +41,7 @@ pub struct Coordinator {
     identity: Identity,
     config: Arc<Config>,
     dialled: Dialled,
+    tokens: Arc<Tokens>,
 }
 
 /// Runs a coordinator until it is told to stop.
@@ -105,12 +107,14 @@ impl Coordinator {
             world: World::default(),
             crew: Crew::new(queries),
         });
-        Ok(Self { questions, identity, config: Arc::new(config), dialled })
+        let tokens = Arc::new(Tokens::open(&config.state)?);
+        Ok(Self { questions, identity, config: Arc::new(config), dialled, tokens })
     }
 
     #[cfg(feature = "simulation")]
-    pub(crate) fn over(questions: Arc<Questions>, identity: Identity, config: Config) -> Self {
-        Self { questions, identity, config: Arc::new(config), dialled: Dialled::default() }
+    pub(crate) fn over(questions: Arc<Questions>, identity: Identity, config: Config) -> anyhow::Result<Self> {
+        let tokens = Arc::new(Tokens::open(&config.state)?);
+        Ok(Self { questions, identity, config: Arc::new(config), dialled: Dialled::default(), tokens })
     }
 
     /// Binds the address that the configuration names.
@@ -140,6 +144,11 @@ impl Coordinator {
             let asked = Arc::clone(questions);
             let state = move || State { active: asked.jobs.active(), ..State::default() };
             Operations::new(identity.clone(), &questions.outcomes, state).start(address);
+        }
+        if let Some(doors) = &self.config.doors {
+            let doors =
+                Doors::open(doors, Arc::clone(questions), identity, Arc::clone(&self.tokens), &self.config.state);
+            doors?.bind(limits).await?.start();
         }
         tracing::info!(datasets = questions.catalogue.contracts.len(), "serving");
         server(age)
@@ -233,6 +242,60 @@ impl QueryService for Coordinator {
         let query = self.query(&request.into_inner().query_id, &owner)?;
         self.questions.jobs.cancel(&query);
         Ok(Response::new(v1::CancelResponse {}))
+    }
+
+    async fn new_token(&self, request: Request<v1::NewTokenRequest>) -> Result<Response<v1::NewTokenResponse>, Status> {
+        let info = request.extensions().get::<PeerInfo>().cloned();
+        let owner = info.ok_or_else(|| Status::unauthenticated("caller_unauthenticated"))?.peer;
+        let v1::NewTokenRequest { name, scopes, purposes, days } = request.into_inner();
+        let scopes = scopes.iter().map(|scope| Scope::named(scope)).collect::<Option<Vec<_>>>();
+        let scopes = scopes.ok_or_else(|| Status::invalid_argument("a scope is read, ask or audit"))?;
+        let wanted = Wanted { name, scopes, purposes, days };
+        let made = doors::make_token(&self.questions, &self.tokens, &owner, wanted).map_err(token_status)?;
+        Ok(Response::new(v1::NewTokenResponse { token: made.secret, info: Some(wire_token(made.info)) }))
+    }
+
+    async fn list_tokens(
+        &self,
+        request: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensResponse>, Status> {
+        let tokens = self.tokens.of(&caller(&request)?).into_iter().map(wire_token);
+        Ok(Response::new(v1::ListTokensResponse { tokens: tokens.collect() }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        let owner = caller(&request)?;
+        let id = request.into_inner().id;
+        doors::revoke_token(&self.questions, &self.tokens, &owner, &id).map_err(token_status)?;
+        Ok(Response::new(v1::RevokeTokenResponse {}))
+    }
+}
+
+/// What is told of a token.
+fn wire_token(info: TokenInfo) -> v1::TokenInfo {
+    v1::TokenInfo {
+        id: info.id,
+        name: info.name,
+        scopes: info.scopes.into_iter().map(|scope| scope.name().to_owned()).collect(),
+        purposes: info.purposes,
+        made: info.made,
+        until: info.until,
+        used: info.used.unwrap_or_default(),
+    }
+}
+
+fn token_status(fault: TokenFault) -> Status {
+    match fault {
+        TokenFault::Wanted(_) => Status::invalid_argument(fault.to_string()),
+        TokenFault::Full => Status::resource_exhausted("tokens_full"),
+        TokenFault::None => Status::not_found("unknown_token"),
+        TokenFault::Disk(cause) => {
+            tracing::error!("tokens cannot be written: {cause:#}");
+            Status::internal("internal")
+        }
     }
 }
 

@@ -71,6 +71,6 @@ impl Plant {
             crew,
         });
         Arc::clone(&questions).restore().await?;
-        Ok(QueryServer::new(Coordinator::over(questions, self.identity.clone(), self.config.clone())))
+        Ok(QueryServer::new(Coordinator::over(questions, self.identity.clone(), self.config.clone())?))
     }
 }

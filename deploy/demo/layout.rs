@@ -18,6 +18,9 @@ pub const DOMAIN: &str = "demo.london";
 /// The purposes that the demo's agreements grant.
 pub const PURPOSES: [&str; 4] = ["housing-safety", "food-safety", "policing-scrutiny", "demo"];
 
+/// The doors' port, counted from the coordinator's: after those of 33 nodes.
+const DOORS: u16 = 34;
+
 /// Days that demo certificates and agreements hold.
 const DAYS: i64 = 365;
 
@@ -67,6 +70,18 @@ impl Layout {
     #[must_use]
     pub fn client(&self) -> PathBuf {
         self.dir.join("analyst").join("loda.toml")
+    }
+
+    /// Whom people's own tools must believe to come in by the doors.
+    #[must_use]
+    pub fn web_authority(&self) -> PathBuf {
+        self.dir.join("analyst").join("web-ca.pem")
+    }
+
+    /// Where the doors are, of a coordinator that listens on `port`.
+    #[must_use]
+    pub fn doors(port: u16) -> String {
+        format!("127.0.0.1:{}", port.saturating_add(DOORS))
     }
 
     /// The development authority of a borough, for tests that issue certificates of their own.
@@ -142,6 +157,10 @@ impl Layout {
         let office = self.make_authority("coordinator")?;
         let analysts = self.make_authority("analysts")?;
         self.issue(&office, Role::Coordinator, &self.coordinator())?;
+        let web = office.issue_web(&["localhost".to_owned(), "127.0.0.1".to_owned()], DAYS)?;
+        write(&self.coordinator().join("web.pem"), &web.cert_pem)?;
+        write_private(&self.coordinator().join("web.key"), web.key_pem.as_bytes())?;
+        write(&self.web_authority(), office.ca_pem())?;
         self.issue(&analysts, Role::Analyst("demo".to_owned()), &self.dir.join("analyst"))?;
         let members = self.boroughs.iter().zip(1_u16..).map(|(borough, number)| {
             let gss: Gss = borough.gss.parse()?;
@@ -210,6 +229,7 @@ impl Layout {
                 title: "London boroughs: names, populations, inner or outer",
                 path: "../reference/boroughs.csv",
             }],
+            doors: DoorsFile { listen: Self::doors(port), certificate: "web.pem", key: "web.key" },
         };
         write(&self.coordinator().join("denied.txt"), DENIED)?;
         write(&self.coordinator().join("coordinator.toml"), &toml::to_string(&config)?)
@@ -339,6 +359,14 @@ struct CoordinatorFile {
     state: &'static str,
     tls: TlsFile,
     reference: Vec<ReferenceEntry>,
+    doors: DoorsFile,
+}
+
+#[derive(Serialize)]
+struct DoorsFile {
+    listen: String,
+    certificate: &'static str,
+    key: &'static str,
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! Federations in this process, one of each kind for the whole run: 33 nodes and a coordinator, each
 //! with its own TLS listener on loopback.
 
+pub mod doors;
 pub mod folder;
 pub mod proxy;
 

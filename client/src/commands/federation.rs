@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Session};
 use crate::args::federation::{Add, FederationCommand, Found, Invite, Join, Leave, Show, Sign};
-use crate::{exit, plain};
+use crate::exit;
+use loda_answer::plain;
 
 /// What a borough is told when it is asked to join.
 #[derive(Serialize, Deserialize)]

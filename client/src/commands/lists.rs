@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{Failure, Session, connect};
 use crate::args::{Catalogue, ListFormat, Nodes};
-use crate::{exit, plain, render};
+use crate::{exit, render};
+use loda_answer::plain;
 
 pub(super) async fn catalogue(
     asked: &Catalogue,
@@ -46,7 +47,7 @@ fn named(name: &str, tables: Vec<Table>) -> Result<Table, Failure> {
 }
 
 fn pretty(value: &Value) -> String {
-    format!("{}\n", render::escaped_pretty(value))
+    format!("{}\n", loda_answer::json::escaped_pretty(value))
 }
 
 #[cfg(test)]

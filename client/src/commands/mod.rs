@@ -6,6 +6,7 @@ mod lists;
 mod pki;
 mod query;
 mod question;
+mod token;
 mod trial;
 
 use std::io::{self, ErrorKind, Write};
@@ -50,6 +51,7 @@ pub(crate) async fn dispatch(loda: Loda, session: &mut Session<'_>) -> Result<u8
         Command::Catalogue(catalogue) => lists::catalogue(&catalogue, config, session).await,
         Command::Nodes(nodes) => lists::nodes(&nodes, config, session).await,
         Command::Federation(federation) => federation::run(&federation.command, session),
+        Command::Token(token) => token::run(&token.command, config, session).await,
         Command::Pki(pki) => pki::run(&pki.command, config, session),
     }
 }

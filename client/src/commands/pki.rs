@@ -15,7 +15,8 @@ use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiList, PkiRevoke, PkiShow, Ro
 use crate::client::identity;
 use crate::config::Config;
 use crate::error::ClientError;
-use crate::{exit, plain};
+use crate::exit;
+use loda_answer::plain;
 use register::Register;
 
 /// The file in an authority's folder that holds its trust domain.

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Failure, Session, connect};
-use crate::answer::Answer;
 use crate::args::{Format, Query};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::progress::Line;
 use crate::{exit, render};
+use loda_answer::Answer;
 
 /// How many rows a table on a terminal has.
 const HEAD: usize = 200;
@@ -61,7 +61,7 @@ async fn detach(client: &Client, sql: &str, query: &Query, session: &mut Session
 }
 
 fn check_output(query: &Query, session: &Session<'_>) -> Result<(), Failure> {
-    let is_binary = matches!(query.format, Format::Parquet | Format::Arrow);
+    let is_binary = matches!(query.format, Format::Parquet | Format::Arrow | Format::Xlsx);
     if is_binary && query.out.is_none() && session.screen.width.is_some() {
         return Err(Failure::Usage("a terminal cannot show this format\n  fix: add --out FILE, or redirect".into()));
     }
@@ -89,7 +89,7 @@ fn write_answer(answer: &Answer, query: &Query, session: &mut Session<'_>) -> Re
             let text = render::table_head(answer, session.screen.width, HEAD);
             session.out.write_all(text.as_bytes())?;
             if let Some(more @ 1..) = answer.rows().checked_sub(HEAD) {
-                let more = render::thousands(&more.to_string());
+                let more = loda_answer::cells::thousands(&more.to_string());
                 writeln!(session.err, "… and {more} more rows; for all of them: --format csv --out FILE")?;
             }
             Ok(())
@@ -106,6 +106,7 @@ fn write_format(answer: &Answer, format: Format, width: Option<u16>, out: &mut d
         Format::Csv => buffered(out, |out| render::csv(answer, out))?,
         Format::Json => buffered(out, |out| render::json(answer, out))?,
         Format::Parquet => out.write_all(&render::parquet(answer).map_err(|error| unwritable(&error))?)?,
+        Format::Xlsx => out.write_all(&render::workbook(answer).map_err(|error| unwritable(&error))?)?,
         Format::Arrow => out.write_all(&render::arrow(answer).map_err(|error| unwritable(&error))?)?,
     }
     out.flush()?;
@@ -136,8 +137,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::Screen;
-    use crate::answer::tests::sample;
     use crate::args::Question;
+    use loda_answer::sample::sample;
 
     fn query(format: Format, out: Option<PathBuf>) -> Query {
         let question = Question { sql: None, file: None, purpose: String::new() };

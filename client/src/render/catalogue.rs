@@ -3,9 +3,9 @@
 use loda_proto::v1::{Table, TableColumn};
 use serde_json::{Value, json};
 
-use super::statement::units_in_words;
 use super::table::grid;
-use crate::plain;
+use loda_answer::plain;
+use loda_answer::statement::units_in_words;
 
 /// One line for each table.
 pub fn catalogue(tables: &[Table], width: Option<u16>) -> String {

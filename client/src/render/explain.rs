@@ -2,9 +2,9 @@
 
 use loda_proto::v1::{Fragment, PrepareResponse, Verdict};
 
-use super::cells::thousands;
-use super::statement::{by_refusal, names, reason};
-use crate::plain;
+use loda_answer::cells::thousands;
+use loda_answer::plain;
+use loda_answer::statement::{by_refusal, names, reason};
 
 /// Each fragment with its verdicts, and what the coordinator does with what comes back.
 pub fn explanation(prepared: &PrepareResponse) -> String {

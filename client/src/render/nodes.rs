@@ -4,7 +4,7 @@ use loda_proto::v1::{HeldDataset, NodeEntry, NodesResponse};
 use serde_json::{Value, json};
 
 use super::table::grid;
-use crate::plain;
+use loda_answer::plain;
 
 /// One line for each node, and how many can take part.
 pub fn nodes(response: &NodesResponse, width: Option<u16>) -> String {

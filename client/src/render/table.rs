@@ -4,9 +4,9 @@ use comfy_table::{
     Cell as Field, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width,
 };
 
-use super::cells::{Cell, Column, Kind, columns, each_row, needs_note, note, thousands};
-use crate::answer::Answer;
-use crate::plain;
+use loda_answer::Answer;
+use loda_answer::cells::{Cell, Column, Kind, columns, each_row, needs_note, note, thousands};
+use loda_answer::plain;
 
 /// Below a header, and nothing else.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
@@ -114,7 +114,7 @@ fn rounded(value: &str) -> String {
 mod tests {
     #![allow(clippy::indexing_slicing)]
     use super::*;
-    use crate::answer::tests::sample;
+    use loda_answer::sample::sample;
 
     #[test]
     fn numbers_are_grouped_and_nulls_marked() {

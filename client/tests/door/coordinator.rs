@@ -219,6 +219,18 @@ impl Query for Coordinator {
         self.calls.cancels.fetch_add(1, SeqCst);
         Ok(Response::new(CancelResponse {}))
     }
+
+    async fn new_token(&self, _: Request<NewTokenRequest>) -> Result<Response<NewTokenResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn list_tokens(&self, _: Request<ListTokensRequest>) -> Result<Response<ListTokensResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn revoke_token(&self, _: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
 }
 
 fn result() -> Vec<u8> {

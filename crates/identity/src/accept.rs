@@ -6,25 +6,25 @@
 //! | handshakes at once | 256 | many such; the oldest makes room, so that a good one, which takes milliseconds, gets through |
 //! | live connections | 512 | memory |
 //! | live connections of one identity | 32 | an analyst who takes the coordinator's place |
+//! | live connections of one address, of whom nothing is known yet ([`crate::open`]) | 64 | strangers |
 //! | bytes from one person | 4 MiB, then 256 KiB a second | floods of frames that each cost a little |
 //! | a connection's life | 10 min 30 s | connections that outlive their certificate |
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Sleep, sleep, timeout};
-use tokio_rustls::{TlsAcceptor, TlsStream};
-use tonic::transport::server::Connected;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream as ServerStream;
 
+use crate::connection::TlsConnection;
 use crate::dial::Dialled;
 use crate::error::Refusal;
 use crate::live::Identity;
@@ -48,6 +48,8 @@ pub struct Limits {
     pub connections: usize,
     /// The most live connections of one identity.
     pub connections_per_peer: usize,
+    /// The most live connections without an identity from one address.
+    pub connections_per_address: usize,
     /// After this long a connection fails, whatever it is doing.
     pub connection_life: Duration,
 }
@@ -59,6 +61,7 @@ impl Default for Limits {
             handshakes: 256,
             connections: 512,
             connections_per_peer: 32,
+            connections_per_address: 64,
             connection_life: CONNECTION_AGE.saturating_add(CONNECTION_GRACE),
         }
     }
@@ -92,7 +95,14 @@ pub fn incoming_with(
     limits: Limits,
     dialled: Option<Dialled>,
 ) -> impl Stream<Item = Result<TlsConnection, io::Error>> + Send + 'static {
-    let door = Door { identity, limits, places: Places::default(), dialled };
+    through(listener, Door { identity, limits, places: Places::default(), dialled })
+}
+
+/// Those whom a door admits.
+pub(crate) fn through<D: Admit>(
+    listener: TcpListener,
+    door: D,
+) -> impl Stream<Item = Result<D::Guest, io::Error>> + Send + 'static {
     let acceptor = Acceptor { listener, door: Arc::new(door), pending: VecDeque::new(), handshakes: JoinSet::new() };
     futures::stream::unfold(acceptor, |mut acceptor| async move {
         let connection = acceptor.next().await;
@@ -100,28 +110,36 @@ pub fn incoming_with(
     })
 }
 
-struct Acceptor {
+/// Who is let in, after the handshake.
+pub(crate) trait Admit: Send + Sync + 'static {
+    type Guest: Send + 'static;
+
+    fn limits(&self) -> Limits;
+
+    /// The error is a static code; none where the connection has gone another way.
+    fn admit(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> impl Future<Output = Result<Option<Self::Guest>, &'static str>> + Send;
+}
+
+struct Acceptor<D: Admit> {
     listener: TcpListener,
-    door: Arc<Door>,
+    door: Arc<D>,
     /// Handshakes under way, the oldest first.
     pending: VecDeque<AbortHandle>,
-    handshakes: JoinSet<Result<Admitted, &'static str>>,
+    handshakes: JoinSet<Result<Option<D::Guest>, &'static str>>,
 }
 
-/// What became of a good handshake.
-enum Admitted {
-    Caller(Box<TlsConnection>),
-    /// A node that serves on it: the connection is with [`Dialled`].
-    Dialled,
-}
-
-impl Acceptor {
-    async fn next(&mut self) -> TlsConnection {
+impl<D: Admit> Acceptor<D> {
+    async fn next(&mut self) -> D::Guest {
         loop {
             tokio::select! {
                 Some(done) = self.handshakes.join_next() => match done {
-                    Ok(Ok(Admitted::Caller(connection))) => return *connection,
-                    Ok(Ok(Admitted::Dialled)) => {}
+                    Ok(Ok(Some(guest))) => return guest,
+                    // A node that serves on it: the connection is with [`Dialled`].
+                    Ok(Ok(None)) => {}
                     Ok(Err(code)) => tracing::info!(code, "connection refused"),
                     Err(ended) if ended.is_cancelled() => tracing::debug!(code = "handshakes_full", "connection refused"),
                     Err(_) => tracing::error!(code = "handshake_task", "connection refused"),
@@ -143,14 +161,15 @@ impl Acceptor {
     }
 }
 
-impl Acceptor {
+impl<D: Admit> Acceptor<D> {
     /// Peers who say nothing lose their places to those who come later: waiting for them would hold up everybody.
     fn make_room(&mut self) {
-        if self.pending.len() < self.door.limits.handshakes.max(1) {
+        let most = self.door.limits().handshakes.max(1);
+        if self.pending.len() < most {
             return;
         }
         self.pending.retain(|handshake| !handshake.is_finished());
-        while self.pending.len() >= self.door.limits.handshakes.max(1) {
+        while self.pending.len() >= most {
             if let Some(oldest) = self.pending.pop_front() {
                 oldest.abort();
             }
@@ -166,17 +185,34 @@ struct Door {
     dialled: Option<Dialled>,
 }
 
-impl Door {
-    /// The error is a static code.
-    async fn admit(self: Arc<Self>, stream: TcpStream, remote: SocketAddr) -> Result<Admitted, &'static str> {
-        // Small answers must not wait for more to say. Failing to set it costs only time.
-        let _ = stream.set_nodelay(true);
-        let handshake = TlsAcceptor::from(self.identity.server()).accept(stream);
-        let stream = match timeout(self.limits.handshake_time, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(handshake_code(&error)),
-            Err(_) => return Err("handshake_timeout"),
-        };
+/// Shakes hands, in the time that there is. The error is a static code.
+pub(crate) async fn shake(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    limits: Limits,
+) -> Result<ServerStream<TcpStream>, &'static str> {
+    // Small answers must not wait for more to say. Failing to set it costs only time.
+    let _ = stream.set_nodelay(true);
+    match timeout(limits.handshake_time, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(handshake_code(&error)),
+        Err(_) => Err("handshake_timeout"),
+    }
+}
+
+impl Admit for Door {
+    type Guest = TlsConnection;
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    async fn admit(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> Result<Option<TlsConnection>, &'static str> {
+        let stream = shake(stream, self.identity.server(), self.limits).await?;
         let session = stream.get_ref().1;
         let dials = match session.alpn_protocol() {
             Some(ALPN) => false,
@@ -186,18 +222,18 @@ impl Door {
         let chain = session.peer_certificates().unwrap_or_default();
         // Again, under the trust of now: it may have changed while the handshake took its time.
         let peer = self.identity.now().trust.peer_of(chain).map_err(Refusal::code)?;
-        let place = self.places.take(&peer.id, self.limits)?;
+        let place = self.places.take(&Who::Peer(peer.id.clone()), self.limits)?;
         let info = PeerInfo { peer, remote };
         let life = self.limits.connection_life;
         let connection = TlsConnection::new(stream.into(), info, &self.identity, life, Some(place));
         if !dials {
-            return Ok(Admitted::Caller(Box::new(connection)));
+            return Ok(Some(connection));
         }
-        let (Some(dialled), Role::Node(gss)) = (&self.dialled, connection.info.peer.id.role.clone()) else {
+        let (Some(dialled), Role::Node(gss)) = (&self.dialled, connection.info().peer.id.role.clone()) else {
             return Err("dial_not_accepted");
         };
         dialled.add(gss, connection).await.map_err(|_| "dial_failed")?;
-        Ok(Admitted::Dialled)
+        Ok(None)
     }
 }
 
@@ -209,27 +245,40 @@ fn handshake_code(error: &io::Error) -> &'static str {
     }
 }
 
+/// Whom a connection is counted for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    Peer(PeerId),
+    /// Nobody in particular, from one address.
+    Address(IpAddr),
+}
+
 /// Live connections, counted.
 #[derive(Clone, Default)]
-struct Places(Arc<Mutex<Live>>);
+pub(crate) struct Places(Arc<Mutex<Live>>);
 
 #[derive(Default)]
 struct Live {
     total: usize,
-    by_peer: HashMap<PeerId, (usize, Meter)>,
+    by_peer: HashMap<Who, (usize, Meter)>,
 }
 
 impl Places {
-    fn take(&self, id: &PeerId, limits: Limits) -> Result<Place, &'static str> {
+    pub(crate) fn take(&self, id: &Who, limits: Limits) -> Result<Place, &'static str> {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (own, meter) = match live.by_peer.get(id) {
-            Some((own, meter)) => (*own, meter.clone()),
-            None => (0, Meter::of(id)),
+        let (own, meter) = match (live.by_peer.get(id), id) {
+            (Some((own, meter)), _) => (*own, meter.clone()),
+            (None, Who::Peer(id)) => (0, Meter::of(id)),
+            (None, Who::Address(_)) => (0, Meter::person()),
+        };
+        let most = match id {
+            Who::Peer(_) => limits.connections_per_peer,
+            Who::Address(_) => limits.connections_per_address,
         };
         if live.total >= limits.connections {
             return Err("connections_full");
         }
-        if own >= limits.connections_per_peer {
+        if own >= most {
             return Err("connections_full_for_peer");
         }
         live.total = live.total.saturating_add(1);
@@ -241,8 +290,8 @@ impl Places {
 /// One live connection; dropping it frees its place.
 pub(crate) struct Place {
     places: Places,
-    id: PeerId,
-    meter: Meter,
+    id: Who,
+    pub(crate) meter: Meter,
 }
 
 impl Drop for Place {
@@ -255,116 +304,5 @@ impl Drop for Place {
                 live.by_peer.remove(&self.id);
             }
         }
-    }
-}
-
-/// A connection with a known peer. Reading and writing fail once its life is over, or its peer is no longer good.
-pub struct TlsConnection {
-    stream: TlsStream<TcpStream>,
-    info: PeerInfo,
-    /// Completes when the connection must end, with the reason.
-    end: Pin<Box<dyn Future<Output = &'static str> + Send>>,
-    over: Option<&'static str>,
-    place: Option<Place>,
-    /// Set while the peer has sent more than it may.
-    pause: Option<Pin<Box<Sleep>>>,
-    /// Tells others that this connection lives.
-    alive: Arc<()>,
-}
-
-impl TlsConnection {
-    pub(crate) fn new(
-        stream: TlsStream<TcpStream>,
-        info: PeerInfo,
-        identity: &Identity,
-        life: Duration,
-        place: Option<Place>,
-    ) -> Self {
-        let (identity, peer) = (identity.clone(), info.peer.clone());
-        let end = async move {
-            tokio::select! {
-                () = sleep(life) => "connection_age",
-                refusal = identity.until_gone(&peer) => {
-                    tracing::warn!(code = refusal.code(), peer = %peer.id, "connection ended");
-                    refusal.code()
-                }
-            }
-        };
-        Self { stream, info, end: Box::pin(end), over: None, place, pause: None, alive: Arc::new(()) }
-    }
-
-    /// Who is at the other end.
-    pub fn info(&self) -> &PeerInfo {
-        &self.info
-    }
-
-    /// Upgrades for as long as the connection lives.
-    pub(crate) fn alive(&self) -> Weak<()> {
-        Arc::downgrade(&self.alive)
-    }
-
-    fn check(&self) -> io::Result<()> {
-        match self.over {
-            Some(reason) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Connected for TlsConnection {
-    type ConnectInfo = PeerInfo;
-
-    fn connect_info(&self) -> PeerInfo {
-        self.info.clone()
-    }
-}
-
-impl AsyncRead for TlsConnection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // HTTP/2 reads all the time, so polling the end here wakes the connection when it is over.
-        if self.over.is_none()
-            && let Poll::Ready(reason) = self.end.as_mut().poll(cx)
-        {
-            self.over = Some(reason);
-        }
-        self.check()?;
-        if let Some(pause) = &mut self.pause {
-            std::task::ready!(pause.as_mut().poll(cx));
-            self.pause = None;
-        }
-        let before = buf.filled().len();
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let read = buf.filled().len().saturating_sub(before);
-        let wait = self.place.as_ref().and_then(|place| place.meter.spend(read));
-        self.pause = wait.map(|wait| Box::pin(sleep(wait)));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for TlsConnection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

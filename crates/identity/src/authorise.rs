@@ -56,6 +56,9 @@ const MAY_CALL: &[(&str, &[Caller])] = &[
     ("/loda.v1.Query/Watch", &[Caller::Analyst]),
     ("/loda.v1.Query/Fetch", &[Caller::Analyst]),
     ("/loda.v1.Query/Cancel", &[Caller::Analyst]),
+    ("/loda.v1.Query/NewToken", &[Caller::Analyst, Caller::Auditor]),
+    ("/loda.v1.Query/ListTokens", &[Caller::Analyst, Caller::Auditor]),
+    ("/loda.v1.Query/RevokeToken", &[Caller::Analyst, Caller::Auditor]),
 ];
 
 /// Why a call was denied. The caller is told the code and nothing else.

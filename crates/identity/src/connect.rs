@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::accept::{PeerInfo, TlsConnection};
+use crate::accept::PeerInfo;
+use crate::connection::TlsConnection;
 use crate::error::IdentityError;
 use crate::live::Identity;
 use crate::peer::PeerId;

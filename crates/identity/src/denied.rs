@@ -43,6 +43,11 @@ impl Denials {
         self.identities.contains(&peer.id) || self.certificates.contains(&peer.fingerprint)
     }
 
+    /// Whether somebody is on the list by name.
+    pub fn name_id(&self, id: &PeerId) -> bool {
+        self.identities.contains(id)
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.identities.len().saturating_add(self.certificates.len())

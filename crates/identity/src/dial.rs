@@ -22,9 +22,9 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Uri};
 
-use crate::accept::TlsConnection;
 use crate::borough::Gss;
 use crate::connect::{connect, endpoint};
+use crate::connection::TlsConnection;
 use crate::live::Identity;
 use crate::peer::{PeerId, Role};
 use crate::tls::DIAL;

@@ -11,7 +11,7 @@
 //! | who belongs to the federation | [`manifest`] |
 //! | whose certificate is this, and does it still count | [`trust`], [`revocation`], [`denied`] |
 //! | what changes while we run | [`live`] |
-//! | how are connections protected, made and accepted | [`tls`], [`connect`], [`accept`], [`dial`] |
+//! | how are connections protected, made and accepted | [`tls`], [`connect`], [`accept`], [`open`], [`dial`] |
 //! | may this caller use this RPC, and how often | [`authorise`], [`rate`] |
 //! | where certificates come from in development | [`pki`] |
 //! | how log entries are signed | [`sign`] |
@@ -20,11 +20,13 @@ pub mod accept;
 pub mod authorise;
 pub mod borough;
 pub mod connect;
+mod connection;
 pub mod denied;
 pub mod dial;
 pub mod error;
 pub mod live;
 pub mod manifest;
+pub mod open;
 pub mod peer;
 pub mod pki;
 pub mod private;
@@ -34,19 +36,22 @@ pub mod sign;
 pub mod tls;
 pub mod trust;
 
-pub use accept::{CONNECTION_AGE, Limits, PeerInfo, TlsConnection, incoming, incoming_with};
+pub use accept::{CONNECTION_AGE, Limits, PeerInfo, incoming, incoming_with};
 pub use authorise::{AuthoriseLayer, Caller, Denied, authorise, server};
 pub use borough::{Gss, NotAGss};
 pub use connect::{channel, reach};
+pub use connection::{OpenConnection, TlsConnection};
 pub use denied::Denials;
 pub use dial::{Dialled, dial_out};
 pub use error::{IdentityError, Refusal};
 pub use live::{Identity, Paths, TlsSection};
 pub use manifest::Authority as AnalystAuthority;
 pub use manifest::{CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, ManifestError, Member, Signatures};
+pub use open::{WebCertificate, open_incoming};
 pub use peer::{Peer, PeerId, Role};
 pub use pki::{Authority, Issued};
 pub use private::write_private;
+pub use rate::Rates;
 pub use revocation::RevocationList;
 pub use sign::{SigningKey, verify};
 pub use tls::{Credentials, SERVER_NAME, client_config, server_config};

@@ -160,6 +160,25 @@ impl Authority {
 }
 
 impl Authority {
+    /// A certificate for the web with a new key, for a server of these names or addresses. It carries no identity of the
+    /// federation: nobody there takes it for a member.
+    ///
+    /// # Errors
+    /// As [`Authority::create`].
+    pub fn issue_web(&self, names: &[String], days: i64) -> Result<Issued, IdentityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new(names.to_vec())?;
+        params.distinguished_name = common_name(names.first().map_or("web", String::as_str));
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(random_serial()?);
+        set_validity(&mut params, days)?;
+        let cert_pem = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Issued { cert_pem, key_pem: key.serialize_pem() })
+    }
+
     /// A revocation list in PEM: the certificates with these serial numbers are taken back. It begins now, and
     /// counts for `days`; a negative number gives one that ended so many days ago, for tests.
     ///

@@ -15,7 +15,7 @@ const KEPT: usize = 4096;
 
 /// Everybody's buckets.
 #[derive(Clone, Default)]
-pub(crate) struct Rates(Arc<Mutex<HashMap<PeerId, Bucket>>>);
+pub struct Rates(Arc<Mutex<HashMap<PeerId, Bucket>>>);
 
 pub(crate) struct Bucket {
     tokens: f64,
@@ -24,7 +24,7 @@ pub(crate) struct Bucket {
 
 impl Rates {
     /// Takes a token; `false` where there is none.
-    pub(crate) fn take(&self, id: &PeerId) -> bool {
+    pub fn take(&self, id: &PeerId) -> bool {
         let now = Instant::now();
         let (burst, rate) = allowance(id);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,8 +58,12 @@ pub(crate) struct Meter(Option<Arc<Mutex<Bucket>>>);
 impl Meter {
     /// Programs of the federation send what is asked of them, and are not measured.
     pub(crate) fn of(id: &PeerId) -> Self {
-        let person = matches!(id.role, Role::Analyst(_) | Role::Auditor(_));
-        Self(person.then(|| Arc::new(Mutex::new(Bucket { tokens: BYTES.0, seen: Instant::now() }))))
+        if matches!(id.role, Role::Analyst(_) | Role::Auditor(_)) { Self::person() } else { Self(None) }
+    }
+
+    /// Of somebody who is not known yet.
+    pub(crate) fn person() -> Self {
+        Self(Some(Arc::new(Mutex::new(Bucket { tokens: BYTES.0, seen: Instant::now() }))))
     }
 
     /// Counts bytes that came; how long to read no more, where they were too many.

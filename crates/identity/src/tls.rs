@@ -237,6 +237,6 @@ impl ServerCertVerifier for ExpectedServer {
     }
 }
 
-fn only_tls13() -> rustls::Error {
+pub(crate) fn only_tls13() -> rustls::Error {
     rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered)
 }

@@ -79,7 +79,7 @@ impl Trust {
         &self.manifest
     }
 
-    pub(crate) fn denials(&self) -> &Denials {
+    pub fn denials(&self) -> &Denials {
         &self.denials
     }
 

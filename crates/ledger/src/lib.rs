@@ -5,9 +5,11 @@
 //! the one before; the transparency log of the design replaces it behind [`Log`].
 
 mod lines;
+mod search;
 mod spool;
 
 pub use lines::{SignedLines, verify_lines};
+pub use search::{Found, Search, search};
 pub use spool::Spool;
 
 use serde::{Deserialize, Serialize};

@@ -128,7 +128,7 @@ fn check(path: &Path, public_hex: &str, told: &mut dyn FnMut(Entry)) -> Result<C
 }
 
 /// The exact signed bytes and the signature of a line.
-fn split(line: &str) -> Option<(&str, Vec<u8>)> {
+pub(crate) fn split(line: &str) -> Option<(&str, Vec<u8>)> {
     let inner = line.strip_prefix("{\"entry\":")?.strip_suffix("\"}")?;
     let (body, signature) = inner.rsplit_once(",\"signature\":\"")?;
     Some((body, hex::decode(signature).ok()?))
@@ -169,6 +169,17 @@ mod tests {
             log.append(&entry(query)).unwrap();
         }
         assert_eq!(verify_lines(&path, &public).unwrap(), 3);
+        let of = |query: Option<&str>, start, limit| {
+            let wanted = crate::Search { query: query.map(str::to_owned), ..crate::Search::default() };
+            let (found, next) = crate::search(&path, &wanted, start, limit).unwrap();
+            let whole = found
+                .iter()
+                .all(|f| loda_identity::verify(&public, f.entry.as_bytes(), &hex::decode(&f.signature).unwrap()));
+            assert!(whole);
+            (found.len(), next)
+        };
+        assert_eq!([of(None, 0, 2), of(None, 2, 2), of(Some("b"), 0, 9)], [(2, Some(2)), (1, None), (1, None)]);
+        assert_eq!([of(Some("x"), 0, 9), of(None, 9, 9), of(Some("b"), 2, 9)], [(0, None); 3]);
         let whole = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = whole.lines().collect();
         for bad in [

@@ -4,22 +4,22 @@
 //! set the clipboard or reorder what is read (Unicode's bidirectional controls).
 
 /// One line: white space becomes a space, other controls go.
-pub(crate) fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_control(*c)).collect()
 }
 
 /// A block: line feeds stay, and all else as in [`line`].
-pub(crate) fn block(text: &str) -> String {
+pub fn block(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A block with each line behind `margin`.
-pub(crate) fn indented(text: &str, margin: &str) -> String {
+pub fn indented(text: &str, margin: &str) -> String {
     block(text).lines().map(|line| format!("{margin}{}\n", line.trim_end())).collect()
 }
 
 /// Whether a terminal may act on it, or a reader be misled by it.
-pub(crate) fn is_control(c: char) -> bool {
+pub fn is_control(c: char) -> bool {
     let misleads = matches!(c,
         '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');

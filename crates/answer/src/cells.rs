@@ -7,16 +7,16 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use crate::answer::{Answer, is_protected, reason_at};
 
 /// A column that holds values, as opposed to the reason column.
-pub(crate) struct Column {
-    pub(crate) index: usize,
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-    pub(crate) protected: bool,
+pub struct Column {
+    pub index: usize,
+    pub name: String,
+    pub kind: Kind,
+    pub protected: bool,
 }
 
 /// What a column's values are to a printer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Whole,
     Decimal,
     Float,
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn is_number(self) -> bool {
+    pub fn is_number(self) -> bool {
         matches!(self, Self::Whole | Self::Decimal | Self::Float)
     }
 
@@ -45,7 +45,7 @@ impl Kind {
 
 /// A cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cell {
+pub enum Cell {
     /// As Arrow prints it, text included: not yet safe for a terminal.
     Value(String),
     /// Withheld, in this borough or in so many that a London figure has no value: `[c]`.
@@ -57,7 +57,7 @@ pub(crate) enum Cell {
 }
 
 /// The columns of an answer without the reason.
-pub(crate) fn columns(answer: &Answer) -> Vec<Column> {
+pub fn columns(answer: &Answer) -> Vec<Column> {
     let reason = answer.reason_column();
     let fields = answer.schema.fields().iter().enumerate().filter(|(index, _)| Some(*index) != reason);
     fields
@@ -71,7 +71,7 @@ pub(crate) fn columns(answer: &Answer) -> Vec<Column> {
 }
 
 /// Calls `row` with the cells of each of the first `limit` rows, in the order of `columns`, and the reason.
-pub(crate) fn each_row<E>(
+pub fn each_row<E>(
     answer: &Answer,
     columns: &[Column],
     limit: usize,
@@ -93,7 +93,7 @@ pub(crate) fn each_row<E>(
 }
 
 /// Whether any row's reason says more than that a value is withheld.
-pub(crate) fn needs_note(answer: &Answer) -> bool {
+pub fn needs_note(answer: &Answer) -> bool {
     let reason = answer.reason_column();
     let says_more = |batch: &RecordBatch| {
         (0..batch.num_rows()).any(|row| reason_at(batch, reason, row).is_some_and(|text| text != "c"))
@@ -102,12 +102,12 @@ pub(crate) fn needs_note(answer: &Answer) -> bool {
 }
 
 /// The text of a note: "c" alone needs none, since `[c]` says it.
-pub(crate) fn note(reason: Option<&str>) -> &str {
+pub fn note(reason: Option<&str>) -> &str {
     reason.filter(|text| *text != "c").unwrap_or("")
 }
 
 /// Commas between thousands, for a number in plain decimal digits; anything else as it is.
-pub(crate) fn thousands(number: &str) -> String {
+pub fn thousands(number: &str) -> String {
     let (sign, rest) = match number.strip_prefix('-') {
         Some(rest) => ("-", rest),
         None => ("", number),
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::answer::tests::sample;
+    use crate::sample::sample;
 
     fn people(reasons: [Option<&str>; 4]) -> Vec<Cell> {
         let answer = sample(reasons);

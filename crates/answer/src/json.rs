@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
 use serde_json::{Value, json};
 
-use super::cells::{Cell, Column, Kind, columns, each_row};
 use crate::answer::{Answer, REASON};
+use crate::cells::{Cell, Column, Kind, columns, each_row};
 use crate::plain;
 
 /// Writes the document. A row is an array in the order of `columns`; its last item is the reason.
@@ -51,12 +51,12 @@ pub fn statement_json(statement: &Statement) -> Value {
 }
 
 /// JSON text that a terminal can show: serde_json escapes C0 controls, and this the others.
-pub(crate) fn escaped(value: &Value) -> String {
+pub fn escaped(value: &Value) -> String {
     safe(value.to_string(), |_| false)
 }
 
 /// The same with an indented line for each value.
-pub(crate) fn escaped_pretty(value: &Value) -> String {
+pub fn escaped_pretty(value: &Value) -> String {
     // Its only controls outside strings are the line feeds that it sets itself.
     safe(format!("{value:#}"), |c| c == '\n')
 }
@@ -135,7 +135,7 @@ fn lack(lack: &Lack) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::answer::tests::sample;
+    use crate::sample::sample;
 
     #[test]
     fn the_document_parses_and_keeps_nulls_and_reasons() {

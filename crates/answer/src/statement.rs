@@ -2,7 +2,7 @@
 
 use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
 
-use super::cells::thousands;
+use crate::cells::thousands;
 use crate::{boroughs, plain};
 
 /// How many London figures that lack cells are listed.
@@ -117,9 +117,8 @@ fn lack_in_words(lack: &Lack) -> String {
 }
 
 fn ending(statement: &Statement) -> String {
-    let is_whole = crate::exit::of_statement(statement) == crate::exit::COMPLETE;
     let anything_withheld = statement.parts.iter().any(|part| part.open || part.withheld > 0 || part.lacking > 0);
-    let verdict = match (is_whole, anything_withheld) {
+    let verdict = match (is_whole(statement), anything_withheld) {
         (true, false) => "complete, nothing withheld",
         (true, true) => "complete, with values withheld",
         (false, _) => "PARTIAL: not every borough that was asked answered",
@@ -135,8 +134,15 @@ fn ending(statement: &Statement) -> String {
     text
 }
 
+/// Whether every borough that was asked answered. A statement that contradicts itself does not say so.
+#[must_use]
+pub fn is_whole(statement: &Statement) -> bool {
+    let answers = statement.parts.iter().flat_map(|part| &part.boroughs).map(|b| b.answer.as_str());
+    statement.complete && answers.filter(|answer| *answer != "not asked").all(|answer| answer == "answered")
+}
+
 /// "people", or "incidents, not people", for unit domains or the contract's own words.
-pub(crate) fn units_in_words(units: &[String]) -> String {
+pub fn units_in_words(units: &[String]) -> String {
     let words = units.iter().map(|unit| match unit.as_str() {
         "person" => "people".to_owned(),
         "household" => "households".to_owned(),
@@ -149,9 +155,7 @@ pub(crate) fn units_in_words(units: &[String]) -> String {
 }
 
 /// Boroughs together that gave the same refusal, in the order of the first of each.
-pub(crate) fn by_refusal<'a>(
-    refusing: impl Iterator<Item = (&'a str, Option<&'a Refusal>)>,
-) -> Vec<(Refusal, Vec<&'a str>)> {
+pub fn by_refusal<'a>(refusing: impl Iterator<Item = (&'a str, Option<&'a Refusal>)>) -> Vec<(Refusal, Vec<&'a str>)> {
     let mut groups: Vec<(Refusal, Vec<&str>)> = Vec::new();
     for (borough, refusal) in refusing {
         let refusal = refusal.cloned().unwrap_or_default();
@@ -164,7 +168,7 @@ pub(crate) fn by_refusal<'a>(
 }
 
 /// "agreement: no agreement covers this purpose".
-pub(crate) fn reason(refusal: &Refusal) -> String {
+pub fn reason(refusal: &Refusal) -> String {
     match (refusal.rule.as_str(), refusal.message.as_str()) {
         ("", "") => "no reason given".into(),
         (rule, "") => plain::line(rule),
@@ -173,7 +177,7 @@ pub(crate) fn reason(refusal: &Refusal) -> String {
     }
 }
 
-pub(crate) fn names(codes: &[&str]) -> String {
+pub fn names(codes: &[&str]) -> String {
     codes.iter().map(|code| boroughs::named(code)).collect::<Vec<_>>().join(", ")
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::cells::{Cell, Column, Kind, columns, each_row, needs_note, note};
 use crate::answer::Answer;
+use crate::cells::{Cell, Column, Kind, columns, each_row, needs_note, note};
 use crate::plain;
 
 /// Writes RFC 4180 CSV with a header: UTF-8, line feeds, NULL as an empty field, withheld values as
@@ -61,7 +61,7 @@ fn quoted(text: String) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::answer::tests::sample;
+    use crate::sample::sample;
 
     fn written(reasons: [Option<&str>; 4]) -> String {
         let mut out = Vec::new();

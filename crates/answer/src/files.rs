@@ -13,8 +13,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::json::statement_json;
 use crate::answer::Answer;
+use crate::json::statement_json;
 
 /// The metadata key of the statement, as JSON.
 const STATEMENT: &str = "loda.statement";
@@ -61,8 +61,8 @@ mod tests {
     use arrow::ipc::reader::StreamReader;
 
     use super::*;
-    use crate::answer::tests::sample;
     use crate::answer::{is_protected, reason_at};
+    use crate::sample::sample;
 
     #[test]
     fn arrow_keeps_nulls_reasons_and_the_statement() {

@@ -3,7 +3,7 @@
 //! The names need no call and no trust in the far end.
 
 /// "Camden (E09000007)"; the code alone where it is not a London borough's.
-pub(crate) fn named(gss: &str) -> String {
+pub fn named(gss: &str) -> String {
     let code = crate::plain::line(gss);
     match name(&code) {
         Some(name) => format!("{name} ({code})"),
@@ -12,7 +12,7 @@ pub(crate) fn named(gss: &str) -> String {
 }
 
 /// The short name: "Camden", or the code where there is none.
-pub(crate) fn short(gss: &str) -> String {
+pub fn short(gss: &str) -> String {
     name(gss).map_or_else(|| crate::plain::line(gss), str::to_owned)
 }
 

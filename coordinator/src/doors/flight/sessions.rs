@@ -1,0 +1,92 @@
+//! What a client has set for the statements to come, and what its last answer said of itself.
+//!
+//! Kept by asker, not by connection: many clients open several.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use loda_identity::PeerId;
+use loda_proto::v1::Statement;
+use prost::Message;
+
+/// How long a session is kept when nobody uses it.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// Sessions at most; the oldest goes first.
+const MOST: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<HashMap<PeerId, Session>>);
+
+#[derive(Clone)]
+pub(super) struct Session {
+    pub(super) purpose: String,
+    /// SQL and statement of the last answer.
+    pub(super) last: Option<(String, Statement)>,
+    used: Instant,
+}
+
+impl Sessions {
+    pub(super) fn get(&self, owner: &PeerId) -> Option<Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).cloned()
+    }
+
+    pub(super) fn change(&self, owner: &PeerId, change: impl FnOnce(&mut Session)) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, session| session.used.elapsed() < KEPT);
+        if all.len() >= MOST
+            && !all.contains_key(owner)
+            && let Some(oldest) = all.iter().min_by_key(|(_, session)| session.used).map(|(owner, _)| owner.clone())
+        {
+            all.remove(&oldest);
+        }
+        let fresh = || Session { purpose: String::new(), last: None, used: Instant::now() };
+        let session = all.entry(owner.clone()).or_insert_with(fresh);
+        session.used = Instant::now();
+        change(session);
+    }
+
+    pub(super) fn close(&self, owner: &PeerId) {
+        self.change(owner, |session| session.purpose.clear());
+    }
+}
+
+/// Messages of the protocol that the library does not have yet (Flight.proto).
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SetSessionOptionsRequest {
+    #[prost(map = "string, message", tag = "1")]
+    pub(super) session_options: HashMap<String, SessionOptionValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SessionOptionValue {
+    #[prost(string, optional, tag = "1")]
+    pub(super) string_value: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SetSessionOptionsResult {
+    #[prost(map = "string, message", tag = "1")]
+    pub(super) errors: HashMap<String, OptionFault>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OptionFault {
+    /// 1: no such name; 2: no such value.
+    #[prost(int32, tag = "1")]
+    pub(super) value: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GetSessionOptionsResult {
+    #[prost(map = "string, message", tag = "1")]
+    pub(super) session_options: HashMap<String, SessionOptionValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CloseSessionResult {
+    /// 1: closed.
+    #[prost(int32, tag = "1")]
+    pub(super) status: i32,
+}

@@ -1,0 +1,82 @@
+//! Statements that a client has prepared or is about to fetch: each of its asker alone, by a random handle, for a while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::SchemaRef;
+use loda_identity::PeerId;
+use uuid::Uuid;
+
+use super::parameters::Template;
+use crate::jobs::Query;
+
+/// How long a statement is kept.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// Statements of one asker at most: the oldest goes first.
+const MOST: usize = 64;
+
+/// What is to be answered, and how.
+pub(super) struct Statement {
+    pub(super) owner: PeerId,
+    pub(super) sql: String,
+    pub(super) purpose: String,
+    pub(super) schema: SchemaRef,
+    pub(super) kind: Kind,
+    /// Once it runs: whoever fetches again gets the same answer, and nothing runs twice.
+    pub(super) query: OnceLock<Arc<Query>>,
+    made: Instant,
+}
+
+#[derive(Clone)]
+pub(super) enum Kind {
+    /// Answered here.
+    Local,
+    /// Answered by boroughs: the id of what was planned.
+    Federated(String),
+    /// Parameters are wanted first.
+    Open(Template),
+}
+
+impl Statement {
+    pub(super) fn new(owner: PeerId, sql: String, purpose: String, schema: SchemaRef, kind: Kind) -> Self {
+        Self { owner, sql, purpose, schema, kind, query: OnceLock::new(), made: Instant::now() }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Statements(Mutex<HashMap<Uuid, Arc<Statement>>>);
+
+impl Statements {
+    pub(super) fn add(&self, statement: Statement) -> (Uuid, Arc<Statement>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, other| other.made.elapsed() < KEPT);
+        let own = all.iter().filter(|(_, other)| other.owner == statement.owner);
+        let own: Vec<(Instant, Uuid)> = own.map(|(id, other)| (other.made, *id)).collect();
+        if own.len() >= MOST
+            && let Some((_, oldest)) = own.into_iter().min()
+        {
+            all.remove(&oldest);
+        }
+        let (id, statement) = (Uuid::new_v4(), Arc::new(statement));
+        all.insert(id, Arc::clone(&statement));
+        (id, statement)
+    }
+
+    /// Another's does not exist for him.
+    pub(super) fn get(&self, handle: &[u8], owner: &PeerId) -> Option<Arc<Statement>> {
+        let id = Uuid::from_slice(handle).ok()?;
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&id).filter(|statement| statement.owner == *owner && statement.made.elapsed() < KEPT).cloned()
+    }
+
+    pub(super) fn close(&self, handle: &[u8], owner: &PeerId) {
+        if let Ok(id) = Uuid::from_slice(handle) {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.get(&id).is_some_and(|statement| statement.owner == *owner) {
+                all.remove(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! An answer as a file, or page by page.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::header::{ACCEPT, CONTENT_DISPOSITION, LINK};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use loda_answer::Answer;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::{Id, Params};
+use super::questions::within;
+use super::{NotLetIn, Problem, with_tag};
+use crate::doors::Doors;
+use crate::doors::sign_in::{Asker, Scope};
+use crate::jobs::is_final;
+
+/// Rows of one page of JSON.
+const PAGE: u32 = 10_000;
+
+/// What an answer is wanted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// A page of rows with the statement; withheld values are null, and `reason` says why.
+    Json,
+    /// RFC 4180, with [c] and [x].
+    Csv,
+    /// With the statement in its metadata.
+    Parquet,
+    /// An Arrow IPC stream, with the statement in its metadata.
+    Arrow,
+    /// A workbook: figures on one sheet, on another what they lack.
+    Xlsx,
+}
+
+const FORMATS: [(Format, &str, &str); 5] = [
+    (Format::Json, "application/json", "json"),
+    (Format::Csv, "text/csv; charset=utf-8", "csv"),
+    (Format::Parquet, "application/vnd.apache.parquet", "parquet"),
+    (Format::Arrow, "application/vnd.apache.arrow.stream", "arrow"),
+    (Format::Xlsx, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
+];
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Instead of the header Accept.
+    #[param(inline)]
+    format: Option<Format>,
+    /// Rows to pass over; JSON alone has pages.
+    #[param(minimum = 0, maximum = 100000000)]
+    offset: Option<u32>,
+    /// Rows of a page at most.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<u32>,
+}
+
+/// A page of an answer.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "a description")]
+pub(crate) struct ResultPage {
+    columns: Vec<ResultColumn>,
+    /// Each an array in the order of `columns`; the last item says why its nulls are null.
+    rows: Vec<Vec<serde_json::Value>>,
+    /// Who answered, what was withheld and how far figures are off.
+    statement: serde_json::Value,
+}
+
+/// A column of an answer.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "a description")]
+pub(crate) struct ResultColumn {
+    name: String,
+    r#type: String,
+    /// Whether a null there may be a withheld value.
+    protected: bool,
+}
+
+/// Fetch an answer. A page of JSON has the next one in the header Link.
+#[utoipa::path(get, path = "/v1/questions/{id}/result", security(("bearer" = [])), params(
+    ("id" = Uuid, Path, description = "The question"), Wanted
+), responses(
+    (status = 200, description = "The answer", content(
+        (ResultPage = "application/json"),
+        (String = "text/csv"),
+        (String = "application/vnd.apache.parquet"),
+        (String = "application/vnd.apache.arrow.stream"),
+        (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+    )),
+    (status = 304, description = "As you have it"),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
+    (status = 404, body = Problem, content_type = "application/problem+json"),
+    (status = 406, body = Problem, content_type = "application/problem+json"),
+    (status = 409, body = Problem, content_type = "application/problem+json", description = "There is none yet, or there never will be"),
+    NotLetIn,
+))]
+pub(crate) async fn result(
+    State(doors): State<Arc<Doors>>,
+    asker: Asker,
+    headers: HeaderMap,
+    Id(id): Id,
+    Params(wanted): Params<Wanted>,
+) -> Result<Response, Problem> {
+    asker.may(Scope::Ask)?;
+    let offset = within("offset", wanted.offset, 0, 100_000_000, 0)? as usize;
+    let limit = within("limit", wanted.limit, 1, PAGE, PAGE)? as usize;
+    let (format, kind, extension) = format(&headers, wanted.format)?;
+    let query = doors.questions.jobs.query(&id, &asker.id).ok_or_else(|| Problem::none("question"))?;
+    if query.result.get().is_none() {
+        let over = is_final(*query.watch().borrow());
+        let (code, detail) = match over {
+            true => ("not_answered", "this question ended without an answer"),
+            false => ("not_ready", "this question has not ended: see its state, with wait="),
+        };
+        return Err(Problem::new(StatusCode::CONFLICT, code, detail));
+    }
+    let written = tokio::task::spawn_blocking(move || {
+        let result = query.result.get()?;
+        let answer = Answer::read(&result.arrow_ipc, result.statement.clone()).ok()?;
+        let more = format == Format::Json && offset.saturating_add(limit) < answer.rows();
+        let mut bytes = Vec::new();
+        match format {
+            Format::Json => loda_answer::json(&answer.page(offset, limit), &mut bytes).ok()?,
+            Format::Csv => loda_answer::csv(&answer, &mut bytes).ok()?,
+            Format::Parquet => bytes = loda_answer::parquet(&answer).ok()?,
+            Format::Arrow => bytes = loda_answer::arrow(&answer).ok()?,
+            Format::Xlsx => bytes = loda_answer::workbook(&answer).ok()?,
+        }
+        Some((bytes, more))
+    });
+    let Some((bytes, more)) = written.await.ok().flatten() else { return Err(Problem::internal()) };
+    let mut response = with_tag(&headers, kind, bytes);
+    let name = format!("attachment; filename=\"{id}.{extension}\"");
+    let next =
+        format!("</v1/questions/{id}/result?offset={}&limit={limit}>; rel=\"next\"", offset.saturating_add(limit));
+    let headers = response.headers_mut();
+    if format != Format::Json
+        && let Ok(name) = HeaderValue::from_str(&name)
+    {
+        headers.insert(CONTENT_DISPOSITION, name);
+    }
+    if more && let Ok(next) = HeaderValue::from_str(&next) {
+        headers.insert(LINK, next);
+    }
+    Ok(response)
+}
+
+/// By parameter, else the first of Accept that there is; JSON where nothing is said.
+fn format(headers: &HeaderMap, named: Option<Format>) -> Result<(Format, &'static str, &'static str), Problem> {
+    if let Some(named) = named
+        && let Some(known) = FORMATS.iter().find(|(format, ..)| *format == named)
+    {
+        return Ok(*known);
+    }
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted: Vec<&str> = accepted.flat_map(|value| value.split(',')).map(str::trim).collect();
+    if accepted.is_empty() {
+        return format(headers, Some(Format::Json));
+    }
+    let fits = |wanted: &&str| {
+        let wanted = wanted.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let bare = |kind: &str| kind.split(';').next().unwrap_or_default().to_owned();
+        match wanted.as_str() {
+            "*/*" | "application/*" => FORMATS.first().copied(),
+            "text/*" => FORMATS.get(1).copied(),
+            wanted => FORMATS.iter().find(|(_, kind, _)| bare(kind) == wanted).copied(),
+        }
+    };
+    let known = accepted.iter().find_map(fits);
+    known.ok_or_else(|| {
+        let kinds: Vec<&str> = FORMATS.iter().map(|(_, kind, _)| *kind).collect();
+        Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", format!("there is {}", kinds.join(", ")))
+    })
+}

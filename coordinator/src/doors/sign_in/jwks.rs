@@ -1,0 +1,186 @@
+//! A provider's keys: fetched when they are needed, believed for a quarter of an hour.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::Denied;
+
+/// How long a set is believed. A provider that is down for longer lets nobody in: a key that it took back must end.
+const BELIEVED: Duration = Duration::from_secs(15 * 60);
+
+/// A key that is not in the set may be new; but not more often than this.
+const AGAIN: Duration = Duration::from_secs(10);
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of an answer at most.
+const LARGEST: usize = 256 << 10;
+
+/// The keys of one provider.
+pub(super) struct Keys {
+    issuer: String,
+    jwks: Option<String>,
+    tls: Arc<ClientConfig>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    set: Vec<Jwk>,
+    fetched: Option<Instant>,
+    tried: Option<Instant>,
+}
+
+impl Keys {
+    /// # Errors
+    /// Where an address or an authority cannot be used.
+    pub(super) fn new(issuer: &str, jwks: Option<String>, ca: Option<&Path>) -> anyhow::Result<Self> {
+        address(issuer)?;
+        jwks.as_deref().map(address).transpose()?;
+        let mut roots = RootCertStore::empty();
+        match ca {
+            Some(ca) => {
+                let bytes = std::fs::read(ca).with_context(|| format!("reading {}", ca.display()))?;
+                for certificate in CertificateDer::pem_slice_iter(&bytes) {
+                    roots.add(certificate.with_context(|| format!("{} is not PEM", ca.display()))?)?;
+                }
+            }
+            None => {
+                let _passed_over = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { issuer: issuer.to_owned(), jwks, tls: Arc::new(tls), known: Mutex::default() })
+    }
+
+    /// The key that a token names.
+    ///
+    /// # Errors
+    /// [`Denied::Token`] where there is none; [`Denied::Provider`] where that cannot be known.
+    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Jwk, Denied> {
+        let mut known = self.known.lock().await;
+        let fresh = known.fetched.is_some_and(|at| at.elapsed() < BELIEVED);
+        if fresh && let Some(key) = pick(&known.set, id, algorithm) {
+            return Ok(key);
+        }
+        if known.tried.is_some_and(|at| at.elapsed() < AGAIN) {
+            return Err(if fresh { Denied::Token } else { Denied::Provider });
+        }
+        known.tried = Some(Instant::now());
+        match timeout(PATIENCE, self.fetch()).await {
+            Ok(Ok(set)) => {
+                (known.set, known.fetched) = (set.keys, Some(Instant::now()));
+                pick(&known.set, id, algorithm).ok_or(Denied::Token)
+            }
+            Ok(Err(fault)) => {
+                tracing::error!("keys of {} cannot be fetched: {fault:#}", self.issuer);
+                Err(if fresh { Denied::Token } else { Denied::Provider })
+            }
+            Err(_late) => {
+                tracing::error!("keys of {} cannot be fetched: no answer in time", self.issuer);
+                Err(if fresh { Denied::Token } else { Denied::Provider })
+            }
+        }
+    }
+
+    async fn fetch(&self) -> anyhow::Result<JwkSet> {
+        let jwks = match &self.jwks {
+            Some(jwks) => jwks.clone(),
+            None => {
+                let about = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+                let found: Discovered = serde_json::from_slice(&self.get(&about).await?)?;
+                ensure!(found.issuer == self.issuer, "{about} speaks of another issuer");
+                found.jwks_uri
+            }
+        };
+        Ok(serde_json::from_slice(&self.get(&jwks).await?)?)
+    }
+
+    async fn get(&self, url: &str) -> anyhow::Result<Bytes> {
+        let (uri, host, port, secure) = address(url)?;
+        let line = TcpStream::connect((host.as_str(), port)).await.with_context(|| format!("connecting to {host}"))?;
+        if secure {
+            let name = ServerName::try_from(host.clone())?;
+            let line = TlsConnector::from(Arc::clone(&self.tls)).connect(name, line).await.context("TLS")?;
+            ask(line, &uri, &host).await
+        } else {
+            ask(line, &uri, &host).await
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Discovered {
+    issuer: String,
+    jwks_uri: String,
+}
+
+async fn ask<L>(line: L, uri: &Uri, host: &str) -> anyhow::Result<Bytes>
+where
+    L: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = handshake(TokioIo::new(line)).await?;
+    let carrying = loda_service::AbortOnDrop(tokio::spawn(async move {
+        let _ended = connection.await;
+    }));
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path).header("host", host).header("accept", "application/json");
+    let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    ensure!(answer.status().is_success(), "it answered {}", answer.status());
+    let body = Limited::new(answer.into_body(), LARGEST).collect().await;
+    drop(carrying);
+    Ok(body.map_err(|fault| anyhow::anyhow!("{fault}"))?.to_bytes())
+}
+
+/// https, or http on this host alone: an address, its host and port.
+fn address(url: &str) -> anyhow::Result<(Uri, String, u16, bool)> {
+    let uri: Uri = url.parse().with_context(|| format!("{url} is no address"))?;
+    let host = uri.host().with_context(|| format!("{url} has no host"))?.trim_matches(['[', ']']).to_owned();
+    let (secure, port) = match uri.scheme_str() {
+        Some("https") => (true, 443),
+        Some("http") if ["localhost", "127.0.0.1", "::1"].contains(&host.as_str()) => (false, 80),
+        _ => bail!("{url}: write https://…: keys that anybody can change on their way prove nothing"),
+    };
+    let port = uri.port_u16().unwrap_or(port);
+    Ok((uri, host, port, secure))
+}
+
+/// The key of a set for a token: by its id, or the only one of its kind where the token names none.
+fn pick(set: &[Jwk], id: Option<&str>, algorithm: Algorithm) -> Option<Jwk> {
+    let fits = |key: &&Jwk| {
+        let common = &key.common;
+        let signs = common.public_key_use.as_ref().is_none_or(|used| *used == PublicKeyUse::Signature);
+        let named = common.key_algorithm.is_none_or(|of_key| names(of_key) == Some(algorithm));
+        signs && named && id.is_none_or(|id| common.key_id.as_deref() == Some(id))
+    };
+    let mut fitting = set.iter().filter(fits);
+    let first = fitting.next()?;
+    // Without a name the token could be anybody's of several.
+    (id.is_some() || fitting.next().is_none()).then(|| first.clone())
+}
+
+fn names(algorithm: KeyAlgorithm) -> Option<Algorithm> {
+    algorithm.to_string().parse().ok()
+}

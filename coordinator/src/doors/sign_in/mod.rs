@@ -1,0 +1,295 @@
+//! Who comes through a door: a certificate, a token of ours, or a token of an identity provider.
+//!
+//! ```text
+//! request ─ certificate of its connection ─┐
+//!         ─ Authorization: Bearer ─ tokens │ provider ─► Asker or Denied, in the request's extensions
+//! ```
+//!
+//! Whatever a request shows must be good: a bad token is not passed over for a good certificate. What is wrong with one is
+//! said in a static code, and never which part of it was right.
+
+mod jwks;
+mod provider;
+mod tokens;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use loda_identity::{Identity, Peer, PeerId, Rates, Role};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub(crate) use self::provider::{Provider, ProviderEntry};
+pub(crate) use self::tokens::{Made, TokenFault, TokenInfo, Tokens, Wanted};
+
+use super::strikes::Strikes;
+
+const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
+
+/// What a token may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scope {
+    /// See the catalogue and the boroughs' nodes.
+    Read,
+    /// Ask questions, and fetch their answers.
+    Ask,
+    /// Search the query log.
+    Audit,
+}
+
+impl Scope {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Ask => "ask",
+            Self::Audit => "audit",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Read, Self::Ask, Self::Audit].into_iter().find(|scope| scope.name() == name)
+    }
+
+    /// What a role may do at most.
+    pub(crate) fn of(role: &Role) -> &'static [Self] {
+        match role {
+            Role::Analyst(_) => &[Self::Read, Self::Ask],
+            Role::Auditor(_) => &[Self::Read, Self::Audit],
+            Role::Node(_) | Role::Coordinator => &[],
+        }
+    }
+}
+
+/// By what somebody was known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Certificate(Box<Peer>),
+    /// The token's id.
+    Token(String),
+    /// The provider's name.
+    Provider(String),
+}
+
+/// Somebody who is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) id: PeerId,
+    pub(crate) by: By,
+    pub(crate) scopes: Vec<Scope>,
+    /// Those that his token is bound to; empty: any that the boroughs have agreed to.
+    pub(crate) purposes: Vec<String>,
+}
+
+impl Asker {
+    /// # Errors
+    /// [`Denied::Role`].
+    pub(crate) fn may(&self, scope: Scope) -> Result<(), Denied> {
+        if self.scopes.contains(&scope) { Ok(()) } else { Err(Denied::Role) }
+    }
+
+    /// The purpose of a question: the one that is stated, or the only one of his token.
+    ///
+    /// # Errors
+    /// [`Denied::Purpose`] where his token is bound to others.
+    pub(crate) fn purpose(&self, stated: &str) -> Result<String, Denied> {
+        match (stated, self.purposes.as_slice()) {
+            ("", [only]) => Ok(only.clone()),
+            (stated, []) => Ok(stated.to_owned()),
+            (stated, bound) if bound.iter().any(|purpose| purpose == stated) => Ok(stated.to_owned()),
+            _ => Err(Denied::Purpose),
+        }
+    }
+}
+
+/// Why somebody is not let in. The caller is told the code and a plain sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("sign in: show a certificate of the federation, or send Authorization: Bearer with a token")]
+    Unknown,
+    #[error("the token is not accepted")]
+    Token,
+    #[error("the token has expired or was revoked: make another")]
+    Expired,
+    #[error("certificate and token belong to different people")]
+    Disagree,
+    #[error("the identity provider cannot be reached: try again later")]
+    Provider,
+    #[error("your role or token does not permit this")]
+    Role,
+    #[error("your token is bound to other purposes")]
+    Purpose,
+    #[error("too many calls: wait a moment")]
+    Rate,
+}
+
+impl Denied {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Unknown => "sign_in_needed",
+            Self::Token => "token_not_accepted",
+            Self::Expired => "token_expired",
+            Self::Disagree => "credentials_disagree",
+            Self::Provider => "provider_unreachable",
+            Self::Role => "not_permitted",
+            Self::Purpose => "purpose_not_permitted",
+            Self::Rate => "too_many_calls",
+        }
+    }
+}
+
+/// Who is at the other end of a connection, before anything was said.
+#[derive(Clone, Debug)]
+pub(crate) struct Guest {
+    pub(crate) peer: Option<Peer>,
+    pub(crate) address: IpAddr,
+}
+
+/// What became of signing in; handlers decide whether they need somebody.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn(pub(crate) Result<Asker, Denied>);
+
+/// The token that somebody showed, for the one answer that gives it back. No `Debug`.
+#[derive(Clone)]
+pub(crate) struct Shown(pub(crate) String);
+
+/// Knows people.
+pub(crate) struct SignIn {
+    identity: Identity,
+    pub(crate) tokens: Arc<Tokens>,
+    providers: Vec<Provider>,
+    rates: Rates,
+    strikes: Strikes,
+}
+
+impl SignIn {
+    /// # Errors
+    /// Where the tokens or a provider's configuration cannot be used.
+    pub(crate) fn open(
+        identity: Identity,
+        tokens: Arc<Tokens>,
+        providers: Vec<ProviderEntry>,
+        state: &Path,
+    ) -> anyhow::Result<Self> {
+        let providers = providers.into_iter().map(|entry| Provider::new(entry, state));
+        let providers = providers.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self { identity, tokens, providers, rates: Rates::default(), strikes: Strikes::default() })
+    }
+
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn asker(&self, guest: &Guest, headers: &HeaderMap) -> Result<Asker, Denied> {
+        let asker = self.known(guest, headers).await?;
+        if self.rates.take(&asker.id) { Ok(asker) } else { Err(Denied::Rate) }
+    }
+
+    async fn known(&self, guest: &Guest, headers: &HeaderMap) -> Result<Asker, Denied> {
+        let trust = Arc::clone(&self.identity.now().trust);
+        let holder = match &guest.peer {
+            Some(peer) if trust.still_good(peer).is_ok() => Some(peer),
+            Some(_) => return Err(Denied::Expired),
+            None => None,
+        };
+        let Some(token) = token_of(headers)? else {
+            let peer = holder.ok_or(Denied::Unknown)?;
+            return asker(peer.id.clone(), By::Certificate(Box::new(peer.clone())));
+        };
+        let asker = if tokens::is_ours(&token) {
+            self.tokens.holder(&token, &trust)?
+        } else {
+            // To check a signature costs something: whoever sends bad ones waits. Tokens of ours cost one hash, and nobody
+            // guesses them: those who share an address with him come in.
+            if self.strikes.is_out(guest.address) {
+                return Err(Denied::Rate);
+            }
+            let known = self.of_provider(&token, holder).await;
+            if matches!(known, Err(Denied::Token)) {
+                self.strikes.add(guest.address);
+            }
+            known?
+        };
+        if trust.denials().name_id(&asker.id) {
+            return Err(Denied::Expired);
+        }
+        match holder {
+            Some(peer) if peer.id != asker.id => Err(Denied::Disagree),
+            _ => Ok(asker),
+        }
+    }
+
+    async fn of_provider(&self, token: &str, holder: Option<&Peer>) -> Result<Asker, Denied> {
+        let issuer = provider::issuer_of(token).ok_or(Denied::Token)?;
+        let provider = self.providers.iter().find(|provider| provider.issuer == issuer).ok_or(Denied::Token)?;
+        let role = provider.role_of(token, holder).await?;
+        let id = PeerId::new(&self.identity.manifest().domain, role).map_err(|_| Denied::Token)?;
+        asker(id, By::Provider(provider.name.clone()))
+    }
+}
+
+/// Everything that his role may do.
+fn asker(id: PeerId, by: By) -> Result<Asker, Denied> {
+    let scopes = Scope::of(&id.role).to_vec();
+    if scopes.is_empty() {
+        return Err(Denied::Role);
+    }
+    Ok(Asker { id, by, scopes, purposes: Vec::new() })
+}
+
+/// The token of a request, if it has one: as a bearer's, or in place of a password. More than one is nobody's.
+fn token_of(headers: &HeaderMap) -> Result<Option<String>, Denied> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), rest) = (values.next(), values.next()) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Denied::Token)?;
+    let (scheme, given) = text.split_once(' ').ok_or(Denied::Token)?;
+    let token = match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => given.to_owned(),
+        "basic" => password(given).ok_or(Denied::Token)?,
+        _ => return Err(Denied::Token),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    let is_token = !token.is_empty() && token.len() <= 8192 && token.chars().all(plain);
+    if rest.is_some() || !is_token {
+        return Err(Denied::Token);
+    }
+    Ok(Some(token))
+}
+
+/// The password of Basic credentials, padded or not.
+fn password(given: &str) -> Option<String> {
+    let bytes = STANDARD_NO_PAD.decode(given.trim_end_matches('=')).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    text.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+/// Puts [`SignedIn`] into each request.
+pub(crate) async fn sign_in(State(door): State<Arc<SignIn>>, mut request: Request, next: Next) -> Response {
+    let guest = request.extensions().get::<Guest>().cloned();
+    let known = match &guest {
+        // Handshakes and probes of clients that have signed in nowhere are theirs to judge, too.
+        Some(guest) => door.asker(guest, request.headers()).await,
+        None => Err(Denied::Unknown),
+    };
+    if let (Err(denied), Some(guest)) = (&known, &guest)
+        && *denied != Denied::Unknown
+    {
+        tracing::warn!(code = denied.code(), address = %guest.address, "not let in");
+    }
+    // What was shown goes no further, but where a client exchanges it.
+    if known.is_ok()
+        && request.uri().path() == HANDSHAKE
+        && let Ok(Some(token)) = token_of(request.headers())
+    {
+        request.extensions_mut().insert(Shown(token));
+    }
+    request.headers_mut().remove(AUTHORIZATION);
+    request.extensions_mut().insert(SignedIn(known));
+    next.run(request).await
+}

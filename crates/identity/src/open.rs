@@ -1,0 +1,222 @@
+//! A door for people's own tools: a program of theirs, a spreadsheet, a browser.
+//!
+//! A certificate of the federation is welcome there, and none is needed: whoever has none says who he is by a token, which
+//! is for the services behind the door to judge. The door's own certificate is one for the web, by an authority that those
+//! tools believe, and says nothing about the federation.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use futures::Stream;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::verify_tls13_signature;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::accept::{Admit, Limits, Places, Who, shake, through};
+use crate::connection::{Guarded, OpenConnection};
+use crate::error::{IdentityError, Refusal};
+use crate::live::{Identity, LOOK};
+use crate::private::read;
+use crate::tls::{ALPN, only_tls13};
+use crate::trust::provider;
+
+/// A certificate for the web, with its chain, read again when its files change. No `Debug` of the key: rustls keeps it.
+#[derive(Clone)]
+pub struct WebCertificate(Arc<Files>);
+
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    now: RwLock<(Stamp, Arc<CertifiedKey>)>,
+}
+
+type Stamp = [Option<(u64, SystemTime)>; 2];
+
+impl WebCertificate {
+    /// Reads a PEM file with the certificate and, where it has one, its chain; and one with the private key.
+    ///
+    /// # Errors
+    /// [`IdentityError::File`] or [`IdentityError::Unusable`], with the file's name.
+    pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, IdentityError> {
+        let stamp = stamp(&certificate, &key);
+        let loaded = certified(&certificate, &key)?;
+        Ok(Self(Arc::new(Files { certificate, key, now: RwLock::new((stamp, Arc::new(loaded))) })))
+    }
+
+    /// Looks at the files every [`LOOK`]; one that cannot be used is reported, and the last good one stays.
+    pub async fn keep_current(self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let files = Arc::clone(&self.0);
+            let _looked = tokio::task::spawn_blocking(move || files.look()).await;
+        }
+    }
+}
+
+impl Files {
+    fn look(&self) {
+        let stamp = stamp(&self.certificate, &self.key);
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        if now.0 == stamp {
+            return;
+        }
+        now.0 = stamp;
+        match certified(&self.certificate, &self.key) {
+            Ok(loaded) => now.1 = Arc::new(loaded),
+            Err(fault) => tracing::error!(code = "web_certificate", "{fault}; the last good one stays in use"),
+        }
+    }
+}
+
+fn stamp(certificate: &PathBuf, key: &PathBuf) -> Stamp {
+    [certificate, key].map(|path| {
+        let about = std::fs::metadata(path).ok()?;
+        Some((about.len(), about.modified().ok()?))
+    })
+}
+
+fn certified(certificate: &PathBuf, key: &PathBuf) -> Result<CertifiedKey, IdentityError> {
+    let unusable = |path: &PathBuf, reason: &str| IdentityError::unusable(path.display().to_string(), reason);
+    let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| unusable(certificate, "is not PEM"))?;
+    if chain.is_empty() {
+        return Err(unusable(certificate, "holds no certificate"));
+    }
+    let secret = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| unusable(key, "holds no PEM private key"))?;
+    CertifiedKey::from_der(chain, secret, &provider())
+        .map_err(|_| unusable(key, "is not the key of the certificate, or of a kind that is not known"))
+}
+
+impl std::fmt::Debug for WebCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("WebCertificate").field(&self.0.certificate).finish()
+    }
+}
+
+impl ResolvesServerCert for WebCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.now.read().unwrap_or_else(PoisonError::into_inner).1))
+    }
+}
+
+/// Connections of anybody, for a server that asks each of them who he is. The stream never ends and never yields an error.
+///
+/// # Errors
+/// [`IdentityError::Tls`] where TLS cannot be set up.
+pub fn open_incoming(
+    listener: TcpListener,
+    identity: Identity,
+    web: WebCertificate,
+    limits: Limits,
+) -> Result<impl Stream<Item = Result<OpenConnection, std::io::Error>> + Send + 'static, IdentityError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(Welcome(identity.clone())))
+        .with_cert_resolver(Arc::new(web));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = vec![ALPN.to_vec(), b"http/1.1".to_vec()];
+    Ok(through(listener, Open { identity, config: Arc::new(config), limits, places: Places::default() }))
+}
+
+struct Open {
+    identity: Identity,
+    config: Arc<ServerConfig>,
+    limits: Limits,
+    places: Places,
+}
+
+impl Admit for Open {
+    type Guest = OpenConnection;
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    async fn admit(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> Result<Option<OpenConnection>, &'static str> {
+        // A stranger's place is taken before he costs a handshake.
+        let stranger = self.places.take(&Who::Address(remote.ip()), self.limits)?;
+        let stream = shake(stream, Arc::clone(&self.config), self.limits).await?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN);
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let (peer, place) = if chain.is_empty() {
+            (None, stranger)
+        } else {
+            let peer = self.identity.now().trust.peer_of(chain).map_err(Refusal::code)?;
+            let place = self.places.take(&Who::Peer(peer.id.clone()), self.limits)?;
+            (Some(peer), place)
+        };
+        let life = self.limits.connection_life;
+        let guarded = Guarded::new(stream.into(), peer.clone(), &self.identity, life, Some(place));
+        Ok(Some(OpenConnection::new(guarded, peer, remote, http2)))
+    }
+}
+
+/// Checks a certificate that is shown, under the trust of the moment.
+struct Welcome(Identity);
+
+impl std::fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Welcome")
+    }
+}
+
+impl ClientCertVerifier for Welcome {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if !intermediates.is_empty() {
+            return Err(Refusal::ChainLength.into_tls());
+        }
+        self.0.now().trust.client(end_entity, now).map_err(Refusal::into_tls)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,83 @@
+//! Finding entries in a log of signed lines.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use chrono::NaiveDate;
+use serde::Deserialize;
+
+use crate::lines::split;
+use crate::{Entry, LogError};
+
+/// What an entry must have; nothing: anything.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    pub query: Option<String>,
+    pub analyst: Option<String>,
+    pub purpose: Option<String>,
+    /// One of the datasets that were asked.
+    pub dataset: Option<String>,
+    /// The first and the last day.
+    pub from: Option<NaiveDate>,
+    pub to: Option<NaiveDate>,
+}
+
+/// An entry as it was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The bytes that the signature covers.
+    pub entry: String,
+    /// In hexadecimal.
+    pub signature: String,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    time: String,
+    what: Entry,
+}
+
+/// Entries from a sequence number on, `limit` at most, and the number of the one after the last, if there is more.
+/// Signatures are not checked: whoever reads them has to.
+///
+/// # Errors
+/// Where the log cannot be read.
+pub fn search(path: &Path, search: &Search, start: u64, limit: usize) -> Result<(Vec<Found>, Option<u64>), LogError> {
+    let fault = |source| LogError::Write { path: path.display().to_string(), source };
+    let mut reader = BufReader::new(File::open(path).map_err(fault)?);
+    let (mut found, mut line, mut number) = (Vec::new(), Vec::new(), 0_u64);
+    loop {
+        line.clear();
+        // A line without its end is being written.
+        if reader.read_until(b'\n', &mut line).map_err(fault)? == 0 || line.pop() != Some(b'\n') {
+            return Ok((found, None));
+        }
+        let here = number;
+        number = number.saturating_add(1);
+        if here < start {
+            continue;
+        }
+        let Some((body, signature)) = std::str::from_utf8(&line).ok().and_then(split) else { continue };
+        if !serde_json::from_str::<Body>(body).is_ok_and(|body| search.is_met(&body)) {
+            continue;
+        }
+        if found.len() >= limit {
+            return Ok((found, Some(here)));
+        }
+        found.push(Found { entry: body.to_owned(), signature: hex::encode(signature) });
+    }
+}
+
+impl Search {
+    fn is_met(&self, body: &Body) -> bool {
+        let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+        let day: Option<NaiveDate> = body.time.get(..10).and_then(|day| day.parse().ok());
+        let since = self.from.is_none_or(|from| day.is_some_and(|day| day >= from));
+        let until = self.to.is_none_or(|to| day.is_some_and(|day| day <= to));
+        let what = &body.what;
+        let dataset = self.dataset.as_ref().is_none_or(|wanted| what.dataset.split(' ').any(|has| has == wanted));
+        let who = is(&self.query, &what.query) && is(&self.analyst, &what.analyst) && is(&self.purpose, &what.purpose);
+        who && dataset && since && until
+    }
+}

@@ -1,0 +1,151 @@
+//! Those who try to come in by the doors, or to take what is another's.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use loda_identity::Role;
+
+use crate::support::doors::{DOORS, Doors, analyst, has};
+
+#[test]
+fn nobody_comes_in_with_nothing_or_with_what_is_not_his() {
+    if !has("curl") {
+        return;
+    }
+    let good = DOORS.token(analyst(), &[]);
+    let status = |header: &str| {
+        let said = DOORS.curl(&["-H", header, "/v1/me"]);
+        assert!(said.status == 200 || said.header("www-authenticate").is_some(), "{header}");
+        said.status
+    };
+    assert_eq!(DOORS.curl(&["/v1/me"]).status, 401);
+    assert_eq!(status(&format!("Authorization: bearer {good}")), 200);
+    let basic = |text: &str| {
+        let encoded = base64_of(text.as_bytes());
+        format!("Authorization: Basic {encoded}")
+    };
+    assert_eq!(status(&basic(&format!("anybody:{good}"))), 200);
+    let (id, secret) = good.strip_prefix("loda_").unwrap().split_once('_').unwrap();
+    let other = DOORS.token(Role::Analyst("other".to_owned()), &[]);
+    let of_other = other.rsplit('_').next().unwrap();
+    for wrong in [
+        "Authorization: Bearer".to_owned(),
+        "Authorization: Bearer ".to_owned(),
+        format!("Authorization: Digest {good}"),
+        format!("Authorization: Bearer {good} {good}"),
+        format!("Authorization: Bearer loda_{id}_"),
+        format!("Authorization: Bearer loda_{id}_{of_other}"),
+        format!("Authorization: Bearer loda__{secret}"),
+        format!("Authorization: Bearer {}", "a".repeat(9_000)),
+        basic("anybody:"),
+        basic("no colon"),
+        "Authorization: Basic ====".to_owned(),
+    ] {
+        assert_eq!(status(&wrong), 401, "{wrong}");
+    }
+    // Two of them are nobody's, and a good certificate does not mend a bad token.
+    let twice = [format!("Authorization: Bearer {good}"), format!("Authorization: Bearer {other}")];
+    assert_eq!(DOORS.curl(&["-H", &twice[0], "-H", &twice[1], "/v1/me"]).status, 401);
+    let (certificate, key) = DOORS.certificate(analyst());
+    let shown = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    assert_eq!(DOORS.curl(&[&shown[..], &["/v1/me"]].concat()).status, 200);
+    let both = |token: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        DOORS.curl(&[&shown[..], &["-H", &header, "/v1/me"]].concat()).status
+    };
+    assert_eq!((both(&good), both(&other), both("loda_0_0")), (200, 401, 401));
+    // A node's certificate opens no door, and neither does one of another authority.
+    let node = DOORS.layout.node("E09000001");
+    let of_node = ["--cert", node.join("tls.pem").to_str().unwrap(), "--key", node.join("tls.key").to_str().unwrap()]
+        .map(str::to_owned);
+    let of_node: Vec<&str> = of_node.iter().map(String::as_str).collect();
+    assert_eq!(DOORS.curl(&[&of_node[..], &["/v1/me"]].concat()).status, 403);
+}
+
+#[test]
+fn ones_questions_are_ones_own() {
+    if !has("curl") {
+        return;
+    }
+    let (mine, other) = (DOORS.token(analyst(), &[]), DOORS.token(Role::Analyst("other".to_owned()), &[]));
+    let place = DOORS.ask(&mine, "SELECT COUNT(DISTINCT (borough, person_key)) AS n FROM residents", "demo");
+    let result = format!("{place}/result");
+    let nothing = DOORS.with(&other, &["/v1/questions/00000000-0000-4000-8000-000000000000"]);
+    for theft in [&["-X", "GET", place.as_str()][..], &["-X", "DELETE", &place], &["-X", "GET", &result]] {
+        // Nothing tells what is another's from what is not there.
+        let said = DOORS.with(&other, theft);
+        assert_eq!((said.status, said.body), (404, nothing.body.clone()), "{theft:?}");
+        assert_ne!(DOORS.with(&mine, theft).status, 404, "{theft:?}");
+    }
+    let own = DOORS.with(&other, &["/v1/questions?limit=100"]).text();
+    assert!(!own.contains(place.rsplit('/').next().unwrap()), "{own}");
+}
+
+#[test]
+fn heads_bodies_and_connections_have_their_limits() {
+    if !has("curl") {
+        return;
+    }
+    let token = DOORS.token(analyst(), &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let large = dir.path().join("large.json");
+    std::fs::write(&large, format!("{{\"sql\": \"{}\"}}", "x".repeat(400 << 10))).unwrap();
+    let at = format!("@{}", large.display());
+    for version in ["--http1.1", "--http2"] {
+        let said = DOORS.with(&token, &[version, "--json", &at, "/v1/questions"]);
+        assert_eq!(said.status, 413, "{version}: {}", said.text());
+        // Without a length, too.
+        let chunked = ["-H", "Transfer-Encoding: chunked", version, "--json", &at, "/v1/questions"];
+        let said = DOORS.with(&token, &chunked);
+        assert!([413, 400, 0].contains(&said.status), "{version}: {}", said.status);
+        let header = format!("X-Long: {}", "x".repeat(60_000));
+        let said = DOORS.with(&token, &[version, "-H", &header, "/v1/me"]);
+        assert!([400, 431, 0].contains(&said.status), "{version}: {}", said.status);
+        assert_eq!(DOORS.with(&token, &[version, "/v1/me"]).status, 200);
+    }
+    // No page of elsewhere may use a browser's sign-in.
+    let said = DOORS.with(&token, &["-H", "Origin: https://evil.example", "/v1/me"]);
+    assert!(said.header("access-control-allow-origin").is_none());
+    assert_eq!(DOORS.curl(&["-X", "OPTIONS", "-H", "Origin: https://evil.example", "/v1/me"]).status, 405);
+}
+
+#[test]
+fn a_thousand_that_say_nothing_hold_up_nobody() {
+    if !has("curl") {
+        return;
+    }
+    // Of its own: others of this address would be kept out meanwhile.
+    let doors = Doors::start(1, "");
+    let token = doors.token(analyst(), &[]);
+    let (certificate, key) = doors.certificate(analyst());
+    let shown = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let idle: Vec<TcpStream> = (0..1_000).filter_map(|_| TcpStream::connect(&doors.address).ok()).collect();
+    assert!(idle.len() > 900, "{}", idle.len());
+    // Of one address only so many are kept, and those for as long as a handshake may take.
+    let began = Instant::now();
+    while doors.with(&token, &["/v1/me"]).status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody gets in");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    println!("1,000 silent connections: the next call came through after {} ms", began.elapsed().as_millis());
+    assert_eq!(doors.curl(&[&shown[..], &["/v1/me"]].concat()).status, 200);
+    let closed = idle.into_iter().filter_map(|mut line| {
+        line.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        line.write_all(b"").ok()?;
+        line.read(&mut [0]).ok().filter(|read| *read == 0)
+    });
+    assert!(closed.count() > 900);
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..=chunk.len() {
+            text.push(LETTERS[(word >> (18 - 6 * place) & 63) as usize].into());
+        }
+    }
+    text
+}

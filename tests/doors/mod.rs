@@ -1,0 +1,6 @@
+//! The doors for people's own tools: real clients against real processes, and those who try to come in another way.
+
+mod abuse;
+mod flight;
+mod http;
+mod provider;

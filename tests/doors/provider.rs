@@ -1,0 +1,1 @@
+//! A real identity provider: whose tokens come in, and which do not.

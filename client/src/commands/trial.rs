@@ -37,6 +37,7 @@ pub(super) fn run(trial: &Trial, session: &mut Session<'_>) -> Result<(), Failur
     } else {
         found(trial, &gss, datasets, folder, session)?;
     }
+    doors(folder)?;
     let names: Vec<&str> = contracts.iter().map(|(_, contract)| contract.dataset.as_str()).collect();
     agreement(folder, &names, session)?;
     let quoted: Vec<String> = contracts.iter().map(|(path, _)| format!("\"../{}\"", path.display())).collect();
@@ -44,16 +45,20 @@ pub(super) fn run(trial: &Trial, session: &mut Session<'_>) -> Result<(), Failur
         &folder.join("coordinator/coordinator.toml"),
         &format!(
             "listen = \"127.0.0.1:{}\"\nmanifest = \"../manifest.toml\"\ncontracts = [{}]\nstate = \"state\"\n\n[tls]\n\
-             certificate = \"tls.pem\"\nkey = \"tls.key\"\nrevocation_lists = \"../revocation\"\n",
+             certificate = \"tls.pem\"\nkey = \"tls.key\"\nrevocation_lists = \"../revocation\"\n\n[doors]\n\
+             listen = \"127.0.0.1:{}\"\ncertificate = \"web.pem\"\nkey = \"web.key\"\n",
             trial.port,
-            quoted.join(", ")
+            quoted.join(", "),
+            trial.port.saturating_add(2)
         ),
     )?;
     let example = names.first().copied().unwrap_or("DATASET");
     writeln!(
         session.out,
         "\nNow, in three terminals in this folder:\n  loda-node --config node.toml\n  loda-coordinator --config \
-         coordinator/coordinator.toml\n  loda query -p {PURPOSE} \"SELECT COUNT(*) AS n FROM {example}\""
+         coordinator/coordinator.toml\n  loda query -p {PURPOSE} \"SELECT COUNT(*) AS n FROM {example}\"\n\nFor Python, a spreadsheet or \
+         curl: `loda token new NAME`, and https://localhost:{} with web-ca.pem (docs/tools.md)",
+        trial.port.saturating_add(2)
     )?;
     Ok(())
 }
@@ -140,6 +145,19 @@ fn found(
          things out, never for service; it ends in {DAYS} days"
     )?;
     Ok(())
+}
+
+/// The certificate that people's own tools see, and whom they must believe for it.
+fn doors(folder: &Path) -> Result<(), Failure> {
+    let kept = folder.join("coordinator/web.pem");
+    if kept.exists() {
+        return Ok(());
+    }
+    let office = Authority::load(folder.join("authorities/office"))?;
+    let web = office.issue_web(&["localhost".to_owned(), "127.0.0.1".to_owned()], DAYS)?;
+    write(&kept, &web.cert_pem)?;
+    write_private(&folder.join("coordinator/web.key"), web.key_pem.as_bytes())?;
+    write(&folder.join("web-ca.pem"), office.ca_pem())
 }
 
 /// A contract has changed: the next version, signed by the one member.

@@ -12,14 +12,18 @@ mod results;
 mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
@@ -33,6 +37,9 @@ use super::sign_in::{Asker, By, Scope};
 /// The largest body: the longest SQL, in JSON.
 const LARGEST: usize = 256 << 10;
 
+/// How long one may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// All routes, and what they say of themselves.
 pub(super) fn router(doors: &Arc<Doors>) -> Router {
     let (router, mut api) = OpenApiRouter::with_openapi(description())
@@ -41,7 +48,8 @@ pub(super) fn router(doors: &Arc<Doors>) -> Router {
         .routes(routes!(catalogue::nodes))
         .routes(routes!(questions::explain))
         .routes(routes!(questions::ask, questions::list))
-        .routes(routes!(questions::state, questions::cancel))
+        .routes(routes!(questions::state))
+        .routes(routes!(questions::cancel))
         .routes(routes!(results::result))
         .routes(routes!(log::search))
         .routes(routes!(tokens::list, tokens::make))
@@ -60,7 +68,18 @@ pub(super) fn router(doors: &Arc<Doors>) -> Router {
             let detail = "this address does not do that: see Allow, or /v1/openapi.json";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         })
-        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(from_fn(read_whole))
+}
+
+/// Reads a body before anybody judges its request: small as it is, and in little time. An answer to somebody who is still
+/// sending would be lost on its way.
+async fn read_whole(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match timeout(PATIENCE, to_bytes(body, LARGEST)).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Ok(Err(_)) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large").into_response(),
+        Err(_late) => Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body took too long").into_response(),
+    }
 }
 
 fn description() -> OpenApi {

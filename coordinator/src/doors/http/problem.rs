@@ -147,12 +147,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             Err(JsonRejection::MissingJsonContentType(_)) => {
                 told(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", "send Content-Type: application/json".to_owned())
             }
-            Err(JsonRejection::BytesRejection(fault)) => match fault.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    told(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large".to_owned())
-                }
-                _ => told(StatusCode::BAD_REQUEST, "bad_request", "the body ended early".to_owned()),
-            },
             Err(fault) => told(StatusCode::BAD_REQUEST, "bad_request", plain(&fault.body_text())),
         }
     }

@@ -232,7 +232,7 @@ pub(crate) async fn state(
 }
 
 /// Cancel a question; the boroughs stop at once. One that has ended stays as it is.
-#[utoipa::path(delete, path = "/v1/questions/{id}", security(("bearer" = [])), params(
+#[utoipa::path(post, path = "/v1/questions/{id}/cancel", security(("bearer" = [])), params(
     ("id" = Uuid, Path, description = "The question")
 ), responses(
     (status = 200, body = Question),

@@ -124,9 +124,9 @@ impl Keys {
         if secure {
             let name = ServerName::try_from(host.clone())?;
             let line = TlsConnector::from(Arc::clone(&self.tls)).connect(name, line).await.context("TLS")?;
-            ask(line, &uri, &host).await
+            ask(line, &uri).await
         } else {
-            ask(line, &uri, &host).await
+            ask(line, &uri).await
         }
     }
 }
@@ -137,7 +137,7 @@ struct Discovered {
     jwks_uri: String,
 }
 
-async fn ask<L>(line: L, uri: &Uri, host: &str) -> anyhow::Result<Bytes>
+async fn ask<L>(line: L, uri: &Uri) -> anyhow::Result<Bytes>
 where
     L: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -146,6 +146,8 @@ where
         let _ended = connection.await;
     }));
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    // With its port, where it has one: providers make addresses of it.
+    let host = uri.authority().map_or("", |authority| authority.as_str());
     let request = Request::get(path).header("host", host).header("accept", "application/json");
     let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
     ensure!(answer.status().is_success(), "it answered {}", answer.status());

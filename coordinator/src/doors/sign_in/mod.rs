@@ -202,8 +202,8 @@ impl SignIn {
             let peer = holder.ok_or(Denied::Unknown)?;
             return asker(peer.id.clone(), By::Certificate(Box::new(peer.clone())));
         };
-        let asker = if tokens::is_ours(&token) {
-            self.tokens.holder(&token, &trust)?
+        let (asker, bound) = if tokens::is_ours(&token) {
+            (self.tokens.holder(&token, &trust)?, false)
         } else {
             // To check a signature costs something: whoever sends bad ones waits. Tokens of ours cost one hash, and nobody
             // guesses them: those who share an address with him come in.
@@ -220,17 +220,18 @@ impl SignIn {
             return Err(Denied::Expired);
         }
         match holder {
-            Some(peer) if peer.id != asker.id => Err(Denied::Disagree),
+            // Of a token that is bound to this very certificate its provider says whose it is.
+            Some(peer) if peer.id != asker.id && !bound => Err(Denied::Disagree),
             _ => Ok(asker),
         }
     }
 
-    async fn of_provider(&self, token: &str, holder: Option<&Peer>) -> Result<Asker, Denied> {
+    async fn of_provider(&self, token: &str, holder: Option<&Peer>) -> Result<(Asker, bool), Denied> {
         let issuer = provider::issuer_of(token).ok_or(Denied::Token)?;
         let provider = self.providers.iter().find(|provider| provider.issuer == issuer).ok_or(Denied::Token)?;
-        let role = provider.role_of(token, holder).await?;
+        let (role, bound) = provider.role_of(token, holder).await?;
         let id = PeerId::new(&self.identity.manifest().domain, role).map_err(|_| Denied::Token)?;
-        asker(id, By::Provider(provider.name.clone()))
+        Ok((asker(id, By::Provider(provider.name.clone()))?, bound))
     }
 }
 

@@ -101,11 +101,11 @@ impl Provider {
         Ok(Self { name, issuer, validation, keys, roles, secret: secret(state)? })
     }
 
-    /// What the bearer of a token is here.
+    /// What the bearer of a token is here, and whether it is bound to the certificate that he shows.
     ///
     /// # Errors
     /// Why he is nobody.
-    pub(super) async fn role_of(&self, token: &str, holder: Option<&Peer>) -> Result<Role, Denied> {
+    pub(super) async fn role_of(&self, token: &str, holder: Option<&Peer>) -> Result<(Role, bool), Denied> {
         let header = decode_header(token).map_err(|_| Denied::Token)?;
         // Before the provider is asked for anything: what says `none`, or a secret's algorithm, is nobody's.
         if !self.validation.algorithms.contains(&header.alg) || is_odd(token) {
@@ -123,7 +123,7 @@ impl Provider {
                 return Err(if *fault.kind() == ExpiredSignature { Denied::Expired } else { Denied::Token });
             }
         };
-        bound_to(&claims, holder)?;
+        let bound = bound_to(&claims, holder)?;
         let time = |name: &str| claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
         let now = chrono::Utc::now().timestamp();
         let (begun, ends) = (time("iat").unwrap_or(now), time("exp").ok_or(Denied::Token)?);
@@ -139,7 +139,7 @@ impl Provider {
         };
         // Whoever is both asks: auditors look on.
         let (is_auditor, ..) = self.roles.iter().find(has).ok_or(Denied::Role)?;
-        Ok(if *is_auditor { Role::Auditor(id) } else { Role::Analyst(id) })
+        Ok((if *is_auditor { Role::Auditor(id) } else { Role::Analyst(id) }, bound))
     }
 
     fn commitment(&self, subject: &str) -> String {
@@ -155,11 +155,11 @@ impl Provider {
 
 /// A token that is bound to a certificate (RFC 8705) counts on that certificate's connections alone. One that is bound to a
 /// key in another way counts nowhere: its proof is not asked for here.
-fn bound_to(claims: &Value, holder: Option<&Peer>) -> Result<(), Denied> {
-    let Some(confirmation) = claims.get("cnf") else { return Ok(()) };
+fn bound_to(claims: &Value, holder: Option<&Peer>) -> Result<bool, Denied> {
+    let Some(confirmation) = claims.get("cnf") else { return Ok(false) };
     let bound = confirmation.get("x5t#S256").and_then(Value::as_str).ok_or(Denied::Token)?;
     let shown = holder.map(|peer| URL_SAFE_NO_PAD.encode(peer.fingerprint));
-    if shown.as_deref() == Some(bound) { Ok(()) } else { Err(Denied::Token) }
+    if shown.as_deref() == Some(bound) { Ok(true) } else { Err(Denied::Token) }
 }
 
 /// Whether a header brings a key of its own, or asks for what is not understood here (RFC 7515 4.1.11).

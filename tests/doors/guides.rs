@@ -1,0 +1,44 @@
+//! docs/tools.md, as somebody would follow it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::doors::{DOORS, analyst, has, python};
+
+/// The commands of a page, in their order: how they are to be run, and what they are.
+fn commands(page: &str) -> Vec<(&str, &str)> {
+    let blocks = page.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.split_once('\n')).filter(|(kind, _)| ["sh", "python"].contains(kind)).collect()
+}
+
+#[test]
+fn the_guide_does_what_it_says() {
+    let (true, true, Some(python)) = (has("curl"), has("bash"), python()) else { return };
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md")).unwrap();
+    let commands = commands(&page);
+    assert_eq!(commands.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["sh", "sh", "python", "sh"]);
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(&DOORS.layout.dir, dir.path().join("federation")).unwrap();
+    let (certificate, _) = DOORS.certificate(analyst());
+    // Writes the configuration of the one who asks.
+    DOORS.loda(analyst(), &["catalogue"]);
+    let config = certificate.with_extension("toml");
+    let loda = format!("{} loda --config {}", env!("CARGO_BIN_EXE_loda-demo"), config.display());
+    let mut script = "set -euo pipefail\n".to_owned();
+    for (number, (kind, text)) in commands.iter().enumerate() {
+        let text = text.replace("localhost:24134", &DOORS.address.replace("127.0.0.1", "localhost"));
+        if *kind == "sh" {
+            script.push_str(&text.replace("cargo run --release -- loda", &loda));
+        } else {
+            let name = format!("guide{number}.py");
+            std::fs::write(dir.path().join(&name), text).unwrap();
+            writeln!(script, "{} {name}", python.display()).unwrap();
+        }
+    }
+    let output = Command::new("bash").arg("-c").arg(script).current_dir(dir.path()).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("missing: 0 boroughs") && text.contains("borough,tenure,people"), "{text}");
+    assert!(std::fs::read(dir.path().join("people.xlsx")).unwrap().starts_with(b"PK"));
+}

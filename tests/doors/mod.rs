@@ -5,3 +5,4 @@ mod flight;
 mod guides;
 mod http;
 mod provider;
+mod sentinel;

@@ -1,5 +1,6 @@
 //! A federation with doors, of real processes, and people who come to them.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -13,11 +14,29 @@ const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
 pub struct Doors {
     pub layout: Layout,
-    /// host:port.
-    pub address: String,
-    _processes: Processes,
+    pub door: Door,
+    pub processes: Processes,
     _dir: tempfile::TempDir,
 }
+
+/// An address, and whom to believe there.
+pub struct Door {
+    /// host:port.
+    pub address: String,
+    /// A file of certificates.
+    pub authority: PathBuf,
+}
+
+impl Deref for Doors {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+/// How many analysts beside the demo's own the boroughs have agreed with: `other`, and `a00` and on.
+pub const CROWD: usize = 50;
 
 /// One for all tests that change nothing of it. Its processes end with this one.
 pub static DOORS: LazyLock<Doors> = LazyLock::new(|| Doors::start(4, ""));
@@ -60,13 +79,16 @@ impl Doors {
             let agreement = layout.node(borough.gss).join("agreement.toml");
             let text = std::fs::read_to_string(&agreement).unwrap();
             let demo = format!("\"spiffe://{DOMAIN}/analyst/demo\"");
-            let more = format!("{demo}, \"spiffe://{DOMAIN}/analyst/other\"");
+            let crowd = (0..CROWD).map(|n| format!("a{n:02}")).chain(["other".to_owned()]);
+            let crowd = crowd.map(|name| format!(", \"spiffe://{DOMAIN}/analyst/{name}\""));
+            let more = format!("{demo}{}", crowd.collect::<String>());
             std::fs::write(&agreement, text.replace(&demo, &more)).unwrap();
         }
         let address = Layout::doors(options.port);
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         super::RUNTIME.block_on(processes.ready(Duration::from_secs(120), &mut |_| {})).unwrap();
-        Self { layout, address, _processes: processes, _dir: dir }
+        let door = Door { address, authority: layout.web_authority() };
+        Self { layout, door, processes, _dir: dir }
     }
 
     /// Certificate and key of somebody, by the analysts' authority.
@@ -104,7 +126,9 @@ impl Doors {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+}
 
+impl Door {
     /// Asks with curl; `arguments` end with the path.
     pub fn curl(&self, arguments: &[&str]) -> Said {
         let (path, options) = arguments.split_last().unwrap();
@@ -113,7 +137,7 @@ impl Doors {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--path-as-is", "--max-time", "90", "--write-out", "%{http_code}"])
             .arg("--cacert")
-            .arg(self.layout.web_authority())
+            .arg(&self.authority)
             .arg("--dump-header")
             .arg(&head)
             .arg("--output")

@@ -1,0 +1,183 @@
+//! What is withheld is in no byte that any door gives, and in no log.
+
+use std::fs;
+use std::io::{Cursor, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::doors::{Door, has, python};
+use crate::support::folder::Folder;
+use crate::support::{Running, free_ports};
+
+const CONTRACT: &str = r#"
+dataset = "visits"
+version = 1
+title = "Visits"
+protection = "cell-key"
+[[unit]]
+domain = "person"
+column = "person_key"
+about = "people"
+max-rows = 2
+[[column]]
+name = "person_key"
+type = "text"
+role = "unit"
+to = "person"
+[[column]]
+name = "place"
+type = "text"
+role = "dimension"
+open = true
+[[column]]
+name = "cost"
+type = "integer"
+role = "measure"
+min = "0"
+max = "999999"
+edges = ["1000"]
+"#;
+
+/// What stands in the data of few: a place, a key, a cost.
+const MARKS: [&str; 3] = ["ZQPLACE", "ZQPERSON", "777123"];
+
+#[test]
+fn a_withheld_value_is_in_no_byte_that_leaves() {
+    let (true, Some(python)) = (has("curl"), python()) else { return };
+    let folder = Folder::new("visits", CONTRACT);
+    let port = free_ports();
+    folder.configure(
+        "[[dataset]]\ncontract = \"contracts/visits.toml\"\nas_at = \"2026-11-01\"\n\
+         sql = 'SELECT person_key, place, CAST(cost AS BIGINT) AS cost FROM visits'\n[[dataset.source]]\n\
+         name = \"visits\"\nformat = \"csv\"\npath = \"visits.csv\"",
+    );
+    let node = fs::read_to_string(folder.path("node.toml")).unwrap();
+    let listen = node.lines().find(|line| line.starts_with("listen")).unwrap();
+    let monitored = format!("listen = \"127.0.0.1:{}\"\noperations = \"127.0.0.1:{}\"", port + 1, port + 3);
+    fs::write(folder.path("node.toml"), node.replace(listen, &monitored)).unwrap();
+    let mut rows = "person_key,place,cost\n".to_owned();
+    (0..400).for_each(|n| rows.push_str(&format!("P{n:04},{},{}\n", ["Library", "Pool"][n % 2], n % 500)));
+    (0..4).for_each(|n| rows.push_str(&format!("ZQPERSON{n},ZQPLACE{n},777123\n")));
+    folder.put("visits.csv", rows);
+    let made = folder.said(&["loda", "federation", "trial", "--borough", "E09000022", "--port", &port.to_string()]);
+    assert!(made.content, "{}", made.text);
+    let config = folder.path("coordinator/coordinator.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("operations = \"127.0.0.1:{}\"\n{text}", port + 4)).unwrap();
+    let serve = |arguments: &[&str], log: &str| {
+        let log = fs::File::create(folder.path(log)).unwrap();
+        let mut command = folder.command(arguments);
+        Running(command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+    };
+    let _node = serve(&["node", "--config", "node.toml"], "node.log");
+    let _coordinator = serve(&["coordinator", "--config", "coordinator/coordinator.toml"], "coordinator.log");
+    let began = Instant::now();
+    let token = loop {
+        let said = folder.command(&["loda", "token", "new", "a test", "--config", "loda.toml"]).output().unwrap();
+        if said.status.success() {
+            break String::from_utf8(said.stdout).unwrap().trim().to_owned();
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", String::from_utf8_lossy(&said.stderr));
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let door = Door { address: format!("localhost:{}", port + 2), authority: folder.path("web-ca.pem") };
+
+    let mut left: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut seen = 0;
+    for sql in [
+        "SELECT place, COUNT(DISTINCT person_key) AS n, SUM(cost) AS cost FROM visits GROUP BY place",
+        "SELECT place, MEDIAN(cost) AS median FROM visits GROUP BY place ORDER BY place DESC",
+        "SELECT COUNT(DISTINCT (borough, person_key)) AS n, SUM(cost) AS cost FROM visits WHERE place = 'ZQPLACE1'",
+        "SELECT CAST(place AS BIGINT) AS n, COUNT(*) AS c FROM visits GROUP BY place",
+        "SELECT MAX(cost) AS most FROM visits",
+        "SELECT place FROM visits",
+        "EXPLAIN SELECT place, COUNT(*) FROM visits GROUP BY place",
+    ] {
+        let body = serde_json::json!({"sql": sql, "purpose": "trial"}).to_string();
+        let said = door.with(&token, &["--json", &body, "/v1/questions"]);
+        left.push((sql.to_owned(), said.body.clone()));
+        let Some(place) = said.header("location") else { continue };
+        left.push((format!("state of {sql}"), door.with(&token, &[&format!("{place}?wait=60")]).body));
+        for format in ["json", "csv", "parquet", "arrow", "xlsx"] {
+            let result = door.with(&token, &[&format!("{place}/result?format={format}")]);
+            let parts = if format == "xlsx" && result.status == 200 { unpacked(&result.body) } else { Vec::new() };
+            seen += usize::from(result.text().contains("Library"));
+            left.push((format!("{format} of {sql}"), result.body));
+            left.push((format!("parts of {sql}"), parts));
+        }
+    }
+    assert!(seen >= 4, "the door gives what is released");
+    let script = folder.path("fetch.py");
+    fs::write(&script, FETCH).unwrap();
+    let mut fetch = Command::new(python);
+    fetch.arg(script).env("LODA_ADDRESS", &door.address).env("LODA_CA", &door.authority).env("LODA_TOKEN", &token);
+    let fetched = fetch.output().unwrap();
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    assert!(String::from_utf8_lossy(&fetched.stdout).contains("Library"));
+    left.push(("Flight SQL".to_owned(), fetched.stdout));
+    for at in [port + 3, port + 4] {
+        left.push(("metrics".to_owned(), metrics(at)));
+    }
+    for log in ["node.log", "coordinator.log", "state/log.jsonl", "coordinator/state/log.jsonl"] {
+        left.push((log.to_owned(), fs::read(folder.path(log)).unwrap()));
+    }
+    for (what, bytes) in &left {
+        for mark in MARKS {
+            // An asker's own words come back to him.
+            let own = what.contains(mark);
+            let there = bytes.windows(mark.len()).any(|window| window == mark.as_bytes());
+            assert!(own || !there, "{mark} is in {what}: {}", String::from_utf8_lossy(bytes));
+        }
+    }
+    println!("{} outputs, {} bytes, none of {MARKS:?}", left.len(), left.iter().map(|(_, b)| b.len()).sum::<usize>());
+}
+
+const FETCH: &str = r#"
+import os
+import adbc_driver_flightsql.dbapi as flight
+options = {
+    "adbc.flight.sql.client_option.tls_root_certs": open(os.environ["LODA_CA"]).read(),
+    "adbc.flight.sql.authorization_header": "Bearer " + os.environ["LODA_TOKEN"],
+    "adbc.flight.sql.rpc.call_header.loda-purpose": "trial",
+}
+with flight.connect("grpc+tls://" + os.environ["LODA_ADDRESS"], db_kwargs=options, autocommit=True) as connection:
+    print(connection.adbc_get_objects(depth="all").read_all().to_pylist())
+    for sql in [
+        "SELECT place, COUNT(DISTINCT person_key) AS n, SUM(cost) AS cost FROM visits GROUP BY place",
+        "SELECT * FROM loda.last_statement",
+        "SELECT * FROM loda.coverage",
+        "SELECT * FROM information_schema.columns",
+        "SELECT CAST(place AS BIGINT) AS n, COUNT(*) AS c FROM visits GROUP BY place",
+        "SELECT * FROM visits",
+    ]:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                table = cursor.fetch_arrow_table()
+                print(table.to_pylist(), table.schema.metadata, table.schema.to_string(show_field_metadata=True))
+        except flight.Error as fault:
+            print(fault)
+"#;
+
+/// Everything within a workbook.
+fn unpacked(book: &[u8]) -> Vec<u8> {
+    let mut parts = zip::ZipArchive::new(Cursor::new(book)).unwrap();
+    let mut all = Vec::new();
+    for number in 0..parts.len() {
+        let mut part = parts.by_index(number).unwrap();
+        part.read_to_end(&mut all).unwrap();
+        all.extend_from_slice(part.name().unwrap().as_bytes());
+    }
+    // Text is text, and nothing is computed when it is opened.
+    assert!(!String::from_utf8_lossy(&all).contains("<f>"));
+    all
+}
+
+fn metrics(port: u16) -> Vec<u8> {
+    let mut line = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    line.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut said = Vec::new();
+    line.read_to_end(&mut said).unwrap();
+    assert!(String::from_utf8_lossy(&said).contains("loda_questions"));
+    said
+}

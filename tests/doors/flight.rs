@@ -1,15 +1,31 @@
-//! Flight SQL with the clients that people have.
+//! Flight SQL with the clients that people have: ADBC, and arrow-flight's own in Rust.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
+
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
+use arrow_flight::{Action, CancelFlightInfoRequest, FlightInfo, Ticket};
+use futures::TryStreamExt;
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tonic::transport::Channel;
 
 use loda_identity::Role;
 
-use crate::support::doors::{CROWD, DOORS, analyst, python};
+use crate::support::doors::{CROWD, DOORS, Door, analyst, has, python, resident_mib, works};
+use crate::support::folder::{Folder, Trial};
 
 /// Runs a script with what it needs to come in.
-fn script(name: &str, more: &[(&str, String)]) {
-    let Some(python) = python() else { return };
+fn script(name: &str, more: &[(&str, String)]) -> bool {
+    let Some(python) = python() else { return false };
     let (certificate, key) = DOORS.certificate(analyst());
     let output = Command::new(python)
         .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors").join(name))
@@ -26,6 +42,7 @@ fn script(name: &str, more: &[(&str, String)]) {
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     println!("{text}");
     assert!(output.status.success(), "{text}");
+    true
 }
 
 /// Fifty analysts at once, over both doors: `LODA_DOORS_SECONDS` for so long.
@@ -54,13 +71,157 @@ fn fifty_at_once_are_answered_over_both_doors() {
     assert!(most < 600, "{most} MiB");
 }
 
-fn resident_mib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+#[test]
+fn adbc_lists_prepares_asks_and_is_kept_out() {
+    if !script("adbc.py", &[]) {
+        return;
+    }
+    works(
+        "ADBC 1.13 for Python, pyarrow, pandas",
+        &[
+            "server information, catalogues, schemas, tables, columns, table types",
+            "queries; their statement in the metadata, in loda.last_statement and loda.coverage",
+            "prepared statements, parameters as ? and $1, the schema before anything is asked",
+            "purpose by comment, header and session option",
+            "token, user name and token, client certificate; wrong ones refused",
+            "probes: SELECT 1, SELECT VERSION(), SHOW TABLES, information_schema, qualified names",
+        ],
+    );
+}
+
+/// arrow-flight's client over TLS that believes the door's authority.
+async fn client(door: &Door, token: &str) -> FlightSqlServiceClient<Channel> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&door.authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+    let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (tls, address) = (TlsConnector::from(Arc::new(config)), door.address.clone());
+    let connect = tower::service_fn(move |_: tonic::transport::Uri| {
+        let (tls, address) = (tls.clone(), address.clone());
+        async move {
+            let line = TcpStream::connect(&address).await?;
+            let name = ServerName::try_from("localhost").unwrap();
+            std::io::Result::Ok(TokioIo::new(tls.connect(name, line).await?))
+        }
+    });
+    let channel = Channel::from_static("https://localhost").connect_with_connector(connect).await.unwrap();
+    let mut client = FlightSqlServiceClient::new(channel);
+    client.set_token(token.to_owned());
+    client
+}
+
+async fn fetched(client: &mut FlightSqlServiceClient<Channel>, info: &FlightInfo) -> Result<usize, FlightError> {
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
+    assert!(info.endpoint[0].location.is_empty());
+    let batches: Vec<_> = client.do_get(ticket).await?.try_collect().await?;
+    Ok(batches.iter().map(arrow::array::RecordBatch::num_rows).sum())
 }
 
 #[test]
-fn adbc_lists_prepares_asks_and_is_kept_out() {
-    script("adbc.py", &[]);
+fn ones_statements_are_ones_own() {
+    let (mine, other) = (DOORS.token(analyst(), &[]), DOORS.token(Role::Analyst("other".to_owned()), &[]));
+    crate::support::run(async move {
+        let (mut mine, mut other) = (client(&DOORS, &mine).await, client(&DOORS, &other).await);
+        let sql = "-- purpose: demo\nSELECT borough, COUNT(DISTINCT person_key) AS n FROM residents GROUP BY borough";
+        let mut prepared = mine.prepare(sql.to_owned(), None).await.unwrap();
+        assert_eq!(prepared.dataset_schema().unwrap().fields().len(), 3);
+        let info = prepared.execute().await.unwrap();
+        assert_eq!(fetched(&mut mine, &info).await.unwrap(), 4);
+        // Again it is the same answer, and no other question.
+        assert_eq!(fetched(&mut mine, &info).await.unwrap(), 4);
+        let gone = |fault: FlightError| assert!(fault.to_string().contains("there is no such statement"), "{fault}");
+        gone(fetched(&mut other, &info).await.unwrap_err());
+        // Guessed, forged, or cut: nobody's.
+        for handle in [&[0; 16][..], &[7; 16], &[1], b"", &[0xff; 400]] {
+            let ticket = TicketStatementQuery { statement_handle: handle.to_vec().into() };
+            let mut forged = info.clone();
+            forged.endpoint[0].ticket = Some(Ticket::new(ticket.as_any().encode_to_vec()));
+            gone(fetched(&mut other, &forged).await.unwrap_err());
+        }
+        // What another cancels or closes stays.
+        let cancel = Action::new("CancelFlightInfo", CancelFlightInfoRequest::new(info.clone()).encode_to_vec());
+        assert!(other.do_action(cancel.clone()).await.is_err());
+        assert_eq!(fetched(&mut mine, &info).await.unwrap(), 4);
+        assert!(mine.do_action(cancel).await.is_ok());
+        gone(fetched(&mut mine, &info).await.unwrap_err());
+        prepared.close().await.unwrap();
+        for odd in ["", "SetSessionOptions", "BeginTransaction", "DropTables"] {
+            let said = mine.do_action(Action::new(odd, b"\xff\xff".to_vec())).await;
+            assert!(said.is_err(), "{odd}");
+        }
+    });
+    works("arrow-flight 59 for Rust", &["prepared statements, queries, fetching again, cancelling"]);
+}
+
+const MANY: &str = r#"
+dataset = "lamps"
+version = 1
+title = "Street lamps"
+protection = "public"
+[[unit]]
+domain = "lamp"
+about = "things"
+[[column]]
+name = "number"
+type = "text"
+role = "dimension"
+open = true
+[[column]]
+name = "watts"
+type = "integer"
+role = "measure"
+min = "0"
+max = "1000"
+edges = ["100"]
+"#;
+
+#[test]
+fn a_hundred_thousand_cells_page_and_stream_while_memory_stays_flat() {
+    if !has("curl") {
+        return;
+    }
+    let folder = Folder::new("lamps", MANY);
+    folder.configure(
+        "[[dataset]]\ncontract = \"contracts/lamps.toml\"\nas_at = \"2026-11-01\"\n\
+         sql = 'SELECT number, CAST(watts AS BIGINT) AS watts FROM lamps'\n[[dataset.source]]\nname = \"lamps\"\n\
+         format = \"csv\"\npath = \"lamps.csv\"",
+    );
+    let rows: String = (0..100_000).map(|n| format!("L{n:06},{}\n", n % 400)).collect();
+    folder.put("lamps.csv", format!("number,watts\n{rows}"));
+    let trial = Trial::serve(folder);
+    let (door, token) = (&trial.door, trial.token.as_str());
+    let sql = "SELECT number, COUNT(*) AS n, SUM(watts) AS watts FROM lamps GROUP BY number";
+    let place = door.ask(token, sql, "trial");
+    let memory = || resident_mib(trial.coordinator.0.id());
+    let paged = || {
+        let (mut next, mut count) = (Some(format!("{place}/result?limit=10000")), 0);
+        while let Some(at) = next {
+            let page = door.with(token, &[&at]);
+            count += page.json()["rows"].as_array().unwrap().len();
+            next = page.header("link").map(|link| link[1..link.find('>').unwrap()].to_owned());
+        }
+        count
+    };
+    // Asked once over Flight SQL, too, and fetched from then on.
+    let (address, authority) = (door.address.clone(), door.authority.clone());
+    let bearer = token.to_owned();
+    let (mut flight, info) = crate::support::run(async move {
+        let mut client = client(&Door { address, authority }, &bearer).await;
+        let info = client.execute(format!("-- purpose: trial\n{sql}"), None).await.unwrap();
+        (client, info)
+    });
+    let mut round = || {
+        let csv = door.with(token, &[&format!("{place}/result?format=csv")]).text().lines().count();
+        let streamed = crate::support::RUNTIME.block_on(fetched(&mut flight, &info)).unwrap();
+        (paged(), csv, streamed)
+    };
+    let whole = (100_000, 100_001, 100_000);
+    (0..3).for_each(|_| assert_eq!(round(), whole));
+    let once = memory();
+    (0..6).for_each(|_| assert_eq!(round(), whole));
+    let after = memory();
+    println!("100,000 cells: the coordinator has {once} MiB after three rounds, {after} MiB after nine");
+    assert!(after < once + 40, "{once} {after}");
 }

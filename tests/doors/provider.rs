@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use loda_identity::Role;
 use serde_json::Value;
 
-use crate::support::doors::{Doors, analyst, has};
+use crate::support::doors::{Doors, analyst, has, works};
 use crate::support::{Running, free_ports};
 
 /// The provider's packages, installed once beside the build.
@@ -106,6 +106,7 @@ fn a_providers_tokens_come_in_and_forged_stolen_and_old_ones_do_not() {
     let said = down.with(&good("analyst"), &["/v1/me"]);
     assert_eq!((said.status, said.json()["code"].as_str()), (503, Some("provider_unreachable")));
     assert_eq!(down.with(&down.token(analyst(), &[]), &["/v1/me"]).status, 200, "others come in");
+    works("oidc-provider 9.13", &["bearer tokens of a provider, RS256 and ES256, bound to certificates"]);
     // Nothing of a token is in a log.
     let log = std::fs::read_to_string(doors.layout.coordinator().join("state/log.jsonl")).unwrap();
     let said = std::fs::read_to_string(doors.layout.coordinator().join("process.log")).unwrap_or_default();

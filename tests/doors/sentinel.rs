@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::io::{Cursor, Read, Write};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use crate::support::doors::{Door, has, python};
-use crate::support::folder::Folder;
-use crate::support::{Running, free_ports};
+use crate::support::doors::{has, python};
+use crate::support::folder::{Folder, Trial};
 
 const CONTRACT: &str = r#"
 dataset = "visits"
@@ -45,42 +43,17 @@ const MARKS: [&str; 3] = ["ZQPLACE", "ZQPERSON", "777123"];
 fn a_withheld_value_is_in_no_byte_that_leaves() {
     let (true, Some(python)) = (has("curl"), python()) else { return };
     let folder = Folder::new("visits", CONTRACT);
-    let port = free_ports();
     folder.configure(
         "[[dataset]]\ncontract = \"contracts/visits.toml\"\nas_at = \"2026-11-01\"\n\
          sql = 'SELECT person_key, place, CAST(cost AS BIGINT) AS cost FROM visits'\n[[dataset.source]]\n\
          name = \"visits\"\nformat = \"csv\"\npath = \"visits.csv\"",
     );
-    let node = fs::read_to_string(folder.path("node.toml")).unwrap();
-    let listen = node.lines().find(|line| line.starts_with("listen")).unwrap();
-    let monitored = format!("listen = \"127.0.0.1:{}\"\noperations = \"127.0.0.1:{}\"", port + 1, port + 3);
-    fs::write(folder.path("node.toml"), node.replace(listen, &monitored)).unwrap();
     let mut rows = "person_key,place,cost\n".to_owned();
     (0..400).for_each(|n| rows.push_str(&format!("P{n:04},{},{}\n", ["Library", "Pool"][n % 2], n % 500)));
     (0..4).for_each(|n| rows.push_str(&format!("ZQPERSON{n},ZQPLACE{n},777123\n")));
     folder.put("visits.csv", rows);
-    let made = folder.said(&["loda", "federation", "trial", "--borough", "E09000022", "--port", &port.to_string()]);
-    assert!(made.content, "{}", made.text);
-    let config = folder.path("coordinator/coordinator.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, format!("operations = \"127.0.0.1:{}\"\n{text}", port + 4)).unwrap();
-    let serve = |arguments: &[&str], log: &str| {
-        let log = fs::File::create(folder.path(log)).unwrap();
-        let mut command = folder.command(arguments);
-        Running(command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
-    };
-    let _node = serve(&["node", "--config", "node.toml"], "node.log");
-    let _coordinator = serve(&["coordinator", "--config", "coordinator/coordinator.toml"], "coordinator.log");
-    let began = Instant::now();
-    let token = loop {
-        let said = folder.command(&["loda", "token", "new", "a test", "--config", "loda.toml"]).output().unwrap();
-        if said.status.success() {
-            break String::from_utf8(said.stdout).unwrap().trim().to_owned();
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "{}", String::from_utf8_lossy(&said.stderr));
-        std::thread::sleep(Duration::from_millis(200));
-    };
-    let door = Door { address: format!("localhost:{}", port + 2), authority: folder.path("web-ca.pem") };
+    let trial = Trial::serve(folder);
+    let (folder, door, token) = (&trial.folder, &trial.door, trial.token.as_str());
 
     let mut left: Vec<(String, Vec<u8>)> = Vec::new();
     let mut seen = 0;
@@ -94,12 +67,12 @@ fn a_withheld_value_is_in_no_byte_that_leaves() {
         "EXPLAIN SELECT place, COUNT(*) FROM visits GROUP BY place",
     ] {
         let body = serde_json::json!({"sql": sql, "purpose": "trial"}).to_string();
-        let said = door.with(&token, &["--json", &body, "/v1/questions"]);
+        let said = door.with(token, &["--json", &body, "/v1/questions"]);
         left.push((sql.to_owned(), said.body.clone()));
         let Some(place) = said.header("location") else { continue };
-        left.push((format!("state of {sql}"), door.with(&token, &[&format!("{place}?wait=60")]).body));
+        left.push((format!("state of {sql}"), door.with(token, &[&format!("{place}?wait=60")]).body));
         for format in ["json", "csv", "parquet", "arrow", "xlsx"] {
-            let result = door.with(&token, &[&format!("{place}/result?format={format}")]);
+            let result = door.with(token, &[&format!("{place}/result?format={format}")]);
             let parts = if format == "xlsx" && result.status == 200 { unpacked(&result.body) } else { Vec::new() };
             seen += usize::from(result.text().contains("Library"));
             left.push((format!("{format} of {sql}"), result.body));
@@ -110,12 +83,12 @@ fn a_withheld_value_is_in_no_byte_that_leaves() {
     let script = folder.path("fetch.py");
     fs::write(&script, FETCH).unwrap();
     let mut fetch = Command::new(python);
-    fetch.arg(script).env("LODA_ADDRESS", &door.address).env("LODA_CA", &door.authority).env("LODA_TOKEN", &token);
+    fetch.arg(script).env("LODA_ADDRESS", &door.address).env("LODA_CA", &door.authority).env("LODA_TOKEN", token);
     let fetched = fetch.output().unwrap();
     assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
     assert!(String::from_utf8_lossy(&fetched.stdout).contains("Library"));
     left.push(("Flight SQL".to_owned(), fetched.stdout));
-    for at in [port + 3, port + 4] {
+    for at in trial.operations {
         left.push(("metrics".to_owned(), metrics(at)));
     }
     for log in ["node.log", "coordinator.log", "state/log.jsonl", "coordinator/state/log.jsonl"] {

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use loda_demo::layout::{DOMAIN, Layout, Options};
@@ -169,8 +169,32 @@ impl Door {
     }
 }
 
+/// MiB that a process has resident.
+pub fn resident_mib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
 pub fn analyst() -> Role {
     Role::Analyst("demo".to_owned())
+}
+
+/// What has just worked stands in the table of docs/tools.md; with `LODA_WRITE_DOCS=1` it is put there.
+pub fn works(client: &str, features: &[&str]) {
+    static PAGE: Mutex<()> = Mutex::new(());
+    let _held = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md");
+    let mut page = std::fs::read_to_string(&path).unwrap();
+    for feature in features {
+        let row = format!("| {client} | {feature} | yes |\n");
+        if page.contains(&row) {
+            continue;
+        }
+        assert!(std::env::var_os("LODA_WRITE_DOCS").is_some(), "docs/tools.md lacks {row}");
+        page.push_str(&row);
+    }
+    std::fs::write(&path, page).unwrap();
 }
 
 /// Whether a program is there; says so where it is not.

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Running;
+use super::doors::Door;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
@@ -85,5 +89,57 @@ impl Folder {
         let listing: serde_json::Value = serde_json::from_slice(&listing).unwrap();
         let pieces = listing["pieces"].as_array().unwrap();
         pieces.iter().map(|piece| folder.join(piece.as_str().unwrap())).collect()
+    }
+}
+
+/// A folder whose node and coordinator serve, with doors.
+pub struct Trial {
+    pub folder: Folder,
+    pub door: Door,
+    pub token: String,
+    pub coordinator: Running,
+    /// Of the node's and the coordinator's monitoring.
+    pub operations: [u16; 2],
+    _node: Running,
+}
+
+impl Trial {
+    /// Of a folder that is configured.
+    pub fn serve(folder: Folder) -> Self {
+        let port = super::free_ports();
+        let operations = [port + 3, port + 4];
+        let node = fs::read_to_string(folder.path("node.toml")).unwrap();
+        let listen = node.lines().find(|line| line.starts_with("listen")).unwrap();
+        let monitored = format!("listen = \"127.0.0.1:{}\"\noperations = \"127.0.0.1:{}\"", port + 1, operations[0]);
+        fs::write(folder.path("node.toml"), node.replace(listen, &monitored)).unwrap();
+        let made = folder.said(&["loda", "federation", "trial", "--borough", "E09000022", "--port", &port.to_string()]);
+        assert!(made.content, "{}", made.text);
+        let config = folder.path("coordinator/coordinator.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, format!("operations = \"127.0.0.1:{}\"\n{text}", operations[1])).unwrap();
+        let serve = |arguments: &[&str], log: &str| {
+            let log = fs::File::create(folder.path(log)).unwrap();
+            let mut command = folder.command(arguments);
+            Running(command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+        };
+        let node = serve(&["node", "--config", "node.toml"], "node.log");
+        let coordinator = serve(&["coordinator", "--config", "coordinator/coordinator.toml"], "coordinator.log");
+        let began = Instant::now();
+        let until = |arguments: &[&str]| loop {
+            let said = folder.command(arguments).output().unwrap();
+            if said.status.success() {
+                break String::from_utf8(said.stdout).unwrap().trim().to_owned();
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", String::from_utf8_lossy(&said.stderr));
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        let token = until(&["loda", "token", "new", "a test", "--config", "loda.toml"]);
+        // The node is up when it says what it holds.
+        while !until(&["loda", "nodes", "--config", "loda.toml"]).contains("1 of 1 nodes") {
+            assert!(began.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let door = Door { address: format!("localhost:{}", port + 2), authority: folder.path("web-ca.pem") };
+        Self { folder, door, token, coordinator, operations, _node: node }
     }
 }

@@ -41,6 +41,9 @@ use crate::questions::{Questions, wire_refusal};
 /// How long a request's head may take, and an idle connection wait for the next.
 const HEAD: Duration = Duration::from_secs(30);
 
+/// Live connections at most.
+const CONNECTIONS: usize = 2048;
+
 /// What every request needs.
 pub(crate) struct Doors {
     questions: Arc<Questions>,
@@ -80,7 +83,8 @@ impl Doors {
     pub(crate) async fn bind(self, limits: Limits) -> anyhow::Result<Bound> {
         let listen = self.config.listen.clone();
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("[doors] listening on {listen}"))?;
-        let limits = Limits { connections_per_address: self.config.connections_per_address, ..limits };
+        let connections_per_address = self.config.connections_per_address;
+        let limits = Limits { connections: CONNECTIONS, connections_per_address, ..limits };
         Ok(Bound { doors: Arc::new(self), listener, limits })
     }
 

@@ -6,7 +6,7 @@
 //! | handshakes at once | 256 | many such; the oldest makes room, so that a good one, which takes milliseconds, gets through |
 //! | live connections | 512 | memory |
 //! | live connections of one identity | 32 | an analyst who takes the coordinator's place |
-//! | live connections of one address, of whom nothing is known yet ([`crate::open`]) | 64 | strangers |
+//! | live connections of one address, of whom nothing is known yet ([`crate::open`]) | 256 | strangers; a council is one address |
 //! | bytes from one person | 4 MiB, then 256 KiB a second | floods of frames that each cost a little |
 //! | a connection's life | 10 min 30 s | connections that outlive their certificate |
 
@@ -61,7 +61,7 @@ impl Default for Limits {
             handshakes: 256,
             connections: 512,
             connections_per_peer: 32,
-            connections_per_address: 64,
+            connections_per_address: 256,
             connection_life: CONNECTION_AGE.saturating_add(CONNECTION_GRACE),
         }
     }

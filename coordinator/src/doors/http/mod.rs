@@ -14,13 +14,13 @@ mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::BodyExt;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -36,6 +36,9 @@ use super::sign_in::{Asker, By, Scope};
 
 /// The largest body: the longest SQL, in JSON.
 const LARGEST: usize = 256 << 10;
+
+/// How much of a larger one is read and dropped.
+const DROPPED: usize = 4 << 20;
 
 /// How long one may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,10 +77,24 @@ pub(super) fn router(doors: &Arc<Doors>) -> Router {
 /// Reads a body before anybody judges its request: small as it is, and in little time. An answer to somebody who is still
 /// sending would be lost on its way.
 async fn read_whole(request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    match timeout(PATIENCE, to_bytes(body, LARGEST)).await {
-        Ok(Ok(bytes)) => next.run(Request::from_parts(parts, bytes.into())).await,
-        Ok(Err(_)) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large").into_response(),
+    let (parts, mut body) = request.into_parts();
+    let whole = async {
+        let (mut bytes, mut passed) = (Vec::new(), 0_usize);
+        while let Some(frame) = body.frame().await {
+            let data = frame.ok()?.into_data().unwrap_or_default();
+            passed = passed.saturating_add(data.len());
+            // What is too large is read on and dropped, so that its sender hears so; but not for ever.
+            match passed {
+                0..=LARGEST => bytes.extend_from_slice(&data),
+                _ if passed > DROPPED => return None,
+                _ => bytes = Vec::new(),
+            }
+        }
+        (passed <= LARGEST).then_some(bytes)
+    };
+    match timeout(PATIENCE, whole).await {
+        Ok(Some(bytes)) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Ok(None) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large").into_response(),
         Err(_late) => Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body took too long").into_response(),
     }
 }

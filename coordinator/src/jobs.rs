@@ -28,9 +28,16 @@ const KEPT: Duration = Duration::from_secs(600);
 /// Prepared questions of one analyst at most: the oldest goes first.
 const PREPARED: usize = 64;
 
-/// Ended questions that are kept, of one analyst and of all: the oldest go first.
-const ENDED: usize = 128;
-const ENDED_OF_ALL: usize = 2048;
+/// Ended questions that are kept, of one analyst and of all.
+const OF_ONE: Room = Room { questions: 128, bytes: 64 << 20 };
+const OF_ALL: Room = Room { questions: 2048, bytes: 256 << 20 };
+
+/// Room for ended questions and for the bytes of their answers: the oldest go first.
+#[derive(Clone, Copy)]
+struct Room {
+    questions: usize,
+    bytes: usize,
+}
 
 /// What a coordinator takes from the world outside it; a simulation has another.
 #[derive(Clone)]
@@ -185,6 +192,11 @@ impl Query {
         self.state.subscribe()
     }
 
+    /// What its answer takes.
+    fn bytes(&self) -> usize {
+        self.result.get().map_or(0, |r| r.arrow_ipc.len().saturating_add(r.statement.encoded_len()))
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         is_final(*self.state.borrow())
     }
@@ -335,8 +347,6 @@ impl Jobs {
             }
             stays
         });
-        self.forget_oldest(&mut all, ENDED, &|q| q.prepared.owner == prepared.owner);
-        self.forget_oldest(&mut all, ENDED_OF_ALL, &|_| true);
         let running = all.values().filter(|q| !q.is_over());
         let (total, mine) = running
             .fold((0, 0), |(total, mine), q| (total + 1, mine + usize::from(q.prepared.owner == prepared.owner)));
@@ -349,15 +359,38 @@ impl Jobs {
         Ok(Self::insert(&mut all, (self.world.ids)(), prepared, until, detached, false))
     }
 
-    /// Makes room for one more among the ended questions of a kind.
-    fn forget_oldest(&self, all: &mut HashMap<Uuid, Arc<Query>>, most: usize, of: &dyn Fn(&Query) -> bool) {
-        let mut ended: Vec<(Instant, Uuid)> =
-            all.values().filter(|q| q.is_over() && of(q)).map(|q| (q.started, q.id)).collect();
-        ended.sort_unstable();
-        let surplus = ended.len().saturating_add(1).saturating_sub(most);
-        for (_, id) in ended.into_iter().take(surplus) {
-            all.remove(&id);
-            self.spool.remove(&id);
+    /// Hands out an answer, and forgets the oldest ones where there is no room for it beside them.
+    pub(crate) fn answered(&self, query: &Query, result: QueryResult) {
+        if query.result.set(result).is_ok() {
+            query.set(State::Released);
+        }
+        self.make_room(query);
+    }
+
+    /// Makes room for a question that has just ended, among its owner's and then among all.
+    pub(crate) fn make_room(&self, newest: &Query) {
+        let mut all = lock(&self.queries);
+        self.forget_oldest(&mut all, newest, OF_ONE, &|q| q.prepared.owner == newest.prepared.owner);
+        self.forget_oldest(&mut all, newest, OF_ALL, &|_| true);
+    }
+
+    fn forget_oldest(
+        &self,
+        all: &mut HashMap<Uuid, Arc<Query>>,
+        newest: &Query,
+        room: Room,
+        of: &dyn Fn(&Query) -> bool,
+    ) {
+        let others = all.values().filter(|q| q.is_over() && q.id != newest.id && of(q));
+        let mut others: Vec<(Instant, Uuid, usize)> = others.map(|q| (q.started, q.id, q.bytes())).collect();
+        others.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut questions, mut bytes) = (1_usize, newest.bytes());
+        for (_, id, more) in others {
+            (questions, bytes) = (questions.saturating_add(1), bytes.saturating_add(more));
+            if questions > room.questions || bytes > room.bytes {
+                all.remove(&id);
+                self.spool.remove(&id);
+            }
         }
     }
 

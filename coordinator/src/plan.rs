@@ -1,9 +1,10 @@
 //! From SQL to a logical plan: one SELECT over the catalogue, and nothing else.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::config::Dialect;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
@@ -27,7 +28,7 @@ pub(crate) const CATALOG: &str = "london";
 pub(crate) const SCHEMA: &str = "public";
 
 /// The longest SQL text.
-const MAX_SQL: usize = 100_000;
+pub(crate) const MAX_SQL: usize = 100_000;
 
 /// Characters of an engine's message at most.
 const MAX_MESSAGE: usize = 400;
@@ -38,6 +39,12 @@ const MAX_DOTS: usize = 4;
 /// Words of a question at most, and of them operators, brackets and keywords: what nests.
 const MAX_WORDS: usize = 10_000;
 const MAX_OPERATORS: usize = 1_000;
+
+/// A statement whose parameters are open.
+pub(crate) struct Open {
+    pub(crate) columns: Vec<Field>,
+    pub(crate) parameters: HashMap<String, Option<DataType>>,
+}
 
 /// Plans questions over one catalogue.
 pub(crate) struct Planner {
@@ -90,18 +97,22 @@ impl Planner {
         })
     }
 
-    /// The columns of a statement whose parameters are open.
+    /// The columns of a statement whose parameters are open, and the types of these, by `$1` and so on, where its other
+    /// words tell them.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) async fn columns(&self, sql: &str) -> std::result::Result<Vec<Field>, Refusal> {
+    pub(crate) async fn columns(&self, sql: &str) -> std::result::Result<Open, Refusal> {
         readable(sql)?;
         let state = self.state();
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
         syntax::check(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
         only_select(&plan)?;
-        Ok(plan.schema().fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect())
+        let columns =
+            plan.schema().fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
+        let parameters = plan.get_parameter_types().map_err(|e| refusal_of(&e))?;
+        Ok(Open { columns, parameters })
     }
 
     /// Plans SQL and splits it into what boroughs answer and what follows.
@@ -109,9 +120,6 @@ impl Planner {
     /// # Errors
     /// The rule that refuses it.
     pub(crate) async fn plan(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Refusal> {
-        if sql.len() > MAX_SQL {
-            return Err(Refusal::new(Rule::Sql, "the SQL text is too long", format!("Keep it under {MAX_SQL} bytes")));
-        }
         readable(sql)?;
         let state = self.state();
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
@@ -133,10 +141,13 @@ impl Planner {
 }
 
 /// What can be told from the words alone, before anything recurses over them.
-fn readable(sql: &str) -> std::result::Result<(), Refusal> {
+pub(crate) fn readable(sql: &str) -> std::result::Result<(), Refusal> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::keywords::Keyword;
     use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+    if sql.len() > MAX_SQL {
+        return Err(Refusal::new(Rule::Sql, "the SQL text is too long", format!("Keep it under {MAX_SQL} bytes")));
+    }
     // Text that is no SQL is the planner's to refuse.
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
     let (mut words, mut operators) = (0_usize, 0_usize);

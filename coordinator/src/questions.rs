@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use arrow::datatypes::Field;
 use arrow::ipc::writer::StreamWriter;
 use futures::future::join_all;
 use loda_identity::{Gss, Identity, Manifest, PeerId};
@@ -27,7 +26,7 @@ use crate::finish::finish;
 use crate::jobs::{Jobs, Prepared, Query, QueryResult, World};
 use crate::lines::Lines;
 use crate::merge::{MergedPart, merge};
-use crate::plan::Planner;
+use crate::plan::{Open, Planner};
 use crate::split::{Split, SplitPlan, bundles};
 use crate::statement::statement;
 
@@ -259,9 +258,7 @@ impl Questions {
         match answered {
             Ok(Ok(result)) => {
                 self.outcomes.count("answered");
-                if query.result.set(result).is_ok() {
-                    query.set(v1::State::Released);
-                }
+                self.jobs.answered(&query, result);
             }
             Ok(Err(fault)) => {
                 tracing::warn!(query = %query.id, "not answered: {fault:#}");
@@ -286,6 +283,7 @@ impl Questions {
     fn ended(&self, query: &Query, why: &'static str) {
         self.outcomes.count(why);
         self.jobs.forget(&query.id);
+        self.jobs.make_room(query);
         if query.prepared.split.explain {
             return;
         }
@@ -313,8 +311,8 @@ impl Questions {
             let query = self.jobs.restore(id, prepared, &kept, begun);
             if let Some(result) = result {
                 // A cancellation of it comes too late, as before the restart.
-                if query.close() && query.result.set(result).is_ok() {
-                    query.set(v1::State::Released);
+                if query.close() {
+                    self.jobs.answered(&query, result);
                 }
             } else {
                 unended.remove(&id);
@@ -370,8 +368,8 @@ impl Questions {
         planned.map_err(|_| Status::internal("internal"))
     }
 
-    /// The columns of SQL whose parameters are open.
-    pub(crate) async fn columns(&self, sql: String) -> Result<Vec<Field>, v1::Refusal> {
+    /// What is known of SQL whose parameters are open.
+    pub(crate) async fn columns(&self, sql: String) -> Result<Open, v1::Refusal> {
         let planner = Arc::clone(&self.planner);
         let failed = || Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way");
         let planned = self.crew.run(async move { planner.columns(&sql).await }).await;

@@ -4,6 +4,7 @@ import json
 import os
 
 import adbc_driver_flightsql.dbapi as flight
+import polars
 import pyarrow
 from adbc_driver_flightsql import DatabaseOptions
 from adbc_driver_manager import dbapi
@@ -53,6 +54,7 @@ with bearer("LODA_TOKEN", **{"adbc.flight.sql.rpc.call_header.loda-purpose": "de
     assert statement["complete"] and statement["purpose"] == "demo" and table.num_rows >= 12
     frame = table.to_pandas()
     assert frame["people"].sum() > 1000 and list(frame.columns) == ["borough", "tenure", "people", "reason"]
+    assert polars.from_arrow(table)["people"].sum() == frame["people"].sum()
     last = rows(connection, "SELECT query_id, complete, sql FROM loda.last_statement").to_pylist()
     assert last == [{"query_id": statement["query_id"], "complete": True, "sql": PEOPLE}], last
     coverage = rows(connection, "SELECT borough, answer FROM loda.coverage ORDER BY borough").to_pylist()
@@ -62,11 +64,13 @@ with bearer("LODA_TOKEN", **{"adbc.flight.sql.rpc.call_header.loda-purpose": "de
     for where in ["tenure = ? AND age_band <> ?", "tenure = $1 AND age_band <> $2"]:
         with connection.cursor() as cursor:
             sql = f"SELECT borough, COUNT(DISTINCT person_key) AS people FROM residents WHERE {where} GROUP BY borough"
-            cursor.adbc_prepare(sql)
-            cursor.execute(sql, ("Social rent", "85 and over"))
+            wanted = cursor.adbc_prepare(sql)
+            assert wanted.types == [pyarrow.string(), pyarrow.string()], wanted
+            cursor.execute(sql, ("Social rented", "85 and over"))
             found = cursor.fetch_arrow_table()
-        plain = rows(connection, sql.replace("?", "'Social rent'", 1).replace("?", "'85 and over'")
-                     .replace("$1", "'Social rent'").replace("$2", "'85 and over'"))
+        plain = rows(connection, sql.replace("?", "'Social rented'", 1).replace("?", "'85 and over'")
+                     .replace("$1", "'Social rented'").replace("$2", "'85 and over'"))
+        assert found.num_rows == 4
         assert found.sort_by("borough").to_pylist() == plain.sort_by("borough").to_pylist()
     with connection.cursor() as cursor:
         schema = cursor.adbc_execute_schema(PEOPLE)

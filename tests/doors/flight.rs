@@ -45,6 +45,51 @@ fn script(name: &str, more: &[(&str, String)]) -> bool {
     true
 }
 
+#[test]
+fn the_program_flight_sql_client_asks() {
+    const PROGRAM: &str = "flight_sql_client";
+    if !Command::new(PROGRAM).arg("--help").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: {PROGRAM} is not installed");
+        return;
+    }
+    let token = DOORS.token(analyst(), &["--purpose", "demo"]);
+    let (_, port) = DOORS.address.rsplit_once(':').unwrap();
+    let run = |token: &str, arguments: &[&str]| {
+        let output = Command::new(PROGRAM)
+            .env("SSL_CERT_FILE", &DOORS.authority)
+            .args(["--tls", "--host", "localhost", "--port", port, "--token", token])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status.success(), text)
+    };
+    let says = |arguments: &[&str], words: &[&str]| {
+        let (done, text) = run(&token, arguments);
+        assert!(done && words.iter().all(|word| text.contains(word)), "{arguments:?}: {text}");
+        text
+    };
+    says(&["catalogs"], &["london"]);
+    says(&["db-schemas", "london"], &["public"]);
+    says(&["tables", "london"], &["residents", "TABLE"]);
+    says(&["table-types"], &["TABLE"]);
+    says(&["statement-query", "SELECT 1 AS one"], &["| one |", "| 1 "]);
+    let people = "SELECT borough, tenure, COUNT(DISTINCT person_key) AS people FROM residents";
+    let asked =
+        says(&["statement-query", &format!("{people} GROUP BY borough, tenure")], &["tenure", "people", "reason"]);
+    assert!(asked.lines().filter(|line| line.starts_with("| ")).count() > 3, "{asked}");
+    // The program gives each value the type that it is told.
+    let bound = format!("{people} WHERE age_band = $1 AND tenure <> $2 GROUP BY borough, tenure");
+    let bound = says(
+        &["prepared-statement-query", &bound, "-p", "$1=85 and over", "-p", "$2=Social rented"],
+        &["tenure", "people"],
+    );
+    assert_ne!(asked, bound);
+    let (done, text) = run(&token[..token.len() - 1], &["catalogs"]);
+    assert!(!done && text.contains("token_not_accepted"), "{text}");
+    works(PROGRAM, &["metadata, queries, prepared statements with parameters, over TLS with a token"]);
+}
+
 /// Fifty analysts at once, over both doors: `LODA_DOORS_SECONDS` for so long.
 #[test]
 fn fifty_at_once_are_answered_over_both_doors() {
@@ -77,7 +122,7 @@ fn adbc_lists_prepares_asks_and_is_kept_out() {
         return;
     }
     works(
-        "ADBC 1.13 for Python, pyarrow, pandas",
+        "ADBC 1.13 for Python, pyarrow, pandas, polars",
         &[
             "server information, catalogues, schemas, tables, columns, table types",
             "queries; their statement in the metadata, in loda.last_statement and loda.coverage",

@@ -10,15 +10,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use futures::Stream;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::verify_tls13_signature;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::accept::{Admit, Limits, Places, Who, shake, through};
@@ -26,7 +23,7 @@ use crate::connection::{Guarded, OpenConnection};
 use crate::error::{IdentityError, Refusal};
 use crate::live::{Identity, LOOK};
 use crate::private::read;
-use crate::tls::{ALPN, only_tls13};
+use crate::tls::{ALPN, Callers};
 use crate::trust::provider;
 
 /// A certificate for the web, with its chain, read again when its files change. No `Debug` of the key: rustls keeps it.
@@ -121,7 +118,7 @@ pub fn open_incoming(
 ) -> Result<impl Stream<Item = Result<OpenConnection, std::io::Error>> + Send + 'static, IdentityError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(Welcome(identity.clone())))
+        .with_client_cert_verifier(Arc::new(Callers::Anybody(identity.clone())))
         .with_cert_resolver(Arc::new(web));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -164,59 +161,5 @@ impl Admit for Open {
         let life = self.limits.connection_life;
         let guarded = Guarded::new(stream.into(), peer.clone(), &self.identity, life, Some(place));
         Ok(Some(OpenConnection::new(guarded, peer, remote, http2)))
-    }
-}
-
-/// Checks a certificate that is shown, under the trust of the moment.
-struct Welcome(Identity);
-
-impl std::fmt::Debug for Welcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Welcome")
-    }
-}
-
-impl ClientCertVerifier for Welcome {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        if !intermediates.is_empty() {
-            return Err(Refusal::ChainLength.into_tls());
-        }
-        self.0.now().trust.client(end_entity, now).map_err(Refusal::into_tls)?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(only_tls13())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
     }
 }

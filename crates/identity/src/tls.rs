@@ -18,6 +18,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::error::{IdentityError, Refusal};
+use crate::live::Identity;
 use crate::peer::{Peer, PeerId};
 use crate::private::read;
 use crate::trust::{Trust, provider};
@@ -99,7 +100,7 @@ impl Credentials {
 pub fn server_config(creds: &Credentials, trust: &Arc<Trust>) -> Result<Arc<ServerConfig>, IdentityError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(Members { trust: Arc::clone(trust) }))
+        .with_client_cert_verifier(Arc::new(Callers::Members(Arc::clone(trust))))
         .with_single_cert(vec![creds.leaf.clone()], creds.key.clone_key())?;
     // A resumed session would copy the stored certificate of the caller, past a revocation.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -143,13 +144,26 @@ pub(crate) fn server_name_tls() -> Result<ServerName<'static>, rustls::Error> {
     server_name().map_err(|_| rustls::Error::General("server name".to_owned()))
 }
 
-/// webpki's checks of a caller's certificate and ours of the identity, in the handshake.
-#[derive(Debug)]
-struct Members {
-    trust: Arc<Trust>,
+/// Whom a server lets through the handshake. Webpki's checks of a certificate that is shown, and ours of the identity,
+/// are made there.
+pub(crate) enum Callers {
+    /// Members of the federation, and nobody else.
+    Members(Arc<Trust>),
+    /// Anybody. A certificate that is shown must be a member's, under the trust of the moment.
+    Anybody(Identity),
 }
 
-impl ClientCertVerifier for Members {
+impl std::fmt::Debug for Callers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.client_auth_mandatory() { "Members" } else { "Anybody" })
+    }
+}
+
+impl ClientCertVerifier for Callers {
+    fn client_auth_mandatory(&self) -> bool {
+        matches!(self, Self::Members(_))
+    }
+
     /// No hints: who belongs to the federation is not for strangers, and our clients have one certificate.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
@@ -164,7 +178,11 @@ impl ClientCertVerifier for Members {
         if !intermediates.is_empty() {
             return Err(Refusal::ChainLength.into_tls());
         }
-        self.trust.client(end_entity, now).map_err(Refusal::into_tls)?;
+        let trust = match self {
+            Self::Members(trust) => Arc::clone(trust),
+            Self::Anybody(identity) => Arc::clone(&identity.now().trust),
+        };
+        trust.client(end_entity, now).map_err(Refusal::into_tls)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -237,6 +255,6 @@ impl ServerCertVerifier for ExpectedServer {
     }
 }
 
-pub(crate) fn only_tls13() -> rustls::Error {
+fn only_tls13() -> rustls::Error {
     rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered)
 }

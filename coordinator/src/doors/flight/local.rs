@@ -19,7 +19,7 @@ use loda_proto::v1::Statement;
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
-use crate::plan::{CATALOG, Planner, SCHEMA, refusal_of};
+use crate::plan::{CATALOG, Planner, SCHEMA, readable, refusal_of};
 
 /// The schema of tables that speak of answers.
 pub(super) const OWN: &str = "loda";
@@ -31,6 +31,9 @@ const MOST: usize = 100_000;
 
 /// Whether SQL asks nothing of any borough or reference table.
 pub(super) fn is_local(planner: &Planner, sql: &str) -> bool {
+    if readable(sql).is_err() {
+        return false;
+    }
     let state = planner.state();
     let Ok(statement) = state.sql_to_statement(sql, &Dialect::Generic) else { return false };
     if let Parsed::Statement(ast) = &statement

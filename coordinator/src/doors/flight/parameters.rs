@@ -3,12 +3,23 @@
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
+use arrow::ipc::root_as_message;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow_flight::FlightData;
+use arrow_flight::decode::FlightRecordBatchStream;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use futures::{Stream, StreamExt, TryStreamExt};
+use tonic::Status;
+
+use crate::plan::MAX_SQL;
 
 /// Parameters of one statement at most.
 const MOST: usize = 200;
+
+/// Messages, and bytes of them, that bring the values at most.
+const MESSAGES: usize = 16;
+const BYTES: usize = 256 << 10;
 
 /// SQL in words, its parameters numbered.
 #[derive(Clone)]
@@ -25,9 +36,17 @@ enum Word {
 }
 
 impl Template {
-    /// None where the SQL has no words that can be told apart: it is the planner's to refuse, as it stands.
+    /// None where the SQL has no words that can be told apart, or cannot be put together from them again: it is the
+    /// planner's to refuse, as it stands.
     pub(super) fn of(sql: &str) -> Option<Self> {
-        let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().ok()?;
+        if sql.len() > MAX_SQL {
+            return None;
+        }
+        // Quotes inside quotes stay as they are written.
+        let tokens = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize().ok()?;
+        if tokens.iter().map(Token::to_string).collect::<String>() != sql {
+            return None;
+        }
         let (mut words, mut next, mut parameters) = (Vec::new(), 0_usize, 0_usize);
         for token in tokens {
             let Token::Placeholder(name) = &token else {
@@ -68,6 +87,46 @@ impl Template {
         };
         self.words.iter().map(word).collect()
     }
+}
+
+/// Reads the values that a client sends.
+///
+/// # Errors
+/// What they are not.
+pub(super) async fn received<S>(sent: S) -> Result<Vec<RecordBatch>, &'static str>
+where
+    S: Stream<Item = Result<FlightData, Status>>,
+{
+    let mut sent = std::pin::pin!(sent);
+    let (mut messages, mut left) = (Vec::new(), BYTES);
+    while let Some(message) = sent.next().await {
+        let message = message.map_err(|_| "the parameters did not come whole")?;
+        let size = message.data_header.len().saturating_add(message.data_body.len());
+        left = left.checked_sub(size).ok_or("the parameters are too large")?;
+        if messages.len() >= MESSAGES {
+            return Err("the parameters are too many messages");
+        }
+        messages.push(message);
+    }
+    read(messages).await
+}
+
+/// The batches of some messages.
+async fn read(messages: Vec<FlightData>) -> Result<Vec<RecordBatch>, &'static str> {
+    if messages.iter().any(|message| is_compressed(&message.data_header)) {
+        return Err("the parameters are compressed: send them as they are");
+    }
+    let messages = futures::stream::iter(messages.into_iter().map(Ok));
+    let batches = FlightRecordBatchStream::new_from_flight_data(messages).try_collect().await;
+    batches.map_err(|_| "the parameters are no Arrow batch")
+}
+
+/// What is compressed may become any size.
+fn is_compressed(header: &[u8]) -> bool {
+    let Ok(message) = root_as_message(header) else { return false };
+    let of_dictionary = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
+    let batches = [message.header_as_record_batch(), of_dictionary];
+    batches.into_iter().flatten().any(|batch| batch.compression().is_some())
 }
 
 /// The values of a batch's one row as literals.
@@ -139,6 +198,23 @@ mod tests {
             "SELECT '?', \"a?\" FROM t -- ?\nWHERE x = 'o''x''; DROP TABLE t --' AND y = 'o''x''; DROP TABLE t --' AND z=(-5)"
         );
         assert!(template.bound(&literals[..1]).is_none());
+    }
+
+    #[test]
+    fn other_words_stay_as_they_are() {
+        for sql in ["SELECT 'it''s' WHERE x = ?", "SELECT \"a\"\"b\", E'a\\'b', 1.50e3 /* '? */ -- it's", "x\r\n=\t?"] {
+            assert_eq!(Template::of(sql).unwrap().with(|_| "?".to_owned()), sql);
+        }
+    }
+
+    #[test]
+    fn values_come_in_few_and_small_messages() {
+        let message = |size: usize| Ok(FlightData::new().with_data_body(vec![0; size]));
+        let sent = |messages: Vec<_>| futures::executor::block_on(received(futures::stream::iter(messages)));
+        assert!(sent(Vec::new()).unwrap().is_empty());
+        assert_eq!(sent((0..17).map(|_| message(1)).collect()).unwrap_err(), "the parameters are too many messages");
+        assert_eq!(sent(vec![message(200 << 10), message(57 << 10)]).unwrap_err(), "the parameters are too large");
+        assert!(sent(vec![message(10)]).is_err());
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
@@ -74,8 +73,8 @@ impl Flight {
         let template = Template::of(&sql).filter(|template| template.parameters > 0);
         match template {
             Some(template) => {
-                let schema = self.open_schema(&template.numbered()).await?;
-                Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Open(template)))
+                let (schema, wanted) = self.open(&template).await?;
+                Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Open(template, wanted)))
             }
             None => self.closed(asker, sql, purpose).await,
         }
@@ -95,11 +94,22 @@ impl Flight {
         Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Federated(prepared.prepared_id)))
     }
 
-    /// The columns of a statement whose parameters are not known: as SQL alone has them.
-    async fn open_schema(&self, sql: &str) -> Result<SchemaRef, Status> {
-        let fields = self.doors.questions.columns(sql.to_owned()).await.map_err(|refusal| problem(refusal.into()))?;
-        let fields = fields.into_iter().chain([Field::new(REASON, DataType::Utf8, true)]);
-        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    /// The columns of a statement whose parameters are not known, as SQL alone has them; and the parameters. One whose type
+    /// nothing tells is said to be text, which is what most clients can give.
+    async fn open(&self, template: &Template) -> Result<(SchemaRef, SchemaRef), Status> {
+        let known =
+            self.doors.questions.columns(template.numbered()).await.map_err(|refusal| problem(refusal.into()))?;
+        let columns = known.columns.into_iter().chain([Field::new(REASON, DataType::Utf8, true)]);
+        let parameter = |number: usize| {
+            let name = format!("${number}");
+            let kind = match known.parameters.get(&name).cloned().flatten() {
+                None | Some(DataType::Utf8View | DataType::LargeUtf8 | DataType::Null) => DataType::Utf8,
+                Some(kind) => kind,
+            };
+            Field::new(name, kind, true)
+        };
+        let wanted = (1..=template.parameters).map(parameter);
+        Ok((Arc::new(Schema::new(columns.collect::<Vec<_>>())), Arc::new(Schema::new(wanted.collect::<Vec<_>>()))))
     }
 
     async fn local(&self, asker: &Asker, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), Status> {
@@ -146,7 +156,7 @@ impl Flight {
                 self.sessions.change(&asker.id, |session| session.last = Some(last));
                 with_statement(&statement.schema, &result.statement)
             }
-            Kind::Local | Kind::Open(_) => Arc::clone(&statement.schema),
+            Kind::Local | Kind::Open(..) => Arc::clone(&statement.schema),
         };
         let ticket = TicketStatementQuery { statement_handle: Bytes::copy_from_slice(id.as_bytes()) };
         info(descriptor, &schema, ticket.as_any())
@@ -155,11 +165,13 @@ impl Flight {
     /// The question of a statement; whoever comes again gets the same one.
     fn query(&self, asker: &Asker, statement: &Statement, prepared: &str) -> Result<Arc<Query>, Status> {
         asker.may(Scope::Ask).map_err(refused)?;
-        if let Some(query) = statement.query.get() {
-            return Ok(Arc::clone(query));
-        }
-        let query = self.doors.run(asker, prepared, 0, false).map_err(problem)?;
-        Ok(Arc::clone(statement.query.get_or_init(|| query)))
+        let Some(id) = statement.query.get() else {
+            let query = self.doors.run(asker, prepared, 0, false).map_err(problem)?;
+            let _first = statement.query.set(query.id);
+            return Ok(query);
+        };
+        let kept = self.doors.questions.jobs.query(id, &asker.id);
+        kept.ok_or_else(|| Status::not_found("the answer is not kept any more: ask again"))
     }
 
     async fn run(&self, asker: &Asker, statement: &Statement) -> Result<Rows, Status> {
@@ -168,7 +180,7 @@ impl Flight {
                 let (schema, batches) = self.local(asker, &statement.sql).await?;
                 return Ok(rows(schema, batches));
             }
-            Kind::Open(_) => return Err(Status::failed_precondition("bind the parameters first")),
+            Kind::Open(..) => return Err(Status::failed_precondition("bind the parameters first")),
             Kind::Federated(prepared) => prepared,
         };
         let query = self.query(asker, statement, prepared)?;
@@ -191,8 +203,8 @@ impl Flight {
             let Some(Command::TicketStatementQuery(ticket)) = command else { continue };
             let statement = self.statement(asker, &ticket.statement_handle)?;
             status = CancelStatus::Cancelled;
-            if let Some(query) = statement.query.get() {
-                self.doors.questions.jobs.cancel(query);
+            if let Some(query) = statement.query.get().and_then(|id| self.doors.questions.jobs.query(id, &asker.id)) {
+                self.doors.questions.jobs.cancel(&query);
             }
             self.statements.close(&ticket.statement_handle, &asker.id);
         }
@@ -407,7 +419,7 @@ impl FlightSqlService for Flight {
     ) -> Result<Response<FlightInfo>, Status> {
         let asker = asker(&request)?;
         let known = self.statement(&asker, &query.prepared_statement_handle)?;
-        if matches!(known.kind, Kind::Open(_)) {
+        if matches!(known.kind, Kind::Open(..)) {
             return Err(Status::failed_precondition("bind the parameters first"));
         }
         // Each execution is a question of its own.
@@ -433,7 +445,7 @@ impl FlightSqlService for Flight {
         let asker = asker(&request)?;
         let known = self.statement(&asker, &query.prepared_statement_handle)?;
         let again = match known.kind {
-            Kind::Open(_) => return Err(Status::failed_precondition("bind the parameters first")),
+            Kind::Open(..) => return Err(Status::failed_precondition("bind the parameters first")),
             _ => self.closed(&asker, known.sql.clone(), known.purpose.clone()).await?,
         };
         Ok(Response::new(self.run(&asker, &again).await?))
@@ -476,11 +488,8 @@ impl FlightSqlService for Flight {
         let asker = asker(&request)?;
         let statement = self.plan(&asker, &request, query.query).await?;
         let parameters = match &statement.kind {
-            Kind::Open(template) => {
-                let field = |number: usize| Field::new(format!("${number}"), DataType::Null, true);
-                Schema::new((1..=template.parameters).map(field).collect::<Vec<_>>())
-            }
-            _ => Schema::empty(),
+            Kind::Open(_, wanted) => Arc::clone(wanted),
+            _ => Arc::new(Schema::empty()),
         };
         let (id, statement) = self.statements.add(statement);
         Ok(ActionCreatePreparedStatementResult {
@@ -508,11 +517,7 @@ impl FlightSqlService for Flight {
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let asker = asker(&request)?;
         let known = self.statement(&asker, &query.prepared_statement_handle)?;
-        let sent = request.into_inner().map_err(FlightError::from);
-        let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(sent)
-            .try_collect()
-            .await
-            .map_err(|_| Status::invalid_argument("the parameters are no Arrow batch"))?;
+        let batches = parameters::received(request.into_inner()).await.map_err(Status::invalid_argument)?;
         let filled: Vec<RecordBatch> = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
         let literals = match filled.as_slice() {
             [] => Vec::new(),
@@ -520,7 +525,7 @@ impl FlightSqlService for Flight {
             _ => return Err(Status::invalid_argument("give one row of parameters")),
         };
         let template = match &known.kind {
-            Kind::Open(template) => template.clone(),
+            Kind::Open(template, _) => template.clone(),
             _ if literals.is_empty() => {
                 return Ok(DoPutPreparedStatementResult {
                     prepared_statement_handle: Some(query.prepared_statement_handle),

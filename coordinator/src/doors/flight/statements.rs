@@ -9,7 +9,6 @@ use loda_identity::PeerId;
 use uuid::Uuid;
 
 use super::parameters::Template;
-use crate::jobs::Query;
 
 /// How long a statement is kept.
 const KEPT: Duration = Duration::from_secs(600);
@@ -24,8 +23,8 @@ pub(super) struct Statement {
     pub(super) purpose: String,
     pub(super) schema: SchemaRef,
     pub(super) kind: Kind,
-    /// Once it runs: whoever fetches again gets the same answer, and nothing runs twice.
-    pub(super) query: OnceLock<Arc<Query>>,
+    /// Once it runs: whoever fetches again gets the same answer, for as long as that is kept, and nothing runs twice.
+    pub(super) query: OnceLock<Uuid>,
     made: Instant,
 }
 
@@ -35,8 +34,8 @@ pub(super) enum Kind {
     Local,
     /// Answered by boroughs: the id of what was planned.
     Federated(String),
-    /// Parameters are wanted first.
-    Open(Template),
+    /// Parameters are wanted first: these.
+    Open(Template, SchemaRef),
 }
 
 impl Statement {

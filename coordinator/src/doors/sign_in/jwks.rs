@@ -1,7 +1,7 @@
 //! A provider's keys: fetched when they are needed, believed for a quarter of an hour.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -11,13 +11,12 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::Algorithm;
-use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -39,14 +38,10 @@ pub(super) struct Keys {
     issuer: String,
     jwks: Option<String>,
     tls: Arc<ClientConfig>,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    set: Vec<Jwk>,
-    fetched: Option<Instant>,
-    tried: Option<Instant>,
+    /// The set, and when it was fetched.
+    known: Mutex<Option<(Instant, Vec<Jwk>)>>,
+    /// When it was last asked for; held while it is.
+    tried: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Keys {
@@ -72,7 +67,13 @@ impl Keys {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { issuer: issuer.to_owned(), jwks, tls: Arc::new(tls), known: Mutex::default() })
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            jwks,
+            tls: Arc::new(tls),
+            known: Mutex::default(),
+            tried: Default::default(),
+        })
     }
 
     /// The key that a token names.
@@ -80,32 +81,41 @@ impl Keys {
     /// # Errors
     /// [`Denied::Token`] where there is none; [`Denied::Provider`] where that cannot be known.
     pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Jwk, Denied> {
-        let mut known = self.known.lock().await;
-        let fresh = known.fetched.is_some_and(|at| at.elapsed() < BELIEVED);
-        if fresh && let Some(key) = pick(&known.set, id, algorithm) {
+        // Whoever shows a key that is known waits for nobody.
+        if let (_, Some(key)) = self.look(id, algorithm) {
             return Ok(key);
         }
-        if known.tried.is_some_and(|at| at.elapsed() < AGAIN) {
-            return Err(if fresh { Denied::Token } else { Denied::Provider });
+        let mut tried = self.tried.lock().await;
+        let (fresh, key) = self.look(id, algorithm);
+        if let Some(key) = key {
+            return Ok(key);
         }
-        known.tried = Some(Instant::now());
-        match timeout(PATIENCE, self.fetch()).await {
-            Ok(Ok(set)) => {
-                (known.set, known.fetched) = (set.keys, Some(Instant::now()));
-                pick(&known.set, id, algorithm).ok_or(Denied::Token)
-            }
-            Ok(Err(fault)) => {
-                tracing::error!("keys of {} cannot be fetched: {fault:#}", self.issuer);
-                Err(if fresh { Denied::Token } else { Denied::Provider })
-            }
-            Err(_late) => {
-                tracing::error!("keys of {} cannot be fetched: no answer in time", self.issuer);
-                Err(if fresh { Denied::Token } else { Denied::Provider })
-            }
+        let denied = if fresh { Denied::Token } else { Denied::Provider };
+        if tried.is_some_and(|at| at.elapsed() < AGAIN) {
+            return Err(denied);
         }
+        *tried = Some(Instant::now());
+        let fetched = timeout(PATIENCE, self.fetch()).await;
+        let set = fetched.unwrap_or_else(|_late| Err(anyhow::anyhow!("no answer in time"))).map_err(|fault| {
+            tracing::error!("keys of {} cannot be fetched: {fault:#}", self.issuer);
+            denied
+        })?;
+        *self.known() = Some((Instant::now(), set));
+        self.look(id, algorithm).1.ok_or(Denied::Token)
     }
 
-    async fn fetch(&self) -> anyhow::Result<JwkSet> {
+    fn known(&self) -> MutexGuard<'_, Option<(Instant, Vec<Jwk>)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the set is believed, and its key for a token.
+    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> (bool, Option<Jwk>) {
+        let known = self.known();
+        let believed = known.as_ref().filter(|(at, _)| at.elapsed() < BELIEVED);
+        (believed.is_some(), believed.and_then(|(_, set)| pick(set, id, algorithm)))
+    }
+
+    async fn fetch(&self) -> anyhow::Result<Vec<Jwk>> {
         let jwks = match &self.jwks {
             Some(jwks) => jwks.clone(),
             None => {
@@ -115,7 +125,7 @@ impl Keys {
                 found.jwks_uri
             }
         };
-        Ok(serde_json::from_slice(&self.get(&jwks).await?)?)
+        read(&self.get(&jwks).await?)
     }
 
     async fn get(&self, url: &str) -> anyhow::Result<Bytes> {
@@ -154,6 +164,16 @@ where
     let body = Limited::new(answer.into_body(), LARGEST).collect().await;
     drop(carrying);
     Ok(body.map_err(|fault| anyhow::anyhow!("{fault}"))?.to_bytes())
+}
+
+/// The keys of a published set. A kind of key that is not known here is passed over (RFC 7517, 5).
+fn read(bytes: &[u8]) -> anyhow::Result<Vec<Jwk>> {
+    #[derive(Deserialize)]
+    struct Published {
+        keys: Vec<serde_json::Value>,
+    }
+    let published: Published = serde_json::from_slice(bytes)?;
+    Ok(published.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
 }
 
 /// https, or http on this host alone: an address, its host and port.

@@ -11,6 +11,7 @@ use loda_demo::processes::Processes;
 
 use crate::pooled::text;
 use crate::support;
+use crate::support::signal;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
@@ -29,10 +30,6 @@ async fn start(nodes: usize) -> Running {
     let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
     let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
     Running { processes, layout, client, _dir: dir }
-}
-
-fn signal(process: u32, signal: &str) {
-    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
 }
 
 const LONDON: &str = "SELECT COUNT(*) AS people FROM residents";

@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use loda_identity::Role;
 
+use super::sentinel::{unpacked, visits};
 use crate::support::doors::{DOORS, Doors, analyst, has};
 
 #[test]
@@ -139,4 +141,36 @@ fn a_thousand_that_say_nothing_hold_up_nobody() {
         line.read(&mut [0]).ok().filter(|read| *read == 0)
     });
     assert!(closed.count() > 900);
+}
+
+#[test]
+fn what_stands_in_data_is_never_a_formula() {
+    if !has("curl") {
+        return;
+    }
+    let places =
+        ["=1+1", "+SUM(A1:A9)", "-2+3", "@SUM(1)", "=HYPERLINK(\"http://evil.example\")", "\u{ff1d}1+1", "Pool"];
+    let quoted = |place: &str| format!("\"{}\"", place.replace('"', "\"\""));
+    let row = |n: usize| format!("P{n:04},{},5\n", quoted(places[n % places.len()]));
+    let trial = visits(&(0..420).map(row).collect::<String>());
+    let sql = "SELECT place, COUNT(DISTINCT person_key) AS n FROM visits GROUP BY place ORDER BY place";
+    let at = trial.door.ask(&trial.token, sql, "trial");
+    let result = |format: &str| trial.door.with(&trial.token, &[&format!("{at}/result?format={format}")]);
+    let csv = result("csv").text();
+    let first: Vec<&str> = csv.lines().skip(1).map(|line| line.trim_start_matches('"')).collect();
+    assert_eq!(first.len(), places.len(), "{csv}");
+    assert!(!first.iter().any(|cell| cell.starts_with(['=', '+', '-', '@', '\u{ff1d}'])), "{csv}");
+    assert_eq!(first.iter().filter(|cell| cell.starts_with('\'')).count(), places.len() - 1, "{csv}");
+    // The workbook has them as they are, as text: nothing in it is computed.
+    let parts = unpacked(&result("xlsx").body);
+    assert!(String::from_utf8_lossy(&parts).contains("=1+1"));
+    if has("soffice") {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("answer.xlsx"), result("xlsx").body).unwrap();
+        let mut soffice = Command::new("soffice");
+        soffice.args(["--headless", "--convert-to", "csv", "answer.xlsx"]).env("HOME", dir.path());
+        assert!(soffice.current_dir(dir.path()).output().unwrap().status.success());
+        let opened = std::fs::read_to_string(dir.path().join("answer.csv")).unwrap();
+        assert!(places.iter().all(|place| opened.contains(&place.replace('"', "\"\""))), "{opened}");
+    }
 }

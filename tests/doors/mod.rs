@@ -1,6 +1,7 @@
 //! The doors for people's own tools: real clients against real processes, and those who try to come in another way.
 
 mod abuse;
+mod ending;
 mod flight;
 mod guides;
 mod http;

@@ -39,20 +39,25 @@ edges = ["1000"]
 /// What stands in the data of few: a place, a key, a cost.
 const MARKS: [&str; 3] = ["ZQPLACE", "ZQPERSON", "777123"];
 
-#[test]
-fn a_withheld_value_is_in_no_byte_that_leaves() {
-    let (true, Some(python)) = (has("curl"), python()) else { return };
+/// Visits of people to places, served: rows of person, place, cost.
+pub fn visits(rows: &str) -> Trial {
     let folder = Folder::new("visits", CONTRACT);
     folder.configure(
         "[[dataset]]\ncontract = \"contracts/visits.toml\"\nas_at = \"2026-11-01\"\n\
          sql = 'SELECT person_key, place, CAST(cost AS BIGINT) AS cost FROM visits'\n[[dataset.source]]\n\
          name = \"visits\"\nformat = \"csv\"\npath = \"visits.csv\"",
     );
-    let mut rows = "person_key,place,cost\n".to_owned();
+    folder.put("visits.csv", format!("person_key,place,cost\n{rows}"));
+    Trial::serve(folder)
+}
+
+#[test]
+fn a_withheld_value_is_in_no_byte_that_leaves() {
+    let (true, Some(python)) = (has("curl"), python()) else { return };
+    let mut rows = String::new();
     (0..400).for_each(|n| rows.push_str(&format!("P{n:04},{},{}\n", ["Library", "Pool"][n % 2], n % 500)));
     (0..4).for_each(|n| rows.push_str(&format!("ZQPERSON{n},ZQPLACE{n},777123\n")));
-    folder.put("visits.csv", rows);
-    let trial = Trial::serve(folder);
+    let trial = visits(&rows);
     let (folder, door, token) = (&trial.folder, &trial.door, trial.token.as_str());
 
     let mut left: Vec<(String, Vec<u8>)> = Vec::new();
@@ -133,7 +138,7 @@ with flight.connect("grpc+tls://" + os.environ["LODA_ADDRESS"], db_kwargs=option
 "#;
 
 /// Everything within a workbook.
-fn unpacked(book: &[u8]) -> Vec<u8> {
+pub fn unpacked(book: &[u8]) -> Vec<u8> {
     let mut parts = zip::ZipArchive::new(Cursor::new(book)).unwrap();
     let mut all = Vec::new();
     for number in 0..parts.len() {

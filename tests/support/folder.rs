@@ -100,7 +100,7 @@ pub struct Trial {
     pub coordinator: Running,
     /// Of the node's and the coordinator's monitoring.
     pub operations: [u16; 2],
-    _node: Running,
+    pub node: Running,
 }
 
 impl Trial {
@@ -140,6 +140,6 @@ impl Trial {
             std::thread::sleep(Duration::from_millis(200));
         }
         let door = Door { address: format!("localhost:{}", port + 2), authority: folder.path("web-ca.pem") };
-        Self { folder, door, token, coordinator, operations, _node: node }
+        Self { folder, door, token, coordinator, operations, node }
     }
 }

@@ -61,6 +61,12 @@ impl Drop for Running {
     }
 }
 
+/// As `kill` sends it: "-STOP", "-CONT".
+pub fn signal(process: u32, signal: &str) {
+    let sent = std::process::Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// Forty ports on loopback that nobody listens on now.

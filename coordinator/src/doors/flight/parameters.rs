@@ -36,23 +36,17 @@ enum Word {
 }
 
 impl Template {
-    /// None where the SQL has no words that can be told apart, or cannot be put together from them again: it is the
-    /// planner's to refuse, as it stands.
+    /// None where the SQL has no words that can be told apart: it is the planner's to refuse, as it stands.
     pub(super) fn of(sql: &str) -> Option<Self> {
         if sql.len() > MAX_SQL {
             return None;
         }
-        // Quotes inside quotes stay as they are written.
-        let tokens = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize().ok()?;
-        if tokens.iter().map(Token::to_string).collect::<String>() != sql {
-            return None;
-        }
-        let (mut words, mut next, mut parameters) = (Vec::new(), 0_usize, 0_usize);
+        let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+        let mut characters = sql.char_indices();
+        let (mut line, mut column) = (1_u64, 1_u64);
+        let (mut words, mut copied, mut next, mut parameters) = (Vec::new(), 0_usize, 0_usize, 0_usize);
         for token in tokens {
-            let Token::Placeholder(name) = &token else {
-                words.push(Word::Text(token.to_string()));
-                continue;
-            };
+            let Token::Placeholder(name) = &token.token else { continue };
             let number = match name.strip_prefix('$') {
                 Some(number) => number.parse::<usize>().ok()?.checked_sub(1)?,
                 None => {
@@ -63,9 +57,21 @@ impl Template {
             if number >= MOST {
                 return None;
             }
+            // All else stays as it is written, to the byte: the tokeniser tells where by line and character.
+            let start = loop {
+                let (at, character) = characters.next()?;
+                let here = (line, column);
+                (line, column) = if character == '\n' { (line + 1, 1) } else { (line, column + 1) };
+                if here == (token.span.start.line, token.span.start.column) {
+                    break at;
+                }
+            };
+            sql.get(start..)?.strip_prefix(name.as_str())?;
+            words.extend([Word::Text(sql.get(copied..start)?.to_owned()), Word::Parameter(number)]);
+            copied = start.checked_add(name.len())?;
             parameters = parameters.max(number + 1);
-            words.push(Word::Parameter(number));
         }
+        words.push(Word::Text(sql.get(copied..)?.to_owned()));
         Some(Self { words, parameters })
     }
 
@@ -202,7 +208,9 @@ mod tests {
 
     #[test]
     fn other_words_stay_as_they_are() {
-        for sql in ["SELECT 'it''s' WHERE x = ?", "SELECT \"a\"\"b\", E'a\\'b', 1.50e3 /* '? */ -- it's", "x\r\n=\t?"] {
+        for sql in
+            ["SELECT 'it''s' WHERE x = ?", "SELECT \"a\"\"b\", E'a\\'b', 1.50e3 /* '? */ -- it's", "a\r\n=\t?", "é = ?"]
+        {
             assert_eq!(Template::of(sql).unwrap().with(|_| "?".to_owned()), sql);
         }
     }

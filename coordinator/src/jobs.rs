@@ -85,6 +85,7 @@ pub(crate) struct Query {
     decided: Mutex<bool>,
     watchers: watch::Sender<usize>,
     started: Instant,
+    ended: OnceLock<Instant>,
 }
 
 /// Somebody who watches a query, for as long as this lives.
@@ -212,6 +213,9 @@ impl Query {
             let moves = !is_final(*now);
             if moves {
                 *now = state;
+                if is_final(state) {
+                    self.ended.get_or_init(Instant::now);
+                }
             }
             moves
         });
@@ -347,6 +351,7 @@ impl Jobs {
             }
             stays
         });
+        self.make_room(&mut all, &prepared.owner, 0);
         let running = all.values().filter(|q| !q.is_over());
         let (total, mine) = running
             .fold((0, 0), |(total, mine), q| (total + 1, mine + usize::from(q.prepared.owner == prepared.owner)));
@@ -359,35 +364,35 @@ impl Jobs {
         Ok(Self::insert(&mut all, (self.world.ids)(), prepared, until, detached, false))
     }
 
-    /// Hands out an answer, and forgets the oldest ones where there is no room for it beside them.
+    /// Hands out an answer, and forgets the oldest ones where there is no room for its bytes beside them.
     pub(crate) fn answered(&self, query: &Query, result: QueryResult) {
         if query.result.set(result).is_ok() {
             query.set(State::Released);
         }
-        self.make_room(query);
+        self.make_room(&mut lock(&self.queries), &query.prepared.owner, usize::MAX);
     }
 
-    /// Makes room for a question that has just ended, among its owner's and then among all.
-    pub(crate) fn make_room(&self, newest: &Query) {
-        let mut all = lock(&self.queries);
-        self.forget_oldest(&mut all, newest, OF_ONE, &|q| q.prepared.owner == newest.prepared.owner);
-        self.forget_oldest(&mut all, newest, OF_ALL, &|_| true);
+    /// Makes room among the ended questions of one asker, and then of all: for one more of so many, and for their bytes. The
+    /// last to end stays, however large.
+    fn make_room(&self, all: &mut HashMap<Uuid, Arc<Query>>, owner: &PeerId, questions: usize) {
+        self.forget_oldest(all, OF_ONE, questions, &|q| q.prepared.owner == *owner);
+        self.forget_oldest(all, OF_ALL, questions, &|_| true);
     }
 
     fn forget_oldest(
         &self,
         all: &mut HashMap<Uuid, Arc<Query>>,
-        newest: &Query,
         room: Room,
+        least: usize,
         of: &dyn Fn(&Query) -> bool,
     ) {
-        let others = all.values().filter(|q| q.is_over() && q.id != newest.id && of(q));
-        let mut others: Vec<(Instant, Uuid, usize)> = others.map(|q| (q.started, q.id, q.bytes())).collect();
-        others.sort_unstable_by(|a, b| b.cmp(a));
-        let (mut questions, mut bytes) = (1_usize, newest.bytes());
-        for (_, id, more) in others {
-            (questions, bytes) = (questions.saturating_add(1), bytes.saturating_add(more));
-            if questions > room.questions || bytes > room.bytes {
+        let ended = all.values().filter(|q| of(q)).filter_map(|q| Some((*q.ended.get()?, q.id, q.bytes())));
+        let mut ended: Vec<(Instant, Uuid, usize)> = ended.collect();
+        ended.sort_unstable_by(|a, b| b.cmp(a));
+        let mut bytes = 0_usize;
+        for (before, (_, id, more)) in ended.into_iter().enumerate() {
+            bytes = bytes.saturating_add(more);
+            if before.saturating_add(1) >= room.questions.max(least) || (before > 0 && bytes > room.bytes) {
                 all.remove(&id);
                 self.spool.remove(&id);
             }
@@ -419,6 +424,7 @@ impl Jobs {
             decided: Mutex::new(false),
             watchers: watch::Sender::new(0),
             started: Instant::now(),
+            ended: OnceLock::new(),
         });
         all.insert(id, Arc::clone(&query));
         query

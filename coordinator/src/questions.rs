@@ -283,7 +283,6 @@ impl Questions {
     fn ended(&self, query: &Query, why: &'static str) {
         self.outcomes.count(why);
         self.jobs.forget(&query.id);
-        self.jobs.make_room(query);
         if query.prepared.split.explain {
             return;
         }

@@ -8,6 +8,7 @@
 //! What a client asks of the catalogue, of the server or of nothing at all (`SELECT 1`) is answered here, and no borough
 //! hears of it.
 
+mod asking;
 mod local;
 mod metadata;
 mod parameters;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 
-use self::service::Flight;
+use self::asking::Flight;
 use super::Doors;
 
 /// The largest message that a client sends: the longest SQL, or its parameters.

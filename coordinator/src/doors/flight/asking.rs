@@ -1,0 +1,291 @@
+//! What a call asks for: planned, run, fetched, cancelled; of its asker alone.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::{Any, Command, ProstMessageExt, TicketStatementQuery};
+use arrow_flight::{CancelStatus, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
+use futures::{Stream, TryStreamExt};
+use loda_answer::Answer;
+use loda_proto::v1::State;
+use prost::Message;
+use prost::bytes::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::local;
+use super::parameters::Template;
+use super::sessions::{OptionFault, Sessions, SetSessionOptionsRequest, SetSessionOptionsResult};
+use super::statements::{Kind, Statement, Statements};
+use crate::doors::Doors;
+use crate::doors::http::Problem;
+use crate::doors::sign_in::{Asker, Denied, Scope};
+use crate::finish::{REASON, planned_schema};
+use crate::jobs::{Query, is_final};
+
+/// The header, the session option and the word of a leading comment that state a purpose.
+pub(super) const PURPOSE: &str = "purpose";
+const HEADER: &str = "loda-purpose";
+
+/// The metadata key of a statement, as JSON.
+const STATEMENT: &str = "loda.statement";
+
+/// Bytes of a batch on the wire at most.
+const CHUNK: usize = 1 << 20;
+
+pub(super) struct Flight {
+    pub(super) doors: Arc<Doors>,
+    pub(super) statements: Statements,
+    pub(super) sessions: Sessions,
+}
+
+pub(super) type Rows = Pin<Box<dyn Stream<Item = Result<arrow_flight::FlightData, Status>> + Send>>;
+
+impl Flight {
+    pub(super) fn new(doors: Arc<Doors>) -> Self {
+        Self { doors, statements: Statements::default(), sessions: Sessions::default() }
+    }
+
+    /// Plans a statement by contract alone.
+    pub(super) async fn plan<T>(&self, asker: &Asker, request: &Request<T>, sql: String) -> Result<Statement, Status> {
+        asker.may(Scope::Ask).map_err(refused)?;
+        let purpose = self.purpose(asker, request, &sql)?;
+        let template = Template::of(&sql).filter(|template| template.parameters > 0);
+        match template {
+            Some(template) => {
+                let (schema, wanted) = self.open(&template).await?;
+                Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Open(template, wanted)))
+            }
+            None => self.closed(asker, sql, purpose).await,
+        }
+    }
+
+    /// A statement that wants no parameters.
+    pub(super) async fn closed(&self, asker: &Asker, sql: String, purpose: String) -> Result<Statement, Status> {
+        if local::is_local(&self.doors.questions.planner, &sql) {
+            let (schema, _) = self.local(asker, &sql).await?;
+            return Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Local));
+        }
+        let prepared = self.doors.prepare(asker, sql.clone(), purpose.clone(), false).await.map_err(problem)?;
+        let id = uuid::Uuid::try_parse(&prepared.prepared_id).map_err(|_| Status::internal("internal"))?;
+        let planned = self.doors.questions.jobs.prepared(&id, &asker.id);
+        let planned = planned.ok_or_else(|| Status::not_found("the statement is not kept any more"))?;
+        let schema = planned_schema(&planned.split);
+        Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Federated(prepared.prepared_id)))
+    }
+
+    /// The columns of a statement whose parameters are not known, as SQL alone has them; and the parameters. One whose type
+    /// nothing tells is said to be text, which is what most clients can give.
+    async fn open(&self, template: &Template) -> Result<(SchemaRef, SchemaRef), Status> {
+        let known =
+            self.doors.questions.columns(template.numbered()).await.map_err(|refusal| problem(refusal.into()))?;
+        let columns = known.columns.into_iter().chain([Field::new(REASON, DataType::Utf8, true)]);
+        let parameter = |number: usize| {
+            let name = format!("${number}");
+            let kind = match known.parameters.get(&name).cloned().flatten() {
+                None | Some(DataType::Utf8View | DataType::LargeUtf8 | DataType::Null) => DataType::Utf8,
+                Some(kind) => kind,
+            };
+            Field::new(name, kind, true)
+        };
+        let wanted = (1..=template.parameters).map(parameter);
+        Ok((Arc::new(Schema::new(columns.collect::<Vec<_>>())), Arc::new(Schema::new(wanted.collect::<Vec<_>>()))))
+    }
+
+    async fn local(&self, asker: &Asker, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), Status> {
+        let last = self.sessions.get(&asker.id).and_then(|session| session.last);
+        let questions = Arc::clone(&self.doors.questions);
+        let sql = sql.to_owned();
+        let answered = self
+            .doors
+            .questions
+            .crew
+            .run(async move { local::answer(&questions.planner, &questions.catalogue, last.as_ref(), &sql).await });
+        let answered = answered.await.map_err(|_| Status::internal("internal"))?;
+        answered.map_err(|refusal| problem(crate::questions::wire_refusal(&refusal).into()))
+    }
+
+    /// Stated in a leading comment, a header or a session option, in this order.
+    fn purpose<T>(&self, asker: &Asker, request: &Request<T>, sql: &str) -> Result<String, Status> {
+        let header = request.metadata().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let of_session = || self.sessions.get(&asker.id).map(|session| session.purpose);
+        let stated = leading_purpose(sql).or(header).or_else(of_session).unwrap_or_default();
+        asker.purpose(&stated).map_err(refused)
+    }
+
+    pub(super) fn statement(&self, asker: &Asker, handle: &[u8]) -> Result<Arc<Statement>, Status> {
+        let found = self.statements.get(handle, &asker.id);
+        found.ok_or_else(|| Status::not_found("there is no such statement, or it is not yours"))
+    }
+
+    /// What a client fetches: a statement of its own, which runs now and once. Clients take the schema from here, and with it
+    /// what the answer says of itself: so there has to be one.
+    pub(super) async fn info(
+        &self,
+        asker: &Asker,
+        descriptor: FlightDescriptor,
+        statement: Statement,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let (id, statement) = self.statements.add(statement);
+        let schema = match &statement.kind {
+            Kind::Federated(prepared) => {
+                let query = self.query(asker, &statement, prepared)?;
+                wait(&query).await?;
+                let result = query.result.get().ok_or_else(|| Status::internal("internal"))?;
+                let last = (statement.sql.clone(), result.statement.clone());
+                self.sessions.change(&asker.id, |session| session.last = Some(last));
+                with_statement(&statement.schema, &result.statement)
+            }
+            Kind::Local | Kind::Open(..) => Arc::clone(&statement.schema),
+        };
+        let ticket = TicketStatementQuery { statement_handle: Bytes::copy_from_slice(id.as_bytes()) };
+        info(descriptor, &schema, ticket.as_any())
+    }
+
+    /// The question of a statement; whoever comes again gets the same one.
+    fn query(&self, asker: &Asker, statement: &Statement, prepared: &str) -> Result<Arc<Query>, Status> {
+        asker.may(Scope::Ask).map_err(refused)?;
+        let Some(id) = statement.query.get() else {
+            let query = self.doors.run(asker, prepared, 0, false).map_err(problem)?;
+            let _first = statement.query.set(query.id);
+            return Ok(query);
+        };
+        let kept = self.doors.questions.jobs.query(id, &asker.id);
+        kept.ok_or_else(|| Status::not_found("the answer is not kept any more: ask again"))
+    }
+
+    pub(super) async fn run(&self, asker: &Asker, statement: &Statement) -> Result<Rows, Status> {
+        let prepared = match &statement.kind {
+            Kind::Local => {
+                let (schema, batches) = self.local(asker, &statement.sql).await?;
+                return Ok(rows(schema, batches));
+            }
+            Kind::Open(..) => return Err(Status::failed_precondition("bind the parameters first")),
+            Kind::Federated(prepared) => prepared,
+        };
+        let query = self.query(asker, statement, prepared)?;
+        wait(&query).await?;
+        let result = query.result.get().ok_or_else(|| Status::internal("internal"))?;
+        let answer = Answer::read(&result.arrow_ipc, result.statement.clone());
+        let answer = answer.map_err(|_| Status::internal("internal"))?;
+        let schema = with_statement(&answer.schema, &answer.statement);
+        let whole = |batch: RecordBatch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec());
+        let batches = answer.batches.into_iter().map(whole).collect::<Result<Vec<_>, _>>();
+        Ok(rows(Arc::clone(&schema), batches.map_err(|_| Status::internal("internal"))?))
+    }
+
+    /// Ends the statements that somebody was about to fetch.
+    pub(super) fn cancel(&self, asker: &Asker, info: &FlightInfo) -> Result<CancelStatus, Status> {
+        let mut status = CancelStatus::NotCancellable;
+        for endpoint in &info.endpoint {
+            let ticket = endpoint.ticket.as_ref().map(|ticket| ticket.ticket.as_ref()).unwrap_or_default();
+            let command = Any::decode(ticket).ok().and_then(|any| Command::try_from(any).ok());
+            let Some(Command::TicketStatementQuery(ticket)) = command else { continue };
+            let statement = self.statement(asker, &ticket.statement_handle)?;
+            status = CancelStatus::Cancelled;
+            if let Some(query) = statement.query.get().and_then(|id| self.doors.questions.jobs.query(id, &asker.id)) {
+                self.doors.questions.jobs.cancel(&query);
+            }
+            self.statements.close(&ticket.statement_handle, &asker.id);
+        }
+        Ok(status)
+    }
+
+    pub(super) fn set_options(&self, asker: &Asker, wanted: SetSessionOptionsRequest) -> SetSessionOptionsResult {
+        let mut errors = HashMap::new();
+        for (name, value) in wanted.session_options {
+            let fault = match (name.as_str(), value.string_value) {
+                (PURPOSE, None) => {
+                    self.sessions.change(&asker.id, |session| session.purpose.clear());
+                    None
+                }
+                (PURPOSE, Some(purpose)) if purpose.chars().count() <= 200 && asker.purpose(&purpose).is_ok() => {
+                    self.sessions.change(&asker.id, |session| session.purpose = purpose);
+                    None
+                }
+                // Clients set these by themselves; there is one of each.
+                ("catalog", Some(catalog)) if catalog == crate::plan::CATALOG => None,
+                ("schema", Some(schema)) if schema == crate::plan::SCHEMA => None,
+                (PURPOSE | "catalog" | "schema", _) => Some(2),
+                _ => Some(1),
+            };
+            if let Some(value) = fault {
+                errors.insert(name, OptionFault { value });
+            }
+        }
+        SetSessionOptionsResult { errors }
+    }
+}
+
+pub(super) fn refused(denied: Denied) -> Status {
+    let text = format!("{}: {denied}", denied.code());
+    match denied {
+        Denied::Unknown | Denied::Token | Denied::Expired | Denied::Disagree => Status::unauthenticated(text),
+        Denied::Provider => Status::unavailable(text),
+        Denied::Role | Denied::Purpose => Status::permission_denied(text),
+        Denied::Rate => Status::resource_exhausted(text),
+    }
+}
+
+fn problem(problem: Problem) -> Status {
+    let advice = if problem.advice.is_empty() { String::new() } else { format!(". {}", problem.advice) };
+    let text = format!("{}: {}{advice}", problem.code, problem.detail);
+    match problem.status {
+        401 => Status::unauthenticated(text),
+        403 => Status::permission_denied(text),
+        404 => Status::not_found(text),
+        429 => Status::resource_exhausted(text),
+        400..500 => Status::invalid_argument(text),
+        _ => Status::internal("internal"),
+    }
+}
+
+/// `purpose: …` in the comment that a statement begins with.
+fn leading_purpose(sql: &str) -> Option<String> {
+    let sql = sql.trim_start();
+    let comment = match (sql.strip_prefix("--"), sql.strip_prefix("/*")) {
+        (Some(line), _) => line.lines().next()?,
+        (_, Some(block)) => block.split("*/").next()?,
+        _ => return None,
+    };
+    let (name, purpose) = comment.split_once([':', '='])?;
+    (name.trim().eq_ignore_ascii_case(PURPOSE)).then(|| purpose.trim().to_owned())
+}
+
+/// Waits for the answer; whoever goes away meanwhile is no watcher any more, and the question ends.
+async fn wait(query: &Arc<Query>) -> Result<(), Status> {
+    let watcher = query.watched();
+    let mut states = query.watch();
+    // The sender lives as long as the query.
+    let _ended = states.wait_for(|state| is_final(*state)).await.is_ok();
+    drop(watcher);
+    let state = *query.watch().borrow();
+    match state {
+        State::Released => Ok(()),
+        State::Cancelled => Err(Status::cancelled("the question was cancelled")),
+        _ => Err(Status::deadline_exceeded("no borough answered in time")),
+    }
+}
+
+/// What an answer says of itself goes with its columns.
+fn with_statement(schema: &Schema, statement: &loda_proto::v1::Statement) -> SchemaRef {
+    let mut schema = schema.clone();
+    schema.metadata.insert(STATEMENT.to_owned(), loda_answer::statement_json(statement).to_string());
+    Arc::new(schema)
+}
+
+pub(super) fn rows(schema: SchemaRef, batches: Vec<RecordBatch>) -> Rows {
+    let batches = futures::stream::iter(batches.into_iter().map(Ok::<_, FlightError>));
+    let encoded = FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(CHUNK).build(batches);
+    Box::pin(encoded.map_err(Status::from))
+}
+
+pub(super) fn info(descriptor: FlightDescriptor, schema: &Schema, ticket: Any) -> Result<Response<FlightInfo>, Status> {
+    let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.encode_to_vec()));
+    let info = FlightInfo::new().try_with_schema(schema).map_err(|_| Status::internal("internal"))?;
+    Ok(Response::new(info.with_endpoint(endpoint).with_descriptor(descriptor)))
+}

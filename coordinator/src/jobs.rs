@@ -28,7 +28,7 @@ const KEPT: Duration = Duration::from_secs(600);
 /// Prepared questions of one analyst at most: the oldest goes first.
 const PREPARED: usize = 64;
 
-/// Ended questions that are kept, of one analyst and of all.
+/// Ended questions that are kept when another is asked, of one analyst and of all.
 const OF_ONE: Room = Room { questions: 128, bytes: 64 << 20 };
 const OF_ALL: Room = Room { questions: 2048, bytes: 256 << 20 };
 
@@ -351,7 +351,8 @@ impl Jobs {
             }
             stays
         });
-        self.make_room(&mut all, &prepared.owner, 0);
+        self.forget_oldest(&mut all, OF_ONE, &|q| q.prepared.owner == prepared.owner);
+        self.forget_oldest(&mut all, OF_ALL, &|_| true);
         let running = all.values().filter(|q| !q.is_over());
         let (total, mine) = running
             .fold((0, 0), |(total, mine), q| (total + 1, mine + usize::from(q.prepared.owner == prepared.owner)));
@@ -364,35 +365,15 @@ impl Jobs {
         Ok(Self::insert(&mut all, (self.world.ids)(), prepared, until, detached, false))
     }
 
-    /// Hands out an answer, and forgets the oldest ones where there is no room for its bytes beside them.
-    pub(crate) fn answered(&self, query: &Query, result: QueryResult) {
-        if query.result.set(result).is_ok() {
-            query.set(State::Released);
-        }
-        self.make_room(&mut lock(&self.queries), &query.prepared.owner, usize::MAX);
-    }
-
-    /// Makes room among the ended questions of one asker, and then of all: for one more of so many, and for their bytes. The
-    /// last to end stays, however large.
-    fn make_room(&self, all: &mut HashMap<Uuid, Arc<Query>>, owner: &PeerId, questions: usize) {
-        self.forget_oldest(all, OF_ONE, questions, &|q| q.prepared.owner == *owner);
-        self.forget_oldest(all, OF_ALL, questions, &|_| true);
-    }
-
-    fn forget_oldest(
-        &self,
-        all: &mut HashMap<Uuid, Arc<Query>>,
-        room: Room,
-        least: usize,
-        of: &dyn Fn(&Query) -> bool,
-    ) {
+    /// Makes room for one more among the ended questions of a kind. The last to end stays, however large its answer.
+    fn forget_oldest(&self, all: &mut HashMap<Uuid, Arc<Query>>, room: Room, of: &dyn Fn(&Query) -> bool) {
         let ended = all.values().filter(|q| of(q)).filter_map(|q| Some((*q.ended.get()?, q.id, q.bytes())));
         let mut ended: Vec<(Instant, Uuid, usize)> = ended.collect();
         ended.sort_unstable_by(|a, b| b.cmp(a));
         let mut bytes = 0_usize;
-        for (before, (_, id, more)) in ended.into_iter().enumerate() {
+        for (number, (_, id, more)) in (1_usize..).zip(ended) {
             bytes = bytes.saturating_add(more);
-            if before.saturating_add(1) >= room.questions.max(least) || (before > 0 && bytes > room.bytes) {
+            if number >= room.questions || (number > 1 && bytes > room.bytes) {
                 all.remove(&id);
                 self.spool.remove(&id);
             }

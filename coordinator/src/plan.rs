@@ -191,7 +191,7 @@ pub(crate) fn readable(sql: &str) -> std::result::Result<(), Refusal> {
     Ok(())
 }
 
-fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {
+pub(crate) fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let statement = |what: &str| {
         Err(Refusal::new(

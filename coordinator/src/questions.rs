@@ -258,7 +258,9 @@ impl Questions {
         match answered {
             Ok(Ok(result)) => {
                 self.outcomes.count("answered");
-                self.jobs.answered(&query, result);
+                if query.result.set(result).is_ok() {
+                    query.set(v1::State::Released);
+                }
             }
             Ok(Err(fault)) => {
                 tracing::warn!(query = %query.id, "not answered: {fault:#}");
@@ -310,8 +312,8 @@ impl Questions {
             let query = self.jobs.restore(id, prepared, &kept, begun);
             if let Some(result) = result {
                 // A cancellation of it comes too late, as before the restart.
-                if query.close() {
-                    self.jobs.answered(&query, result);
+                if query.close() && query.result.set(result).is_ok() {
+                    query.set(v1::State::Released);
                 }
             } else {
                 unended.remove(&id);

@@ -91,6 +91,8 @@ with bearer("LODA_TOKEN", **{"adbc.flight.sql.rpc.call_header.loda-purpose": "de
 
     refused(lambda: rows(connection, "SELECT * FROM residents"), "rows")
     refused(lambda: rows(connection, "DELETE FROM residents"), "statement", "not allowed")
+    forever = "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT COUNT(*) FROM t"
+    refused(lambda: rows(connection, forever), "a recursive query")
     refused(lambda: rows(connection, "SELECT repeat('x', 1000000000) AS x"), "repeat", "Invalid function")
 
 # A purpose in a comment, and in a session option.

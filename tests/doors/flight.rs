@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 
 use loda_identity::Role;
 
-use crate::support::doors::{CROWD, DOORS, Door, analyst, has, python, resident_mib, works};
+use crate::support::doors::{ADBC, CROWD, DOORS, Door, analyst, has, python, resident_mib, works};
 use crate::support::folder::{Folder, Trial};
 
 /// Runs a script with what it needs to come in.
@@ -122,7 +122,7 @@ fn adbc_lists_prepares_asks_and_is_kept_out() {
         return;
     }
     works(
-        "ADBC 1.13 for Python, pyarrow, pandas, polars",
+        ADBC,
         &[
             "server information, catalogues, schemas, tables, columns, table types",
             "queries; their statement in the metadata, in loda.last_statement and loda.coverage",

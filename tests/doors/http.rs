@@ -210,7 +210,7 @@ fn the_description_holds_against_thousands_of_cases() {
     let token = DOORS.token(analyst(), &[]);
     let schemathesis = python.with_file_name("schemathesis");
     let dir = tempfile::tempdir().unwrap();
-    let examples = std::env::var("LODA_SCHEMATHESIS_EXAMPLES").unwrap_or_else(|_| "60".to_owned());
+    let examples = std::env::var("LODA_SCHEMATHESIS_EXAMPLES").unwrap_or_else(|_| "130".to_owned());
     let config = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/schemathesis.toml");
     let output = Command::new(schemathesis)
         .arg("--config-file")

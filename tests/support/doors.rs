@@ -35,6 +35,9 @@ impl Deref for Doors {
     }
 }
 
+/// The client of Flight SQL that most people have.
+pub const ADBC: &str = "ADBC 1.13 for Python, pyarrow, pandas, polars";
+
 /// How many analysts beside the demo's own the boroughs have agreed with: `other`, and `a00` and on.
 pub const CROWD: usize = 50;
 

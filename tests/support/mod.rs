@@ -55,9 +55,15 @@ pub fn open_data() -> Option<PathBuf> {
 /// A process that ends with the test.
 pub struct Running(pub std::process::Child);
 
+impl Running {
+    pub fn stop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ended = self.0.kill().and_then(|()| self.0.wait());
+        self.stop();
     }
 }
 

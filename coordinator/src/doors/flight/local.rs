@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
 use datafusion::catalog::{CatalogProviderList, SchemaProvider};
-use datafusion::common::ScalarValue;
 use datafusion::common::config::Dialect;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
@@ -19,7 +19,7 @@ use loda_proto::v1::Statement;
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
-use crate::plan::{CATALOG, Planner, SCHEMA, readable, refusal_of};
+use crate::plan::{CATALOG, Planner, SCHEMA, only_select, readable, refusal_of};
 
 /// The schema of tables that speak of answers.
 pub(super) const OWN: &str = "loda";
@@ -65,7 +65,9 @@ pub(super) async fn answer(
     let context = context(planner, catalogue, last).map_err(|fault| refusal_of(&fault))?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let answered = async {
-        let frame = context.sql_with_options(sql, options).await?.limit(0, Some(MOST))?;
+        let frame = context.sql_with_options(sql, options).await?;
+        only_select(frame.logical_plan()).map_err(|refusal| DataFusionError::External(Box::new(refusal)))?;
+        let frame = frame.limit(0, Some(MOST))?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         Ok((schema, frame.collect().await?))
     };

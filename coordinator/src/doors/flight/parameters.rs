@@ -112,18 +112,12 @@ where
         if messages.len() >= MESSAGES {
             return Err("the parameters are too many messages");
         }
-        messages.push(message);
+        if is_compressed(&message.data_header) {
+            return Err("the parameters are compressed: send them as they are");
+        }
+        messages.push(Ok(message));
     }
-    read(messages).await
-}
-
-/// The batches of some messages.
-async fn read(messages: Vec<FlightData>) -> Result<Vec<RecordBatch>, &'static str> {
-    if messages.iter().any(|message| is_compressed(&message.data_header)) {
-        return Err("the parameters are compressed: send them as they are");
-    }
-    let messages = futures::stream::iter(messages.into_iter().map(Ok));
-    let batches = FlightRecordBatchStream::new_from_flight_data(messages).try_collect().await;
+    let batches = FlightRecordBatchStream::new_from_flight_data(futures::stream::iter(messages)).try_collect().await;
     batches.map_err(|_| "the parameters are no Arrow batch")
 }
 
@@ -185,6 +179,9 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray};
+    use arrow::ipc::CompressionType;
+    use arrow::ipc::writer::IpcWriteOptions;
+    use arrow_flight::encode::FlightDataEncoderBuilder;
 
     use super::*;
 
@@ -223,6 +220,17 @@ mod tests {
         assert_eq!(sent((0..17).map(|_| message(1)).collect()).unwrap_err(), "the parameters are too many messages");
         assert_eq!(sent(vec![message(200 << 10), message(57 << 10)]).unwrap_err(), "the parameters are too large");
         assert!(sent(vec![message(10)]).is_err());
+        let columns: Vec<(&str, ArrayRef)> = vec![("a", Arc::new(StringArray::from(vec!["a".repeat(20_000)])))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let written = |compression| {
+            let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+            let batches = futures::stream::iter([Ok(batch.clone())]);
+            let encoded = FlightDataEncoderBuilder::new().with_options(options).build(batches).map_err(Status::from);
+            futures::executor::block_on(received(encoded))
+        };
+        assert_eq!(written(None).unwrap(), std::slice::from_ref(&batch));
+        let compressed = written(Some(CompressionType::ZSTD)).unwrap_err();
+        assert_eq!(compressed, "the parameters are compressed: send them as they are");
     }
 
     #[test]

@@ -31,40 +31,40 @@ column = "household_key"
 about = "ABOUT"
 [[column]]
 name = "person_key"
-pub type = "text"
+type = "text"
 role = "unit"
 to = "PERSON"
 [[column]]
 name = "household_key"
-pub type = "text"
+type = "text"
 role = "unit"
 to = "HOUSEHOLD"
 [[column]]
 name = "area"
-pub type = "text"
+type = "text"
 role = "dimension"
 codes = ["n", "s", "e"]
 [[column]]
 name = "age"
-pub type = "integer"
+type = "integer"
 role = "dimension"
 min = "0"
 max = "9"
 [[column]]
 name = "flag"
-pub type = "boolean"
+type = "boolean"
 role = "dimension"
 nullable = true
 [[column]]
 name = "income"
-pub type = "integer"
+type = "integer"
 role = "measure"
 min = "0"
 max = "100"
 edges = ["25", "50", "75"]
 [[column]]
 name = "wealth"
-pub type = "integer"
+type = "integer"
 role = "measure"
 nullable = true
 min = "-50"
@@ -84,25 +84,25 @@ about = "ABOUT"
 max-rows = 6
 [[column]]
 name = "person_key"
-pub type = "text"
+type = "text"
 role = "unit"
 to = "PERSON"
 [[column]]
 name = "kind"
-pub type = "text"
+type = "text"
 role = "dimension"
 nullable = true
 codes = ["x", "y", "z"]
 [[column]]
 name = "month"
-pub type = "date"
+type = "date"
 role = "dimension"
 grain = "month"
 min = "2024-01-01"
 max = "2024-03-31"
 [[column]]
 name = "hours"
-pub type = "integer"
+type = "integer"
 role = "measure"
 min = "0"
 max = "20"
@@ -121,17 +121,17 @@ about = "ABOUT"
 one-row = true
 [[column]]
 name = "household_key"
-pub type = "text"
+type = "text"
 role = "unit"
 to = "HOUSEHOLD"
 [[column]]
 name = "tenure"
-pub type = "text"
+type = "text"
 role = "dimension"
 codes = ["own", "rent"]
 [[column]]
 name = "rent"
-pub type = "decimal"
+type = "decimal"
 scale = 2
 role = "measure"
 nullable = true

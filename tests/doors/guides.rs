@@ -32,8 +32,6 @@ fn the_guide_does_what_it_says() {
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(&DOORS.layout.dir, dir.path().join("federation")).unwrap();
     let (certificate, _) = DOORS.certificate(analyst());
-    // Writes the configuration of the one who asks.
-    DOORS.loda(analyst(), &["catalogue"]);
     let config = certificate.with_extension("toml");
     let loda = format!("{} loda --config {}", env!("CARGO_BIN_EXE_loda-demo"), config.display());
     let mut script = "set -euo pipefail\n".to_owned();

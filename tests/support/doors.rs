@@ -94,13 +94,23 @@ impl Doors {
         Self { layout, door, processes, _dir: dir }
     }
 
-    /// Certificate and key of somebody, by the analysts' authority.
+    /// Certificate and key of somebody, by the analysts' authority; beside them what the command line needs, as `.toml`. Made
+    /// once, and whole before others read it.
     pub fn certificate(&self, role: Role) -> (PathBuf, PathBuf) {
+        static MADE: Mutex<()> = Mutex::new(());
+        let _held = MADE.lock().unwrap_or_else(PoisonError::into_inner);
         let name = role.to_string().replace('/', "-");
         let at = |end: &str| self.layout.dir.join("analyst").join(format!("of{name}.{end}"));
         if !at("pem").exists() {
             let authority = Authority::load(self.layout.authority("analysts")).unwrap();
             let issued = authority.issue(&PeerId::new(DOMAIN, role).unwrap(), 30).unwrap();
+            let name = |end: &str| at(end).file_name().unwrap().to_str().unwrap().to_owned();
+            let config = format!(
+                "manifest = \"../manifest.toml\"\ncert = {:?}\nkey = {:?}\nrevocation_lists = \"../revocation\"\n",
+                name("pem"),
+                name("key")
+            );
+            std::fs::write(at("toml"), config).unwrap();
             std::fs::write(at("key"), issued.key_pem).unwrap();
             std::fs::write(at("pem"), issued.cert_pem).unwrap();
         }
@@ -109,17 +119,7 @@ impl Doors {
 
     /// What the command line says to somebody.
     pub fn loda(&self, role: Role, arguments: &[&str]) -> std::process::Output {
-        let (certificate, key) = self.certificate(role);
-        let config = certificate.with_extension("toml");
-        std::fs::write(
-            &config,
-            format!(
-                "manifest = \"../manifest.toml\"\ncert = {:?}\nkey = {:?}\nrevocation_lists = \"../revocation\"\n",
-                certificate.file_name().unwrap().to_str().unwrap(),
-                key.file_name().unwrap().to_str().unwrap()
-            ),
-        )
-        .unwrap();
+        let config = self.certificate(role).0.with_extension("toml");
         Command::new(BINARY).arg("loda").args(arguments).arg("--config").arg(config).output().unwrap()
     }
 

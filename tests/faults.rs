@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use loda::Client;
 use loda_demo::layout::{Layout, Options};
 use loda_demo::processes::Processes;
+use loda_proto::v1::told::Word;
 
 use crate::pooled::text;
 use crate::support;
@@ -137,13 +138,12 @@ fn bad_input_keeps_the_last_good_snapshot() {
     });
 }
 
-/// What an asker sees of a question that a node did not answer: every state, the refusal to fetch, and when.
+/// What an asker sees of a question that a node did not answer: every state, what stands around them, and when.
 #[derive(Debug, PartialEq)]
 struct Seen {
     states: Vec<i32>,
-    code: tonic::Code,
-    message: String,
     headers: Vec<String>,
+    trailers: usize,
 }
 
 #[test]
@@ -181,9 +181,8 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
         let mut seen = Vec::new();
         for borough in &layout.boroughs {
             let mut node = support::node_client(&layout, borough.gss, &layout.coordinator());
-            let query_id = uuid::Uuid::new_v4().to_string();
             let request = loda_proto::v1::SubmitRequest {
-                query_id: query_id.clone(),
+                query_id: uuid::Uuid::new_v4().to_string(),
                 analyst: "spiffe://demo.london/analyst/demo".to_owned(),
                 purpose: "demo".to_owned(),
                 fragment: fragment.clone(),
@@ -193,22 +192,24 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
                 authority: None,
             };
             let started = Instant::now();
-            assert_eq!(node.submit(request).await.unwrap().into_inner().refusal, None);
-            let watch = loda_proto::v1::WatchNodeRequest { query_id: query_id.clone() };
-            let mut stream = node.watch(watch).await.unwrap().into_inner();
+            let answered = node.ask(request).await.unwrap();
+            let headers =
+                answered.metadata().keys().map(|k| format!("{k:?}")).filter(|k| !k.contains("date")).collect();
+            let mut stream = answered.into_inner();
             let mut states = Vec::new();
-            while let Some(state) = stream.message().await.unwrap() {
+            while let Some(told) = stream.message().await.unwrap() {
+                let Some(Word::State(state)) = told.word else { panic!("{told:?}") };
                 // Whether a state that passes quickly is seen at all is the stream's affair.
-                if state.state() != loda_proto::v1::State::Queued {
-                    states.push(state.state);
+                if state != i32::from(loda_proto::v1::State::Queued) {
+                    states.push(state);
                 }
             }
             states.dedup();
             let took = started.elapsed();
             assert!(took >= deadline && took < deadline + Duration::from_millis(400), "{}: {took:?}", borough.gss);
-            let status = node.fetch(loda_proto::v1::FetchReleasedRequest { query_id }).await.unwrap_err();
-            let headers = status.metadata().keys().map(|k| format!("{k:?}")).filter(|k| !k.contains("date")).collect();
-            seen.push(Seen { states, code: status.code(), message: status.message().to_owned(), headers });
+            let trailers = stream.trailers().await.unwrap();
+            let trailers = trailers.map_or(0, |trailers| trailers.keys().count());
+            seen.push(Seen { states, headers, trailers });
         }
         assert_eq!(seen[0].states.last(), Some(&i32::from(loda_proto::v1::State::NotAnswered)));
         assert!(seen.iter().all(|s| *s == seen[0]), "{seen:#?}");

@@ -42,7 +42,7 @@ async fn refused_by(federation: &Federation, request: v1::SubmitRequest) -> Stri
     let refusal = refusal.expect("a refusal");
     assert!(!refusal.message.is_empty() && !refusal.advice.is_empty());
     // Nothing was begun under this id.
-    assert!(node.watch(v1::WatchNodeRequest { query_id }).await.is_err());
+    assert!(node.cancel(v1::CancelNodeRequest { query_id }).await.is_err());
     refusal.rule
 }
 
@@ -314,7 +314,7 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
                     let refusal =
                         node.submit(asked).await.unwrap_or_else(|e| panic!("{line}: {e}")).into_inner().refusal;
                     let refusal = refusal.unwrap_or_else(|| panic!("{line}: accepted: {sql}"));
-                    assert!(node.watch(v1::WatchNodeRequest { query_id }).await.is_err());
+                    assert!(node.cancel(v1::CancelNodeRequest { query_id }).await.is_err());
                     assert!(loda_question::Rule::from_name(&refusal.rule).is_some(), "{line}: {}", refusal.rule);
                     *rules.entry(refusal.rule).or_default() += 1;
                     sent += 1;

@@ -9,6 +9,7 @@ use datafusion::prelude::ParquetReadOptions;
 use loda_contract::{Protection, Role};
 use loda_disclosure::{default_table, pcv};
 use loda_proto::v1;
+use loda_proto::v1::told::Word;
 use loda_question::plan::{predicate_expr, scalar_expr};
 use loda_question::{Measure, Question};
 
@@ -17,12 +18,11 @@ use crate::scenarios::{ask, rows};
 use crate::support::{self, Federation};
 use crate::wire::{decode, fragments, held};
 
-/// Submits a fragment to one node as the coordinator would, and reads what it releases.
+/// Asks one node a fragment as the coordinator would, and reads what it releases.
 pub async fn released(federation: &Federation, gss: &str, fragment: &[u8]) -> RecordBatch {
     let mut node = federation.node_client(gss);
-    let query_id = uuid::Uuid::new_v4().to_string();
     let request = v1::SubmitRequest {
-        query_id: query_id.clone(),
+        query_id: uuid::Uuid::new_v4().to_string(),
         analyst: "spiffe://demo.london/analyst/demo".to_owned(),
         purpose: "demo".to_owned(),
         fragment: fragment.to_vec(),
@@ -31,18 +31,17 @@ pub async fn released(federation: &Federation, gss: &str, fragment: &[u8]) -> Re
         dry_run: false,
         authority: None,
     };
-    let refusal = node.submit(request).await.unwrap().into_inner().refusal;
-    assert_eq!(refusal, None);
-    let mut states = node.watch(v1::WatchNodeRequest { query_id: query_id.clone() }).await.unwrap().into_inner();
-    let mut last = v1::State::Unspecified;
-    while let Some(state) = states.message().await.unwrap() {
-        last = state.state();
-    }
-    assert_eq!(last, v1::State::Released);
-    let mut chunks = node.fetch(v1::FetchReleasedRequest { query_id }).await.unwrap().into_inner();
+    let mut words = node.ask(request).await.unwrap().into_inner();
     let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.message().await.unwrap() {
-        bytes.extend(chunk.arrow_ipc);
+    while let Some(told) = words.message().await.unwrap() {
+        match told.word.unwrap() {
+            Word::State(state) => {
+                let waits = [v1::State::Queued, v1::State::Running].map(i32::from);
+                assert!(waits.contains(&state), "{state}");
+            }
+            Word::Chunk(chunk) => bytes.extend(chunk.arrow_ipc),
+            Word::Refusal(refusal) => panic!("{refusal:?}"),
+        }
     }
     let mut reader = arrow::ipc::reader::StreamReader::try_new(std::io::Cursor::new(bytes), None).unwrap();
     reader.next().unwrap().unwrap()

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use arrow::ipc::reader::StreamReader;
 use loda_identity::Gss;
 use loda_proto::v1::node_client::NodeClient;
+use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
 use loda_question::plan::arrow_type;
 use loda_question::{Counted, Measure, Moment, Question};
@@ -85,7 +87,7 @@ impl Nodes {
         timeout(CONNECT, asked).await.ok()?.ok()
     }
 
-    /// Submits, watches and fetches until the deadline.
+    /// Asks until there is an answer or the deadline.
     pub(crate) async fn run(
         &self,
         gss: &Gss,
@@ -147,39 +149,37 @@ impl Nodes {
         // The node gives up a little earlier, so that its word arrives in time.
         let left = deadline.saturating_duration_since(Instant::now());
         let request = errand.request(left.saturating_sub(left / 10));
-        if let Some(refusal) = client.submit(request).await?.into_inner().refusal {
-            return Ok(Answer::Refused(refusal));
-        }
-        *taken = true;
-        let watch = v1::WatchNodeRequest { query_id: errand.query.clone() };
-        let mut states = client.watch(watch).await?.into_inner();
-        loop {
-            let Some(state) = states.message().await? else {
-                // Its last word is always a final state.
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            };
-            let state = state.state();
-            told(state);
-            match state {
-                v1::State::Released => break,
-                v1::State::Queued | v1::State::Running | v1::State::Held => {}
-                _ => return Ok(Answer::None),
-            }
-        }
-        let fetch = v1::FetchReleasedRequest { query_id: errand.query.clone() };
-        let mut chunks = client.fetch(fetch).await?.into_inner();
+        let mut words = client.ask(request).await?.into_inner();
         let (mut header, mut bytes) = (None, Vec::new());
-        while let Some(chunk) = chunks.message().await? {
-            header = header.or(chunk.header);
-            bytes.extend_from_slice(&chunk.arrow_ipc);
-            if bytes.len() > MAX_ANSWER {
-                bail!("the answer is larger than the limit");
+        while let Some(word) = words.message().await? {
+            match word.word {
+                Some(Word::Refusal(refusal)) => return Ok(Answer::Refused(refusal)),
+                Some(Word::State(state)) => {
+                    *taken = true;
+                    let state = v1::State::try_from(state).unwrap_or_default();
+                    told(state);
+                    if !matches!(state, v1::State::Queued | v1::State::Running | v1::State::Held) {
+                        return Ok(Answer::None);
+                    }
+                }
+                Some(Word::Chunk(chunk)) => {
+                    header = header.or(chunk.header);
+                    if header.is_none() {
+                        bail!("the answer has no header");
+                    }
+                    bytes.extend_from_slice(&chunk.arrow_ipc);
+                    if bytes.len() > MAX_ANSWER {
+                        bail!("the answer is larger than the limit");
+                    }
+                }
+                None => bail!("the node speaks words that this coordinator does not know"),
             }
         }
-        let header = header.context("the answer has no header")?;
-        let question = Arc::clone(&errand.question);
-        // Foreign bytes are read on a thread of their own: a panic there ends this answer alone.
-        let cells = tokio::task::spawn_blocking(move || read_cells(&question, bytes)).await??;
+        // Its last word is a refusal, a state that ends the job, or what it released.
+        let header = header.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        // Foreign bytes: a panic over them ends this answer alone.
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| read_cells(&errand.question, bytes)));
+        let cells = read.map_err(|_| anyhow::anyhow!("reading the answer stopped"))??;
         Ok(Answer::Cells { header, cells })
     }
 

@@ -8,7 +8,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::collect;
+use datafusion::physical_plan::execute_stream;
+use futures::TryStreamExt;
 
 use crate::explain::explained_schema;
 use crate::federated::{Merged, NOTE};
@@ -20,8 +21,9 @@ pub(crate) const REASON: &str = "reason";
 /// Field metadata of a column that rests on protected figures.
 const PROTECTED: &str = "loda.protected";
 
-/// Rows of a result at most.
+/// Rows of a result at most, and bytes: what one asker may keep.
 const MAX_ROWS: usize = 2_000_000;
+const MAX_BYTES: usize = 64 << 20;
 
 /// Runs what follows the merge and folds the notes into one `reason` column, the last.
 ///
@@ -35,15 +37,19 @@ pub(crate) async fn finish(
     let state = SessionStateBuilder::new_from_existing(state).with_query_planner(Arc::new(Merged(parts))).build();
     let plan = state.optimize(&split.plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
-    let batches = collect(physical, state.task_ctx()).await?;
     let schema = result_schema(&split.plan, &split.rests);
-    let mut rows = 0_usize;
-    let results = batches.iter().map(|batch| {
+    let (mut rows, mut bytes, mut results) = (0_usize, 0_usize, Vec::new());
+    // As it comes: what is too large is not made first and measured afterwards.
+    let mut batches = execute_stream(physical, state.task_ctx())?;
+    while let Some(batch) = batches.try_next().await? {
+        let batch = result_batch(&batch, &schema, &split.withholds)?;
+        let shown = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
         rows = rows.saturating_add(batch.num_rows());
+        bytes = bytes.saturating_add(shown.sum::<Result<usize, _>>()?);
         anyhow::ensure!(rows <= MAX_ROWS, "the result has more than {MAX_ROWS} rows");
-        result_batch(batch, &schema, &split.withholds)
-    });
-    let results = results.collect::<anyhow::Result<Vec<_>>>()?;
+        anyhow::ensure!(bytes <= MAX_BYTES, "the result has more than {MAX_BYTES} bytes");
+        results.push(batch);
+    }
     Ok((schema, results))
 }
 

@@ -7,6 +7,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `config`, `catalogue` | the manifest's contracts as tables with a `borough` column; reference tables |
+//! | `words` | what can be refused by words alone, before anything recurses over them |
 //! | `plan` | SQL to a logical plan: one SELECT, nothing else |
 //! | `syntax` | refuses what the planner would pass over without a word |
 //! | `split`, `federated` | each aggregate over records becomes a leaf that boroughs answer, or a refusal |
@@ -49,6 +50,7 @@ mod simulation;
 mod split;
 mod statement;
 mod syntax;
+mod words;
 
 pub use config::{Config, ConfigError, DoorsConfig};
 pub use dry::Dry;

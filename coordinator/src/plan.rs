@@ -19,26 +19,16 @@ use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::federated::NOTE;
 use crate::split::{Split, SplitPlan};
 use crate::syntax;
+use crate::words::readable;
 
 /// Names that tools write before a table's.
 pub(crate) const CATALOG: &str = "london";
 pub(crate) const SCHEMA: &str = "public";
 
-/// The longest SQL text.
-pub(crate) const MAX_SQL: usize = 100_000;
-
 /// Characters of an engine's message at most.
 const MAX_MESSAGE: usize = 400;
-
-/// Full stops in one name at most: the parser's time doubles with each.
-const MAX_DOTS: usize = 4;
-
-/// Words of a question at most, and of them operators, brackets and keywords: what nests.
-const MAX_WORDS: usize = 10_000;
-const MAX_OPERATORS: usize = 1_000;
 
 /// A statement whose parameters are open.
 pub(crate) struct Open {
@@ -61,7 +51,9 @@ impl Planner {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()?;
         let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
-        config = config.with_default_catalog_and_schema(CATALOG, SCHEMA);
+        // What an expression makes of one batch is in no pool: together with the longest text and the most texts that are
+        // joined (`words`) this bounds it.
+        config = config.with_default_catalog_and_schema(CATALOG, SCHEMA).with_batch_size(1_024);
         // Withheld values are NULL: they belong at the end of an order, not at the top of a ranking.
         config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
         let state = SessionStateBuilder::new()
@@ -138,57 +130,6 @@ impl Planner {
         let split = split.split(plan).map_err(|e| refusal_of(&e))?;
         Ok(SplitPlan { explain, ..split })
     }
-}
-
-/// What can be told from the words alone, before anything recurses over them.
-pub(crate) fn readable(sql: &str) -> std::result::Result<(), Refusal> {
-    use datafusion::sql::sqlparser::dialect::GenericDialect;
-    use datafusion::sql::sqlparser::keywords::Keyword;
-    use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
-    if sql.len() > MAX_SQL {
-        return Err(Refusal::new(Rule::Sql, "the SQL text is too long", format!("Keep it under {MAX_SQL} bytes")));
-    }
-    // Text that is no SQL is the planner's to refuse.
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
-    let (mut words, mut operators) = (0_usize, 0_usize);
-    let (mut dots, mut after_dot) = (0_usize, false);
-    for token in &tokens {
-        match token {
-            Token::Whitespace(_) => {}
-            Token::Period => (dots, after_dot) = (dots + 1, true),
-            // A name of its own begins.
-            _ if !after_dot => dots = 0,
-            _ => after_dot = false,
-        }
-        if dots > MAX_DOTS {
-            let message = format!("a name has more than {MAX_DOTS} full stops");
-            return Err(Refusal::new(Rule::Sql, message, "Write table.column"));
-        }
-        match token {
-            Token::Whitespace(_) => continue,
-            Token::Word(w) if w.keyword == Keyword::TABLESAMPLE && w.quote_style.is_none() => {
-                // The planner would pass over it without a word: the answer would not be what was asked.
-                let advice = "Leave out TABLESAMPLE: a sample is the asker's choice of records";
-                return Err(Refusal::new(Rule::Operator, "TABLESAMPLE is not in the algebra", advice));
-            }
-            Token::Word(w) if w.value.to_lowercase().contains(NOTE) => {
-                let message = format!("names with {NOTE} are the federation's own");
-                return Err(Refusal::new(Rule::Sql, message, "Use another name"));
-            }
-            Token::Word(w) if w.keyword == Keyword::NoKeyword => {}
-            Token::Number(..) | Token::SingleQuotedString(_) | Token::Comma | Token::Period => {}
-            _ => operators += 1,
-        }
-        words += 1;
-    }
-    if words > MAX_WORDS || operators > MAX_OPERATORS {
-        return Err(Refusal::new(
-            Rule::Sql,
-            format!("the question has more than {MAX_WORDS} words or {MAX_OPERATORS} operators and keywords"),
-            "Use IN (…) instead of long OR chains, or ask several questions",
-        ));
-    }
-    Ok(())
 }
 
 pub(crate) fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {

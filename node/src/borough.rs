@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
 use loda_proto::v1;
 use loda_question::Refusal;
-use loda_service::AbortOnDrop;
+use loda_service::{AbortOnDrop, compute};
 
 use crate::agreement::Agreement;
 use crate::config::Config;
@@ -19,6 +19,9 @@ use crate::inspect::{Accepted, Asked};
 use crate::queries::Work;
 use crate::refresh::{Fault, Held, Index};
 use crate::snapshot::Snapshot;
+
+/// Rows of a stage that disclosure control is done with in a millisecond or so.
+const FEW: usize = 10_000;
 
 pub(crate) struct Borough {
     pub(crate) config: Config,
@@ -74,14 +77,16 @@ impl Borough {
     }
 
     async fn run(&self, accepted: &Accepted) -> anyhow::Result<Released<RecordBatch>> {
-        let (engine, question, snapshots) =
-            (Arc::clone(&self.engine), accepted.question.clone(), accepted.snapshots.clone());
-        // A task of its own: a panic in the engine ends this query and nothing else, and a cancelled query stops it.
-        let stage = tokio::spawn(async move { engine.stage(&question, &snapshots).await });
-        let stage = AbortOnDrop(stage).await.context("the engine stopped")??;
-        let (question, method) = (accepted.question.clone(), self.method(accepted));
-        let disclosing = tokio::task::spawn_blocking(move || released(&question, &method, &stage.batches));
-        disclosing.await.context("disclosure control stopped")?
+        let (engine, method) = (Arc::clone(&self.engine), self.method(accepted));
+        let (question, snapshots) = (accepted.question.clone(), accepted.snapshots.clone());
+        // A task of its own: a panic in it ends this query and nothing else, and a cancelled query stops it.
+        let work = tokio::spawn(async move {
+            let stage = engine.stage(&question, &snapshots).await?;
+            let disclose = || released(&question, &method, &stage.batches);
+            // Others go on beside what takes its time; for what does not, another thread costs more than it gives.
+            if stage.rows() < FEW { disclose() } else { compute(disclose) }
+        });
+        AbortOnDrop(work).await.context("the work stopped")?
     }
 }
 

@@ -15,7 +15,15 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::{Case, Expr, LogicalPlan, cast, lit};
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFinalAggregate;
+use datafusion::physical_optimizer::ensure_coop::EnsureCooperative;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
+use datafusion::physical_optimizer::join_selection::JoinSelection;
+use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
+use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::StreamExt;
 use loda_contract::Contract;
@@ -30,6 +38,12 @@ use crate::snapshot::{Snapshot, is_kept, key_column, unit_column};
 pub(crate) struct Stage {
     pub(crate) batches: Vec<RecordBatch>,
     _share: MemoryReservation,
+}
+
+impl Stage {
+    pub(crate) fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
 }
 
 /// Disclosure control holds the stage again in tables of its own: by cell, and by unit.
@@ -61,16 +75,16 @@ impl Engine {
         // Snapshots hold Utf8; views would only be cast back.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
+        // Snapshots have none.
+        config.options_mut().execution.parquet.bloom_filter_on_read = false;
         // Questions come in normal form: a second look at them finds nothing.
         config.options_mut().optimizer.max_passes = 1;
-        // The simplifier merges IN lists without regard to NULL. Questions come in normal form: nothing needs it.
-        let defaults = Optimizer::new().rules;
-        let rules = defaults.into_iter().filter(|rule| rule.name() != "simplify_expressions").collect();
         // No function is registered: a question holds those that it calls, and each step of a plan copies the registry.
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
-            .with_optimizer_rules(rules)
+            .with_optimizer_rules(logical_rules())
+            .with_physical_optimizer_rules(physical_rules())
             .build();
         let context = SessionContext::new_with_state(state);
         Ok(Self { context, stage_bytes: megabytes(limits.stage_mb), scans: Mutex::default() })
@@ -129,6 +143,36 @@ impl Engine {
         }
         Ok(Stage { batches, _share: share })
     }
+}
+
+/// What the stages of questions gain from, in the engine's order. They are joins, filters, projections and aggregates in
+/// normal form: there is no subquery, order, limit or window for the other rules to find, and the simplifier merges IN lists
+/// without regard to NULL.
+fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let wanted = [
+        "push_down_filter",
+        "single_distinct_aggregation_to_group_by",
+        "common_sub_expression_eliminate",
+        "optimize_projections",
+    ];
+    let known = Optimizer::new().rules;
+    known.into_iter().filter(|rule| wanted.contains(&rule.name())).collect()
+}
+
+/// Likewise.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(JoinSelection::new()),
+        Arc::new(FilterPushdown::new()),
+        Arc::new(EnsureRequirements::new()),
+        Arc::new(CombinePartialFinalAggregate::new()),
+        Arc::new(ProjectionPushdown::new()),
+        // So that a cancellation reaches what computes.
+        Arc::new(EnsureCooperative::new()),
+        // What the smaller side of a join has tells what to read of the larger.
+        Arc::new(FilterPushdown::new_post_optimization()),
+        Arc::new(SanityCheckPlan::new()),
+    ]
 }
 
 /// Snapshots as the plans of questions read them: unit columns hold dense ids under the contract's names.

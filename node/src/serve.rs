@@ -12,6 +12,7 @@ use loda_contract::Contract;
 use loda_identity::{AuthoriseLayer, Identity, Limits, SigningKey, dial_out, incoming_with, server};
 use loda_ledger::{SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
+use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
 use loda_service::{Crew, Operations, State, log, stop};
@@ -25,7 +26,7 @@ use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::Methods;
 use crate::execute::Engine;
-use crate::jobs::{History, is_final};
+use crate::jobs::{History, Job, is_final};
 use crate::queries::{Queries, Work};
 use crate::reading::{self, Program};
 use crate::refresh::{self, Held, Index};
@@ -210,12 +211,9 @@ fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     }
 }
 
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl NodeService for Node {
-    type WatchStream = Replies<v1::NodeState>;
-    type FetchStream = Replies<v1::ReleasedChunk>;
+    type AskStream = Pin<Box<dyn Stream<Item = Result<v1::Told, Status>> + Send>>;
 
     async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
         let spoken = request.into_inner().versions;
@@ -246,35 +244,15 @@ impl NodeService for Node {
         Ok(Response::new(v1::SubmitResponse { refusal: refusal.as_ref().map(wire_refusal) }))
     }
 
-    async fn watch(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let job = self.queries.job(&request.into_inner().query_id)?;
-        // The stream holds the job, so that its sender outlives the watcher, and ends with the final state.
-        let watching = Some((WatchStream::new(job.watch()), job));
-        let states = futures::stream::unfold(watching, |watching| async {
-            let (mut states, job) = watching?;
-            let state = states.next().await?;
-            let next = (!is_final(state)).then_some((states, job));
-            Some((Ok(v1::NodeState { state: state.into() }), next))
-        });
-        Ok(Response::new(Box::pin(states)))
-    }
-
-    async fn fetch(&self, request: Request<v1::FetchReleasedRequest>) -> Result<Response<Self::FetchStream>, Status> {
-        let job = self.queries.job(&request.into_inner().query_id)?;
-        if job.release().is_none() {
-            return Err(Status::failed_precondition("not_released"));
+    async fn ask(&self, request: Request<v1::SubmitRequest>) -> Result<Response<Self::AskStream>, Status> {
+        let request = request.into_inner();
+        let id = request.query_id.clone();
+        if let Some(refusal) = self.queries.submit(request).await? {
+            let refused = [Ok(told(Word::Refusal(wire_refusal(&refusal))))];
+            return Ok(Response::new(Box::pin(futures::stream::iter(refused))));
         }
-        let mut offset = 0_usize;
-        let mut header = true;
-        let chunks = futures::stream::iter(std::iter::from_fn(move || {
-            let release = job.release()?;
-            let rest = release.arrow_ipc.get(offset..).filter(|rest| header || !rest.is_empty())?;
-            let chunk = rest.get(..CHUNK - 1024).unwrap_or(rest);
-            offset = offset.saturating_add(chunk.len());
-            let first = std::mem::take(&mut header).then(|| release.header.clone());
-            Some(Ok(v1::ReleasedChunk { header: first, arrow_ipc: chunk.to_vec() }))
-        }));
-        Ok(Response::new(Box::pin(chunks)))
+        let job = self.queries.job(&id)?;
+        Ok(Response::new(Box::pin(states(Arc::clone(&job)).chain(chunks(job)).map(|word| Ok(told(word))))))
     }
 
     async fn cancel(
@@ -284,6 +262,34 @@ impl NodeService for Node {
         self.queries.job(&request.into_inner().query_id)?.cancel();
         Ok(Response::new(v1::CancelNodeResponse {}))
     }
+}
+
+fn told(word: Word) -> v1::Told {
+    v1::Told { word: Some(word) }
+}
+
+/// A job's states as they come, to the one that ends it: what is released speaks for itself.
+fn states(job: Arc<Job>) -> impl Stream<Item = Word> + Send {
+    // The stream holds the job, so that its sender outlives the watcher.
+    futures::stream::unfold(Some((WatchStream::new(job.watch()), job)), |watching| async {
+        let (mut states, job) = watching?;
+        let state = states.next().await.filter(|state| *state != v1::State::Released)?;
+        let next = (!is_final(state)).then_some((states, job));
+        Some((Word::State(state.into()), next))
+    })
+}
+
+/// What a job has released, the same each time; nothing where it has released nothing.
+fn chunks(job: Arc<Job>) -> impl Stream<Item = Word> + Send {
+    let (mut offset, mut header) = (0_usize, true);
+    futures::stream::iter(std::iter::from_fn(move || {
+        let release = job.release()?;
+        let rest = release.arrow_ipc.get(offset..).filter(|rest| header || !rest.is_empty())?;
+        let chunk = rest.get(..CHUNK - 1024).unwrap_or(rest);
+        offset = offset.saturating_add(chunk.len());
+        let first = std::mem::take(&mut header).then(|| release.header.clone());
+        Some(Word::Chunk(v1::ReleasedChunk { header: first, arrow_ipc: chunk.to_vec() }))
+    }))
 }
 
 fn wire_refusal(refusal: &Refusal) -> v1::Refusal {

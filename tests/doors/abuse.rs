@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use loda_identity::Role;
 
 use super::sentinel::{unpacked, visits};
-use crate::support::doors::{DOORS, Doors, analyst, has};
+use crate::support::doors::{DOORS, Doors, analyst, has, resident_mib};
 
 #[test]
 fn nobody_comes_in_with_nothing_or_with_what_is_not_his() {
@@ -65,6 +65,54 @@ fn nobody_comes_in_with_nothing_or_with_what_is_not_his() {
         .map(str::to_owned);
     let of_node: Vec<&str> = of_node.iter().map(String::as_str).collect();
     assert_eq!(DOORS.curl(&[&of_node[..], &["/v1/me"]].concat()).status, 403);
+}
+
+#[test]
+fn few_words_cannot_cost_much() {
+    if !has("curl") {
+        return;
+    }
+    let token = DOORS.token(Role::Analyst("greedy".to_owned()), &[]);
+    let post = |sql: &str, path: &str| {
+        let body = serde_json::json!({"sql": sql, "purpose": "demo"}).to_string();
+        DOORS.with(&token, &["--json", &body, path])
+    };
+    let nested = |begin: &str, end: &str| format!("SELECT {}1 1{}", begin.repeat(40), end.repeat(40));
+    let doubled = (0..7).fold("SELECT 'x' AS x".to_owned(), |sql, _| {
+        format!("SELECT {} AS x FROM ({sql}) t", vec!["x"; 16].join(" || "))
+    });
+    let began = Instant::now();
+    for sql in [
+        &nested("CEIL(", ")"),
+        &nested("POSITION(", " IN 'a')"),
+        &nested("(CASE WHEN NOT CAST(", " AS INT) THEN 1 END)"),
+        &doubled,
+        &format!("SELECT concat({})", vec!["'x'"; 100].join(", ")),
+    ] {
+        for path in ["/v1/questions", "/v1/explain"] {
+            let said = post(sql, path);
+            assert_eq!((said.status, &said.json()["code"]), (422, &serde_json::json!("sql")), "{sql:.60}");
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    // 400⁴ rows: it ends when it is too large, and not when everything is full.
+    let rows = vec!["(1)"; 400].join(", ");
+    let began = Instant::now();
+    let sql = format!("WITH v(x) AS (VALUES {rows}) SELECT a.x, b.x, c.x, d.x FROM v a, v b, v c, v d");
+    let said = post(&sql, "/v1/questions");
+    if said.status == 201 {
+        let state = DOORS.with(&token, &[&format!("{}?wait=30", said.header("location").unwrap())]).json();
+        assert_eq!(state["state"], "not_answered", "{state}");
+    } else {
+        assert_eq!(said.status, 422, "{}", said.text());
+    }
+    let held = resident_mib(DOORS.processes.coordinator_id().unwrap());
+    println!(
+        "a large result: {} after {:.1} s, the coordinator holds {held} MiB",
+        said.status,
+        began.elapsed().as_secs_f64()
+    );
+    assert!(began.elapsed() < Duration::from_secs(25) && held < 1_000);
 }
 
 #[test]

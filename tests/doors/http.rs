@@ -135,6 +135,19 @@ fn tokens_do_what_they_were_made_for_and_no_more() {
     let bound = DOORS.token(analyst(), &["--purpose", "demo"]);
     assert_eq!(ask(&bound, sql), 201);
     assert_eq!(ask(&bound, &sql.replace('}', r#", "purpose": "food-safety"}"#)), 403);
+    // What was asked under another purpose is not there for it.
+    let free = DOORS.token(analyst(), &[]);
+    let food = DOORS.ask(&free, "SELECT COUNT(DISTINCT (borough, person_key)) AS n FROM residents", "food-safety");
+    for place in [food.clone(), format!("{food}/result")] {
+        assert_eq!((DOORS.with(&free, &[&place]).status, DOORS.with(&bound, &[&place]).status), (200, 404));
+    }
+    let purposes = |token: &str| {
+        let listed = DOORS.with(token, &["/v1/questions?limit=100"]).json();
+        let of = |question: &serde_json::Value| question["purpose"].as_str().unwrap().to_owned();
+        listed["questions"].as_array().unwrap().iter().map(of).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(purposes(&bound).into_iter().collect::<Vec<_>>(), ["demo"]);
+    assert!(purposes(&free).contains("food-safety"));
     // A token makes no tokens; a certificate does, over either way in.
     let wanted = r#"{"name": "another", "days": 1}"#;
     assert_eq!(DOORS.with(&bound, &["--json", wanted, "/v1/tokens"]).status, 403);

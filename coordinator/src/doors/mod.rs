@@ -12,6 +12,7 @@ mod flight;
 mod http;
 mod sign_in;
 mod strikes;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +29,14 @@ use hyper_util::server::conn::auto::Builder;
 use loda_identity::{Identity, Limits, OpenConnection, Peer, PeerId, SigningKey, WebCertificate, open_incoming};
 use loda_proto::v1;
 use tokio::net::TcpListener;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 use uuid::Uuid;
 
 use self::http::Problem;
-use self::sign_in::{Asker, Guest, Made, SignIn, sign_in};
+use self::sign_in::{Asker, Denied, Guest, Made, SignIn, sign_in};
 pub(crate) use self::sign_in::{ProviderEntry, Scope, TokenFault, TokenInfo, Tokens, Wanted};
+use self::turns::Turns;
 use crate::config::DoorsConfig;
 use crate::jobs::Query;
 use crate::questions::{Questions, wire_refusal};
@@ -53,6 +56,7 @@ pub(crate) struct Doors {
     web: WebCertificate,
     log: PathBuf,
     log_key: String,
+    turns: Turns,
 }
 
 impl Doors {
@@ -75,6 +79,7 @@ impl Doors {
             web,
             log: state.join("log.jsonl"),
             log_key: SigningKey::load(&state.join("log.key"))?.public_hex(),
+            turns: Turns::default(),
         })
     }
 
@@ -100,6 +105,24 @@ impl Doors {
         revoke_token(&self.questions, self.tokens(), owner, id)
     }
 
+    /// A place for what costs much.
+    async fn turn(&self, asker: &Asker) -> Result<OwnedSemaphorePermit, Problem> {
+        self.turns.take(&asker.id).await.ok_or_else(|| Denied::Rate.into())
+    }
+
+    /// A question of this asker, under a purpose that he may state now: no other exists for him.
+    fn query(&self, asker: &Asker, id: &Uuid) -> Result<Arc<Query>, Problem> {
+        let query = self.questions.jobs.query(id, &asker.id).filter(|query| asker.sees(query));
+        query.ok_or_else(|| Problem::none("question"))
+    }
+
+    /// All of these, the newest first.
+    fn queries(&self, asker: &Asker) -> Vec<Arc<Query>> {
+        let mut all = self.questions.jobs.of(&asker.id);
+        all.retain(|query| asker.sees(query));
+        all
+    }
+
     /// Plans a question and says what it would ask.
     async fn prepare(
         &self,
@@ -108,6 +131,7 @@ impl Doors {
         purpose: String,
         ask_nodes: bool,
     ) -> Result<v1::PrepareResponse, Problem> {
+        let _turn = self.turn(asker).await?;
         let request = v1::PrepareRequest { sql, purpose, ask_nodes };
         let prepared = self.questions.prepared(asker.id.clone(), request).await.map_err(|_| Problem::internal())?;
         match prepared.refusal {
@@ -174,6 +198,7 @@ impl Bound {
     pub(crate) fn start(self) {
         let Self { doors, listener, limits } = self;
         tokio::spawn(doors.web.clone().keep_current());
+        tokio::spawn(Arc::clone(&doors.sign_in).keep_tokens());
         let flight = flight::router(&doors);
         let app = http::router(&doors).merge(flight);
         let app = app.layer(from_fn_with_state(Arc::clone(&doors.sign_in), sign_in));

@@ -103,6 +103,7 @@ fn part(part: &Part) -> Value {
         "lacking": part.lacking,
         "open": part.open,
         "lacks": part.lacks.iter().map(lack).collect::<Vec<_>>(),
+        "errors": part.errors,
     })
 }
 

@@ -46,11 +46,12 @@ pub enum PTableError {
 }
 
 /// A perturbation table for keys in 0..modulus.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct PTable {
     modulus: u32,
     /// Row of pcv at index pcv − 1: intervals by `lo`, without overlap. Keys in no interval: 0.
     rows: Vec<Vec<Interval>>,
+    summary: Summary,
 }
 
 /// Inclusive range of cell keys with one noise value.
@@ -121,29 +122,7 @@ impl PTable {
     /// Largest noise, variance and bias over all rows.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut summary =
-            Summary { modulus: self.modulus, max_noise: 0, variance: 0.0, mean: 0.0, expected_error: 0.0 };
-        for row in &self.rows {
-            let mut first = 0_i64;
-            let mut second = 0_i64;
-            let mut magnitude = 0_i64;
-            for interval in row {
-                let width = i64::from(interval.hi) - i64::from(interval.lo) + 1;
-                let value = i64::from(interval.value);
-                first += width * value;
-                second += width * value * value;
-                magnitude += width * value.abs();
-                summary.max_noise = summary.max_noise.max(interval.value.unsigned_abs());
-            }
-            let mean = first as f64 / f64::from(self.modulus);
-            let variance = second as f64 / f64::from(self.modulus) - mean * mean;
-            summary.variance = summary.variance.max(variance);
-            summary.expected_error = magnitude as f64 / f64::from(self.modulus);
-            if mean.abs() > summary.mean.abs() {
-                summary.mean = mean;
-            }
-        }
-        summary
+        self.summary
     }
 
     fn from_lines(modulus: u32, mut lines: Vec<Line>) -> Result<Self, PTableError> {
@@ -171,7 +150,34 @@ impl PTable {
                 row.push(Interval { lo: line.lo, hi: line.hi, value: line.value });
             }
         }
-        Ok(Self { modulus, rows })
+        Ok(Self { modulus, summary: Summary::of(modulus, &rows), rows })
+    }
+}
+
+impl Summary {
+    fn of(modulus: u32, rows: &[Vec<Interval>]) -> Self {
+        let mut summary = Self { modulus, max_noise: 0, variance: 0.0, mean: 0.0, expected_error: 0.0 };
+        for row in rows {
+            let mut first = 0_i64;
+            let mut second = 0_i64;
+            let mut magnitude = 0_i64;
+            for interval in row {
+                let width = i64::from(interval.hi) - i64::from(interval.lo) + 1;
+                let value = i64::from(interval.value);
+                first += width * value;
+                second += width * value * value;
+                magnitude += width * value.abs();
+                summary.max_noise = summary.max_noise.max(interval.value.unsigned_abs());
+            }
+            let mean = first as f64 / f64::from(modulus);
+            let variance = second as f64 / f64::from(modulus) - mean * mean;
+            summary.variance = summary.variance.max(variance);
+            summary.expected_error = magnitude as f64 / f64::from(modulus);
+            if mean.abs() > summary.mean.abs() {
+                summary.mean = mean;
+            }
+        }
+        summary
     }
 }
 

@@ -46,8 +46,7 @@ impl From<&Role> for Caller {
 const MAY_CALL: &[(&str, &[Caller])] = &[
     ("/loda.v1.Node/Describe", &[Caller::Coordinator]),
     ("/loda.v1.Node/Submit", &[Caller::Coordinator]),
-    ("/loda.v1.Node/Watch", &[Caller::Coordinator]),
-    ("/loda.v1.Node/Fetch", &[Caller::Coordinator]),
+    ("/loda.v1.Node/Ask", &[Caller::Coordinator]),
     ("/loda.v1.Node/Cancel", &[Caller::Coordinator]),
     ("/loda.v1.Query/Catalogue", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Nodes", &[Caller::Analyst, Caller::Auditor]),

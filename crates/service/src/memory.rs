@@ -1,7 +1,13 @@
-//! How much memory this process really has: its control group's limit, or the machine's memory.
+//! How much memory this process really has (its control group's limit, or the machine's memory), and who gives it out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use mimalloc::MiMalloc;
+
+/// Of every program that has a service in it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// In bytes; none where the system does not tell.
 #[must_use]

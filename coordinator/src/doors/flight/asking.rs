@@ -66,7 +66,7 @@ impl Flight {
 
     /// A statement that wants no parameters.
     pub(super) async fn closed(&self, asker: &Asker, sql: String, purpose: String) -> Result<Statement, Status> {
-        if local::is_local(&self.doors.questions.planner, &sql) {
+        if self.is_local(asker, &sql).await? {
             let (schema, _) = self.local(asker, &sql).await?;
             return Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Local));
         }
@@ -96,8 +96,17 @@ impl Flight {
         Ok((Arc::new(Schema::new(columns.collect::<Vec<_>>())), Arc::new(Schema::new(wanted.collect::<Vec<_>>()))))
     }
 
+    /// Parsing is computing: it does not hold up those who are served.
+    async fn is_local(&self, asker: &Asker, sql: &str) -> Result<bool, Status> {
+        let _turn = self.doors.turn(asker).await.map_err(problem)?;
+        let (questions, sql) = (Arc::clone(&self.doors.questions), sql.to_owned());
+        let found = self.doors.questions.crew.run(async move { local::is_local(&questions.planner, &sql) });
+        found.await.map_err(|_| Status::internal("internal"))
+    }
+
     async fn local(&self, asker: &Asker, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), Status> {
-        let last = self.sessions.get(&asker.id).and_then(|session| session.last);
+        let _turn = self.doors.turn(asker).await.map_err(problem)?;
+        let last = self.sessions.get(asker).and_then(|session| session.last);
         let questions = Arc::clone(&self.doors.questions);
         let sql = sql.to_owned();
         let answered = self
@@ -112,7 +121,7 @@ impl Flight {
     /// Stated in a leading comment, a header or a session option, in this order.
     fn purpose<T>(&self, asker: &Asker, request: &Request<T>, sql: &str) -> Result<String, Status> {
         let header = request.metadata().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let of_session = || self.sessions.get(&asker.id).map(|session| session.purpose);
+        let of_session = || self.sessions.get(asker).map(|session| session.purpose);
         let stated = leading_purpose(sql).or(header).or_else(of_session).unwrap_or_default();
         asker.purpose(&stated).map_err(refused)
     }
@@ -137,7 +146,7 @@ impl Flight {
                 wait(&query).await?;
                 let result = query.result.get().ok_or_else(|| Status::internal("internal"))?;
                 let last = (statement.sql.clone(), result.statement.clone());
-                self.sessions.change(&asker.id, |session| session.last = Some(last));
+                self.sessions.change(asker, |session| session.last = Some(last));
                 with_statement(&statement.schema, &result.statement)
             }
             Kind::Local | Kind::Open(..) => Arc::clone(&statement.schema),
@@ -154,8 +163,8 @@ impl Flight {
             let _first = statement.query.set(query.id);
             return Ok(query);
         };
-        let kept = self.doors.questions.jobs.query(id, &asker.id);
-        kept.ok_or_else(|| Status::not_found("the answer is not kept any more: ask again"))
+        let kept = self.doors.query(asker, id);
+        kept.map_err(|_| Status::not_found("the answer is not kept any more: ask again"))
     }
 
     pub(super) async fn run(&self, asker: &Asker, statement: &Statement) -> Result<Rows, Status> {
@@ -169,6 +178,7 @@ impl Flight {
         };
         let query = self.query(asker, statement, prepared)?;
         wait(&query).await?;
+        let _turn = self.doors.turn(asker).await.map_err(problem)?;
         let result = query.result.get().ok_or_else(|| Status::internal("internal"))?;
         let answer = Answer::read(&result.arrow_ipc, result.statement.clone());
         let answer = answer.map_err(|_| Status::internal("internal"))?;
@@ -187,7 +197,7 @@ impl Flight {
             let Some(Command::TicketStatementQuery(ticket)) = command else { continue };
             let statement = self.statement(asker, &ticket.statement_handle)?;
             status = CancelStatus::Cancelled;
-            if let Some(query) = statement.query.get().and_then(|id| self.doors.questions.jobs.query(id, &asker.id)) {
+            if let Some(query) = statement.query.get().and_then(|id| self.doors.query(asker, id).ok()) {
                 self.doors.questions.jobs.cancel(&query);
             }
             self.statements.close(&ticket.statement_handle, &asker.id);
@@ -195,16 +205,23 @@ impl Flight {
         Ok(status)
     }
 
-    pub(super) fn set_options(&self, asker: &Asker, wanted: SetSessionOptionsRequest) -> SetSessionOptionsResult {
+    /// # Errors
+    /// Where he may not ask: what is set here is stated with questions.
+    pub(super) fn set_options(
+        &self,
+        asker: &Asker,
+        wanted: SetSessionOptionsRequest,
+    ) -> Result<SetSessionOptionsResult, Status> {
+        asker.may(Scope::Ask).map_err(refused)?;
         let mut errors = HashMap::new();
         for (name, value) in wanted.session_options {
             let fault = match (name.as_str(), value.string_value) {
                 (PURPOSE, None) => {
-                    self.sessions.change(&asker.id, |session| session.purpose.clear());
+                    self.sessions.change(asker, |session| session.purpose.clear());
                     None
                 }
                 (PURPOSE, Some(purpose)) if purpose.chars().count() <= 200 && asker.purpose(&purpose).is_ok() => {
-                    self.sessions.change(&asker.id, |session| session.purpose = purpose);
+                    self.sessions.change(asker, |session| session.purpose = purpose);
                     None
                 }
                 // Clients set these by themselves; there is one of each.
@@ -217,7 +234,7 @@ impl Flight {
                 errors.insert(name, OptionFault { value });
             }
         }
-        SetSessionOptionsResult { errors }
+        Ok(SetSessionOptionsResult { errors })
     }
 }
 

@@ -19,7 +19,8 @@ use loda_proto::v1::Statement;
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
-use crate::plan::{CATALOG, Planner, SCHEMA, only_select, readable, refusal_of};
+use crate::plan::{CATALOG, Planner, SCHEMA, only_select, refusal_of};
+use crate::words::readable;
 
 /// The schema of tables that speak of answers.
 pub(super) const OWN: &str = "loda";

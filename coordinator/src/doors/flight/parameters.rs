@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::Status;
 
-use crate::plan::MAX_SQL;
+use crate::words::MAX_SQL;
 
 /// Parameters of one statement at most.
 const MOST: usize = 200;
@@ -81,9 +81,21 @@ impl Template {
     }
 
     /// With literals.
-    pub(super) fn bound(&self, literals: &[String]) -> Option<String> {
-        (literals.len() == self.parameters)
-            .then(|| self.with(|number| literals.get(number).cloned().unwrap_or_else(|| "NULL".to_owned())))
+    ///
+    /// # Errors
+    /// Another number of them than there are parameters, or SQL that is too long: it is measured before it is made.
+    pub(super) fn bound(&self, literals: &[String]) -> Result<String, &'static str> {
+        if literals.len() != self.parameters {
+            return Err("give one value for each parameter of the statement");
+        }
+        let size = |word: &Word| match word {
+            Word::Text(text) => text.len(),
+            Word::Parameter(number) => literals.get(*number).map_or(0, String::len),
+        };
+        if self.words.iter().map(size).fold(0, usize::saturating_add) > MAX_SQL {
+            return Err("with these parameters the SQL text is too long");
+        }
+        Ok(self.with(|number| literals.get(number).cloned().unwrap_or_else(|| "NULL".to_owned())))
     }
 
     fn with(&self, literal: impl Fn(usize) -> String) -> String {
@@ -200,7 +212,10 @@ mod tests {
             bound,
             "SELECT '?', \"a?\" FROM t -- ?\nWHERE x = 'o''x''; DROP TABLE t --' AND y = 'o''x''; DROP TABLE t --' AND z=(-5)"
         );
-        assert!(template.bound(&literals[..1]).is_none());
+        assert!(template.bound(&literals[..1]).is_err());
+        let many = Template::of(&format!("SELECT 1 WHERE x IN ({})", vec!["$1"; 990].join(", "))).unwrap();
+        assert!(many.bound(&["'a'".to_owned()]).is_ok());
+        assert!(many.bound(&[format!("'{}'", "a".repeat(500_000))]).unwrap_err().ends_with("too long"));
     }
 
     #[test]

@@ -261,9 +261,7 @@ impl FlightSqlService for Flight {
             }
             _ => return Err(Status::invalid_argument("the statement has no parameters")),
         };
-        let sql = template
-            .bound(&literals)
-            .ok_or_else(|| Status::invalid_argument(format!("the statement has {} parameters", template.parameters)))?;
+        let sql = template.bound(&literals).map_err(Status::invalid_argument)?;
         let bound = self.closed(&asker, sql, known.purpose.clone()).await?;
         let (id, _) = self.statements.add(bound);
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(Bytes::copy_from_slice(id.as_bytes())) })
@@ -305,15 +303,15 @@ impl FlightSqlService for Flight {
             }
             "SetSessionOptions" => {
                 let wanted = SetSessionOptionsRequest::decode(body).map_err(malformed)?;
-                told_once(&self.set_options(&asker, wanted))
+                told_once(&self.set_options(&asker, wanted)?)
             }
             "GetSessionOptions" => {
-                let purpose = self.sessions.get(&asker.id).map(|session| session.purpose).unwrap_or_default();
+                let purpose = self.sessions.get(&asker).map(|session| session.purpose).unwrap_or_default();
                 let value = SessionOptionValue { string_value: Some(purpose) };
                 told_once(&GetSessionOptionsResult { session_options: [(PURPOSE.to_owned(), value)].into() })
             }
             "CloseSession" => {
-                self.sessions.close(&asker.id);
+                self.sessions.close(&asker);
                 told_once(&CloseSessionResult { status: 1 })
             }
             _ => return Err(Status::unimplemented("there is no such action")),

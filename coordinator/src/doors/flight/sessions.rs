@@ -1,14 +1,16 @@
 //! What a client has set for the statements to come, and what its last answer said of itself.
 //!
-//! Kept by asker, not by connection: many clients open several.
+//! Kept by asker and credential, not by connection: many clients open several. What one program has set is no other's, even
+//! where both work for one person.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use loda_identity::PeerId;
 use loda_proto::v1::Statement;
 use prost::Message;
+
+use crate::doors::sign_in::Asker;
 
 /// How long a session is kept when nobody uses it.
 const KEPT: Duration = Duration::from_secs(60 * 60);
@@ -17,7 +19,7 @@ const KEPT: Duration = Duration::from_secs(60 * 60);
 const MOST: usize = 1024;
 
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<PeerId, Session>>);
+pub(super) struct Sessions(Mutex<HashMap<String, Session>>);
 
 #[derive(Clone)]
 pub(super) struct Session {
@@ -28,27 +30,28 @@ pub(super) struct Session {
 }
 
 impl Sessions {
-    pub(super) fn get(&self, owner: &PeerId) -> Option<Session> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).cloned()
+    pub(super) fn get(&self, asker: &Asker) -> Option<Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&asker.credential()).cloned()
     }
 
-    pub(super) fn change(&self, owner: &PeerId, change: impl FnOnce(&mut Session)) {
+    pub(super) fn change(&self, asker: &Asker, change: impl FnOnce(&mut Session)) {
+        let owner = asker.credential();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, session| session.used.elapsed() < KEPT);
         if all.len() >= MOST
-            && !all.contains_key(owner)
+            && !all.contains_key(&owner)
             && let Some(oldest) = all.iter().min_by_key(|(_, session)| session.used).map(|(owner, _)| owner.clone())
         {
             all.remove(&oldest);
         }
         let fresh = || Session { purpose: String::new(), last: None, used: Instant::now() };
-        let session = all.entry(owner.clone()).or_insert_with(fresh);
+        let session = all.entry(owner).or_insert_with(fresh);
         session.used = Instant::now();
         change(session);
     }
 
-    pub(super) fn close(&self, owner: &PeerId) {
-        self.change(owner, |session| session.purpose.clear());
+    pub(super) fn close(&self, asker: &Asker) {
+        self.change(asker, |session| session.purpose.clear());
     }
 }
 

@@ -120,6 +120,7 @@ pub(crate) async fn nodes(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.may(Scope::Read)?;
+    let _turn = doors.turn(&asker).await?;
     let manifest = doors.questions.manifest();
     let nodes = doors.questions.describe_all().await.into_iter().map(|node| Node {
         borough: node.borough,

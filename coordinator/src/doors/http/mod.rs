@@ -21,6 +21,7 @@ use axum::{Json, Router};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
+use hyper::body::Bytes;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -63,9 +64,12 @@ pub(super) fn router(doors: &Arc<Doors>) -> Router {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
-    let api = Arc::new(serde_json::to_value(&api).unwrap_or_default());
+    let api = Bytes::from(serde_json::to_vec(&api).unwrap_or_default());
     router
-        .route("/v1/openapi.json", axum::routing::get(move || async move { Json(api.as_ref().clone()) }))
+        .route(
+            "/v1/openapi.json",
+            axum::routing::get(move || async move { ([(CONTENT_TYPE, "application/json")], api) }),
+        )
         .fallback(|| async { Problem::none("page") })
         .method_not_allowed_fallback(|| async {
             let detail = "this address does not do that: see Allow, or /v1/openapi.json";

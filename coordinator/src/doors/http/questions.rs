@@ -198,7 +198,7 @@ pub(crate) async fn list(
     asker.may(Scope::Ask)?;
     let offset = within("offset", page.offset, 0, 10_000, 0)?;
     let limit = within("limit", page.limit, 1, 100, 20)?;
-    let all = doors.questions.jobs.of(&asker.id);
+    let all = doors.queries(&asker);
     let shown: Vec<Question> =
         all.iter().skip(offset as usize).take(limit as usize).map(|query| question(query)).collect();
     let after = offset.saturating_add(limit);
@@ -224,7 +224,7 @@ pub(crate) async fn state(
 ) -> Result<Json<Question>, Problem> {
     asker.may(Scope::Ask)?;
     let wait = within("wait", wait.wait, 0, LONGEST_WAIT, 0)?;
-    let query = doors.questions.jobs.query(&id, &asker.id).ok_or_else(|| Problem::none("question"))?;
+    let query = doors.query(&asker, &id)?;
     let mut states = query.watch();
     let ended = states.wait_for(|state| is_final(*state));
     let _late = tokio::time::timeout(Duration::from_secs(wait.into()), ended).await.is_ok();
@@ -245,7 +245,7 @@ pub(crate) async fn cancel(
     Id(id): Id,
 ) -> Result<Json<Question>, Problem> {
     asker.may(Scope::Ask)?;
-    let query = doors.questions.jobs.query(&id, &asker.id).ok_or_else(|| Problem::none("question"))?;
+    let query = doors.query(&asker, &id)?;
     doors.questions.jobs.cancel(&query);
     Ok(Json(question(&query)))
 }

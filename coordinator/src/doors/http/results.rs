@@ -108,7 +108,7 @@ pub(crate) async fn result(
     let offset = within("offset", wanted.offset, 0, 100_000_000, 0)? as usize;
     let limit = within("limit", wanted.limit, 1, PAGE, PAGE)? as usize;
     let (format, kind, extension) = format(&headers, wanted.format)?;
-    let query = doors.questions.jobs.query(&id, &asker.id).ok_or_else(|| Problem::none("question"))?;
+    let query = doors.query(&asker, &id)?;
     if query.result.get().is_none() {
         let over = is_final(*query.watch().borrow());
         let (code, detail) = match over {
@@ -117,7 +117,9 @@ pub(crate) async fn result(
         };
         return Err(Problem::new(StatusCode::CONFLICT, code, detail));
     }
+    let turn = doors.turn(&asker).await?;
     let written = tokio::task::spawn_blocking(move || {
+        let _until_written = turn;
         let result = query.result.get()?;
         let answer = Answer::read(&result.arrow_ipc, result.statement.clone()).ok()?;
         let more = format == Format::Json && offset.saturating_add(limit) < answer.rows();

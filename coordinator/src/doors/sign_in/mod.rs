@@ -15,6 +15,7 @@ mod tokens;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -31,6 +32,7 @@ pub(crate) use self::provider::{Provider, ProviderEntry};
 pub(crate) use self::tokens::{Made, TokenFault, TokenInfo, Tokens, Wanted};
 
 use super::strikes::Strikes;
+use crate::jobs::Query;
 
 const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
 
@@ -94,6 +96,20 @@ impl Asker {
     /// [`Denied::Role`].
     pub(crate) fn may(&self, scope: Scope) -> Result<(), Denied> {
         if self.scopes.contains(&scope) { Ok(()) } else { Err(Denied::Role) }
+    }
+
+    /// What tells one program of his from another.
+    pub(crate) fn credential(&self) -> String {
+        match &self.by {
+            By::Certificate(_) => format!("{} certificate", self.id),
+            By::Token(id) => format!("{} token {id}", self.id),
+            By::Provider(name) => format!("{} provider {name}", self.id),
+        }
+    }
+
+    /// Whether an answer of his was asked for under a purpose that he may state now.
+    pub(crate) fn sees(&self, query: &Query) -> bool {
+        self.purpose(&query.prepared.purpose).is_ok()
     }
 
     /// The purpose of a question: the one that is stated, or the only one of his token.
@@ -161,6 +177,9 @@ pub(crate) struct SignedIn(pub(crate) Result<Asker, Denied>);
 #[derive(Clone)]
 pub(crate) struct Shown(pub(crate) String);
 
+/// How often tokens are looked through.
+const SWEPT: Duration = Duration::from_secs(30);
+
 /// Knows people.
 pub(crate) struct SignIn {
     identity: Identity,
@@ -182,6 +201,19 @@ impl SignIn {
         let providers = providers.into_iter().map(|entry| Provider::new(entry, state));
         let providers = providers.collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self { identity, tokens, providers, rates: Rates::default(), strikes: Strikes::default() })
+    }
+
+    /// Ends tokens whose makers are let in no more, as soon as that is known: a list need not name for ever what was revoked.
+    pub(crate) async fn keep_tokens(self: Arc<Self>) {
+        loop {
+            let ended = self.tokens.sweep(&self.identity.now().trust);
+            match ended {
+                Ok(0) => {}
+                Ok(ended) => tracing::warn!(ended, "tokens have ended with the certificates that made them"),
+                Err(fault) => tracing::error!("tokens that have ended cannot be struck off: {fault}"),
+            }
+            tokio::time::sleep(SWEPT).await;
+        }
     }
 
     /// # Errors

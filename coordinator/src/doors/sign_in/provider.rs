@@ -126,7 +126,7 @@ impl Provider {
         let bound = bound_to(&claims, holder)?;
         let time = |name: &str| claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
         let now = chrono::Utc::now().timestamp();
-        let (begun, ends) = (time("iat").unwrap_or(now), time("exp").ok_or(Denied::Token)?);
+        let (begun, ends) = (time("iat").ok_or(Denied::Token)?, time("exp").ok_or(Denied::Token)?);
         if begun > now.saturating_add(LEEWAY as i64) || ends.saturating_sub(begun) > LONGEST {
             return Err(Denied::Token);
         }

@@ -207,6 +207,21 @@ impl Tokens {
         self.write(&mut state)
     }
 
+    /// Strikes off those whose maker's certificate is revoked, or its holder denied, and says how many.
+    ///
+    /// # Errors
+    /// [`TokenFault::Disk`]; they are ended all the same.
+    pub(super) fn sweep(&self, trust: &Trust) -> Result<usize, TokenFault> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.tokens.len();
+        state.tokens.retain(|_, token| token.maker().is_some_and(|maker| trust.still_good(&maker).is_ok()));
+        let ended = before.saturating_sub(state.tokens.len());
+        if ended > 0 {
+            self.write(&mut state)?;
+        }
+        Ok(ended)
+    }
+
     /// Whose token this is.
     ///
     /// # Errors

@@ -96,8 +96,6 @@ async fn read_apart(
     }
     // A backtrace wants memory that may be what is lacking.
     command.env("RUST_BACKTRACE", "0");
-    // The limit counts what is laid claim to, and the allocator would begin with a gibibyte.
-    command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     // It ends when this does, however this ends.
     let _held = child.stdin.take();

@@ -1,13 +1,7 @@
-//! How much memory this process really has (its control group's limit, or the machine's memory), and who gives it out.
+//! How much memory this process really has: its control group's limit, or the machine's memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use mimalloc::MiMalloc;
-
-/// Of every program that has a service in it.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// In bytes; none where the system does not tell.
 #[must_use]

@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 
 use crate::explain::explained_schema;
 use crate::federated::{Merged, NOTE};
+use crate::jobs::KEPT_BYTES;
 use crate::split::SplitPlan;
 
 /// The column that says what a NULL in a protected column means.
@@ -21,9 +22,8 @@ pub(crate) const REASON: &str = "reason";
 /// Field metadata of a column that rests on protected figures.
 const PROTECTED: &str = "loda.protected";
 
-/// Rows of a result at most, and bytes: what one asker may keep.
+/// Rows of a result at most.
 const MAX_ROWS: usize = 2_000_000;
-const MAX_BYTES: usize = 64 << 20;
 
 /// Runs what follows the merge and folds the notes into one `reason` column, the last.
 ///
@@ -47,7 +47,7 @@ pub(crate) async fn finish(
         rows = rows.saturating_add(batch.num_rows());
         bytes = bytes.saturating_add(shown.sum::<Result<usize, _>>()?);
         anyhow::ensure!(rows <= MAX_ROWS, "the result has more than {MAX_ROWS} rows");
-        anyhow::ensure!(bytes <= MAX_BYTES, "the result has more than {MAX_BYTES} bytes");
+        anyhow::ensure!(bytes <= KEPT_BYTES, "the result has more than {KEPT_BYTES} bytes");
         results.push(batch);
     }
     Ok((schema, results))

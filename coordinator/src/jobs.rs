@@ -28,8 +28,11 @@ const KEPT: Duration = Duration::from_secs(600);
 /// Prepared questions of one analyst at most: the oldest goes first.
 const PREPARED: usize = 64;
 
+/// Bytes of one analyst's answers at most, and so of one answer.
+pub(crate) const KEPT_BYTES: usize = 64 << 20;
+
 /// Ended questions that are kept when another is asked, of one analyst and of all.
-const OF_ONE: Room = Room { questions: 128, bytes: 64 << 20 };
+const OF_ONE: Room = Room { questions: 128, bytes: KEPT_BYTES };
 const OF_ALL: Room = Room { questions: 2048, bytes: 256 << 20 };
 
 /// Room for ended questions and for the bytes of their answers: the oldest go first.

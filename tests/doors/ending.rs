@@ -4,10 +4,11 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use loda_identity::{Authority, Role};
 use serde_json::Value;
 
 use super::sentinel::visits;
-use crate::support::doors::{ADBC, has, python, works};
+use crate::support::doors::{ADBC, Doors, has, python, works};
 use crate::support::folder::Trial;
 use crate::support::{Running, signal};
 
@@ -124,4 +125,46 @@ fn a_token_ends_on_its_day() {
     if let Some(said) = adbc(&trial, "0") {
         assert!(said.starts_with("ended after") && said.contains("token_expired"), "{said}");
     }
+}
+
+#[test]
+fn tokens_of_a_revoked_certificate_stay_ended_and_those_of_a_denied_one_come_back() {
+    if !has("curl") {
+        return;
+    }
+    let doors = Doors::start(1, "");
+    let analyst = |name: &str| Role::Analyst(name.to_owned());
+    let (stays, goes) = (doors.token(analyst("stays"), &[]), doors.token(analyst("goes"), &[]));
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(30), "{what}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    let status = |token: &str| doors.with(token, &["/v1/me"]).status;
+    let kept = || -> Value {
+        let file = doors.layout.coordinator().join("state/tokens.json");
+        serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+    };
+    let of = |name: &str| {
+        kept().as_object().unwrap().values().find(|t| t["owner"].as_str().unwrap().ends_with(name)).cloned()
+    };
+    assert_eq!((status(&stays), status(&goes)), (200, 200));
+
+    let denied = doors.layout.coordinator().join("denied.txt");
+    fs::write(&denied, "spiffe://demo.london/analyst/stays\n").unwrap();
+    let authority = Authority::load(doors.layout.authority("analysts")).unwrap();
+    let list = doors.layout.revocation_list("analysts");
+    let serial = hex::decode(of("/goes").unwrap()["serial"].as_str().unwrap()).unwrap();
+    fs::write(&list, authority.revocation_list(&[serial], 30).unwrap()).unwrap();
+    until("both are out", &|| (status(&stays), status(&goes)) == (401, 401));
+    until("the revoked one's is struck off", &|| of("/goes").is_none());
+    assert!(of("/stays").is_some());
+
+    // The certificate has ended, and newer lists do not name it.
+    fs::write(&list, authority.revocation_list(&[], 30).unwrap()).unwrap();
+    fs::write(&denied, "# nobody\n").unwrap();
+    until("whoever is denied no longer comes back", &|| status(&stays) == 200);
+    assert_eq!(status(&goes), 401);
 }

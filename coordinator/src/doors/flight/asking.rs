@@ -57,6 +57,7 @@ impl Flight {
         let template = Template::of(&sql).filter(|template| template.parameters > 0);
         match template {
             Some(template) => {
+                let _turn = self.doors.turn(asker).await.map_err(problem)?;
                 let (schema, wanted) = self.open(&template).await?;
                 Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Open(template, wanted)))
             }

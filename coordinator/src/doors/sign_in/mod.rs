@@ -178,7 +178,7 @@ pub(crate) struct SignedIn(pub(crate) Result<Asker, Denied>);
 pub(crate) struct Shown(pub(crate) String);
 
 /// How often tokens are looked through.
-const SWEPT: Duration = Duration::from_secs(30);
+const SWEPT: Duration = Duration::from_secs(5);
 
 /// Knows people.
 pub(crate) struct SignIn {
@@ -203,13 +203,14 @@ impl SignIn {
         Ok(Self { identity, tokens, providers, rates: Rates::default(), strikes: Strikes::default() })
     }
 
-    /// Ends tokens whose makers are let in no more, as soon as that is known: a list need not name for ever what was revoked.
+    /// Strikes off tokens whose makers are revoked, as soon as that is known.
     pub(crate) async fn keep_tokens(self: Arc<Self>) {
         loop {
-            let ended = self.tokens.sweep(&self.identity.now().trust);
-            match ended {
+            match self.tokens.sweep(&self.identity.now().trust) {
                 Ok(0) => {}
-                Ok(ended) => tracing::warn!(ended, "tokens have ended with the certificates that made them"),
+                Ok(ended) => {
+                    tracing::warn!(ended, "tokens are struck off: the certificates that made them are revoked")
+                }
                 Err(fault) => tracing::error!("tokens that have ended cannot be struck off: {fault}"),
             }
             tokio::time::sleep(SWEPT).await;

@@ -12,7 +12,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, SecondsFormat, Utc};
-use loda_identity::{Peer, PeerId, Trust, write_private};
+use loda_identity::{Peer, PeerId, Refusal, Trust, write_private};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -207,14 +207,16 @@ impl Tokens {
         self.write(&mut state)
     }
 
-    /// Strikes off those whose maker's certificate is revoked, or its holder denied, and says how many.
+    /// Strikes off those whose maker's certificate is revoked, and says how many: a list need not name for ever what was
+    /// revoked. Whatever else keeps a maker out, a list that is overdue among it, may pass, and his tokens with it.
     ///
     /// # Errors
     /// [`TokenFault::Disk`]; they are ended all the same.
     pub(super) fn sweep(&self, trust: &Trust) -> Result<usize, TokenFault> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.tokens.len();
-        state.tokens.retain(|_, token| token.maker().is_some_and(|maker| trust.still_good(&maker).is_ok()));
+        let is_revoked = |maker: Peer| trust.still_good(&maker) == Err(Refusal::Revoked);
+        state.tokens.retain(|_, token| !token.maker().is_some_and(is_revoked));
         let ended = before.saturating_sub(state.tokens.len());
         if ended > 0 {
             self.write(&mut state)?;

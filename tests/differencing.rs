@@ -305,6 +305,34 @@ fn repeating_rewording_and_other_derivations_give_nothing_to_average() {
 }
 
 /// What is guessed of one client's weekly cost from two sums, beside what the mean of all clients gives.
+/// A row for each person goes along with the person's household, and an elector's with the home: who is few there is few in
+/// every wording.
+#[test]
+fn a_household_or_home_is_protected_by_a_derivation_too() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        for (dataset, unit, keys, domains) in [
+            ("residents", "person_key", "ward, tenure, age_band", ["person", "household"]),
+            ("electoral_roll", "person_key", "adult, franchise", ["person", "property"]),
+        ] {
+            let plain = format!(
+                "SELECT {keys}, COUNT(*) AS n FROM {dataset} WHERE borough = 'E09000022' GROUP BY {keys} ORDER BY {keys}"
+            );
+            let derived = format!(
+                "SELECT {keys}, COUNT(*) AS n FROM (SELECT borough, {unit}, {keys}, COUNT(*) AS rows FROM {dataset} \
+                 GROUP BY borough, {unit}, {keys}) u WHERE borough = 'E09000022' GROUP BY {keys} ORDER BY {keys}"
+            );
+            let [plain, derived] = [ask(&federation.client, &plain).await, ask(&federation.client, &derived).await];
+            let (plain, derived) = (plain.unwrap(), derived.unwrap());
+            for answer in [&plain, &derived] {
+                assert_eq!(answer.statement.parts[0].units, domains);
+            }
+            assert!(plain.batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>() > 3);
+            assert_eq!(plain.batches, derived.batches, "{dataset}");
+        }
+    });
+}
+
 #[test]
 fn differencing_a_cost_is_no_better_than_guessing_it() {
     support::run(async {

@@ -29,7 +29,7 @@ impl Tables for Held {
         LogicalPlanBuilder::scan(dataset, provider_as_source(table), None)?.build()
     }
 
-    fn beside(&self, _: &str) -> Option<String> {
+    fn beside(&self, _: &str) -> Option<(String, String)> {
         None
     }
 }

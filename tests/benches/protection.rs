@@ -72,7 +72,7 @@ impl Tables for One {
         LogicalPlanBuilder::scan(dataset, provider_as_source(Arc::<MemTable>::clone(&self.0)), None)?.build()
     }
 
-    fn beside(&self, _: &str) -> Option<String> {
+    fn beside(&self, _: &str) -> Option<(String, String)> {
         None
     }
 }

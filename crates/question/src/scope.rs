@@ -35,6 +35,8 @@ pub struct Scope {
     pub pairs: Vec<(String, String)>,
     /// How many joins may repeat rows.
     pub(crate) repeats: usize,
+    /// A domain that contributes to rows by unit, and that nobody could be protected by there.
+    pub(crate) loose: Option<String>,
 }
 
 /// A unit domain that contributes.
@@ -48,11 +50,13 @@ pub struct ScopeUnit {
     pub equal: Vec<String>,
     /// After a left join: which unit stands in this domain for a row without a match, as itself.
     pub stands_in: Option<usize>,
+    /// Whether no column names it: it goes along with the one row of another unit.
+    pub carried: bool,
 }
 
 impl ScopeUnit {
     pub(crate) fn new(unit: Unit, source: usize) -> Self {
-        Self { unit, source, equal: Vec::new(), stands_in: None }
+        Self { unit, source, equal: Vec::new(), stands_in: None, carried: false }
     }
 }
 
@@ -61,7 +65,15 @@ impl Scope {
     pub(crate) fn of(rows: Rows, contracts: Contracts<'_>) -> Checked<(Rows, Self)> {
         let mut names = 0;
         count_sources(&rows, 1, &mut names)?;
-        Self::build(rows, contracts)
+        let (rows, scope) = Self::build(rows, contracts)?;
+        match &scope.loose {
+            Some(domain) if scope.protection != Protection::Public => Err(Refusal::new(
+                Rule::UnitCount,
+                format!("a subquery by unit leaves nothing to protect units of domain '{domain}' by"),
+                "Group it by a unit that has one row in each table, or pick by it: EXISTS, IN",
+            )),
+            _ => Ok((rows, scope)),
+        }
     }
 
     pub(crate) fn build(rows: Rows, contracts: Contracts<'_>) -> Checked<(Rows, Self)> {
@@ -92,6 +104,7 @@ impl Scope {
             protection: contract.protection,
             pairs: contract.pairs.clone(),
             repeats: 0,
+            loose: None,
             datasets: vec![contract],
         }
     }
@@ -100,8 +113,11 @@ impl Scope {
     fn placed(self, place: usize) -> Self {
         let named = |name: String| format!("t{place}.{name}");
         let columns = self.columns.into_iter().map(|c| Column { name: named(c.name), ..c });
-        let units =
-            self.units.into_iter().map(|u| ScopeUnit::new(Unit { column: u.unit.column.map(named), ..u.unit }, place));
+        let units = self.units.into_iter().map(|u| ScopeUnit {
+            unit: Unit { column: u.unit.column.map(named), ..u.unit },
+            source: place,
+            ..u
+        });
         Self {
             columns: columns.collect(),
             units: units.collect(),
@@ -197,9 +213,12 @@ impl Scope {
                 "Count the protected records, by the same unit",
             ));
         }
+        let published = |scope: Protection| scope == Protection::Public && protection != Protection::Public;
+        let mut loose = self.loose.filter(|_| !published(self.protection));
         if !join.kind.shows() {
-            return Ok(Self { datasets, columns, units, protection, pairs, repeats });
+            return Ok(Self { datasets, columns, units, protection, pairs, repeats, loose });
         }
+        loose = loose.or(right.loose.filter(|_| !published(right.protection)));
         // How many rows of the other side a row meets at most.
         let bound = |unit: Option<&ScopeUnit>| unit.and_then(|u| u.unit.max_rows);
         let of_right = equal.iter().filter_map(|(_, r, _)| bound(right.units.get((*r)?))).min();
@@ -233,8 +252,8 @@ impl Scope {
                 },
             );
         }
-        let published = |scope: Protection| scope == Protection::Public && protection != Protection::Public;
-        if published(self.protection) {
+        let unprotected = published(self.protection);
+        if unprotected {
             units.clear();
         }
         let optional = join.kind == JoinKind::Left;
@@ -249,7 +268,9 @@ impl Scope {
             if published(right.protection) {
                 continue;
             }
-            let same = equal.iter().find(|(_, r, _)| *r == Some(number)).and_then(|(l, _, _)| *l);
+            // Places on the left are those of units that were there, and are not where that side is published.
+            let joined_on = equal.iter().find(|(_, r, _)| *r == Some(number) && !unprotected);
+            let same = joined_on.and_then(|(l, _, _)| *l);
             if let (Some(same), Some(column)) = (same, &unit.unit.column)
                 && let Some(same) = units.get_mut(same)
             {
@@ -259,12 +280,12 @@ impl Scope {
             }
             let own = unit.unit.max_rows.filter(|_| of_left == Some(1));
             bounded(&mut unit, own);
-            unit.stands_in = optional.then_some(0);
+            unit.stands_in = (optional || unit.stands_in.is_some()).then_some(0);
             units.push(unit);
         }
         columns.extend(right.columns.into_iter().map(|c| Column { nullable: c.nullable || optional, ..c }));
         pairs.extend(right.pairs);
-        Ok(Self { datasets, columns, units, protection, pairs, repeats })
+        Ok(Self { datasets, columns, units, protection, pairs, repeats, loose })
     }
 
     /// Whether two columns may be joined; the unit domain that both name, if they do.
@@ -359,5 +380,46 @@ pub fn scale(kind: ColumnType) -> i8 {
     match kind {
         ColumnType::Decimal(scale) => scale,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ROLL: &str = include_str!("../../../deploy/contracts/electoral_roll.toml");
+    const LICENCES: &str = r#"
+        dataset = "licences"
+        version = 1
+        title = "Licences"
+        protection = "public"
+        [[unit]]
+        domain = "property"
+        column = "uprn"
+        about = "things"
+        one-row = true
+        [[column]]
+        name = "uprn"
+        type = "text"
+        role = "unit"
+        to = "property"
+        description = "The home"
+    "#;
+
+    #[test]
+    fn a_published_side_takes_no_unit_of_the_protected_one() {
+        let contract = |text: &str| Arc::new(Contract::parse(text, "contract").unwrap());
+        let known = [contract(ROLL), contract(LICENCES)];
+        let find = |name: &str| known.iter().find(|c| c.dataset == name).cloned();
+        let source = |name: &str| Source::Dataset { name: name.to_owned(), filter: None };
+        let on = vec![("t0.uprn".to_owned(), "uprn".to_owned())];
+        let joins = vec![Join { kind: JoinKind::Inner, source: source("electoral_roll"), on }];
+        let rows = Rows { first: source("licences"), joins, filter: None };
+        let scope = Scope::of(rows, &find).unwrap().1;
+        let domains: Vec<&str> = scope.units.iter().map(|unit| unit.unit.domain.as_str()).collect();
+        assert_eq!(domains, ["person", "property"]);
+        assert_eq!(scope.unit_index("t1.uprn"), Some(1));
+        assert_ne!(scope.unit_index("t0.uprn"), Some(0));
     }
 }

@@ -22,7 +22,8 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
     let rules = Rules { scope: &inner };
     // After a left join a unit may be missing: rows without one would make a unit of their own.
     let everywhere = !rules.column(&unit)?.nullable;
-    let counted = inner.unit_index(&unit).and_then(|index| inner.units.get(index));
+    let index = inner.unit_index(&unit);
+    let counted = index.and_then(|index| inner.units.get(index));
     let Some(counted) = counted.filter(|u| u.stands_in.is_none() && everywhere) else {
         return Err(Refusal::new(
             Rule::UnitCount,
@@ -85,15 +86,59 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
         max_rows: if one_row { Some(1) } else { counted.unit.max_rows },
         borough_exclusive: counted.unit.borough_exclusive,
     };
+    let mut units = vec![ScopeUnit::new(unit_of_rows, 0)];
+    let mut loose = inner.loose.clone();
+    for (_, other, place) in others(&inner, index) {
+        match place {
+            Place::Along => units.push(ScopeUnit {
+                unit: Unit { column: None, ..other.unit.clone() },
+                source: 0,
+                equal: Vec::new(),
+                stands_in: other.stands_in.map(|_| 0),
+                carried: true,
+            }),
+            Place::Below => {}
+            Place::Loose => loose = Some(other.unit.domain.clone()),
+        }
+    }
     let scope = Scope {
         datasets: inner.datasets.clone(),
         columns,
-        units: vec![ScopeUnit::new(unit_of_rows, 0)],
+        units,
         protection: inner.protection,
         pairs: Vec::new(),
         repeats: 0,
+        loose,
     };
     Ok((PerUnit { rows, unit, keys, values: checked }, scope))
+}
+
+/// Where another unit of the rows is, seen from the unit that they are derived by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The unit has one row, and so one of the other: a household's only person is the household. It contributes still.
+    Along,
+    /// The other has one row: it is one of those that make up the unit, as electors a home.
+    Below,
+    /// Neither.
+    Loose,
+}
+
+/// The other units of rows that are derived by one.
+pub(crate) fn others(inner: &Scope, unit: Option<usize>) -> impl Iterator<Item = (usize, &ScopeUnit, Place)> {
+    let rows = unit.and_then(|unit| inner.units.get(unit)).and_then(|unit| unit.unit.max_rows);
+    let others = inner.units.iter().enumerate().filter(move |(place, _)| Some(*place) != unit);
+    others.map(move |(place, other)| {
+        let same = inner.units.iter().filter(|u| u.unit.domain == other.unit.domain);
+        let place_of = match (rows, other.unit.max_rows) {
+            // The columns that it goes along in are called by its domain.
+            (Some(1), _) if same.count() == 1 => Place::Along,
+            (Some(1), _) => Place::Loose,
+            (_, Some(1)) => Place::Below,
+            _ => Place::Loose,
+        };
+        (place, other, place_of)
+    })
 }
 
 /// What a value of each unit is: a measure with edges and, where rows are bounded, bounds.

@@ -84,7 +84,7 @@ fn bare(name: String) -> String {
 }
 
 fn rows_are(scope: &Scope) -> String {
-    match scope.units.iter().find(|u| u.unit.column.is_none()) {
+    match scope.units.iter().find(|u| u.unit.column.is_none() && !u.carried) {
         Some(unit) => format!("records (each one {})", unit.unit.domain),
         None => "records".to_owned(),
     }

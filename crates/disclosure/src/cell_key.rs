@@ -173,6 +173,10 @@ impl Protected<'_> {
                 let Some(sum_a) = self.sum(a, requires)? else { return Ok(None) };
                 let Some(sum_b) = self.sum(b, requires)? else { return Ok(None) };
                 let Some(present) = self.present(a, requires)? else { return Ok(None) };
+                // Those who have both may be few among those who have one.
+                if self.passing(requires, Some(measure))?.is_none() {
+                    return Ok(None);
+                }
                 let ((ca, half_a), (cb, half_b)) = (self.bounds(a)?, self.bounds(b)?);
                 let half = half_a.checked_mul(half_b).ok_or_else(overflow)?;
                 let products = self.about(measure, &[measure, a, b], requires, half, |of| {

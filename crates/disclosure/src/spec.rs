@@ -189,6 +189,38 @@ impl TableSpec {
         }
     }
 
+    /// What a sum is judged by: the values that it is made of, and what it adds up itself. A square or a product is further
+    /// from the others than its values are.
+    pub(crate) fn judged(&self, measure: usize) -> Vec<usize> {
+        let mut judged = self.values_of(measure);
+        if !judged.contains(&measure) {
+            judged.push(measure);
+        }
+        judged
+    }
+
+    /// The least that a record adds to a measure, by the declared bounds of its values.
+    pub(crate) fn least(&self, measure: usize) -> Result<i128, DisclosureError> {
+        let of = |place: usize| self.measures.get(place).ok_or(DisclosureError::Spec("no such measure"));
+        let bounds = |place: usize| of(place).map(|m| [m.lower, m.upper]);
+        let ends = match of(measure)?.moment {
+            Moment::Value => return Ok(of(measure)?.lower),
+            Moment::Square { of: value } => {
+                let [lower, upper] = bounds(value)?;
+                if lower <= 0 && upper >= 0 {
+                    return Ok(0);
+                }
+                [(lower, lower), (upper, upper)].to_vec()
+            }
+            Moment::Product { a, b } => {
+                let (a, b) = (bounds(a)?, bounds(b)?);
+                a.iter().flat_map(|a| b.iter().map(move |b| (*a, *b))).collect()
+            }
+        };
+        let products = ends.into_iter().map(|(a, b)| a.checked_mul(b));
+        products.min().flatten().ok_or(DisclosureError::Overflow)
+    }
+
     /// The conditions that some figure requires. Others cut no released set, and are not judged.
     pub(crate) fn live_conditions(&self) -> u16 {
         self.figures.iter().fold(0, |live, figure| live | figure.requires)

@@ -60,7 +60,7 @@ fn release_cell(
     for figure in &spec.figures {
         let conditional_sum = |measure: usize| {
             let told_apart = |value: &usize| apart.get(*value).copied().unwrap_or(false);
-            figure.requires != 0 && !spec.values_of(measure).iter().all(told_apart)
+            figure.requires != 0 && !spec.judged(measure).iter().all(told_apart)
         };
         let passes = figure.requires & !kept == 0
             && !matches!(figure.kind, FigureKind::Sum { measure } if conditional_sum(measure))
@@ -85,17 +85,15 @@ fn measures_told_apart(
     rules: &ThresholdRules,
 ) -> Result<Vec<bool>, DisclosureError> {
     let mut apart = Vec::with_capacity(spec.measures.len());
-    for (measure, of) in spec.measures.iter().enumerate() {
-        let reads = |f: &&FigureSpec| matches!(f.kind, FigureKind::Sum { measure: sum } if spec.values_of(sum).contains(&measure));
+    for measure in 0..spec.measures.len() {
+        let reads =
+            |f: &&FigureSpec| matches!(f.kind, FigureKind::Sum { measure: sum } if spec.judged(sum).contains(&measure));
         let sums = spec.figures.iter().filter(reads).filter(|f| f.requires & !kept == 0);
         let live = sums.fold(0, |live, figure| live | figure.requires);
         let atoms: BTreeSet<u16> = cell.masks().iter().map(|mask| mask & live).collect();
         let mut passes = true;
         for atom in atoms.iter().filter(|_| live != 0) {
-            for domain in 0..spec.domains.len() {
-                let contributions = cell.contributions(domain, measure, of.lower, |mask| mask & live == *atom)?;
-                passes &= dominance::passes(&contributions, rules)?;
-            }
+            passes &= adds_up(spec, cell, measure, rules, |mask| mask & live == *atom)?;
         }
         apart.push(passes);
     }
@@ -112,7 +110,9 @@ fn units_pass(
     domain: usize,
     rules: &ThresholdRules,
 ) -> Result<bool, DisclosureError> {
-    let rows_too = spec.figures.iter().any(|other| other.kind == FigureKind::Rows && other.requires == figure.requires);
+    // Where every row has a value, those that have one are all.
+    let rows = |kind: FigureKind| matches!(kind, FigureKind::Rows | FigureKind::Present { .. });
+    let rows_too = spec.figures.iter().any(|other| rows(other.kind) && other.requires == figure.requires);
     if !rows_too {
         return Ok(true);
     }
@@ -151,14 +151,30 @@ fn sum_passes(
     measure: usize,
     rules: &ThresholdRules,
 ) -> Result<bool, DisclosureError> {
-    // A sum of squares or products is judged by the values that it is made of.
-    for value in spec.values_of(measure) {
-        let lower = spec.measures.get(value).ok_or(DisclosureError::Spec("no such measure"))?.lower;
-        for domain in 0..spec.domains.len() {
-            let contributions = cell.contributions(domain, value, lower, |mask| holds(mask, figure.requires))?;
-            if !dominance::passes(&contributions, rules)? {
-                return Ok(false);
-            }
+    for judged in spec.judged(measure) {
+        if !adds_up(spec, cell, judged, rules, |mask| holds(mask, figure.requires))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the units of every domain make up the sum of a measure over a set without one of them that dominates. What is
+/// too large to be judged does not pass.
+fn adds_up(
+    spec: &TableSpec,
+    cell: &Cell<'_>,
+    measure: usize,
+    rules: &ThresholdRules,
+    in_set: impl Fn(u16) -> bool + Copy,
+) -> Result<bool, DisclosureError> {
+    let least = spec.least(measure)?;
+    for domain in 0..spec.domains.len() {
+        let passes = cell.contributions(domain, measure, least, in_set).and_then(|of| dominance::passes(&of, rules));
+        match passes {
+            Ok(true) => {}
+            Ok(false) | Err(DisclosureError::Overflow) => return Ok(false),
+            Err(other) => return Err(other),
         }
     }
     Ok(true)

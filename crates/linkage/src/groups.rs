@@ -147,7 +147,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// For two services that hold each person once, the share of the smaller one's records that are somebody of the other.
+    /// For two services that hold each person once, the share of the smaller one's people who are somebody of the other.
     fn shared(&self, services: &[u16], once: &[u16]) -> HashMap<(u16, u16), f64> {
         let service = |at: &u32| services.get(*at as usize).copied().filter(|service| once.contains(service));
         let mut sizes: HashMap<u16, f64> = HashMap::new();
@@ -155,6 +155,8 @@ impl<'a> Groups<'a> {
         for members in &self.members {
             let mut held: Vec<u16> = members.iter().filter_map(service).collect();
             held.sort_unstable();
+            // Of people, and not of their records: a service may have several rows under one key.
+            held.dedup();
             for (place, a) in held.iter().enumerate() {
                 *sizes.entry(*a).or_default() += 1.0;
                 held.iter().skip(place + 1).for_each(|b| *both.entry((*a, *b)).or_default() += 1.0);

@@ -6,7 +6,8 @@
 //! | handshakes at once | 256 | many such; the oldest makes room, so that a good one, which takes milliseconds, gets through |
 //! | live connections | 512 | memory |
 //! | live connections of one identity | 32 | an analyst who takes the coordinator's place |
-//! | live connections of one address, of whom nothing is known yet ([`crate::open`]) | 256 | strangers; a council is one address |
+//! | live connections of one network, of whom nothing is known yet ([`crate::open`]) | 256 | strangers; a council is one address |
+//! | live connections of all such | three quarters of all | strangers in the places of members |
 //! | bytes from one person | 4 MiB, then 256 KiB a second | floods of frames that each cost a little |
 //! | a connection's life | 10 min 30 s | connections that outlive their certificate |
 
@@ -48,8 +49,8 @@ pub struct Limits {
     pub connections: usize,
     /// The most live connections of one identity.
     pub connections_per_peer: usize,
-    /// The most live connections without an identity from one address.
-    pub connections_per_address: usize,
+    /// The most live connections without an identity from one network ([`crate::network_of`]).
+    pub connections_per_network: usize,
     /// After this long a connection fails, whatever it is doing.
     pub connection_life: Duration,
 }
@@ -61,7 +62,7 @@ impl Default for Limits {
             handshakes: 256,
             connections: 512,
             connections_per_peer: 32,
-            connections_per_address: 256,
+            connections_per_network: 256,
             connection_life: CONNECTION_AGE.saturating_add(CONNECTION_GRACE),
         }
     }
@@ -249,8 +250,8 @@ fn handshake_code(error: &io::Error) -> &'static str {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Who {
     Peer(PeerId),
-    /// Nobody in particular, from one address.
-    Address(IpAddr),
+    /// Nobody in particular, from one network.
+    Network(IpAddr),
 }
 
 /// Live connections, counted.
@@ -269,13 +270,13 @@ impl Places {
         let (own, meter) = match (live.by_peer.get(id), id) {
             (Some((own, meter)), _) => (*own, meter.clone()),
             (None, Who::Peer(id)) => (0, Meter::of(id)),
-            (None, Who::Address(_)) => (0, Meter::person()),
+            (None, Who::Network(_)) => (0, Meter::person()),
         };
-        let most = match id {
-            Who::Peer(_) => limits.connections_per_peer,
-            Who::Address(_) => limits.connections_per_address,
+        let (most, of_all) = match id {
+            Who::Peer(_) => (limits.connections_per_peer, limits.connections),
+            Who::Network(_) => (limits.connections_per_network, limits.connections - limits.connections / 4),
         };
-        if live.total >= limits.connections {
+        if live.total >= of_all {
             return Err("connections_full");
         }
         if own >= most {

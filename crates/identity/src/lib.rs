@@ -47,7 +47,7 @@ pub use error::{IdentityError, Refusal};
 pub use live::{Identity, Paths, TlsSection};
 pub use manifest::Authority as AnalystAuthority;
 pub use manifest::{CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, ManifestError, Member, Signatures};
-pub use open::{WebCertificate, open_incoming};
+pub use open::{WebCertificate, network_of, open_incoming};
 pub use peer::{Peer, PeerId, Role};
 pub use pki::{Authority, Issued};
 pub use private::write_private;

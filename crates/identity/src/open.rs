@@ -4,7 +4,7 @@
 //! is for the services behind the door to judge. The door's own certificate is one for the web, by an authority that those
 //! tools believe, and says nothing about the federation.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -127,6 +127,15 @@ pub fn open_incoming(
     Ok(through(listener, Open { identity, config: Arc::new(config), limits, places: Places::default() }))
 }
 
+/// Whose an address is, as far as that can be told: one home or office has all of an IPv6 /64.
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
 struct Open {
     identity: Identity,
     config: Arc<ServerConfig>,
@@ -146,13 +155,14 @@ impl Admit for Open {
         stream: TcpStream,
         remote: SocketAddr,
     ) -> Result<Option<OpenConnection>, &'static str> {
-        // A stranger's place is taken before he costs a handshake.
-        let stranger = self.places.take(&Who::Address(remote.ip()), self.limits)?;
+        // A stranger's place is taken for as long as it is not known who comes. Where there is none, a certificate may still
+        // be shown: strangers keep out nobody whom the federation knows.
+        let stranger = self.places.take(&Who::Network(network_of(remote.ip())), self.limits);
         let stream = shake(stream, Arc::clone(&self.config), self.limits).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN);
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let (peer, place) = if chain.is_empty() {
-            (None, stranger)
+            (None, stranger?)
         } else {
             let peer = self.identity.now().trust.peer_of(chain).map_err(Refusal::code)?;
             let place = self.places.take(&Who::Peer(peer.id.clone()), self.limits)?;
@@ -161,5 +171,39 @@ impl Admit for Open {
         let life = self.limits.connection_life;
         let guarded = Guarded::new(stream.into(), peer.clone(), &self.identity, life, Some(place));
         Ok(Some(OpenConnection::new(guarded, peer, remote, http2)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_network_is_counted_as_one() {
+        let of = |address: &str| network_of(address.parse().unwrap()).to_string();
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn strangers_leave_places_to_those_who_are_known() {
+        let places = Places::default();
+        let limits = Limits { connections: 8, connections_per_network: 4, ..Limits::default() };
+        let stranger = |last: u8| Who::Network(IpAddr::from([192, 0, 2, last]));
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(places.take(&stranger(1), limits).ok().unwrap());
+        }
+        assert_eq!(places.take(&stranger(1), limits).err(), Some("connections_full_for_peer"));
+        held.push(places.take(&stranger(2), limits).ok().unwrap());
+        held.push(places.take(&stranger(2), limits).ok().unwrap());
+        assert_eq!(places.take(&stranger(2), limits).err(), Some("connections_full"));
+        let known = Who::Peer("spiffe://d/analyst/a".parse().unwrap());
+        held.push(places.take(&known, limits).ok().unwrap());
+        held.push(places.take(&known, limits).ok().unwrap());
+        assert_eq!(places.take(&known, limits).err(), Some("connections_full"));
     }
 }

@@ -57,6 +57,7 @@ impl Borough {
     pub(crate) fn replace(&self, snapshot: Snapshot) {
         let mut snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         snapshots.retain(|s| s.contract.dataset != snapshot.contract.dataset);
+        self.engine.forget(&snapshot.contract.dataset);
         snapshots.push(snapshot);
     }
 

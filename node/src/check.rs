@@ -65,7 +65,7 @@ pub(crate) fn conforming(
                 if *kept {
                     let place = || place(batch, row, first);
                     let rejected = findings.rejected.entry((column.name.clone(), fault)).or_default();
-                    rejected.add(&column.name, fault, place, code_of(column, mapped, row));
+                    rejected.add(&column.name, fault, place, code_of(column, &values, row));
                 }
                 *kept = false;
             }
@@ -95,9 +95,9 @@ fn place(batch: &RecordBatch, row: usize, first: u64) -> Place {
 
 /// A code that the contract does not have. Codes are words of a system, and no one's data; of other columns no value is
 /// kept.
-fn code_of(column: &Column, mapped: &ArrayRef, row: usize) -> Option<String> {
+fn code_of(column: &Column, values: &ArrayRef, row: usize) -> Option<String> {
     let coded = matches!(column.role, Role::Dimension(Domain::Codes(_)));
-    let texts = mapped.as_string_opt::<i32>().filter(|t| coded && t.is_valid(row))?;
+    let texts = values.as_string_opt::<i32>().filter(|t| coded && t.is_valid(row))?;
     Some(texts.value(row).chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 

@@ -121,8 +121,8 @@ impl Dictionary {
         Self { file: None, ids: HashMap::new(), fresh: Vec::new() }
     }
 
-    pub(crate) fn has(&self, hash: &Hash) -> bool {
-        self.ids.contains_key(hash)
+    pub(crate) fn get(&self, hash: &Hash) -> Option<u64> {
+        self.ids.get(hash).copied()
     }
 
     /// The id of a unit, a new one where it was never seen.

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryReservation, TrackConsumersPool};
-use datafusion::execution::options::ParquetReadOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
-use datafusion::logical_expr::{Case, Expr, LogicalPlan, cast, lit};
+use datafusion::logical_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFinalAggregate;
@@ -29,9 +29,11 @@ use futures::StreamExt;
 use loda_contract::Contract;
 use loda_question::plan::{Tables, column_expr, predicate_expr, rows_plan, scalar_expr};
 use loda_question::{Moment, Question, ScopeUnit, scale};
+use loda_service::compute;
 use loda_service::memory::within;
 
 use crate::config::Limits;
+use crate::scan::Pieces;
 use crate::snapshot::{Snapshot, is_kept, key_column, unit_column};
 
 /// The (cell, unit) rows of one question, and their share of the memory pool for as long as they live.
@@ -98,24 +100,29 @@ impl Engine {
     pub(crate) async fn stage(&self, question: &Question, snapshots: &[Snapshot]) -> Result<Stage> {
         let mut tables = SnapshotTables::default();
         for snapshot in snapshots {
-            tables.0.insert(snapshot.contract.dataset.clone(), self.scan(snapshot).await?);
+            tables.0.insert(snapshot.contract.dataset.clone(), self.scan(snapshot)?);
         }
         self.stage_over(question, &tables).await
     }
 
+    /// Lets go of the files of a dataset's snapshot: another is served from now on.
+    pub(crate) fn forget(&self, dataset: &str) {
+        self.scans.lock().unwrap_or_else(PoisonError::into_inner).remove(dataset);
+    }
+
     /// A snapshot's columns under the contract's names. To look into its file costs as much as a small question.
-    async fn scan(&self, snapshot: &Snapshot) -> Result<LogicalPlan> {
-        let known = self.scans.lock().unwrap_or_else(PoisonError::into_inner).get(&snapshot.contract.dataset).cloned();
+    fn scan(&self, snapshot: &Snapshot) -> Result<LogicalPlan> {
+        let dataset = &snapshot.contract.dataset;
+        let known = self.scans.lock().unwrap_or_else(PoisonError::into_inner).get(dataset).cloned();
         if let Some((_, plan)) = known.filter(|(files, _)| *files == snapshot.files) {
             return Ok(plan);
         }
-        let text = |file: &PathBuf| file.to_str().map(str::to_owned);
-        let files = snapshot.files.iter().map(text).collect::<Option<Vec<_>>>();
-        let files = files.ok_or_else(|| DataFusionError::External("snapshot path is not UTF-8".into()))?;
-        let rows = self.context.read_parquet(files, ParquetReadOptions::default()).await?;
-        let plan = rows.select(columns_of(&snapshot.contract))?.into_unoptimized_plan();
+        let files = snapshot.files.clone();
+        let pieces = compute(|| Pieces::open(&files))?;
+        let rows = LogicalPlanBuilder::scan(dataset.as_str(), provider_as_source(Arc::new(pieces)), None)?;
+        let plan = rows.project(columns_of(&snapshot.contract))?.build()?;
         let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
-        scans.insert(snapshot.contract.dataset.clone(), (snapshot.files.clone(), plan.clone()));
+        scans.insert(dataset.clone(), (files, plan.clone()));
         Ok(plan)
     }
 
@@ -184,8 +191,8 @@ impl SnapshotTables {
     /// Records in memory, in the shape of a snapshot.
     pub(crate) fn hold(&mut self, contract: &Contract, records: RecordBatch) -> Result<()> {
         let table = datafusion::datasource::MemTable::try_new(records.schema(), vec![vec![records]])?;
-        let source = datafusion::datasource::provider_as_source(Arc::new(table));
-        let plan = datafusion::logical_expr::LogicalPlanBuilder::scan(contract.dataset.as_str(), source, None)?;
+        let source = provider_as_source(Arc::new(table));
+        let plan = LogicalPlanBuilder::scan(contract.dataset.as_str(), source, None)?;
         self.0.insert(contract.dataset.clone(), plan.project(columns_of(contract))?.build()?);
         Ok(())
     }
@@ -197,8 +204,8 @@ impl Tables for SnapshotTables {
         plan.ok_or_else(|| DataFusionError::Internal("a dataset is not pinned".to_owned()))
     }
 
-    fn beside(&self, domain: &str) -> Option<String> {
-        Some(key_column(domain))
+    fn beside(&self, domain: &str) -> Option<(String, String)> {
+        Some((unit_column(domain), key_column(domain)))
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) async fn ingest(
     let unread = Arc::clone(&helpers.unread);
     let mapped = mapping.rows(&intake, helpers).await?;
     let mut batches = mapped.execute_stream().await?;
-    let mut units = Units::open(state, secret, contract, mode, onto.is_some())?;
+    let mut units = Units::open(state, secret, contract, mode, onto.as_ref().map(|(snapshot, _)| snapshot))?;
     let schema = snapshot_schema(contract);
     let (mut kept, mut findings) = (Vec::new(), Findings::default());
     while let Some(batch) = batches.next().await {
@@ -97,7 +97,12 @@ pub(crate) async fn ingest(
         drift: Vec::new(),
         refusals: Vec::new(),
     };
-    report.judge(contract, &config.thresholds, last.as_ref(), onto.is_some());
+    // What was served before decides also where its report is lost.
+    let last_rows = match &last {
+        Some(last) => Some(last.kept),
+        None => snapshot::newest(state, contract)?.map(|snapshot| snapshot.rows()).transpose()?,
+    };
+    report.judge(contract, &config.thresholds, last.as_ref(), last_rows, onto.is_some());
     let keep = match mode {
         Mode::Write { keep } if report.refusals.is_empty() => keep,
         _ => return Ok((None, report)),
@@ -172,8 +177,9 @@ struct DomainUnits {
     /// Rows of this ingest by unit (column domains that must have one row), or by content (positional).
     seen: HashMap<Vec<u8>, u64>,
     repeated: u64,
-    /// Whether units of earlier files, which are not read, have been named like those of this ingest.
-    appended: bool,
+    /// Of a positional domain: which ids are in the snapshot that rows come beside. What a dictionary knows beyond them has
+    /// gone, or was never served: a whole reading would number records without it.
+    there: Vec<bool>,
 }
 
 impl Units {
@@ -182,7 +188,7 @@ impl Units {
         secret: &RecordSecret,
         contract: &Contract,
         mode: Mode,
-        appended: bool,
+        onto: Option<&Snapshot>,
     ) -> anyhow::Result<Self> {
         let folder = state.join("units");
         if mode != Mode::Check {
@@ -197,7 +203,11 @@ impl Units {
                 Mode::Write { .. } => Dictionary::open(&folder.join(&scope))?,
                 Mode::Check => Dictionary::in_memory(),
             };
-            Ok(DomainUnits { scope, dictionary, seen: HashMap::new(), repeated: 0, appended })
+            let there = match onto {
+                Some(snapshot) if unit.column.is_none() => snapshot.ids(&unit.domain)?,
+                _ => Vec::new(),
+            };
+            Ok(DomainUnits { scope, dictionary, seen: HashMap::new(), repeated: 0, there })
         });
         Ok(Self { secret: secret.clone(), domains: domains.collect::<anyhow::Result<Vec<_>>>()? })
     }
@@ -228,10 +238,12 @@ impl Units {
                 let named = |before: u64| [name.as_slice(), &before.to_be_bytes()].concat();
                 let before = domain.seen.entry(name.clone()).or_insert_with(|| {
                     let mut before = 0;
-                    if unit.column.is_none() && domain.appended {
+                    if !domain.there.is_empty() {
                         // Records of earlier files have the first numbers.
-                        let known = |before| domain.dictionary.has(&self.secret.unit(&domain.scope, &named(before)));
-                        while known(before) {
+                        let id = |before| domain.dictionary.get(&self.secret.unit(&domain.scope, &named(before)));
+                        let is_there =
+                            |id: u64| usize::try_from(id).is_ok_and(|id| domain.there.get(id) == Some(&true));
+                        while id(before).is_some_and(is_there) {
                             before += 1;
                         }
                     }

@@ -3,7 +3,7 @@
 //! The log is what a restart goes by: an id that stands there with ACCEPT never runs again. What was released stays
 //! fetchable; what was cut off has ended without an answer, and the log says so.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use crate::release::Release;
 /// How long a finished job can still be fetched.
 pub(crate) const KEPT: Duration = Duration::from_secs(600);
 
-/// Jobs remembered at most, finished ones included.
-const REMEMBERED: usize = 4096;
+/// Finished jobs that can be fetched at most, and the bytes of their answers: the oldest go first.
+const FINISHED: usize = 4096;
+const FINISHED_BYTES: usize = 256 << 20;
 
 /// What an id stands for: SHA-256 over asker, purpose, targets and question.
 type Request = [u8; 32];
@@ -50,6 +51,11 @@ impl Job {
 
     pub(crate) fn release(&self) -> Option<&Release> {
         self.release.get()
+    }
+
+    /// What its answer takes.
+    fn bytes(&self) -> usize {
+        self.release().map_or(0, |release| release.arrow_ipc.len())
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
@@ -140,12 +146,54 @@ impl History {
 
 /// All jobs of a node.
 pub(crate) struct Jobs {
-    jobs: Mutex<HashMap<Uuid, Arc<Job>>>,
+    known: Mutex<Known>,
     /// Every id that was ever accepted: 16 bytes a query, for good.
     past: Mutex<HashSet<Uuid>>,
     accepted: usize,
     spool: Spool,
     draining: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Known {
+    all: HashMap<Uuid, Arc<Job>>,
+    /// Those among them that run or wait, and some that have just ended.
+    active: Vec<(Uuid, Arc<Job>)>,
+    /// The others, about as they ended.
+    finished: VecDeque<(Uuid, Arc<Job>)>,
+    /// Of the answers of the finished.
+    bytes: usize,
+}
+
+impl Known {
+    fn active(&self) -> impl Iterator<Item = &Arc<Job>> {
+        self.active.iter().map(|(_, job)| job).filter(|job| !job.is_over())
+    }
+
+    fn add(&mut self, id: Uuid, job: &Arc<Job>) {
+        self.active.push((id, Arc::clone(job)));
+        self.all.insert(id, Arc::clone(job));
+    }
+
+    /// Forgets what has ended long ago, or is more than is kept, and says what.
+    fn sweep(&mut self, now: Instant) -> Vec<Uuid> {
+        for (id, job) in self.active.extract_if(.., |(_, job)| job.is_over()) {
+            self.bytes = self.bytes.saturating_add(job.bytes());
+            self.finished.push_back((id, job));
+        }
+        let mut forgotten = Vec::new();
+        while let Some((id, job)) = self.finished.front() {
+            let many = self.finished.len() > FINISHED || self.bytes > FINISHED_BYTES;
+            if !many && job.deadline + KEPT > now {
+                break;
+            }
+            self.bytes = self.bytes.saturating_sub(job.bytes());
+            self.all.remove(id);
+            forgotten.push(*id);
+            self.finished.pop_front();
+        }
+        forgotten
+    }
 }
 
 /// What submitting an id led to.
@@ -161,12 +209,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Jobs {
     /// With what was released shortly before a restart, as the log confirms it.
-    ///
-    /// # Errors
-    /// Where the spool cannot be read.
-    pub(crate) fn new(accepted: usize, spool: Spool, history: History) -> std::io::Result<Self> {
-        let mut jobs = HashMap::new();
-        for id in spool.younger_than(KEPT)? {
+    pub(crate) fn new(accepted: usize, spool: Spool, history: History) -> Self {
+        let mut known = Known::default();
+        for id in spool.younger_than(KEPT) {
             let kept = spool.get(&id).and_then(|bytes| {
                 let (request, release) = bytes.split_first_chunk::<32>()?;
                 Some((*request, Release::from_bytes(release)?))
@@ -175,14 +220,14 @@ impl Jobs {
                 Some((request, release)) if history.released.contains(&id) => {
                     let job = Job::new(request, String::new(), State::Released, Instant::now());
                     let _first = job.release.set(release);
-                    jobs.insert(id, Arc::new(job));
+                    known.add(id, &Arc::new(job));
                 }
                 // Made and not logged, or cut short: it may not leave.
                 _ => spool.remove(&id),
             }
         }
-        let past = Mutex::new(history.ids);
-        Ok(Self { jobs: Mutex::new(jobs), past, accepted, spool, draining: watch::Sender::new(false) })
+        let (known, past) = (Mutex::new(known), Mutex::new(history.ids));
+        Self { known, past, accepted, spool, draining: watch::Sender::new(false) }
     }
 
     /// Admits a job. An id never runs twice, and never stands for two questions.
@@ -191,8 +236,8 @@ impl Jobs {
     /// Rule `busy` or `fragment`.
     pub(crate) fn admit(&self, id: Uuid, request: &str, asker: String, time: Duration) -> Result<Admission, Refusal> {
         let request = hash(request);
-        let mut jobs = lock(&self.jobs);
-        if let Some(job) = jobs.get(&id) {
+        let mut known = lock(&self.known);
+        if let Some(job) = known.all.get(&id) {
             if job.request == request {
                 return Ok(Admission::Known);
             }
@@ -202,35 +247,28 @@ impl Jobs {
             return Ok(Admission::Known);
         }
         let now = Instant::now();
-        jobs.retain(|id, job| {
-            let kept = !job.is_over() || job.deadline + KEPT > now;
-            if !kept {
-                self.spool.remove(id);
-            }
-            kept
-        });
+        known.sweep(now).iter().for_each(|id| self.spool.remove(id));
         if *self.draining.borrow() {
             return Err(Refusal::new(Rule::Busy, "the node is stopping", "Try again in a minute"));
         }
-        let active = jobs.values().filter(|job| !job.is_over()).count();
-        if active >= self.accepted || jobs.len() >= REMEMBERED {
+        if known.active().count() >= self.accepted {
             return Err(Refusal::new(Rule::Busy, "the node has as many queries as it takes", "Try again in a minute"));
         }
         // One asker may take half of the places: the others find a place behind him.
-        let own = jobs.values().filter(|job| !job.is_over() && job.asker == asker).count();
+        let own = known.active().filter(|job| job.asker == asker).count();
         if own >= self.accepted.div_ceil(2) {
             let advice = "Wait for one to end, or cancel it";
             return Err(Refusal::new(Rule::Busy, "the node has as many queries of this asker as it takes", advice));
         }
         let job = Arc::new(Job::new(request, asker, State::Queued, now + time));
-        jobs.insert(id, Arc::clone(&job));
+        known.add(id, &job);
         lock(&self.past).insert(id);
         Ok(Admission::New(job))
     }
 
     /// A job; for an id of the past that is kept no longer, one that has ended.
     pub(crate) fn get(&self, id: &Uuid) -> Option<Arc<Job>> {
-        if let Some(job) = lock(&self.jobs).get(id) {
+        if let Some(job) = lock(&self.known).all.get(id) {
             return Some(Arc::clone(job));
         }
         let ended = || Arc::new(Job::new([0; 32], String::new(), State::NotAnswered, Instant::now()));
@@ -250,7 +288,7 @@ impl Jobs {
     pub(crate) async fn drain(&self, limit: Duration) {
         self.draining.send_replace(true);
         let ended = async {
-            while lock(&self.jobs).values().any(|job| !job.is_over()) {
+            while self.active() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -259,7 +297,7 @@ impl Jobs {
 
     /// Queries that run or wait.
     pub(crate) fn active(&self) -> usize {
-        lock(&self.jobs).values().filter(|job| !job.is_over()).count()
+        lock(&self.known).active().count()
     }
 }
 
@@ -267,4 +305,33 @@ fn hash(request: &str) -> Request {
     let mut out = [0_u8; 32];
     out.iter_mut().zip(digest(&SHA256, request.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_have_ended_keep_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let jobs = Jobs::new(2, Spool::open(dir.path()).unwrap(), History::default());
+        let id = |number: usize| Uuid::from_u128(number as u128);
+        let admit = |number| jobs.admit(id(number), "question", "a".to_owned(), Duration::from_secs(60));
+        for number in 0..=FINISHED {
+            let Ok(Admission::New(job)) = admit(number) else { panic!("{number} was not admitted") };
+            assert_eq!(jobs.active(), 1);
+            job.cancel();
+        }
+        // The first is forgotten, and known to have run.
+        let Ok(Admission::New(running)) = admit(FINISHED + 1) else { panic!("the last was not admitted") };
+        assert_eq!(lock(&jobs.known).all.len(), FINISHED + 1);
+        assert!(matches!(admit(0), Ok(Admission::Known)) && jobs.get(&id(0)).unwrap().is_over());
+        assert!(admit(FINISHED + 2).is_err(), "half of the places are one asker's");
+        tokio::time::advance(KEPT + Duration::from_secs(61)).await;
+        assert!(admit(FINISHED + 3).is_err());
+        assert_eq!(lock(&jobs.known).all.len(), 1);
+        running.cancel();
+        assert!(admit(FINISHED + 3).is_ok());
+    }
 }

@@ -45,7 +45,7 @@ impl Laboratory {
     /// # Errors
     /// Where they have other columns.
     pub fn hold(&mut self, state: &Path, contract: &Arc<Contract>, records: &RecordBatch) -> anyhow::Result<()> {
-        let mut units = Units::open(state, &self.secret, contract, Mode::Write { keep: FEWEST }, false)?;
+        let mut units = Units::open(state, &self.secret, contract, Mode::Write { keep: FEWEST }, None)?;
         let batch = units.identify(contract, records.columns().to_vec(), &snapshot_schema(contract))?;
         units.sync()?;
         self.tables.hold(contract, batch)?;

@@ -12,10 +12,12 @@
 //! | `residents` | who is who over the borough's own services |
 //! | `ingest`, `check`, `report` | mapped rows against the contract, and what became of every row |
 //! | `dictionary`, `snapshot` | unit ids and record keys, and the files that questions read |
+//! | `quoting` | what of a fault may stand in a log |
 //! | `reading`, `refresh` | extracts read in a process of its own, at the start and while the node serves |
 //! | `init` | a first mapping from what extracts look like |
 //! | `inspect` | from wire bytes to a typed job under contract and agreement |
 //! | `borough` | what it brings: agreement, snapshots, engine and methods |
+//! | `scan` | a snapshot's pieces as the engine reads them |
 //! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
 //! | `cli` | what `loda-node` can be told |
@@ -45,11 +47,13 @@ mod laboratory;
 mod mapping;
 mod ptable;
 mod queries;
+mod quoting;
 mod reading;
 mod refresh;
 mod release;
 mod report;
 mod residents;
+mod scan;
 mod serve;
 #[cfg(feature = "simulation")]
 mod simulation;

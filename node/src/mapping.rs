@@ -11,6 +11,7 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 
 use crate::appending::ensure_file_by_file;
 use crate::functions::{self, Helpers};
+use crate::quoting::Quoting;
 use crate::source::{Intake, Source, carry_origin};
 
 /// What a SELECT is over, and what it is.
@@ -70,7 +71,10 @@ impl Mapping {
             context.register_table(name.as_str(), table.provider()?)?;
         }
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let mapped = context.sql_with_options(&self.sql, options).await.context("the mapping's SQL")?;
+        let mapped = context.sql_with_options(&self.sql, options).await.map_err(|fault| {
+            let plain = "the mapping's SQL does not fit the columns of its sources";
+            Quoting::new(format!("the mapping's SQL: {fault}"), plain)
+        })?;
         let (state, plan) = mapped.into_parts();
         for source in self.sources.iter().filter(|source| source.appends) {
             ensure_file_by_file(&plan, source)?;
@@ -79,11 +83,10 @@ impl Mapping {
     }
 }
 
-/// The engine's words on a mapping that failed while it ran. They may hold a value: they are for the terminal of whoever
-/// checks, and for no log.
-#[derive(Debug, thiserror::Error)]
-#[error("the mapping failed: {0}")]
-pub(crate) struct MappingFault(DataFusionError);
+/// The engine's words on a mapping that failed while it ran.
+fn failed(fault: &DataFusionError) -> anyhow::Error {
+    Quoting::new(format!("the mapping failed: {fault}"), "the mapping failed on a value").into()
+}
 
 /// A fault in a source comes through the engine: the operator is told the fault, not the way.
 pub(crate) fn cause(fault: DataFusionError) -> anyhow::Error {
@@ -99,12 +102,26 @@ pub(crate) fn cause(fault: DataFusionError) -> anyhow::Error {
             Err(inner) => match inner.find_root() {
                 DataFusionError::External(inner) => {
                     let first: &dyn std::error::Error = inner.as_ref();
-                    let reasons = std::iter::successors(Some(first), |reason| reason.source());
-                    anyhow::anyhow!(reasons.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+                    let reasons: Vec<_> = std::iter::successors(Some(first), |reason| reason.source()).collect();
+                    let words = |reasons: &[&(dyn std::error::Error + 'static)]| {
+                        reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+                    };
+                    let quoting = |reason: &&(dyn std::error::Error + 'static)| reason.is::<Quoting>();
+                    match reasons.split_at_checked(reasons.iter().position(quoting).unwrap_or(reasons.len())) {
+                        Some((before, [reason, ..])) => {
+                            let plain = reason.downcast_ref::<Quoting>().map_or("", |quoting| &quoting.plain);
+                            let fault = Quoting::new(reason.to_string(), plain);
+                            match before {
+                                [] => fault.into(),
+                                before => anyhow::Error::from(fault).context(words(before)),
+                            }
+                        }
+                        _ => anyhow::anyhow!(words(&reasons)),
+                    }
                 }
-                _ => MappingFault(DataFusionError::Shared(inner)).into(),
+                root => failed(root),
             },
         },
-        other => MappingFault(other).into(),
+        other => failed(&other),
     }
 }

@@ -69,7 +69,7 @@ impl Queries {
             log.append(&ending)?;
         }
         Ok(Arc::new(Self {
-            jobs: Jobs::new(limits.accepted, spool, history)?,
+            jobs: Jobs::new(limits.accepted, spool, history),
             outcomes: Outcomes::default(),
             work,
             gate: Gate::new(log),

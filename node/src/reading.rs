@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::ingest::{Mode, ingest};
-use crate::mapping::MappingFault;
+use crate::quoting::plain;
 use crate::report::Report;
 use crate::residents::{self, Residents};
 
@@ -210,14 +210,6 @@ async fn read_dataset(config: &Config, secret: &RecordSecret, name: &str) -> Res
         };
     }
     Err("the configuration has no such dataset".to_owned())
-}
-
-/// A fault for the log: what the engine says of a value stays out of it.
-fn plain(fault: &anyhow::Error, command: &str) -> String {
-    if fault.is::<MappingFault>() {
-        return format!("the mapping failed on a value; `loda-node {command}` says on which");
-    }
-    format!("{fault:#}")
 }
 
 fn tell(report: &Report) {

@@ -22,6 +22,10 @@ use crate::snapshot::{self, Snapshot};
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long after a reading that failed the next is tried, at first and at most.
+const PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+
 /// Beyond the longest question: for its last reads.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -67,11 +71,14 @@ pub(crate) struct Held {
     pub(crate) contract: Arc<Contract>,
     pub(crate) config: DatasetConfig,
     pub(crate) fault: Fault,
+    /// Of its files before they were first read: what changes meanwhile is read again.
+    stamps: Vec<Stamp>,
 }
 
 impl Held {
     pub(crate) fn new(contract: Arc<Contract>, config: DatasetConfig) -> Self {
-        Self { contract, config, fault: Fault::default() }
+        let stamps = stamps(config.mapping.files());
+        Self { contract, config, fault: Fault::default(), stamps }
     }
 
     /// What is served after a reading; where it gave nothing new, the fault is told, and the last good snapshot is given.
@@ -108,11 +115,14 @@ impl Fault {
 pub(crate) struct Index {
     config: ResidentsConfig,
     pub(crate) fault: Fault,
+    /// As of [`Held`].
+    stamps: Vec<Stamp>,
 }
 
 impl Index {
     pub(crate) fn new(config: ResidentsConfig) -> Self {
-        Self { config, fault: Fault::default() }
+        let stamps = stamps(config.files());
+        Self { config, fault: Fault::default(), stamps }
     }
 
     /// Whether a reading has made it anew.
@@ -135,11 +145,25 @@ struct Watched {
     last: Vec<Stamp>,
     /// Something that it is made from has changed.
     wanted: bool,
+    /// After readings that failed: when it is tried again, and how long the next pause is.
+    again: Option<Instant>,
+    pause: Duration,
 }
 
 impl Watched {
-    fn new(refresh: Refresh, stamp: Vec<Stamp>) -> Self {
-        Self { refresh, read: Instant::now(), of_read: stamp.clone(), last: stamp, wanted: false }
+    fn new(refresh: Refresh, stamp: &[Stamp], fault: &Fault) -> Self {
+        let (read, of_read, last) = (Instant::now(), stamp.to_vec(), stamp.to_vec());
+        let mut watched = Self { refresh, read, of_read, last, wanted: false, again: None, pause: PAUSE };
+        watched.ended(fault);
+        watched
+    }
+
+    /// After a reading. One that failed is tried again, for the cause may have passed: a full disk, a mount that was away.
+    fn ended(&mut self, fault: &Fault) {
+        (self.again, self.pause) = match fault.get() {
+            None => (None, PAUSE),
+            Some(_) => (Some(Instant::now() + self.pause), (self.pause * 2).min(LONGEST_PAUSE)),
+        };
     }
 
     /// Whether it is to be read again now.
@@ -148,7 +172,9 @@ impl Watched {
         if self.read.elapsed() < rest {
             return false;
         }
+        let again = self.again.is_some_and(|at| at <= Instant::now());
         let due = self.wanted
+            || again
             || match self.refresh {
                 Refresh::Start => false,
                 Refresh::Every(time) => self.read.elapsed() >= time,
@@ -170,10 +196,10 @@ impl Watched {
 pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
     let rest = borough.config.limits.query_time().saturating_add(MARGIN);
     let mut index = borough.index.as_ref().map(|index| {
-        let watched = Watched::new(index.config.refresh, stamps(index.config.files()));
+        let watched = Watched::new(index.config.refresh, &index.stamps, &index.fault);
         (index, watched)
     });
-    let watched = |held: &Held| Watched::new(held.config.refresh, stamps(held.config.mapping.files()));
+    let watched = |held: &Held| Watched::new(held.config.refresh, &held.stamps, &held.fault);
     let mut watched: Vec<Watched> = borough.held.iter().map(watched).collect();
     if watched.iter().chain(index.iter().map(|(_, watched)| watched)).all(|w| w.refresh == Refresh::Start) {
         return;
@@ -182,16 +208,18 @@ pub(crate) async fn keep(borough: Arc<Borough>, queries: Arc<Queries>) {
         sleep(LOOK).await;
         if let Some((index, of_index)) = &mut index
             && of_index.is_due(rest, || stamps(index.config.files()))
-            && read(&borough, &None).await.is_some_and(|outcome| index.settle(outcome))
         {
+            let renewed = read(&borough, &None).await.is_some_and(|outcome| index.settle(outcome));
+            of_index.ended(&index.fault);
             // Who is who has changed for everything that asks.
-            for (held, watched) in borough.held.iter().zip(&mut watched) {
+            for (held, watched) in borough.held.iter().zip(&mut watched).filter(|_| renewed) {
                 watched.wanted |= held.config.mapping.asks_for_residents();
             }
         }
         for (held, watched) in borough.held.iter().zip(&mut watched) {
             if watched.is_due(rest, || stamps(held.config.mapping.files())) {
                 renew(held, &borough, &queries).await;
+                watched.ended(&held.fault);
                 // From now on questions may begin on it.
                 watched.read = Instant::now();
             }

@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type};
 use chrono::Datelike;
 use loda_contract::{Column, ColumnType, Contract, Domain, Role};
+use loda_identity::write_private;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Thresholds;
@@ -157,11 +158,8 @@ impl Report {
 
     /// Keeps it beside the snapshot: the next one is compared with it.
     pub(crate) fn remember(&self, state: &Path, contract: &Contract) -> anyhow::Result<()> {
-        let path = Self::path(state, contract);
         std::fs::create_dir_all(state.join("reports"))?;
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, serde_json::to_vec_pretty(self)?)?;
-        Ok(std::fs::rename(partial, path)?)
+        Ok(write_private(&Self::path(state, contract), &serde_json::to_vec_pretty(self)?)?)
     }
 
     /// Rows that could not be read, before the mapping.
@@ -176,8 +174,16 @@ impl Report {
         self.read.saturating_sub(self.kept).saturating_add(self.unreadable())
     }
 
-    /// Says what has drifted, and what keeps this from replacing the last good snapshot, or from coming beside it.
-    pub(crate) fn judge(&mut self, contract: &Contract, thresholds: &Thresholds, last: Option<&Self>, beside: bool) {
+    /// Says what has drifted, and what keeps this from replacing the last good snapshot of so many rows, or from coming beside
+    /// it.
+    pub(crate) fn judge(
+        &mut self,
+        contract: &Contract,
+        thresholds: &Thresholds,
+        last: Option<&Self>,
+        last_rows: Option<u64>,
+        beside: bool,
+    ) {
         let (left_out, all) = (self.left_out(), self.read.saturating_add(self.unreadable()));
         let share = left_out as f64 / all.max(1) as f64;
         if all > 0 && share > thresholds.rejected {
@@ -187,7 +193,7 @@ impl Report {
                 thresholds.rejected * 100.0
             ));
         }
-        if self.kept == 0 && (all > 0 || (last.is_some() && !beside)) {
+        if self.kept == 0 && (all > 0 || (last_rows.is_some() && !beside)) {
             self.refusals.push("no row is kept".to_owned());
         }
         for (domain, rows) in &self.repeated {
@@ -196,16 +202,19 @@ impl Report {
                  mapping"
             ));
         }
-        let Some(last) = last else { return };
-        if !beside && (self.kept as f64) < last.kept as f64 * (1.0 - thresholds.shrink) {
+        if let Some(rows) = last_rows
+            && !beside
+            && (self.kept as f64) < rows as f64 * (1.0 - thresholds.shrink)
+        {
             self.refusals.push(format!(
-                "{} rows are kept, and the last snapshot has {}: thresholds.shrink allows {:.0} % fewer",
+                "{} rows are kept, and the last snapshot has {rows}: thresholds.shrink allows {:.0} % fewer",
                 self.kept,
-                last.kept,
                 thresholds.shrink * 100.0
             ));
         }
-        self.drift_from(contract, last);
+        if let Some(last) = last {
+            self.drift_from(contract, last);
+        }
     }
 
     fn drift_from(&mut self, contract: &Contract, last: &Self) {

@@ -1,5 +1,6 @@
 //! The node's gRPC service, and the program around it.
 
+use std::fs::File;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, RwLock};
@@ -65,6 +66,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         .build()?;
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let config = Config { program: Some(program), ..Config::load(config)? };
+    let _alone = alone(&config.state)?;
     let methods = Methods::with(&config.perturbation)?;
     let node = queries.block_on(Node::open(config, methods, queries.handle().clone()))?;
     if ingest_only {
@@ -85,6 +87,22 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
             () = draining => Ok(()),
         }
     })
+}
+
+/// One process to a state: the log is one chain, and snapshots go when nobody in the process that serves can read them.
+fn alone(state: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(state).with_context(|| format!("making {}", state.display()))?;
+    let path = state.join("node.lock");
+    let lock = File::options().create(true).append(true).open(&path);
+    let lock = lock.with_context(|| format!("opening {}", path.display()))?;
+    lock.try_lock().with_context(|| {
+        format!(
+            "a node runs on {} already. It takes up new extracts by itself where `refresh` says change or a time; otherwise \
+             stop it first",
+            state.display()
+        )
+    })?;
+    Ok(lock)
 }
 
 impl Node {

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{SortColumn, cast, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
 use chrono::NaiveDate;
 use loda_contract::{Contract, Role};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::WriterProperties;
@@ -135,12 +135,42 @@ fn write_piece(file: &Path, contract: &Contract, schema: &SchemaRef, batches: &[
     Ok(std::fs::rename(&partial, file)?)
 }
 
+impl Snapshot {
+    /// As its pieces say.
+    pub(crate) fn rows(&self) -> anyhow::Result<u64> {
+        let rows = self.files.iter().map(|file| Ok(u64::try_from(count(file)?).unwrap_or(0)));
+        rows.sum()
+    }
+
+    /// Which ids of a unit domain are in it, by id.
+    pub(crate) fn ids(&self, domain: &str) -> anyhow::Result<Vec<bool>> {
+        let mut there = Vec::new();
+        for file in &self.files {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?;
+            let only = ProjectionMask::columns(reader.parquet_schema(), [unit_column(domain).as_str()]);
+            for batch in reader.with_projection(only).build()? {
+                let batch = batch?;
+                let ids = batch.columns().first().and_then(|ids| ids.as_primitive_opt::<UInt64Type>());
+                for id in ids.context("a piece has no ids")?.values() {
+                    let id = usize::try_from(*id)?;
+                    if id >= there.len() {
+                        there.resize(id.saturating_add(1), false);
+                    }
+                    there.get_mut(id).into_iter().for_each(|there| *there = true);
+                }
+            }
+        }
+        Ok(there)
+    }
+}
+
+fn count(file: &Path) -> anyhow::Result<i64> {
+    Ok(ParquetMetaDataReader::new().parse_and_finish(&File::open(file)?)?.file_metadata().num_rows())
+}
+
 /// A piece takes in those before it that are not much larger: so that there are few, and each row is written again seldom
 /// (logarithmically often in how many there are).
 fn join_small(piece: &Path, contract: &Contract, schema: &SchemaRef, earlier: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let count = |file: &Path| {
-        anyhow::Ok(ParquetMetaDataReader::new().parse_and_finish(&File::open(file)?)?.file_metadata().num_rows())
-    };
     let (mut rows, mut small) = (count(piece)?, Vec::new());
     while let Some(last) = earlier.last() {
         let of_last = count(last)?;

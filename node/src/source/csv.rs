@@ -235,9 +235,11 @@ impl Opened {
         self.since.set(0);
         self.number = self.number.saturating_add(1);
         let position = self.record.position().map_or(begin, ::csv::Position::line);
+        // Empty lines before a record count as its own with the reader: it begins as many lines before its end as it has.
+        let within = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
         let end = self.records.position().line();
-        let line = position;
-        self.last = (line, end.saturating_sub(position));
+        let line = position.max(end.saturating_sub(within).saturating_sub(1));
+        self.last = (line, within.saturating_add(1));
         Ok(Some(line))
     }
 

@@ -26,6 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, bail};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use crate::quoting::Quoting;
+
 pub(crate) use self::csv::{CsvRules, first_records};
 pub use self::entry::Format;
 pub(crate) use self::entry::SourceEntry;
@@ -320,27 +322,38 @@ impl SourceReport {
             *at = places.iter().chain(at.iter()).take(EXAMPLES).cloned().collect();
         }
     }
+
+    fn counted(&mut self, rows: u64) {
+        self.rows = self.rows.saturating_add(rows);
+        if let Some((_, _, of_file)) = self.files.last_mut() {
+            *of_file = of_file.saturating_add(rows);
+        }
+    }
+
+    fn bad(&mut self, file: &str, line: u64, why: String) {
+        self.bad = self.bad.saturating_add(1);
+        let (count, examples) = self.faults.entry(why).or_default();
+        *count = count.saturating_add(1);
+        if examples.len() < EXAMPLES {
+            examples.push((file.to_owned(), line));
+        }
+    }
+
+    /// Everything that was there.
+    fn seen(&self) -> u64 {
+        self.rows.saturating_add(self.blank).saturating_add(self.bad)
+    }
 }
 
 impl Intake {
-    fn with<T>(&self, source: &str, change: impl FnOnce(&mut SourceReport) -> T) -> T {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(source.to_owned()).or_default())
-    }
-
-    /// A mapping that reads a source twice counts it once.
-    fn begin(&self, source: &str) {
-        self.with(source, |report| *report = SourceReport::default());
-    }
-
-    fn bad(&self, source: &str, file: &str, line: u64, why: String) {
-        self.with(source, |report| {
-            report.bad = report.bad.saturating_add(1);
-            let (count, examples) = report.faults.entry(why).or_default();
-            *count = count.saturating_add(1);
-            if examples.len() < EXAMPLES {
-                examples.push((file.to_owned(), line));
-            }
-        });
+    /// What one reading came to. A mapping that reads a source twice, be it at once, counts it once: as the reading that went
+    /// further.
+    fn note(&self, source: &str, report: SourceReport) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(source.to_owned()).or_default();
+        if report.seen() >= known.seen() {
+            *known = report;
+        }
     }
 
     pub(crate) fn report(&self) -> BTreeMap<String, SourceReport> {
@@ -402,12 +415,21 @@ fn places(wanted: &SchemaRef, found: &[String]) -> anyhow::Result<Vec<usize>> {
     let fresh: Vec<&str> = found.iter().map(String::as_str).filter(|f| wanted.field_with_name(f).is_err()).collect();
     if !missing.is_empty() || !fresh.is_empty() {
         let list = |names: &[&str]| names.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
-        bail!(
-            "its header is not that of the first file: it lacks {}, and has {}. Give it a source of its own, or `rename` \
-             its columns",
-            if missing.is_empty() { "nothing".to_owned() } else { list(&missing) },
-            if fresh.is_empty() { "nothing new".to_owned() } else { list(&fresh) }
-        );
+        let told = |lacks: String, has: String| {
+            format!(
+                "its header is not that of the first file: it lacks {lacks}, and has {has}. Give it a source of its own, or \
+                 `rename` its columns"
+            )
+        };
+        // A file without its header has a record in that place.
+        return Err(Quoting::new(
+            told(
+                if missing.is_empty() { "nothing".to_owned() } else { list(&missing) },
+                if fresh.is_empty() { "nothing new".to_owned() } else { list(&fresh) },
+            ),
+            told(format!("{} columns", missing.len()), format!("{} others", fresh.len())),
+        )
+        .into());
     }
     let place = |name: &str| found.iter().position(|f| f == name).context("a column has no place");
     wanted.fields().iter().map(|f| place(f.name())).collect()

@@ -10,7 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{FileFormat, Files, Sink, file_name};
+use super::{FileFormat, Files, Sink, file_name, places};
 
 pub(super) struct Parquet;
 
@@ -34,13 +34,25 @@ impl FileFormat for Parquet {
     fn read_file(&self, path: &Path, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
         sink.file(&file_name(path), "Parquet".to_owned());
+        let found: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let order = places(columns, &found)?;
+        for (field, place) in columns.fields().iter().zip(&order) {
+            let kind = builder.schema().fields().get(*place).map(|found| plain(found.data_type()));
+            if kind.as_ref() != Some(field.data_type()) {
+                let kind = kind.unwrap_or(DataType::Null);
+                bail!(
+                    "its column '{}' is {kind}, and {} in the first file. Give it a source of its own, and cast it in the mapping",
+                    field.name(),
+                    field.data_type()
+                );
+            }
+        }
         let mut row = 1_u64;
         for batch in builder.build()? {
             let batch = batch?;
-            let values = columns.fields().iter().map(|field| {
-                let Some(column) = batch.column_by_name(field.name()) else {
-                    bail!("it lacks the column '{}' of the first file", field.name());
-                };
+            // Of one type, however its texts are stored.
+            let values = columns.fields().iter().zip(&order).map(|(field, place)| {
+                let column = batch.columns().get(*place).context("a column is not there")?;
                 Ok(cast(column, field.data_type())?)
             });
             let values = values.collect::<anyhow::Result<Vec<ArrayRef>>>()?;

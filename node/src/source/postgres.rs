@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -16,6 +17,7 @@ use tokio_postgres::{Client, Config, CopyOutStream, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Reader, Sink, clean_names, csv, text_schema};
+use crate::quoting::Quoting;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -85,7 +87,7 @@ fn trusting(ca: &Path) -> anyhow::Result<rustls::ClientConfig> {
     for certificate in certificates {
         roots.add(certificate?)?;
     }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
@@ -114,14 +116,21 @@ impl Reader for PostgresReader {
         let (client, stream) = runtime.block_on(async {
             let client = self.postgres.begin().await?;
             let copy = format!("COPY ({}) TO STDOUT (FORMAT csv, HEADER true)", self.postgres.query);
-            let stream = client.copy_out(&copy).await.context("the query")?;
+            let stream = client.copy_out(&copy).await.map_err(|fault| told(&fault)).context("the query")?;
             anyhow::Ok((client, stream))
         })?;
         sink.file("PostgreSQL", "one read-only snapshot".to_owned());
-        let input = CopyRead { runtime, stream: Box::pin(stream), rest: Vec::new(), at: 0 };
-        csv::read_stream(input, &self.columns, sink).context("PostgreSQL stopped in the middle")?;
+        let fault = Arc::default();
+        let kept = Arc::clone(&fault);
+        let input = CopyRead { runtime, stream: Box::pin(stream), rest: Vec::new(), at: 0, fault };
+        let read = csv::read_stream(input, &self.columns, sink);
         drop(client);
-        Ok(())
+        // Of what was wrapped on the way only the server's own words say something.
+        let stopped = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match stopped {
+            Some(stopped) => Err(stopped).context("PostgreSQL stopped in the middle"),
+            None => read.context("PostgreSQL stopped in the middle"),
+        }
     }
 }
 
@@ -131,6 +140,17 @@ struct CopyRead {
     stream: Pin<Box<CopyOutStream>>,
     rest: Vec<u8>,
     at: usize,
+    /// Why it ended before its end.
+    fault: Arc<Mutex<Option<Quoting>>>,
+}
+
+/// The server's words may hold a value.
+fn told(fault: &tokio_postgres::Error) -> Quoting {
+    match fault.as_db_error() {
+        // "db error" alone says nothing.
+        Some(db) => Quoting::new(db.message(), format!("the database ended the query (SQLSTATE {})", db.code().code())),
+        None => Quoting::new(fault.to_string(), "the connection was lost"),
+    }
 }
 
 impl Read for CopyRead {
@@ -140,9 +160,8 @@ impl Read for CopyRead {
                 None => return Ok(0),
                 Some(Ok(bytes)) => (self.rest, self.at) = (bytes.to_vec(), 0),
                 Some(Err(fault)) => {
-                    // "db error" alone says nothing: the server's own words do.
-                    let words = fault.as_db_error().map(|db| db.message().to_owned());
-                    return Err(std::io::Error::other(words.unwrap_or_else(|| fault.to_string())));
+                    *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(told(&fault));
+                    return Err(std::io::Error::other("it ended before its end"));
                 }
             }
         }

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{FileFormat, Files, Sink, clean_names, file_name, text_schema};
+use super::{FileFormat, Files, Sink, clean_names, file_name, places, text_schema};
 
 pub(super) struct Sqlite {
     query: String,
@@ -36,15 +36,15 @@ impl FileFormat for Sqlite {
         sink.file(&file_name(path), "SQLite".to_owned());
         // One statement reads one state of the database.
         let mut statement = connection.prepare(&self.query)?;
-        let width = columns.fields().len();
+        let order = places(columns, &clean_names(statement.column_names()))?;
         let mut rows = statement.query([])?;
         let mut number = 0_u64;
         while let Some(row) = rows.next()? {
             number = number.saturating_add(1);
-            let mut texts = Vec::with_capacity(width);
+            let mut texts = Vec::with_capacity(order.len());
             let mut fault = None;
-            for column in 0..width {
-                texts.push(match row.get_ref(column)? {
+            for column in &order {
+                texts.push(match row.get_ref(*column)? {
                     ValueRef::Null => None,
                     ValueRef::Integer(number) => Some(number.to_string()),
                     ValueRef::Real(number) => Some(number.to_string()),

@@ -17,7 +17,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use tokio::sync::mpsc::Sender;
 
 use super::unpivot::Unpivot;
-use super::{FILE, Intake, LINE, Reader, Sink, Source};
+use super::{FILE, Intake, LINE, Reader, Sink, Source, SourceReport};
 
 /// Rows of a batch, and batches that wait to be mapped.
 const ROWS: usize = 8192;
@@ -75,7 +75,6 @@ impl PartitionStream for Scan {
         let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), WAITING);
         let (table, schema, sender) = (Arc::clone(&self.table), Arc::clone(&self.schema), builder.tx());
         builder.spawn_blocking(move || {
-            table.intake.begin(&table.name);
             let mut rows = Rows::new(&table, schema, sender);
             let read = table.reader.read(&mut rows).and_then(|()| rows.flush());
             read.map_err(|fault| DataFusionError::External(fault.context(format!("source '{}'", table.name)).into()))
@@ -94,23 +93,34 @@ struct Rows<'a> {
     file: String,
     /// Rows of the file at hand.
     of_file: u64,
+    report: SourceReport,
+}
+
+impl Drop for Rows<'_> {
+    fn drop(&mut self) {
+        self.table.intake.note(&self.table.name, std::mem::take(&mut self.report));
+    }
 }
 
 impl<'a> Rows<'a> {
     fn new(table: &'a SourceTable, schema: SchemaRef, sender: Sender<Result<RecordBatch>>) -> Self {
         let texts = table.reader.columns().fields().iter().map(|_| StringBuilder::new()).collect();
-        Self { table, schema, sender, texts, lines: Vec::new(), file: String::new(), of_file: 0 }
+        Self {
+            table,
+            schema,
+            sender,
+            texts,
+            lines: Vec::new(),
+            file: String::new(),
+            of_file: 0,
+            report: SourceReport::default(),
+        }
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
         let lines = std::mem::take(&mut self.lines);
         let count = std::mem::take(&mut self.of_file);
-        self.table.intake.with(&self.table.name, |report| {
-            report.rows = report.rows.saturating_add(count);
-            if let Some((_, _, rows)) = report.files.last_mut() {
-                *rows = rows.saturating_add(count);
-            }
-        });
+        self.report.counted(count);
         if lines.is_empty() {
             return Ok(());
         }
@@ -149,18 +159,18 @@ impl Sink for Rows<'_> {
     }
 
     fn bad(&mut self, line: u64, why: String) {
-        self.table.intake.bad(&self.table.name, &self.file, line, why);
+        self.report.bad(&self.file, line, why);
     }
 
     fn blank(&mut self) {
-        self.table.intake.with(&self.table.name, |report| report.blank = report.blank.saturating_add(1));
+        self.report.blank = self.report.blank.saturating_add(1);
     }
 
     fn file(&mut self, path: &str, how: String) {
         // Rows of the file before go first; nobody reading any more shows at the next row.
         let _read = self.flush();
         self.file = path.to_owned();
-        self.table.intake.with(&self.table.name, |report| report.files.push((path.to_owned(), how, 0)));
+        self.report.files.push((path.to_owned(), how, 0));
     }
 }
 

@@ -104,7 +104,12 @@ impl FileFormat for Workbook {
                 sink.row(row.number, &values)?;
             }
             Ok(true)
-        })
+        })?;
+        // Its rows would all be taken for what stands above a header.
+        if order.is_none() {
+            bail!("the sheet has no header: {}", self.header.describe());
+        }
+        Ok(())
     }
 }
 

@@ -64,7 +64,7 @@ struct DoorsEntry {
 }
 
 fn per_address() -> usize {
-    loda_identity::Limits::default().connections_per_address
+    loda_identity::Limits::default().connections_per_network
 }
 
 /// A public table of the coordinator's own, from a CSV file with a header.

@@ -1,27 +1,27 @@
 //! Fragments to nodes, released cells back, under one deadline.
 
 use std::collections::BTreeMap;
-use std::io::{self, Cursor};
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema};
-use arrow::ipc::reader::StreamReader;
 use loda_identity::Gss;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
-use loda_question::plan::arrow_type;
-use loda_question::{Counted, Measure, Moment, Question};
+use loda_question::Question;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::cells::{self, Cells};
 use crate::lines::{CONNECT, Line, Lines};
 
 /// Released bytes of one answer at most.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// Characters of one of a node's texts at most.
+const WORDS: usize = 500;
 
 /// How often a node that has not taken a query is tried: enough for one that restarts, and soon over for one that
 /// is gone.
@@ -35,7 +35,7 @@ pub(crate) struct Nodes(Box<dyn Lines>);
 pub(crate) enum Answer {
     Cells {
         header: v1::ReleasedHeader,
-        cells: RecordBatch,
+        cells: Cells,
     },
     Refused(v1::Refusal),
     /// Nothing arrived by the deadline, for whatever reason.
@@ -153,7 +153,10 @@ impl Nodes {
         let (mut header, mut bytes) = (None, Vec::new());
         while let Some(word) = words.message().await? {
             match word.word {
-                Some(Word::Refusal(refusal)) => return Ok(Answer::Refused(refusal)),
+                Some(Word::Refusal(mut refusal)) => {
+                    [&mut refusal.rule, &mut refusal.message, &mut refusal.advice].into_iter().for_each(short);
+                    return Ok(Answer::Refused(refusal));
+                }
                 Some(Word::State(state)) => {
                     *taken = true;
                     let state = v1::State::try_from(state).unwrap_or_default();
@@ -176,9 +179,10 @@ impl Nodes {
             }
         }
         // Its last word is a refusal, a state that ends the job, or what it released.
-        let header = header.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        let mut header = header.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        [&mut header.method, &mut header.parameters, &mut header.as_at].into_iter().for_each(short);
         // Foreign bytes: a panic over them ends this answer alone.
-        let read = std::panic::catch_unwind(AssertUnwindSafe(|| read_cells(&errand.question, bytes)));
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| cells::read(&errand.question, bytes)));
         let cells = read.map_err(|_| anyhow::anyhow!("reading the answer stopped"))??;
         Ok(Answer::Cells { header, cells })
     }
@@ -216,38 +220,10 @@ impl Errand {
     }
 }
 
-/// The released cells, if they are exactly of the shape that the question has.
-fn read_cells(question: &Question, bytes: Vec<u8>) -> anyhow::Result<RecordBatch> {
-    let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
-    let expected: Vec<(String, DataType)> = question
-        .keys()
-        .iter()
-        .enumerate()
-        .map(|(i, k)| (format!("k{i}"), arrow_type(k.kind)))
-        .chain(question.figures().iter().enumerate().map(|(i, f)| (format!("f{i}"), figure_type(question, f))))
-        .collect();
-    let schema = reader.schema();
-    let found = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone()));
-    if !found.eq(expected) {
-        bail!("the answer has other columns than the question");
-    }
-    let plain = Arc::new(Schema::new(schema.fields().clone()));
-    let cells = reader.next().transpose()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&plain)));
-    if reader.next().is_some() {
-        bail!("the answer has more batches than one");
-    }
-    if question.grid().is_some_and(|grid| cells.num_rows() as u64 > grid) {
-        bail!("the answer has more cells than the grid");
-    }
-    Ok(cells)
-}
-
-fn figure_type(question: &Question, figure: &Counted) -> DataType {
-    match figure.measure {
-        Measure::Sum(_) | Measure::Square(_) | Measure::Product(..) => {
-            DataType::Decimal128(38, question.moment(figure).map_or(0, Moment::scale))
-        }
-        _ => DataType::Int64,
+/// A node's words go into statements and to people: as many as anybody reads.
+fn short(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(WORDS) {
+        text.truncate(end);
     }
 }
 

@@ -1,14 +1,24 @@
-//! What a question would ask, of whom, and who would say no: as rows of a table.
+//! What a question would ask, of whom, and who would say no.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::ipc::writer::StreamWriter;
+use futures::future::join_all;
+use loda_answer::REASON;
+use loda_identity::Gss;
 use loda_proto::v1;
+use loda_question::Refusal;
+use loda_service::Ended;
+use uuid::Uuid;
 
+use crate::dispatch::Errand;
 use crate::federated::NOTE;
-use crate::split::{SplitPlan, bundles};
+use crate::query::{Prepared, Query, QueryResult};
+use crate::questions::{Questions, sha256};
+use crate::split::bundles;
 
 /// The columns of an explanation.
 pub(crate) fn explained_schema() -> SchemaRef {
@@ -17,29 +27,102 @@ pub(crate) fn explained_schema() -> SchemaRef {
         field("fragment", DataType::Int64),
         field("item", DataType::Utf8),
         field("explanation", DataType::Utf8),
-        field("reason", DataType::Utf8),
+        field(REASON, DataType::Utf8),
     ]))
 }
 
+impl Questions {
+    /// EXPLAIN: what each borough would be sent and whether it would answer, as a table. Nothing runs, and nothing is
+    /// logged, as with an explanation from the client.
+    pub(crate) async fn explain(&self, query: &Query) -> anyhow::Result<QueryResult> {
+        let prepared = &query.prepared;
+        let (schema, batch) = table(&self.explanation_of(prepared, true).await)?;
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        writer.write(&batch)?;
+        let arrow_ipc = writer.into_inner()?;
+        let statement = v1::Statement {
+            query_id: query.id.to_string(),
+            purpose: prepared.purpose.clone(),
+            complete: true,
+            notes: vec!["An explanation: nothing was asked of the boroughs but their yes or no".to_owned()],
+            ..Default::default()
+        };
+        Ok(QueryResult { statement, arrow_ipc })
+    }
+
+    /// What a question would ask, and whether the boroughs would answer, where they are to be asked.
+    pub(crate) async fn explained(
+        self: &Arc<Self>,
+        prepared: Arc<Prepared>,
+        ask_nodes: bool,
+    ) -> Result<v1::PrepareResponse, Ended> {
+        let inner = Arc::clone(self);
+        self.crew.run(async move { inner.explanation_of(&prepared, ask_nodes).await }).await
+    }
+
+    async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {
+        let after_merge = without_notes(&prepared.split.plan.display_indent().to_string());
+        let verdicts = if ask_nodes { self.verdicts(prepared).await } else { Vec::new() };
+        let mut verdicts = verdicts.into_iter();
+        let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {
+            let bytes = bundle.question.encode();
+            v1::Fragment {
+                number,
+                sha256: sha256(&bytes),
+                bytes,
+                words: bundle.question.words(),
+                sql: bundle.question.sql(),
+                boroughs: bundle.boroughs.iter().map(Gss::to_string).collect(),
+                grid: bundle.question.grid().unwrap_or(0),
+                verdicts: verdicts.next().unwrap_or_default(),
+            }
+        });
+        v1::PrepareResponse { fragments: fragments.collect(), after_merge, ..Default::default() }
+    }
+
+    async fn verdicts(&self, prepared: &Prepared) -> Vec<Vec<v1::Verdict>> {
+        let bundles = bundles(&prepared.split);
+        let asked = bundles.iter().map(|bundle| {
+            let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
+            let verdicts = bundle.boroughs.iter().map(move |gss| {
+                let errand = Errand {
+                    query: Uuid::new_v4().to_string(),
+                    analyst: prepared.owner.to_string(),
+                    purpose: prepared.purpose.clone(),
+                    targets: targets.clone(),
+                    question: Arc::clone(&bundle.question),
+                };
+                async move {
+                    let (answer, refusal) = match self.nodes.judge(gss, &errand).await {
+                        Some(None) => ("yes", None),
+                        Some(Some(refusal)) => ("no", Some(refusal)),
+                        None => ("unreachable", None),
+                    };
+                    v1::Verdict { borough: gss.to_string(), answer: answer.to_owned(), refusal }
+                }
+            });
+            join_all(verdicts)
+        });
+        join_all(asked).await
+    }
+}
+
 /// One row for each thing that an explanation says.
-pub(crate) fn explanation(
-    split: &SplitPlan,
-    verdicts: &[Vec<v1::Verdict>],
-) -> anyhow::Result<(SchemaRef, RecordBatch)> {
+fn table(explained: &v1::PrepareResponse) -> anyhow::Result<(SchemaRef, RecordBatch)> {
     let (mut fragments, mut items, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     let mut say = |fragment: Option<i64>, item: &str, text: String| {
         fragments.push(fragment);
         items.push(item.to_owned());
         texts.push(text);
     };
-    for (number, (bundle, verdicts)) in (0_i64..).zip(bundles(split).iter().zip(verdicts)) {
-        let fragment = Some(number);
-        say(fragment, "asks", bundle.question.words());
-        say(fragment, "sql", bundle.question.sql());
-        let grid = bundle.question.grid().map_or_else(|| "open".to_owned(), |cells| cells.to_string());
+    for asked in &explained.fragments {
+        let fragment = Some(i64::from(asked.number));
+        say(fragment, "asks", asked.words.clone());
+        say(fragment, "sql", asked.sql.clone());
+        let grid = if asked.grid == 0 { "open".to_owned() } else { asked.grid.to_string() };
         say(fragment, "cells at a borough", grid);
         for (answer, item) in [("yes", "would answer"), ("no", "would refuse"), ("unreachable", "cannot be reached")] {
-            let of: Vec<&v1::Verdict> = verdicts.iter().filter(|v| v.answer == answer).collect();
+            let of: Vec<&v1::Verdict> = asked.verdicts.iter().filter(|v| v.answer == answer).collect();
             if of.is_empty() {
                 continue;
             }
@@ -53,7 +136,7 @@ pub(crate) fn explanation(
             say(fragment, item, format!("{} boroughs: {}{reasons}", of.len(), names.join(" ")));
         }
     }
-    for line in without_notes(&split.plan.display_indent().to_string()).lines() {
+    for line in explained.after_merge.lines() {
         say(None, "after the merge", line.to_owned());
     }
     let reasons = vec![None::<String>; items.len()];
@@ -69,7 +152,7 @@ pub(crate) fn explanation(
 }
 
 /// A plan as people read it: without the hidden columns.
-pub(crate) fn without_notes(plan: &str) -> String {
+fn without_notes(plan: &str) -> String {
     let mut text = String::new();
     for (number, piece) in plan.split(NOTE).enumerate() {
         if number == 0 {
@@ -81,4 +164,12 @@ pub(crate) fn without_notes(plan: &str) -> String {
         text.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit()));
     }
     text.replace("count(Int64(1))", "count(*)")
+}
+
+pub(crate) fn wire_refusal(refusal: &Refusal) -> v1::Refusal {
+    v1::Refusal {
+        rule: refusal.rule.name().to_owned(),
+        message: refusal.message.clone(),
+        advice: refusal.advice.clone(),
+    }
 }

@@ -10,17 +10,12 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
+use loda_answer::{PROTECTED, REASON};
 
 use crate::explain::explained_schema;
 use crate::federated::{Merged, NOTE};
 use crate::jobs::KEPT_BYTES;
 use crate::split::SplitPlan;
-
-/// The column that says what a NULL in a protected column means.
-pub(crate) const REASON: &str = "reason";
-
-/// Field metadata of a column that rests on protected figures.
-const PROTECTED: &str = "loda.protected";
 
 /// Rows of a result at most.
 const MAX_ROWS: usize = 2_000_000;

@@ -16,17 +16,19 @@
 //! | `notes`, `lineage` | what is withheld or missing follows its row and column to the end |
 //! | `lines` | what calls to nodes go over |
 //! | `dispatch` | fragments to nodes and released cells back, under one deadline |
+//! | `cells` | what a borough released, from its bytes, or nothing |
 //! | `merge` | borough cells to the cells of the question |
 //! | `derived` | variances, correlations and quantiles from protected parts |
 //! | `finish` | HAVING, ORDER BY, LIMIT, ratios and joins, on protected values only |
 //! | `explain` | what a question would ask, of whom, and who would say no |
 //! | `statement` | what a result says of itself |
 //! | `dry` | planning over contracts alone, for fuzzing and tests |
-//! | `questions`, `jobs` | a question's life, and what outlives a restart |
+//! | `questions`, `jobs`, `query` | a question's life, and what outlives a restart |
 //! | `serve` | all of it over mTLS gRPC |
 //! | `doors` | and over HTTP and Flight SQL, for people's own tools |
 
 mod catalogue;
+mod cells;
 mod config;
 mod derived;
 mod dispatch;
@@ -43,6 +45,7 @@ mod merge;
 mod notes;
 mod part;
 mod plan;
+mod query;
 mod questions;
 mod serve;
 #[cfg(feature = "simulation")]
@@ -53,6 +56,7 @@ mod syntax;
 mod words;
 
 pub use config::{Config, ConfigError, DoorsConfig};
+pub use doors::foreign;
 pub use dry::Dry;
 #[cfg(feature = "simulation")]
 pub use lines::{Line, LineFault, Lines};

@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use anyhow::Context;
+use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Protection, Value};
 use loda_identity::Gss;
-use loda_question::plan::{Reading, arrow_type, value_at, value_scalar};
-use loda_question::{Measure, Predicate, Question};
+use loda_question::plan::{Reading, arrow_type, value_scalar};
+use loda_question::{Measure, Predicate};
 
+use crate::cells::Cells;
 use crate::derived;
 use crate::dispatch::Answer;
 use crate::federated::Federated;
@@ -59,27 +60,30 @@ struct Group {
     no_answer: u32,
 }
 
-/// Merges the answers of one part.
+/// Merges the answers of one part. One that does not fit what was asked becomes none.
 ///
 /// # Errors
-/// Where an answer does not fit its question: it is a node's fault, and no result is better than a wrong one.
-pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answer>) -> anyhow::Result<MergedPart> {
+/// Where figures or columns do not fit their types.
+pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &mut BTreeMap<Gss, Answer>) -> anyhow::Result<MergedPart> {
     let figures = part.measures.len();
-    let sparse = answers.values().any(|a| matches!(a, Answer::Cells { header, .. } if !header.dense))
-        || part.scope.protection == Protection::Public;
+    let sparse = is_sparse(part, answers);
     let mut groups: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
     let (mut values, mut withheld) = (0_u64, BTreeMap::new());
     let mut grids: BTreeMap<Vec<u8>, Option<Grid>> = BTreeMap::new();
     for (gss, question) in &part.questions {
-        let (Some(question), Some(answer)) = (question, answers.get(gss)) else { continue };
+        let (Some(question), Some(answer)) = (question, answers.get_mut(gss)) else { continue };
         let grid = grids.entry(question.encode()).or_insert_with(|| question.cells().map(Arc::new)).clone();
         let grid = if sparse { None } else { grid };
+        if let Some(fault) = misfit(answer, sparse, grid.as_ref()) {
+            tracing::warn!(borough = %gss, "an answer is dropped: {fault}");
+            *answer = Answer::None;
+        }
         // A figure whose condition cannot hold here (another borough's) is empty by logic: it lacks nothing.
         let figures_here = question.draft().figures.iter();
         let empty: Vec<bool> = figures_here.map(|f| f.condition == Some(Predicate::Constant(Some(false)))).collect();
         let mut cells = match answer {
-            Answer::Cells { cells, .. } => cells_of(question, cells)?,
-            Answer::Refused(_) | Answer::None => BTreeMap::new(),
+            Answer::Cells { cells, .. } => std::mem::take(cells),
+            Answer::Refused(_) | Answer::None => Cells::new(),
             Answer::NotAsked => continue,
         };
         let answered = matches!(answer, Answer::Cells { .. });
@@ -96,9 +100,6 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answe
             }
         }
         if let Some(grid) = &grid {
-            if answered && cells.keys().any(|cell| grid.binary_search(cell).is_err()) {
-                bail!("{gss} answered with a cell outside the grid");
-            }
             for cell in grid.iter() {
                 cells.entry(cell.clone()).or_insert_with(|| vec![None; figures]);
             }
@@ -117,6 +118,26 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &BTreeMap<Gss, Answe
     let batch = batch(part, leaf, &groups, sparse)?;
     let open = !sparse && part.questions.values().flatten().any(|q| q.grid().is_none());
     Ok(MergedPart { batch, values, withheld, lacks, open })
+}
+
+/// Whether what is absent from an answer is nothing, and not withheld: of published data, and where no node protects at all.
+fn is_sparse(part: &Part, answers: &BTreeMap<Gss, Answer>) -> bool {
+    let mut dense = answers.values().filter_map(|answer| match answer {
+        Answer::Cells { header, .. } => Some(header.dense),
+        _ => None,
+    });
+    part.scope.protection == Protection::Public || dense.next().is_some_and(|first| !first && dense.all(|other| !other))
+}
+
+/// Why an answer is none to what was asked. What is absent must mean the same from everybody: one borough's word on it would
+/// speak for all.
+fn misfit(answer: &Answer, sparse: bool, grid: Option<&Grid>) -> Option<&'static str> {
+    let Answer::Cells { header, cells } = answer else { return None };
+    if header.dense == sparse {
+        return Some("it says otherwise than the contract what an absent cell is");
+    }
+    let outside = grid.is_some_and(|grid| cells.keys().any(|cell| grid.binary_search(cell).is_err()));
+    outside.then_some("it has a cell outside the grid")
 }
 
 /// A borough that is missing lacks in every London figure, also where nothing says which cells it would have had.
@@ -256,45 +277,6 @@ fn lacks(part: &Part, groups: &BTreeMap<Vec<Value>, Group>) -> Vec<Lack> {
 impl Lack {
     fn total(&self) -> u32 {
         self.withheld.saturating_add(self.refused).saturating_add(self.no_answer)
-    }
-}
-
-/// The released cells by key. A cell twice, or a value that is not in its key's domain, is a fault.
-fn cells_of(question: &Question, cells: &RecordBatch) -> anyhow::Result<BTreeMap<Vec<Value>, Vec<Option<i128>>>> {
-    let mut found = BTreeMap::new();
-    let (keys, figures) = cells.columns().split_at(question.keys().len().min(cells.num_columns()));
-    for row in 0..cells.num_rows() {
-        let mut cell = Vec::with_capacity(keys.len());
-        for (values, key) in keys.iter().zip(question.keys()) {
-            let value = value_at(values, key.kind, row).context("a key came in another type")?;
-            if key.values.as_ref().is_some_and(|domain| domain.binary_search(&value).is_err()) {
-                bail!("a node answered with a value outside its key's domain");
-            }
-            cell.push(value);
-        }
-        let mut row_figures = Vec::with_capacity(figures.len());
-        for (figure, values) in question.figures().iter().zip(figures) {
-            let value = figure_at(values, row)?;
-            if figure.measure == Measure::Rows && value.is_some_and(|v| v < 0) {
-                bail!("a node answered with a negative count");
-            }
-            row_figures.push(value);
-        }
-        if found.insert(cell, row_figures).is_some() {
-            bail!("a node answered with one cell twice");
-        }
-    }
-    Ok(found)
-}
-
-fn figure_at(values: &ArrayRef, row: usize) -> anyhow::Result<Option<i128>> {
-    if values.is_null(row) {
-        return Ok(None);
-    }
-    match values.data_type() {
-        DataType::Int64 => Ok(Some(i128::from(values.as_primitive::<Int64Type>().value(row)))),
-        DataType::Decimal128(..) => Ok(Some(values.as_primitive::<Decimal128Type>().value(row))),
-        other => bail!("a figure came as {other}"),
     }
 }
 

@@ -85,7 +85,7 @@ impl Planner {
     pub(crate) async fn plan_guarded(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Refusal> {
         AssertUnwindSafe(self.plan(sql, split)).catch_unwind().await.unwrap_or_else(|_panic| {
             tracing::error!("the planner failed on a question");
-            Err(Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way"))
+            Err(unplanned())
         })
     }
 
@@ -180,4 +180,9 @@ pub(crate) fn refusal_of(error: &DataFusionError) -> Refusal {
     // The engine may quote a whole syntax tree.
     let message: String = error.strip_backtrace().chars().take(MAX_MESSAGE).collect();
     Refusal::new(Rule::Sql, message, "See the catalogue for tables, columns and their types")
+}
+
+/// Whatever went wrong, its cause is the operator's.
+pub(crate) fn unplanned() -> Refusal {
+    Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way")
 }

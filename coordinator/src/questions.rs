@@ -10,23 +10,22 @@ use futures::future::join_all;
 use loda_identity::{Gss, Identity, Manifest, PeerId};
 use loda_ledger::{Entry, Kind, Log, LogError, Spool};
 use loda_proto::v1;
-use loda_question::{Refusal, Rule};
+use loda_question::Refusal;
 use loda_service::{AbortOnDrop, Crew, Outcomes, compute};
 use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
-use tonic::Status;
 use uuid::Uuid;
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::dispatch::{Answer, Errand, Nodes};
-use crate::explain::{explanation, without_notes};
 use crate::federated::Federated;
 use crate::finish::finish;
-use crate::jobs::{Jobs, Prepared, Query, QueryResult, World};
+use crate::jobs::{Jobs, World};
 use crate::lines::Lines;
 use crate::merge::{MergedPart, merge};
-use crate::plan::{Open, Planner};
+use crate::plan::{Open, Planner, unplanned};
+use crate::query::{Prepared, Query, QueryResult};
 use crate::split::{Split, SplitPlan, bundles};
 use crate::statement::statement;
 
@@ -41,7 +40,7 @@ pub(crate) struct Questions {
     limits: Limits,
     identity: Identity,
     pub(crate) planner: Arc<Planner>,
-    nodes: Nodes,
+    pub(crate) nodes: Nodes,
     log: Arc<dyn Log>,
     /// What the log began and did not end before the last restart.
     unended: Mutex<Unended>,
@@ -147,14 +146,14 @@ impl Questions {
             query.set(v1::State::Running);
             return self.explain(query).await;
         }
-        if !query.resumed {
+        if !query.resumed() {
             let sql_hash = format!("sql {}", sha256(prepared.sql.as_bytes()));
             self.log.append(&self.entry(Kind::Intent, query, sql_hash))?;
         }
         query.set(v1::State::Running);
-        let answers = self.dispatch(query, deadline).await;
+        let mut answers = self.dispatch(query, deadline).await;
         let leaves = leaves(&prepared.split)?;
-        let merged = prepared.split.parts.iter().zip(&leaves).zip(&answers);
+        let merged = prepared.split.parts.iter().zip(&leaves).zip(&mut answers);
         let merged = merged.map(|((part, leaf), answers)| merge(part, leaf, answers));
         // Laying cells on a large grid is computing: other queries move to other threads meanwhile.
         let merged = compute(|| merged.collect::<anyhow::Result<Vec<MergedPart>>>())?;
@@ -175,25 +174,6 @@ impl Questions {
         self.jobs.keep(query, Some(&result));
         self.log.append(&self.entry(Kind::Outcome, query, format!("{answered} answers")))?;
         Ok(result)
-    }
-
-    /// EXPLAIN: what each borough would be sent and whether it would answer, as a table. Nothing runs, and nothing is
-    /// logged, as with an explanation from the client.
-    async fn explain(&self, query: &Query) -> anyhow::Result<QueryResult> {
-        let prepared = &query.prepared;
-        let verdicts = self.verdicts(prepared).await;
-        let (schema, batch) = explanation(&prepared.split, &verdicts)?;
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-        writer.write(&batch)?;
-        let arrow_ipc = writer.into_inner()?;
-        let statement = v1::Statement {
-            query_id: query.id.to_string(),
-            purpose: prepared.purpose.clone(),
-            complete: true,
-            notes: vec!["An explanation: nothing was asked of the boroughs but their yes or no".to_owned()],
-            ..Default::default()
-        };
-        Ok(QueryResult { statement, arrow_ipc })
     }
 
     async fn dispatch(&self, query: &Query, deadline: Instant) -> Vec<BTreeMap<Gss, Answer>> {
@@ -297,17 +277,18 @@ impl Questions {
     /// Takes up what a restart cut off, for as long as its deadline allows, and ends the rest.
     pub(crate) async fn restore(self: Arc<Self>) -> anyhow::Result<()> {
         let mut unended = std::mem::take(&mut self.unended.lock().unwrap_or_else(PoisonError::into_inner).0);
-        for (id, mut kept) in self.jobs.kept()? {
+        for (id, mut kept) in self.jobs.kept() {
             let begun = unended.contains_key(&id);
-            let left = self.jobs.left(&kept);
             let result = kept.result.take().filter(|_| !begun);
-            if result.is_none() && left.is_zero() {
+            if result.is_none() && !self.jobs.takes_up(&id, &mut kept) {
                 self.jobs.forget(&id);
                 continue;
             }
             let Some(owner) = kept.owner() else { continue };
             let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
-            let Ok(split) = self.planner.plan_guarded(&kept.sql, split).await else { continue };
+            let (planner, sql) = (Arc::clone(&self.planner), kept.sql.clone());
+            let planned = self.crew.run(async move { planner.plan_guarded(&sql, split).await }).await;
+            let Ok(Ok(split)) = planned else { continue };
             let prepared = Prepared::new(owner, kept.purpose.clone(), kept.sql.clone(), split);
             let query = self.jobs.restore(id, prepared, &kept, begun);
             if let Some(result) = result {
@@ -318,7 +299,7 @@ impl Questions {
             } else {
                 unended.remove(&id);
                 tracing::info!(query = %id, "taken up again after a restart");
-                self.begin(query, left);
+                self.begin(query, self.jobs.left(&kept));
             }
         }
         for entry in unended.into_values() {
@@ -329,21 +310,27 @@ impl Questions {
 
     /// Starts what was prepared.
     ///
+    /// A deadline of 0 is the longest.
+    ///
     /// # Errors
     /// Rule `busy`.
-    pub(crate) fn start(self: &Arc<Self>, prepared: Arc<Prepared>, request: &v1::RunRequest) -> Result<Uuid, Refusal> {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        prepared: Arc<Prepared>,
+        deadline_ms: u32,
+        detached: bool,
+    ) -> Result<Arc<Query>, Refusal> {
         let longest = self.limits.deadline();
-        let time = match request.deadline_ms {
+        let time = match deadline_ms {
             0 => longest,
             ms => Duration::from_millis(ms.into()).min(longest),
         };
-        let query = self.jobs.start(prepared, time, request.detached)?;
+        let query = self.jobs.start(prepared, time, detached)?;
         if !query.prepared.split.explain {
             self.jobs.keep(&query, None);
         }
-        let id = query.id;
-        self.begin(query, time);
-        Ok(id)
+        self.begin(Arc::clone(&query), time);
+        Ok(query)
     }
 
     /// Runs a query; whatever happens to it, it ends.
@@ -357,78 +344,28 @@ impl Questions {
         });
     }
 
-    /// Plans a question and says what it would ask; on the runtime of queries, with its deep stacks. A panic there ends
-    /// this request alone.
-    pub(crate) async fn prepared(
-        self: &Arc<Self>,
-        owner: PeerId,
-        request: v1::PrepareRequest,
-    ) -> Result<v1::PrepareResponse, Status> {
-        let inner = Arc::clone(self);
-        let planned = self.crew.run(async move { inner.prepare(owner, request).await }).await;
-        planned.map_err(|_| Status::internal("internal"))
+    /// Plans a question, on the runtime of queries, with its deep stacks. A panic there ends this request alone.
+    ///
+    /// # Errors
+    /// The rule that refuses it.
+    pub(crate) async fn plan(&self, owner: PeerId, purpose: String, sql: String) -> Result<Arc<Prepared>, Refusal> {
+        let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
+        let planner = Arc::clone(&self.planner);
+        let planned = self.crew.run(async move {
+            let split = planner.plan_guarded(&sql, split).await?;
+            Ok(Prepared::new(owner, purpose, sql, split))
+        });
+        planned.await.unwrap_or_else(|_| Err(unplanned()))
     }
 
     /// What is known of SQL whose parameters are open.
-    pub(crate) async fn columns(&self, sql: String) -> Result<Open, v1::Refusal> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) async fn columns(&self, sql: String) -> Result<Open, Refusal> {
         let planner = Arc::clone(&self.planner);
-        let failed = || Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way");
         let planned = self.crew.run(async move { planner.columns(&sql).await }).await;
-        planned.unwrap_or_else(|_| Err(failed())).map_err(|refusal| wire_refusal(&refusal))
-    }
-
-    async fn prepare(&self, owner: PeerId, request: v1::PrepareRequest) -> v1::PrepareResponse {
-        let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
-        let split = match self.planner.plan_guarded(&request.sql, split).await {
-            Ok(split) => split,
-            Err(refusal) => {
-                return v1::PrepareResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() };
-            }
-        };
-        let after_merge = without_notes(&split.plan.display_indent().to_string());
-        let (id, prepared) = self.jobs.prepare(owner, request.purpose, request.sql, split);
-        let verdicts = if request.ask_nodes { self.verdicts(&prepared).await } else { Vec::new() };
-        let mut verdicts = verdicts.into_iter();
-        let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {
-            let bytes = bundle.question.encode();
-            v1::Fragment {
-                number,
-                sha256: sha256(&bytes),
-                bytes,
-                words: bundle.question.words(),
-                sql: bundle.question.sql(),
-                boroughs: bundle.boroughs.iter().map(Gss::to_string).collect(),
-                grid: bundle.question.grid().unwrap_or(0),
-                verdicts: verdicts.next().unwrap_or_default(),
-            }
-        });
-        v1::PrepareResponse { refusal: None, prepared_id: id.to_string(), fragments: fragments.collect(), after_merge }
-    }
-
-    async fn verdicts(&self, prepared: &Prepared) -> Vec<Vec<v1::Verdict>> {
-        let bundles = bundles(&prepared.split);
-        let asked = bundles.iter().map(|bundle| {
-            let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
-            let verdicts = bundle.boroughs.iter().map(move |gss| {
-                let errand = Errand {
-                    query: Uuid::new_v4().to_string(),
-                    analyst: prepared.owner.to_string(),
-                    purpose: prepared.purpose.clone(),
-                    targets: targets.clone(),
-                    question: Arc::clone(&bundle.question),
-                };
-                async move {
-                    let (answer, refusal) = match self.nodes.judge(gss, &errand).await {
-                        Some(None) => ("yes", None),
-                        Some(Some(refusal)) => ("no", Some(refusal)),
-                        None => ("unreachable", None),
-                    };
-                    v1::Verdict { borough: gss.to_string(), answer: answer.to_owned(), refusal }
-                }
-            });
-            join_all(verdicts)
-        });
-        join_all(asked).await
+        planned.unwrap_or_else(|_| Err(unplanned()))
     }
 
     pub(crate) async fn describe_all(&self) -> Vec<v1::NodeEntry> {
@@ -483,14 +420,6 @@ fn leaves(split: &SplitPlan) -> anyhow::Result<Vec<Federated>> {
     Ok(leaves)
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
-}
-
-pub(crate) fn wire_refusal(refusal: &Refusal) -> v1::Refusal {
-    v1::Refusal {
-        rule: refusal.rule.name().to_owned(),
-        message: refusal.message.clone(),
-        advice: refusal.advice.clone(),
-    }
 }

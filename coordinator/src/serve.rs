@@ -20,9 +20,11 @@ use uuid::Uuid;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::doors::{self, Doors, Scope, TokenFault, TokenInfo, Tokens, Wanted};
-use crate::jobs::{Query, World, is_final};
+use crate::explain::wire_refusal;
+use crate::jobs::World;
 use crate::lines::Connections;
 use crate::plan::Planner;
+use crate::query::{Query, is_final};
 use crate::questions::{Parts, Questions, Unended};
 
 const QUERY_STACK: usize = 32 << 20;
@@ -191,7 +193,18 @@ impl QueryService for Coordinator {
 
     async fn prepare(&self, request: Request<v1::PrepareRequest>) -> Result<Response<v1::PrepareResponse>, Status> {
         let owner = caller(&request)?;
-        Ok(Response::new(self.questions.prepared(owner, request.into_inner()).await?))
+        let v1::PrepareRequest { sql, purpose, ask_nodes } = request.into_inner();
+        let prepared = match self.questions.plan(owner, purpose, sql).await {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                let refusal = Some(wire_refusal(&refusal));
+                return Ok(Response::new(v1::PrepareResponse { refusal, ..Default::default() }));
+            }
+        };
+        let prepared_id = self.questions.jobs.prepare(Arc::clone(&prepared)).to_string();
+        let explained =
+            self.questions.explained(prepared, ask_nodes).await.map_err(|_| Status::internal("internal"))?;
+        Ok(Response::new(v1::PrepareResponse { prepared_id, ..explained }))
     }
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
@@ -199,9 +212,9 @@ impl QueryService for Coordinator {
         let request = request.into_inner();
         let prepared = self.questions.jobs.prepared(&parse_id(&request.prepared_id)?, &owner);
         let prepared = prepared.ok_or_else(|| Status::not_found("unknown_prepared"))?;
-        let started = self.questions.start(prepared, &request);
-        let id = started.map_err(|r| Status::resource_exhausted(r.rule.name()))?;
-        Ok(Response::new(v1::RunResponse { query_id: id.to_string() }))
+        let started = self.questions.start(prepared, request.deadline_ms, request.detached);
+        let query = started.map_err(|r| Status::resource_exhausted(r.rule.name()))?;
+        Ok(Response::new(v1::RunResponse { query_id: query.id.to_string() }))
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

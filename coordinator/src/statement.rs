@@ -1,6 +1,6 @@
 //! What a result says of itself: who answered, by which method, what is withheld and what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
@@ -41,10 +41,11 @@ pub(crate) fn statement(
 }
 
 fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged: &MergedPart) -> v1::Part {
-    let header = answers.values().find_map(|a| match a {
+    let headers = answers.values().filter_map(|a| match a {
         Answer::Cells { header, .. } => Some(header),
         _ => None,
     });
+    let headers: Vec<&v1::ReleasedHeader> = headers.collect();
     let boroughs = answers.iter().map(|(gss, answer)| {
         let mut said = v1::BoroughAnswer { borough: gss.to_string(), ..Default::default() };
         match answer {
@@ -74,8 +75,9 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
     v1::Part {
         fragment: u32::try_from(number).unwrap_or(u32::MAX),
         dataset: part.scope.title(),
-        method: header.map_or_else(|| part.scope.protection.name().to_owned(), |h| h.method.clone()),
-        parameters: header.map(|h| h.parameters.clone()).unwrap_or_default(),
+        method: each_once(headers.iter().map(|h| h.method.as_str()))
+            .unwrap_or_else(|| part.scope.protection.name().to_owned()),
+        parameters: each_once(headers.iter().map(|h| h.parameters.as_str())).unwrap_or_default(),
         london: part.is_london(),
         boroughs: boroughs.collect(),
         values: merged.values,
@@ -83,9 +85,21 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
         open: merged.open,
-        errors: header.map_or_else(Vec::new, |h| expected_errors(part, h.count_error)),
+        // Of the borough where figures are off the most.
+        errors: expected_errors(
+            part,
+            headers.iter().map(|h| h.count_error).filter(|e| e.is_finite()).fold(0.0, f64::max),
+        ),
         units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }
+}
+
+/// What boroughs say of themselves, where they differ one after another.
+fn each_once<'a>(said: impl Iterator<Item = &'a str>) -> Option<String> {
+    let different: BTreeSet<&str> = said.collect();
+    let shown: Vec<&str> = different.iter().copied().take(3).collect();
+    let more = if different.len() > shown.len() { ", or other" } else { "" };
+    (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", or ")))
 }
 
 /// How far each figure of one borough's cell is off on average. A sum is noise about the middle of the bounds and the

@@ -9,9 +9,9 @@
 //! same as for those who come with the command line.
 
 mod flight;
+pub mod foreign;
 mod http;
 mod sign_in;
-mod strikes;
 mod turns;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +26,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use loda_identity::{Identity, Limits, OpenConnection, Peer, PeerId, SigningKey, WebCertificate, open_incoming};
+use loda_identity::{
+    Identity, Limits, OpenConnection, Peer, PeerId, SigningKey, WebCertificate, network_of, open_incoming,
+};
 use loda_proto::v1;
 use tokio::net::TcpListener;
 use tokio::sync::OwnedSemaphorePermit;
@@ -38,8 +40,8 @@ use self::sign_in::{Asker, Denied, Guest, Made, SignIn, sign_in};
 pub(crate) use self::sign_in::{ProviderEntry, Scope, TokenFault, TokenInfo, Tokens, Wanted};
 use self::turns::Turns;
 use crate::config::DoorsConfig;
-use crate::jobs::Query;
-use crate::questions::{Questions, wire_refusal};
+use crate::query::{Prepared, Query};
+use crate::questions::Questions;
 
 /// How long a request's head may take, and an idle connection wait for the next.
 const HEAD: Duration = Duration::from_secs(30);
@@ -88,8 +90,8 @@ impl Doors {
     pub(crate) async fn bind(self, limits: Limits) -> anyhow::Result<Bound> {
         let listen = self.config.listen.clone();
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("[doors] listening on {listen}"))?;
-        let connections_per_address = self.config.connections_per_address;
-        let limits = Limits { connections: CONNECTIONS, connections_per_address, ..limits };
+        let connections_per_network = self.config.connections_per_address;
+        let limits = Limits { connections: CONNECTIONS, connections_per_network, ..limits };
         Ok(Bound { doors: Arc::new(self), listener, limits })
     }
 
@@ -123,43 +125,26 @@ impl Doors {
         all
     }
 
-    /// Plans a question and says what it would ask.
-    async fn prepare(
+    /// Plans a question.
+    async fn plan(&self, asker: &Asker, sql: String, purpose: String) -> Result<Arc<Prepared>, Problem> {
+        let _turn = self.turn(asker).await?;
+        Ok(self.questions.plan(asker.id.clone(), purpose, sql).await?)
+    }
+
+    /// Says what a question would ask.
+    async fn explain(
         &self,
         asker: &Asker,
-        sql: String,
-        purpose: String,
+        prepared: Arc<Prepared>,
         ask_nodes: bool,
     ) -> Result<v1::PrepareResponse, Problem> {
         let _turn = self.turn(asker).await?;
-        let request = v1::PrepareRequest { sql, purpose, ask_nodes };
-        let prepared = self.questions.prepared(asker.id.clone(), request).await.map_err(|_| Problem::internal())?;
-        match prepared.refusal {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(prepared),
-        }
+        self.questions.explained(prepared, ask_nodes).await.map_err(|_| Problem::internal())
     }
 
-    /// Asks.
-    async fn ask(
-        &self,
-        asker: &Asker,
-        sql: String,
-        purpose: String,
-        deadline_ms: u32,
-        detached: bool,
-    ) -> Result<Arc<Query>, Problem> {
-        let prepared = self.prepare(asker, sql, purpose, false).await?;
-        self.run(asker, &prepared.prepared_id, deadline_ms, detached)
-    }
-
-    /// Runs what was prepared.
-    fn run(&self, asker: &Asker, prepared: &str, deadline_ms: u32, detached: bool) -> Result<Arc<Query>, Problem> {
-        let id = Uuid::try_parse(prepared).map_err(|_| Problem::internal())?;
-        let found = self.questions.jobs.prepared(&id, &asker.id).ok_or_else(|| Problem::none("question"))?;
-        let request = v1::RunRequest { prepared_id: prepared.to_owned(), deadline_ms, detached };
-        let id = self.questions.start(found, &request).map_err(|refusal| Problem::from(wire_refusal(&refusal)))?;
-        self.questions.jobs.query(&id, &asker.id).ok_or_else(Problem::internal)
+    /// Asks what was planned.
+    fn ask(&self, prepared: Arc<Prepared>, deadline_ms: u32, detached: bool) -> Result<Arc<Query>, Problem> {
+        Ok(self.questions.start(prepared, deadline_ms, detached)?)
     }
 }
 
@@ -219,7 +204,7 @@ impl Bound {
 
 /// Answers one connection's requests, with the limits of [`loda_identity::server`].
 async fn carry(connection: OpenConnection, app: Router) {
-    let guest = Guest { peer: connection.peer.clone(), address: connection.remote.ip() };
+    let guest = Guest { peer: connection.peer.clone(), network: network_of(connection.remote.ip()) };
     let service = service_fn(move |request: ::http::Request<Incoming>| {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(guest.clone());

@@ -9,6 +9,8 @@ use loda_proto::v1::Statement;
 
 /// A field's metadata key; the value `1` says that a NULL there is a withheld value.
 pub const PROTECTED: &str = "loda.protected";
+/// A schema's metadata key: the statement, as JSON.
+pub const STATEMENT: &str = "loda.statement";
 /// The name of the last column: why the row's NULLs are NULL.
 pub const REASON: &str = "reason";
 

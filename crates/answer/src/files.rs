@@ -13,11 +13,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, STATEMENT};
 use crate::json::statement_json;
-
-/// The metadata key of the statement, as JSON.
-const STATEMENT: &str = "loda.statement";
 
 /// An Arrow IPC stream; the statement is in the schema's metadata as `loda.statement`.
 ///

@@ -24,7 +24,7 @@ pub mod sample;
 pub mod statement;
 pub mod workbook;
 
-pub use answer::{Answer, Malformed, is_protected, reason_at};
+pub use answer::{Answer, Malformed, PROTECTED, REASON, STATEMENT, is_protected, reason_at};
 pub use csv::csv;
 pub use files::{arrow, parquet};
 pub use json::{json, statement_json};

@@ -15,4 +15,4 @@ pub mod stop;
 pub mod task;
 
 pub use operations::{Operations, Outcomes, State};
-pub use task::{AbortOnDrop, Crew, compute};
+pub use task::{AbortOnDrop, Crew, Ended, compute};

@@ -11,7 +11,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::{Any, Command, ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{CancelStatus, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use futures::{Stream, TryStreamExt};
-use loda_answer::Answer;
+use loda_answer::{Answer, REASON, STATEMENT};
 use loda_proto::v1::State;
 use prost::Message;
 use prost::bytes::Bytes;
@@ -24,15 +24,12 @@ use super::statements::{Kind, Statement, Statements};
 use crate::doors::Doors;
 use crate::doors::http::Problem;
 use crate::doors::sign_in::{Asker, Denied, Scope};
-use crate::finish::{REASON, planned_schema};
-use crate::jobs::{Query, is_final};
+use crate::finish::planned_schema;
+use crate::query::{Prepared, Query, is_final};
 
 /// The header, the session option and the word of a leading comment that state a purpose.
 pub(super) const PURPOSE: &str = "purpose";
 const HEADER: &str = "loda-purpose";
-
-/// The metadata key of a statement, as JSON.
-const STATEMENT: &str = "loda.statement";
 
 /// Bytes of a batch on the wire at most.
 const CHUNK: usize = 1 << 20;
@@ -71,12 +68,9 @@ impl Flight {
             let (schema, _) = self.local(asker, &sql).await?;
             return Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Local));
         }
-        let prepared = self.doors.prepare(asker, sql.clone(), purpose.clone(), false).await.map_err(problem)?;
-        let id = uuid::Uuid::try_parse(&prepared.prepared_id).map_err(|_| Status::internal("internal"))?;
-        let planned = self.doors.questions.jobs.prepared(&id, &asker.id);
-        let planned = planned.ok_or_else(|| Status::not_found("the statement is not kept any more"))?;
-        let schema = planned_schema(&planned.split);
-        Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Federated(prepared.prepared_id)))
+        let prepared = self.doors.plan(asker, sql.clone(), purpose.clone()).await.map_err(problem)?;
+        let schema = planned_schema(&prepared.split);
+        Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Federated(prepared)))
     }
 
     /// The columns of a statement whose parameters are not known, as SQL alone has them; and the parameters. One whose type
@@ -116,7 +110,7 @@ impl Flight {
             .crew
             .run(async move { local::answer(&questions.planner, &questions.catalogue, last.as_ref(), &sql).await });
         let answered = answered.await.map_err(|_| Status::internal("internal"))?;
-        answered.map_err(|refusal| problem(crate::questions::wire_refusal(&refusal).into()))
+        answered.map_err(|refusal| problem(refusal.into()))
     }
 
     /// Stated in a leading comment, a header or a session option, in this order.
@@ -157,10 +151,10 @@ impl Flight {
     }
 
     /// The question of a statement; whoever comes again gets the same one.
-    fn query(&self, asker: &Asker, statement: &Statement, prepared: &str) -> Result<Arc<Query>, Status> {
+    fn query(&self, asker: &Asker, statement: &Statement, prepared: &Arc<Prepared>) -> Result<Arc<Query>, Status> {
         asker.may(Scope::Ask).map_err(refused)?;
         let Some(id) = statement.query.get() else {
-            let query = self.doors.run(asker, prepared, 0, false).map_err(problem)?;
+            let query = self.doors.ask(Arc::clone(prepared), 0, false).map_err(problem)?;
             let _first = statement.query.set(query.id);
             return Ok(query);
         };

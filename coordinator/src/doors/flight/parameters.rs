@@ -47,12 +47,13 @@ impl Template {
         let (mut words, mut copied, mut next, mut parameters) = (Vec::new(), 0_usize, 0_usize, 0_usize);
         for token in tokens {
             let Token::Placeholder(name) = &token.token else { continue };
-            let number = match name.strip_prefix('$') {
-                Some(number) => number.parse::<usize>().ok()?.checked_sub(1)?,
-                None => {
+            // `?`, `$2` or `?2`.
+            let number = match name.get(1..)? {
+                "" => {
                     next += 1;
                     next - 1
                 }
+                number => number.parse::<usize>().ok()?.checked_sub(1)?,
             };
             if number >= MOST {
                 return None;
@@ -77,7 +78,7 @@ impl Template {
 
     /// With numbered placeholders.
     pub(super) fn numbered(&self) -> String {
-        self.with(|number| format!("${}", number + 1))
+        self.with(|number| format!(" ${} ", number + 1))
     }
 
     /// With literals.
@@ -90,12 +91,14 @@ impl Template {
         }
         let size = |word: &Word| match word {
             Word::Text(text) => text.len(),
-            Word::Parameter(number) => literals.get(*number).map_or(0, String::len),
+            Word::Parameter(number) => literals.get(*number).map_or(0, |literal| literal.len().saturating_add(2)),
         };
         if self.words.iter().map(size).fold(0, usize::saturating_add) > MAX_SQL {
             return Err("with these parameters the SQL text is too long");
         }
-        Ok(self.with(|number| literals.get(number).cloned().unwrap_or_else(|| "NULL".to_owned())))
+        // Apart from what is beside it: after a word such as E a text means something else, and one beside another is one.
+        let literal = |number: usize| literals.get(number).map_or("NULL", String::as_str);
+        Ok(self.with(|number| format!(" {} ", literal(number))))
     }
 
     fn with(&self, literal: impl Fn(usize) -> String) -> String {
@@ -161,11 +164,12 @@ fn literal(column: &dyn Array) -> Result<String, &'static str> {
     if column.is_null(0) {
         return Ok("NULL".to_owned());
     }
-    let quoted = |text: String| format!("'{}'", text.replace('\'', "''"));
     Ok(match column.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => quoted(text()?),
-        DataType::Date32 | DataType::Date64 => format!("DATE {}", quoted(text()?.chars().take(10).collect())),
-        DataType::Timestamp(_, None) => format!("TIMESTAMP {}", quoted(text()?)),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => quoted(&text()?),
+        DataType::Date32 | DataType::Date64 => {
+            format!("DATE {}", quoted(&text()?.chars().take(10).collect::<String>()))
+        }
+        DataType::Timestamp(_, None) => format!("TIMESTAMP {}", quoted(&text()?)),
         DataType::Boolean => text()?.to_uppercase(),
         kind if kind.is_integer() || kind.is_decimal() => bracketed(text()?),
         kind if kind.is_floating() => {
@@ -180,9 +184,36 @@ fn literal(column: &dyn Array) -> Result<String, &'static str> {
     })
 }
 
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// So that `x -?` with -1 is no comment.
 fn bracketed(number: String) -> String {
     if number.starts_with('-') { format!("({number})") } else { number }
+}
+
+/// Whether texts that are bound to the parameters of SQL are values there, and all else is as it was; none where they cannot
+/// be bound. What this module promises, for tests and fuzzing.
+pub(crate) fn stay_values(sql: &str, texts: &[String]) -> Option<bool> {
+    let template = Template::of(sql)?;
+    let text = |number: usize| texts.get(number.checked_rem(texts.len())?);
+    let literals = (0..template.parameters).map(|number| text(number).map(|text| quoted(text)));
+    let bound = template.bound(&literals.collect::<Option<Vec<_>>>()?).ok()?;
+    let words = |sql: &str| {
+        let words = Tokenizer::new(&GenericDialect {}, sql).tokenize().ok()?;
+        Some(words.into_iter().filter(|word| !matches!(word, Token::Whitespace(_))).collect::<Vec<_>>())
+    };
+    // The same template with numbers says which value belongs where.
+    let (before, after) = (words(&template.numbered())?, words(&bound)?);
+    let same = |(before, after): (&Token, &Token)| match before {
+        Token::Placeholder(name) => {
+            let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()?.checked_sub(1));
+            matches!(after, Token::SingleQuotedString(value) if number.and_then(text) == Some(value))
+        }
+        other => other == after,
+    };
+    Some(before.len() == after.len() && before.iter().zip(&after).all(same))
 }
 
 #[cfg(test)]
@@ -201,7 +232,8 @@ mod tests {
     fn a_value_is_never_anything_else() {
         let template = Template::of("SELECT '?', \"a?\" FROM t -- ?\nWHERE x = ? AND y = $1 AND z=?").unwrap();
         assert_eq!(template.parameters, 2);
-        assert_eq!(template.numbered(), "SELECT '?', \"a?\" FROM t -- ?\nWHERE x = $1 AND y = $1 AND z=$2");
+        assert_eq!(template.numbered(), "SELECT '?', \"a?\" FROM t -- ?\nWHERE x =  $1  AND y =  $1  AND z= $2 ");
+        assert_eq!(Template::of("?2 ?1 ?").unwrap().numbered(), " $2   $1   $1 ");
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("a", Arc::new(StringArray::from(vec!["o'x'; DROP TABLE t --"]))),
             ("b", Arc::new(Int64Array::from(vec![-5]))),
@@ -210,12 +242,37 @@ mod tests {
         let bound = template.bound(&literals).unwrap();
         assert_eq!(
             bound,
-            "SELECT '?', \"a?\" FROM t -- ?\nWHERE x = 'o''x''; DROP TABLE t --' AND y = 'o''x''; DROP TABLE t --' AND z=(-5)"
+            "SELECT '?', \"a?\" FROM t -- ?\nWHERE x =  'o''x''; DROP TABLE t --'  AND y =  'o''x''; DROP TABLE t --'  AND z= (-5) "
         );
         assert!(template.bound(&literals[..1]).is_err());
         let many = Template::of(&format!("SELECT 1 WHERE x IN ({})", vec!["$1"; 990].join(", "))).unwrap();
         assert!(many.bound(&["'a'".to_owned()]).is_ok());
         assert!(many.bound(&[format!("'{}'", "a".repeat(500_000))]).unwrap_err().ends_with("too long"));
+    }
+
+    #[test]
+    fn whatever_is_beside_a_parameter_its_value_stays_one() {
+        let beside = [
+            "", " ", "E", "e", "N", "X", "B", "R", "U&", "q", "f", "_utf8", "'a'", "\"a\"", "1", "1.", "x", "-", "--",
+            "/", "/*", "*/", "$", "$$", "$a$", "?", ":", "@", "#", "\\", "'", "\"", "`", "[", "::", "=", "\n", "é",
+        ];
+        let values = ["", "'", "''", "\\' OR 1=1 --", "a\nb", "*/", "$$", "\\", "\u{0}", "?", "$1", "x'41'"];
+        let (mut bound, mut not) = (0, 0);
+        for (before, after) in beside.iter().flat_map(|before| beside.iter().map(move |after| (before, after))) {
+            for (place, value) in
+                ["?", "$1", "?1"].iter().flat_map(|place| values.iter().map(move |value| (place, value)))
+            {
+                let sql = format!("SELECT 'it''s' {before}{place}{after} AND y = $2");
+                match stay_values(&sql, &[(*value).to_owned(), "other".to_owned()]) {
+                    Some(stays) => {
+                        assert!(stays, "{sql} with {value}");
+                        bound += 1;
+                    }
+                    None => not += 1,
+                }
+            }
+        }
+        assert!(bound > 10_000 && not > 0, "{bound} {not}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use loda_identity::PeerId;
 use uuid::Uuid;
 
 use super::parameters::Template;
+use crate::query::Prepared;
 
 /// How long a statement is kept.
 const KEPT: Duration = Duration::from_secs(600);
@@ -32,8 +33,8 @@ pub(super) struct Statement {
 pub(super) enum Kind {
     /// Answered here.
     Local,
-    /// Answered by boroughs: the id of what was planned.
-    Federated(String),
+    /// Answered by boroughs.
+    Federated(Arc<Prepared>),
     /// Parameters are wanted first: these.
     Open(Template, SchemaRef),
 }

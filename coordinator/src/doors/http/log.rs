@@ -87,6 +87,7 @@ pub(crate) async fn search(
         from: day("from", wanted.from)?,
         to: day("to", wanted.to)?,
     };
+    let _turn = doors.turn(&asker).await?;
     let path = doors.log.clone();
     let found = tokio::task::spawn_blocking(move || loda_ledger::search(&path, &search, start, limit)).await;
     let Ok(Ok((entries, next))) = found else {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
-use loda_proto::v1::Refusal;
+use loda_question::{Refusal, Rule};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::{IntoResponses, ToSchema};
@@ -102,9 +102,9 @@ impl From<Denied> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let status =
-            if refusal.rule == "busy" { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::UNPROCESSABLE_ENTITY };
-        Self { advice: refusal.advice, ..Self::new(status, &refusal.rule, refusal.message) }
+        let busy = refusal.rule == Rule::Busy;
+        let status = if busy { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::UNPROCESSABLE_ENTITY };
+        Self { advice: refusal.advice, ..Self::new(status, refusal.rule.name(), refusal.message) }
     }
 }
 

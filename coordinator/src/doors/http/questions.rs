@@ -16,7 +16,7 @@ use super::problem::{Body, Id, Params};
 use super::{NotLetIn, Problem};
 use crate::doors::Doors;
 use crate::doors::sign_in::{Asker, Scope};
-use crate::jobs::{Query, is_final};
+use crate::query::{Query, is_final};
 
 /// The longest that a request may wait for an end, in seconds.
 const LONGEST_WAIT: u32 = 60;
@@ -179,7 +179,7 @@ pub(crate) async fn ask(
         given => within("deadline_ms", given, 1, 3_600_000, 1)?,
     };
     let purpose = asker.purpose(&request.purpose)?;
-    let query = doors.ask(&asker, request.sql, purpose, deadline, true).await?;
+    let query = doors.ask(doors.plan(&asker, request.sql, purpose).await?, deadline, true)?;
     let place = format!("/v1/questions/{}", query.id);
     Ok((StatusCode::CREATED, [(LOCATION, place)], Json(question(&query))).into_response())
 }
@@ -302,7 +302,8 @@ pub(crate) async fn explain(
     text("sql", &request.sql, 1, 100_000)?;
     text("purpose", &request.purpose, 0, 200)?;
     let purpose = asker.purpose(&request.purpose)?;
-    let prepared = doors.prepare(&asker, request.sql, purpose, request.ask_boroughs).await?;
+    let prepared = doors.plan(&asker, request.sql, purpose).await?;
+    let explained = doors.explain(&asker, prepared, request.ask_boroughs).await?;
     let verdict = |verdict: v1::Verdict| {
         let refusal = verdict.refusal.unwrap_or_default();
         Verdict {
@@ -313,7 +314,7 @@ pub(crate) async fn explain(
             advice: refusal.advice,
         }
     };
-    let fragments = prepared.fragments.into_iter().map(|fragment| Fragment {
+    let fragments = explained.fragments.into_iter().map(|fragment| Fragment {
         number: fragment.number,
         sha256: fragment.sha256,
         words: fragment.words,
@@ -322,5 +323,5 @@ pub(crate) async fn explain(
         grid: fragment.grid,
         verdicts: fragment.verdicts.into_iter().map(verdict).collect(),
     });
-    Ok(Json(Explanation { fragments: fragments.collect(), after_merge: prepared.after_merge }))
+    Ok(Json(Explanation { fragments: fragments.collect(), after_merge: explained.after_merge }))
 }

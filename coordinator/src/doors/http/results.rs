@@ -15,7 +15,7 @@ use super::questions::within;
 use super::{NotLetIn, Problem, with_tag};
 use crate::doors::Doors;
 use crate::doors::sign_in::{Asker, Scope};
-use crate::jobs::is_final;
+use crate::query::is_final;
 
 /// Rows of one page of JSON.
 const PAGE: u32 = 10_000;

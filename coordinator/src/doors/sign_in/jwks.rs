@@ -167,7 +167,7 @@ where
 }
 
 /// The keys of a published set. A kind of key that is not known here is passed over (RFC 7517, 5).
-fn read(bytes: &[u8]) -> anyhow::Result<Vec<Jwk>> {
+pub(super) fn read(bytes: &[u8]) -> anyhow::Result<Vec<Jwk>> {
     #[derive(Deserialize)]
     struct Published {
         keys: Vec<serde_json::Value>,
@@ -190,7 +190,7 @@ fn address(url: &str) -> anyhow::Result<(Uri, String, u16, bool)> {
 }
 
 /// The key of a set for a token: by its id, or the only one of its kind where the token names none.
-fn pick(set: &[Jwk], id: Option<&str>, algorithm: Algorithm) -> Option<Jwk> {
+pub(super) fn pick(set: &[Jwk], id: Option<&str>, algorithm: Algorithm) -> Option<Jwk> {
     let fits = |key: &&Jwk| {
         let common = &key.common;
         let signs = common.public_key_use.as_ref().is_none_or(|used| *used == PublicKeyUse::Signature);

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use loda_identity::{Peer, Role, write_private};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -106,23 +108,10 @@ impl Provider {
     /// # Errors
     /// Why he is nobody.
     pub(super) async fn role_of(&self, token: &str, holder: Option<&Peer>) -> Result<(Role, bool), Denied> {
-        let header = decode_header(token).map_err(|_| Denied::Token)?;
         // Before the provider is asked for anything: what says `none`, or a secret's algorithm, is nobody's.
-        if !self.validation.algorithms.contains(&header.alg) || is_odd(token) {
-            return Err(Denied::Token);
-        }
+        let header = header_of(token, &self.validation)?;
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
-        let key = DecodingKey::from_jwk(&key).map_err(|_| Denied::Token)?;
-        // One family of keys for each check: the library compares it with the token's.
-        let mut validation = self.validation.clone();
-        validation.algorithms = vec![header.alg];
-        let claims = match decode::<Value>(token, &key, &validation) {
-            Ok(token) => token.claims,
-            Err(fault) => {
-                use jsonwebtoken::errors::ErrorKind::ExpiredSignature;
-                return Err(if *fault.kind() == ExpiredSignature { Denied::Expired } else { Denied::Token });
-            }
-        };
+        let claims = claims_of(token, &key, header.alg, &self.validation)?;
         let bound = bound_to(&claims, holder)?;
         let time = |name: &str| claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
         let now = chrono::Utc::now().timestamp();
@@ -151,6 +140,24 @@ impl Provider {
         let tag = context.sign();
         hex::encode(tag.as_ref()).chars().take(24).collect()
     }
+}
+
+/// A token's header, where it asks for nothing that is not accepted here.
+pub(super) fn header_of(token: &str, validation: &Validation) -> Result<Header, Denied> {
+    let header = decode_header(token).map_err(|_| Denied::Token)?;
+    if validation.algorithms.contains(&header.alg) && !is_odd(token) { Ok(header) } else { Err(Denied::Token) }
+}
+
+/// What a token says, where this key has signed it.
+pub(super) fn claims_of(token: &str, key: &Jwk, algorithm: Algorithm, of: &Validation) -> Result<Value, Denied> {
+    let key = DecodingKey::from_jwk(key).map_err(|_| Denied::Token)?;
+    // One family of keys for each check: the library compares it with the token's.
+    let mut validation = of.clone();
+    validation.algorithms = vec![algorithm];
+    decode::<Value>(token, &key, &validation).map(|token| token.claims).map_err(|fault| match fault.kind() {
+        ErrorKind::ExpiredSignature => Denied::Expired,
+        _ => Denied::Token,
+    })
 }
 
 /// A token that is bound to a certificate (RFC 8705) counts on that certificate's connections alone. One that is bound to a

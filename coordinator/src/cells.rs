@@ -1,0 +1,177 @@
+//! What a borough released, from its bytes: exactly of the shape that the question has, or nothing.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use anyhow::{Context, bail, ensure};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::root_as_message;
+use loda_contract::Value;
+use loda_question::plan::{arrow_type, value_at};
+use loda_question::{Counted, Measure, Moment, Question};
+
+/// Figures by cell; none where one is withheld.
+pub(crate) type Cells = BTreeMap<Vec<Value>, Vec<Option<i128>>>;
+
+/// Cells of a question whose keys are open, at most.
+const OPEN_CELLS: u64 = 2_000_000;
+
+/// No count of a borough's is greater, and no sum in its smallest units: so that those of all boroughs, and means of them,
+/// stay within their types.
+const COUNT: i128 = 1_000_000_000_000_000;
+const WHOLE: i128 = 100_000_000_000_000_000;
+const FRACTIONAL: i128 = 1_000_000_000_000_000_000_000_000_000_000;
+
+/// # Errors
+/// What does not fit. It is the node's fault, and costs its answer alone.
+pub(crate) fn read(question: &Question, bytes: Vec<u8>) -> anyhow::Result<Cells> {
+    framed(&bytes)?;
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    let expected: Vec<(String, DataType)> = question
+        .keys()
+        .iter()
+        .enumerate()
+        .map(|(i, k)| (format!("k{i}"), arrow_type(k.kind)))
+        .chain(question.figures().iter().enumerate().map(|(i, f)| (format!("f{i}"), figure_type(question, f))))
+        .collect();
+    let schema = reader.schema();
+    let found = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone()));
+    ensure!(found.eq(expected), "the answer has other columns than the question");
+    let Some(batch) = reader.next().transpose()? else { return Ok(Cells::new()) };
+    ensure!(reader.next().is_none(), "the answer has more batches than one");
+    let most = question.grid().unwrap_or(OPEN_CELLS);
+    ensure!(batch.num_rows() as u64 <= most, "the answer has more cells than there are");
+    cells_of(question, &batch)
+}
+
+/// Whether a stream is messages that lie within it, none compressed: the reader makes room for whatever a message says
+/// that it holds, and a process that cannot have it ends.
+fn framed(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (marker, after) = rest.split_first_chunk::<4>().context("the answer is cut short")?;
+        let (length, after) = after.split_first_chunk::<4>().context("the answer is cut short")?;
+        ensure!(*marker == [0xff; 4], "the answer is no stream of messages");
+        let length = usize::try_from(u32::from_le_bytes(*length))?;
+        if length == 0 {
+            ensure!(after.is_empty(), "the answer goes on after its end");
+            return Ok(());
+        }
+        let (head, after) = after.split_at_checked(length).context("a message of the answer is cut short")?;
+        let message = root_as_message(head).map_err(|_| anyhow::anyhow!("a message of the answer has no head"))?;
+        let batch = message.header_as_record_batch();
+        ensure!(batch.is_some() || message.header_as_schema().is_some(), "the answer has messages of another kind");
+        ensure!(batch.is_none_or(|batch| batch.compression().is_none()), "the answer is compressed");
+        let body = usize::try_from(message.bodyLength()).context("a message of the answer has no length")?;
+        (_, rest) = after.split_at_checked(body).context("a message of the answer is cut short")?;
+    }
+    Ok(())
+}
+
+fn figure_type(question: &Question, figure: &Counted) -> DataType {
+    match figure.measure {
+        Measure::Sum(_) | Measure::Square(_) | Measure::Product(..) => {
+            DataType::Decimal128(38, question.moment(figure).map_or(0, Moment::scale))
+        }
+        _ => DataType::Int64,
+    }
+}
+
+/// A cell twice, a value that is not in its key's domain, or a figure that nothing could be is a fault.
+fn cells_of(question: &Question, batch: &RecordBatch) -> anyhow::Result<Cells> {
+    let mut found = Cells::new();
+    let (keys, figures) = batch.columns().split_at(question.keys().len().min(batch.num_columns()));
+    for row in 0..batch.num_rows() {
+        let mut cell = Vec::with_capacity(keys.len());
+        for (values, key) in keys.iter().zip(question.keys()) {
+            let value = value_at(values, key.kind, row).context("a key came in another type")?;
+            if key.values.as_ref().is_some_and(|domain| domain.binary_search(&value).is_err()) {
+                bail!("a value is outside its key's domain");
+            }
+            cell.push(value);
+        }
+        let figures = figures.iter().map(|values| figure_at(values, row)).collect::<anyhow::Result<Vec<_>>>()?;
+        if found.insert(cell, figures).is_some() {
+            bail!("one cell comes twice");
+        }
+    }
+    Ok(found)
+}
+
+fn figure_at(values: &ArrayRef, row: usize) -> anyhow::Result<Option<i128>> {
+    if values.is_null(row) {
+        return Ok(None);
+    }
+    let (value, least, most) = match values.data_type() {
+        DataType::Int64 => (i128::from(values.as_primitive::<Int64Type>().value(row)), 0, COUNT),
+        DataType::Decimal128(_, 0) => (values.as_primitive::<Decimal128Type>().value(row), -WHOLE, WHOLE),
+        DataType::Decimal128(..) => (values.as_primitive::<Decimal128Type>().value(row), -FRACTIONAL, FRACTIONAL),
+        other => bail!("a figure came as {other}"),
+    };
+    ensure!((least..=most).contains(&value), "a figure is greater than any there is, or a count below nought");
+    Ok(Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::ipc::CompressionType;
+    use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+
+    use super::*;
+
+    fn stream(options: IpcWriteOptions) -> Vec<u8> {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("k0", Arc::new(StringArray::from(vec!["a".repeat(2_000)]))),
+            ("f0", Arc::new(Int64Array::from(vec![12]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_message_says_no_more_than_it_has() {
+        let whole = stream(IpcWriteOptions::default());
+        framed(&whole).unwrap();
+        // Cut at the end of a message it is a stream of fewer, as the reader takes it.
+        let fits = (0..whole.len()).filter(|at| framed(&whole[..*at]).is_ok()).count();
+        assert!(fits <= 3, "{fits}");
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1 << bit;
+                if framed(&damaged).is_ok() {
+                    // The reader makes no more room than there are bytes; whatever else it finds is an error or a panic that is
+                    // caught.
+                    let _read =
+                        std::panic::catch_unwind(|| StreamReader::try_new(Cursor::new(damaged), None).map(drop));
+                }
+            }
+        }
+        let compressed = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+        assert!(framed(&stream(compressed)).is_err());
+        assert!(framed(&[whole.as_slice(), &[0xff]].concat()).is_err());
+    }
+
+    #[test]
+    fn figures_are_such_as_there_can_be() {
+        let count = |value: i64| figure_at(&(Arc::new(Int64Array::from(vec![value])) as ArrayRef), 0);
+        assert_eq!(count(12).unwrap(), Some(12));
+        assert!(count(-1).is_err() && count(i64::MAX).is_err());
+        let sum = |value: i128, scale| {
+            let values = arrow::array::Decimal128Array::from(vec![value]).with_precision_and_scale(38, scale).unwrap();
+            figure_at(&(Arc::new(values) as ArrayRef), 0)
+        };
+        assert_eq!(sum(-5, 0).unwrap(), Some(-5));
+        assert!(
+            sum(10_i128.pow(37), 2).is_err() && sum(10_i128.pow(18), 0).is_err() && sum(10_i128.pow(18), 2).is_ok()
+        );
+    }
+}

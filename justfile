@@ -89,6 +89,10 @@ fuzz SECONDS="60":
 fuzz-identity SECONDS="60":
     cd fuzz && mkdir -p corpus/identity && RUSTC_BOOTSTRAP=1 cargo fuzz run identity corpus/identity seeds/identity -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
 
+# Fuzz what anybody sends to the doors: parameters, tokens, keys (needs cargo-fuzz; the first build takes long)
+fuzz-doors SECONDS="60":
+    cd fuzz && mkdir -p corpus/doors && RUSTC_BOOTSTRAP=1 cargo fuzz run --features sql doors corpus/doors seeds/doors -- -max_total_time={{SECONDS}} -max_len=2048 -rss_limit_mb=4096
+
 # Fuzz SQL to questions for some seconds; an hour: just fuzz-sql 3600. The first build takes long (needs cargo-fuzz)
 fuzz-sql SECONDS="60":
     cd fuzz && mkdir -p corpus/sql && RUSTC_BOOTSTRAP=1 cargo fuzz run --features sql sql corpus/sql seeds/sql -- -dict=sql.dict -max_total_time={{SECONDS}} -max_len=2048 -rss_limit_mb=8192 -timeout=60

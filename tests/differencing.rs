@@ -327,7 +327,7 @@ fn a_household_or_home_is_protected_by_a_derivation_too() {
             for answer in [&plain, &derived] {
                 assert_eq!(answer.statement.parts[0].units, domains);
             }
-            assert!(plain.batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>() > 3);
+            assert!(plain.batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 3);
             assert_eq!(plain.batches, derived.batches, "{dataset}");
         }
     });

@@ -22,6 +22,7 @@ mod floods;
 mod hostile;
 mod hosts;
 mod identity;
+mod later;
 mod linkage;
 mod london;
 mod network;

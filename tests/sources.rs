@@ -12,7 +12,7 @@ use crate::support::folder::{Folder, Said};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
-const CONTRACT: &str = r#"
+pub const CONTRACT: &str = r#"
 dataset = "tenancies"
 version = 1
 title = "Tenancies"
@@ -61,20 +61,24 @@ description = "Weekly rent"
 const SQL: &str = r#"SELECT "Ref" AS ref, "Tenure" AS tenure, uk_date("Start") AS began, money("Rent") AS rent FROM s"#;
 
 /// A borough's folder with one dataset.
-struct Borough(Folder);
+pub struct Borough(Folder);
 
 impl Borough {
     /// `source`: the keys of the one source beside its name.
-    fn new(source: &str) -> Self {
+    pub fn new(source: &str) -> Self {
         let borough = Self(Folder::new("tenancies", CONTRACT));
         borough.configure(source, "");
         borough.trial();
         borough
     }
 
-    fn configure(&self, source: &str, of_dataset: &str) {
+    pub fn configure(&self, source: &str, of_dataset: &str) {
+        self.map(SQL, source, of_dataset);
+    }
+
+    pub fn map(&self, sql: &str, source: &str, of_dataset: &str) {
         self.0.configure(&format!(
-            "[[dataset]]\ncontract = \"contracts/tenancies.toml\"\nas_at = \"2026-11-01\"\nsql = '''{SQL}'''\n{of_dataset}\n\
+            "[[dataset]]\ncontract = \"contracts/tenancies.toml\"\nas_at = \"2026-11-01\"\nsql = '''{sql}'''\n{of_dataset}\n\
              [[dataset.source]]\nname = \"s\"\n{source}"
         ));
     }
@@ -89,7 +93,7 @@ impl Deref for Borough {
 }
 
 /// Rows as a council's system has them: reference, tenure, start, rent.
-fn rows(count: usize) -> Vec<[String; 4]> {
+pub fn rows(count: usize) -> Vec<[String; 4]> {
     let row = |n: usize| {
         let tenure = if n.is_multiple_of(3) { "Private" } else { "Social" };
         let start = format!("{:02}/{:02}/20{:02}", 1 + n % 28, 1 + n % 12, 5 + n % 20);
@@ -98,13 +102,13 @@ fn rows(count: usize) -> Vec<[String; 4]> {
     (0..count).map(row).collect()
 }
 
-fn csv(rows: &[[String; 4]]) -> String {
+pub fn csv(rows: &[[String; 4]]) -> String {
     let mut text = "Ref,Tenure,Start,Rent\n".to_owned();
     rows.iter().for_each(|row| writeln!(text, "{}", row.join(",")).unwrap());
     text
 }
 
-fn kept(said: &Said, kept: usize) {
+pub fn kept(said: &Said, kept: usize) {
     let told = format!("{kept} keep the contract");
     assert!(said.content && said.text.contains(&told), "{told}: {}", said.text);
 }

@@ -1,6 +1,6 @@
 //! A question's life: planned, logged, sent to boroughs, merged, finished, logged again, released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,19 +47,23 @@ pub(crate) struct Questions {
     pub(crate) crew: Crew,
 }
 
-/// What a log began and did not end.
+/// What a log began and did not end; and what it ended.
 #[derive(Default)]
-pub(crate) struct Unended(BTreeMap<Uuid, Entry>);
+pub(crate) struct Unended {
+    begun: BTreeMap<Uuid, Entry>,
+    ended: HashSet<Uuid>,
+}
 
 impl Unended {
     /// Takes in one entry, in the log's order.
     pub(crate) fn note(&mut self, entry: Entry) {
         match (entry.kind, Uuid::try_parse(&entry.query)) {
             (Kind::Intent, Ok(id)) => {
-                self.0.insert(id, entry);
+                self.begun.insert(id, entry);
             }
             (Kind::Outcome, Ok(id)) => {
-                self.0.remove(&id);
+                self.begun.remove(&id);
+                self.ended.insert(id);
             }
             _ => {}
         }
@@ -276,11 +280,14 @@ impl Questions {
 
     /// Takes up what a restart cut off, for as long as its deadline allows, and ends the rest.
     pub(crate) async fn restore(self: Arc<Self>) -> anyhow::Result<()> {
-        let mut unended = std::mem::take(&mut self.unended.lock().unwrap_or_else(PoisonError::into_inner).0);
+        let of_log = std::mem::take(&mut *self.unended.lock().unwrap_or_else(PoisonError::into_inner));
+        let Unended { begun: mut unended, ended } = of_log;
         for (id, mut kept) in self.jobs.kept() {
             let begun = unended.contains_key(&id);
-            let result = kept.result.take().filter(|_| !begun);
-            if result.is_none() && !self.jobs.takes_up(&id, &mut kept) {
+            // The log decides: what it has ended never runs again, and a result counts with its end alone.
+            let ended = ended.contains(&id);
+            let result = kept.result.take().filter(|_| ended);
+            if result.is_none() && (ended || !self.jobs.takes_up(&id, &mut kept)) {
                 self.jobs.forget(&id);
                 continue;
             }

@@ -53,9 +53,30 @@ impl Asker<'_> {
         Source::PerUnit(Box::new(PerUnit { unit: rows.name(0, unit), rows, keys, values }))
     }
 
+    /// Rows that a question may have: others leave nothing to protect a unit by.
     fn rows(&mut self) -> Rows {
+        loop {
+            let rows = self.any_rows();
+            let counted = Figure { measure: Measure::Rows, condition: None };
+            let draft = Draft { rows: Rows { filter: None, ..rows.clone() }, keys: Vec::new(), figures: vec![counted] };
+            match self.derive(draft) {
+                Err(refusal) if refusal.message.contains("leaves nothing to protect") => {}
+                _ => break self.narrowed(rows),
+            }
+        }
+    }
+
+    fn narrowed(&mut self, mut rows: Rows) -> Rows {
+        let scope = self.scope(&rows);
+        if !self.dice.one_in(3) {
+            rows.filter = Some(self.predicate(&scope, 2));
+        }
+        rows
+    }
+
+    fn any_rows(&mut self) -> Rows {
         let on = |unit: &str| vec![(format!("t0.{unit}"), unit.to_owned())];
-        let mut rows = match self.dice.below(11) {
+        match self.dice.below(11) {
             0 => Rows::of("people", None),
             1 => Rows::of("events", None),
             2 | 3 => {
@@ -101,12 +122,7 @@ impl Asker<'_> {
                 rows.joins.push(Join { kind, source, on: on("person_key") });
                 rows
             }
-        };
-        let scope = self.scope(&rows);
-        if !self.dice.one_in(3) {
-            rows.filter = Some(self.predicate(&scope, 2));
         }
-        rows
     }
 
     pub fn draft(&mut self) -> Draft {

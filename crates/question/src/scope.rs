@@ -52,11 +52,21 @@ pub struct ScopeUnit {
     pub stands_in: Option<usize>,
     /// Whether no column names it: it goes along with the one row of another unit.
     pub carried: bool,
+    /// The sources in which it has one row, whatever joins repeat: there it says which other units that row is of.
+    pub(crate) alone: Vec<usize>,
 }
 
 impl ScopeUnit {
     pub(crate) fn new(unit: Unit, source: usize) -> Self {
-        Self { unit, source, equal: Vec::new(), stands_in: None, carried: false }
+        let alone = if unit.max_rows == Some(1) { vec![source] } else { Vec::new() };
+        Self { unit, source, equal: Vec::new(), stands_in: None, carried: false, alone }
+    }
+
+    /// Whether there is one of another unit for each of this.
+    pub(crate) fn says(&self, other: &Self) -> bool {
+        let place = |name: &String| name.split_once('.').and_then(|(place, _)| place.strip_prefix('t')?.parse().ok());
+        let mut sources = other.equal.iter().filter_map(place).chain([other.source]);
+        self.unit.max_rows == Some(1) || sources.any(|source| self.alone.contains(&source))
     }
 }
 
@@ -116,6 +126,7 @@ impl Scope {
         let units = self.units.into_iter().map(|u| ScopeUnit {
             unit: Unit { column: u.unit.column.map(named), ..u.unit },
             source: place,
+            alone: if u.alone.is_empty() { Vec::new() } else { vec![place] },
             ..u
         });
         Self {
@@ -276,6 +287,7 @@ impl Scope {
             {
                 same.equal.push(column.clone());
                 same.equal.extend(unit.equal);
+                same.alone.extend(unit.alone);
                 continue;
             }
             let own = unit.unit.max_rows.filter(|_| of_left == Some(1));

@@ -91,11 +91,9 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
     for (_, other, place) in others(&inner, index) {
         match place {
             Place::Along => units.push(ScopeUnit {
-                unit: Unit { column: None, ..other.unit.clone() },
-                source: 0,
-                equal: Vec::new(),
                 stands_in: other.stands_in.map(|_| 0),
                 carried: true,
+                ..ScopeUnit::new(Unit { column: None, ..other.unit.clone() }, 0)
             }),
             Place::Below => {}
             Place::Loose => loose = Some(other.unit.domain.clone()),
@@ -116,9 +114,9 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
 /// Where another unit of the rows is, seen from the unit that they are derived by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The unit has one row, and so one of the other: a household's only person is the household. It contributes still.
+    /// There is one of it for each unit: an elector has one home. It contributes still.
     Along,
-    /// The other has one row: it is one of those that make up the unit, as electors a home.
+    /// There is one unit for each of it: it is one of those that make up the unit, as electors a home.
     Below,
     /// Neither.
     Loose,
@@ -126,15 +124,15 @@ pub(crate) enum Place {
 
 /// The other units of rows that are derived by one.
 pub(crate) fn others(inner: &Scope, unit: Option<usize>) -> impl Iterator<Item = (usize, &ScopeUnit, Place)> {
-    let rows = unit.and_then(|unit| inner.units.get(unit)).and_then(|unit| unit.unit.max_rows);
+    let counted = unit.and_then(|unit| inner.units.get(unit));
     let others = inner.units.iter().enumerate().filter(move |(place, _)| Some(*place) != unit);
     others.map(move |(place, other)| {
         let same = inner.units.iter().filter(|u| u.unit.domain == other.unit.domain);
-        let place_of = match (rows, other.unit.max_rows) {
+        let place_of = match counted {
             // The columns that it goes along in are called by its domain.
-            (Some(1), _) if same.count() == 1 => Place::Along,
-            (Some(1), _) => Place::Loose,
-            (_, Some(1)) => Place::Below,
+            Some(counted) if counted.says(other) && same.count() == 1 => Place::Along,
+            Some(counted) if counted.says(other) => Place::Loose,
+            Some(counted) if other.says(counted) => Place::Below,
             _ => Place::Loose,
         };
         (place, other, place_of)

@@ -1,6 +1,6 @@
 //! A question's life: planned, logged, sent to boroughs, merged, finished, logged again, released.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,8 +51,12 @@ pub(crate) struct Questions {
 #[derive(Default)]
 pub(crate) struct Unended {
     begun: BTreeMap<Uuid, Entry>,
-    ended: HashSet<Uuid>,
+    /// Whether with an answer.
+    ended: HashMap<Uuid, bool>,
 }
+
+/// How the log ends a question that was answered.
+const ANSWERS: &str = " answers";
 
 impl Unended {
     /// Takes in one entry, in the log's order.
@@ -63,7 +67,7 @@ impl Unended {
             }
             (Kind::Outcome, Ok(id)) => {
                 self.begun.remove(&id);
-                self.ended.insert(id);
+                self.ended.insert(id, entry.detail.ends_with(ANSWERS));
             }
             _ => {}
         }
@@ -176,7 +180,7 @@ impl Questions {
         let result = QueryResult { statement, arrow_ipc };
         anyhow::ensure!(query.close(), "it was cancelled");
         self.jobs.keep(query, Some(&result));
-        self.log.append(&self.entry(Kind::Outcome, query, format!("{answered} answers")))?;
+        self.log.append(&self.entry(Kind::Outcome, query, format!("{answered}{ANSWERS}")))?;
         Ok(result)
     }
 
@@ -285,9 +289,9 @@ impl Questions {
         for (id, mut kept) in self.jobs.kept() {
             let begun = unended.contains_key(&id);
             // The log decides: what it has ended never runs again, and a result counts with its end alone.
-            let ended = ended.contains(&id);
-            let result = kept.result.take().filter(|_| ended);
-            if result.is_none() && (ended || !self.jobs.takes_up(&id, &mut kept)) {
+            let ended = ended.get(&id);
+            let result = kept.result.take().filter(|_| ended == Some(&true));
+            if result.is_none() && (ended.is_some() || !self.jobs.takes_up(&id, &mut kept)) {
                 self.jobs.forget(&id);
                 continue;
             }

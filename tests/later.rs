@@ -114,6 +114,18 @@ fn rows_are_counted_once_and_stand_where_they_are_said_to() {
         .map(|(most, last)| format!("{most}\nT7 5\" pipe,Social,01/01/2020,90\n\n{last}\n"));
     fs::write(borough.path("s.csv"), inches.unwrap()).unwrap();
     kept(&borough.check(), 41);
+    // Two stray quotes on neighbouring rows, and an honest note of two lines.
+    let stray = good.replacen("T00003,Private", "T00003,\"Private", 1).replacen("T00004,Social", "T00004,Social\"", 1);
+    fs::write(borough.path("s.csv"), stray).unwrap();
+    let said = borough.check();
+    assert!(said.text.contains("holds 2 lines in one value") && said.text.contains("s.csv line 5"), "{}", said.text);
+    let noted = |(number, line): (usize, &str)| match number {
+        0 => format!("{line},Note\n"),
+        4 => format!("{line},\"first\nsee a, b, c, d, e\"\n"),
+        _ => format!("{line},\n"),
+    };
+    fs::write(borough.path("s.csv"), good.lines().enumerate().map(noted).collect::<String>()).unwrap();
+    kept(&borough.check(), 40);
     // Twice, and at once.
     fs::write(borough.path("s.csv"), &good).unwrap();
     let sql = r#"SELECT a."Ref" AS ref, a."Tenure" AS tenure, uk_date(a."Start") AS began, money(a."Rent") AS rent

@@ -382,3 +382,27 @@ fn output_array(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use loda_proto::v1::ReleasedHeader;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_contradicts_its_question_is_none() {
+        let cell = |text: &str| vec![Value::Text(text.to_owned())];
+        let answer = |dense: bool, of: &str| Answer::Cells {
+            header: ReleasedHeader { dense, ..Default::default() },
+            cells: Cells::from([(cell(of), vec![Some(12)])]),
+        };
+        let grid: Grid = Arc::new(vec![cell("a"), cell("b")]);
+        assert_eq!(misfit(&answer(true, "a"), false, Some(&grid)), None);
+        assert!(misfit(&answer(true, "c"), false, Some(&grid)).is_some());
+        // One that calls what it withholds nothing speaks for itself alone.
+        assert!(misfit(&answer(false, "a"), false, Some(&grid)).is_some());
+        assert!(misfit(&answer(true, "a"), true, None).is_some());
+        assert_eq!(misfit(&answer(false, "c"), true, None), None);
+        assert_eq!(misfit(&Answer::None, false, Some(&grid)), None);
+    }
+}

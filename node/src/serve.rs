@@ -1,12 +1,12 @@
 //! The node's gRPC service, and the program around it.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
@@ -95,13 +95,18 @@ fn alone(state: &Path) -> anyhow::Result<File> {
     let path = state.join("node.lock");
     let lock = File::options().create(true).append(true).open(&path);
     let lock = lock.with_context(|| format!("opening {}", path.display()))?;
-    lock.try_lock().with_context(|| {
-        format!(
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!(
             "a node runs on {} already. It takes up new extracts by itself where `refresh` says change or a time; otherwise \
              stop it first",
             state.display()
-        )
-    })?;
+        ),
+        // Some file systems over a network have no locks.
+        Err(TryLockError::Error(fault)) => {
+            tracing::warn!("{} cannot be locked ({fault}): see to it that no second node runs on it", path.display());
+        }
+    }
     Ok(lock)
 }
 

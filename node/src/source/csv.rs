@@ -277,11 +277,23 @@ impl Opened {
     /// How many rows stand within one value of the record at hand: what two stray quotes far from each other lead to.
     fn swallowed(&self, width: usize) -> Option<usize> {
         let delimiters = |line: &[u8]| line.iter().filter(|byte| **byte == self.delimiter).count();
-        self.record.iter().find_map(|field| {
+        let fields = self.record.len();
+        self.record.iter().enumerate().find_map(|(place, field)| {
             let lines: Vec<&[u8]> = field.split(|byte| *byte == b'\n').collect();
-            // The first and the last are parts of rows.
-            let inner = lines.get(1..lines.len().saturating_sub(1)).filter(|inner| !inner.is_empty())?;
-            let rows = width > 1 && inner.iter().all(|line| delimiters(line) + 1 == width);
+            let rows = match lines.as_slice() {
+                // Two neighbours: each with as many cells as a row has, and the second begins as rows do.
+                [first, last] if width > 1 && place > 0 => {
+                    let after = fields.saturating_sub(place).saturating_sub(1);
+                    let whole = [place + delimiters(first), delimiters(last) + after].map(|cut| cut + 1 == width);
+                    let begins = last.split(|byte| *byte == self.delimiter).next().unwrap_or_default();
+                    whole == [true, true] && self.record.get(0).is_some_and(|like| shape(like) == shape(begins))
+                }
+                // The first and the last are parts of rows.
+                [_, inner @ .., _] if !inner.is_empty() => {
+                    width > 1 && inner.iter().all(|line| delimiters(line) + 1 == width)
+                }
+                _ => false,
+            };
             rows.then_some(lines.len())
         })
     }
@@ -294,6 +306,16 @@ impl Opened {
         }
         Ok(())
     }
+}
+
+/// What a cell looks like: its letters, digits and other bytes, whichever they are.
+fn shape(cell: &[u8]) -> Vec<u8> {
+    let class = |byte: &u8| match byte {
+        b'0'..=b'9' => b'9',
+        b'a'..=b'z' | b'A'..=b'Z' => b'A',
+        other => *other,
+    };
+    cell.trim_ascii().iter().map(class).collect()
 }
 
 /// The delimiter that cuts the first records into the most fields, the same number each.

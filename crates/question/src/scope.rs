@@ -409,7 +409,7 @@ mod tests {
         [[unit]]
         domain = "property"
         column = "uprn"
-        about = "things"
+        about = "people"
         one-row = true
         [[column]]
         name = "uprn"

@@ -103,20 +103,17 @@ pub(crate) fn cause(fault: DataFusionError) -> anyhow::Error {
                 DataFusionError::External(inner) => {
                     let first: &dyn std::error::Error = inner.as_ref();
                     let reasons: Vec<_> = std::iter::successors(Some(first), |reason| reason.source()).collect();
-                    let words = |reasons: &[&(dyn std::error::Error + 'static)]| {
-                        reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(": ")
-                    };
                     let quoting = |reason: &&(dyn std::error::Error + 'static)| reason.is::<Quoting>();
-                    match reasons.split_at_checked(reasons.iter().position(quoting).unwrap_or(reasons.len())) {
-                        Some((before, [reason, ..])) => {
-                            let plain = reason.downcast_ref::<Quoting>().map_or("", |quoting| &quoting.plain);
-                            let fault = Quoting::new(reason.to_string(), plain);
-                            match before {
-                                [] => fault.into(),
-                                before => anyhow::Error::from(fault).context(words(before)),
-                            }
-                        }
-                        _ => anyhow::anyhow!(words(&reasons)),
+                    let said = |plainly: bool| {
+                        let said = reasons.iter().map(|reason| match reason.downcast_ref::<Quoting>() {
+                            Some(quoting) if plainly => quoting.plain.clone(),
+                            _ => reason.to_string(),
+                        });
+                        said.collect::<Vec<_>>().join(": ")
+                    };
+                    match reasons.iter().any(quoting) {
+                        true => Quoting::new(said(false), said(true)).into(),
+                        false => anyhow::anyhow!(said(false)),
                     }
                 }
                 root => failed(root),

@@ -401,33 +401,18 @@ mod tests {
     use super::*;
 
     const ROLL: &str = include_str!("../../../deploy/contracts/electoral_roll.toml");
-    const LICENCES: &str = r#"
-        dataset = "licences"
-        version = 1
-        title = "Licences"
-        protection = "public"
-        [[unit]]
-        domain = "property"
-        column = "uprn"
-        about = "people"
-        one-row = true
-        [[column]]
-        name = "uprn"
-        type = "text"
-        role = "unit"
-        to = "property"
-        description = "The home"
-    "#;
+    const HOMES: &str = include_str!("../../../deploy/contracts/properties.toml");
 
     #[test]
     fn a_published_side_takes_no_unit_of_the_protected_one() {
         let contract = |text: &str| Arc::new(Contract::parse(text, "contract").unwrap());
-        let known = [contract(ROLL), contract(LICENCES)];
+        let published = HOMES.replace("protection = \"cell-key\"", "protection = \"public\"");
+        let known = [contract(ROLL), contract(&published)];
         let find = |name: &str| known.iter().find(|c| c.dataset == name).cloned();
         let source = |name: &str| Source::Dataset { name: name.to_owned(), filter: None };
         let on = vec![("t0.uprn".to_owned(), "uprn".to_owned())];
         let joins = vec![Join { kind: JoinKind::Inner, source: source("electoral_roll"), on }];
-        let rows = Rows { first: source("licences"), joins, filter: None };
+        let rows = Rows { first: source("properties"), joins, filter: None };
         let scope = Scope::of(rows, &find).unwrap().1;
         let domains: Vec<&str> = scope.units.iter().map(|unit| unit.unit.domain.as_str()).collect();
         assert_eq!(domains, ["person", "property"]);

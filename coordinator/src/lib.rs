@@ -27,6 +27,8 @@
 //! | `serve` | all of it over mTLS gRPC |
 //! | `doors` | and over HTTP and Flight SQL, for people's own tools |
 
+#![cfg_attr(not(feature = "simulation"), allow(unreachable_pub, reason = "the simulation alone uses some"))]
+
 mod catalogue;
 mod cells;
 mod config;

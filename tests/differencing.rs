@@ -6,16 +6,12 @@
 //! by *change* is right where something changed at all.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, Int64Type};
-use loda_node::{Laboratory, Methods};
-use loda_question::{Draft, Figure, Measure, Predicate, Question, Rows, Scalar};
 
 use crate::pooled::{Holding, contract, holdings, text};
 use crate::scenarios::ask;
 use crate::support::{self, Dice, Federation};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int64Type};
 
 /// What is known of a target, and what is to be found out.
 struct Attack {
@@ -28,14 +24,14 @@ struct Attack {
 
 const RESIDENTS: Attack = Attack {
     dataset: "residents",
-    known: &["ward", "age_band", "sex"],
-    attribute: ("tenure", "Social rented"),
+    known: &["ward", "age_band"],
+    attribute: ("sex", "Female"),
     unit: "COUNT(DISTINCT person_key)",
 };
 
 const STOPS: Attack = Attack {
     dataset: "stop_and_search",
-    known: &["month", "age_range", "self_ethnicity", "gender"],
+    known: &["self_ethnicity", "age_range"],
     attribute: ("outcome", "Arrest"),
     unit: "COUNT(*)",
 };
@@ -237,8 +233,8 @@ async fn campaign(
     scores
 }
 
-/// What a guess by difference reaches at most with up to twenty figures of one target, and what SECURITY.md says.
-const BOUND: f64 = 93.0;
+/// What a guess reaches at most, in per cent, where a coin gives 50: no set can be formed that has a person's own cell.
+const BOUND: f64 = 60.0;
 
 async fn differencing(attack: &Attack, protected: &'static Federation, exact: &'static Federation) {
     let holdings = holdings(protected).await;
@@ -257,7 +253,7 @@ async fn differencing(attack: &Attack, protected: &'static Federation, exact: &'
         assert!(exact > 95.0, "{name}: the attack does not work on exact counts: {exact}");
         // Few targets leave room for luck: four standard errors.
         let luck = 400.0 * (0.25 / score.seen as f64).sqrt() * 0.5;
-        assert!(by <= BOUND + luck, "{name}: guessed {by} % of {}", score.seen);
+        assert!(by <= BOUND + luck && change <= BOUND + luck, "{name}: guessed {by} and {change} % of {}", score.seen);
     }
 }
 
@@ -312,7 +308,7 @@ fn a_household_or_home_is_protected_by_a_derivation_too() {
     support::run(async {
         let federation = support::synthetic().await.unwrap();
         for (dataset, unit, keys, domains) in [
-            ("residents", "person_key", "ward, tenure, age_band", ["person", "household"]),
+            ("residents", "person_key", "tenure, age_band", ["person", "household"]),
             ("electoral_roll", "person_key", "adult, franchise", ["person", "property"]),
         ] {
             let plain = format!(
@@ -382,122 +378,5 @@ fn differencing_a_cost_is_no_better_than_guessing_it() {
             alone.len()
         );
         assert!(exact < 0.01 && protected > prior, "{protected} {prior} {exact}");
-    });
-}
-
-/// One value changed between two snapshots, and cells of exactly ten.
-#[test]
-fn two_snapshots_and_cells_of_ten_tell_little() {
-    support::run(async {
-        let federation = support::synthetic().await.unwrap();
-        let holdings = holdings(federation).await;
-        let held = holdings.iter().find(|h| h.dataset == "residents" && h.gss == "E09000022").unwrap();
-        let residents = contract("residents");
-        let whole = arrow::compute::concat_batches(&held.rows[0].schema(), &held.rows).unwrap();
-        let tenure = residents.columns.iter().position(|c| c.name == "tenure").unwrap();
-        let methods = Methods::standard().unwrap();
-        let state = tempfile::tempdir().unwrap();
-        let lab = |records: &RecordBatch| {
-            let mut lab = Laboratory::open(state.path()).unwrap();
-            lab.hold(state.path(), &residents, records).unwrap();
-            lab
-        };
-        let social = |rows: Option<Predicate>| {
-            let text =
-                |t: &str| Scalar::Literal(loda_contract::Value::Text(t.to_owned()), loda_contract::ColumnType::Text);
-            let is = Predicate::Compare {
-                left: Scalar::Column("tenure".to_owned()),
-                op: loda_question::Comparison::Equal,
-                right: text("Social rented"),
-            };
-            let figures = vec![Figure { measure: Measure::Rows, condition: Some(is) }];
-            let draft = Draft { rows: Rows::of("residents", rows), keys: Vec::new(), figures };
-            Question::derive(draft, &|_| Some(Arc::clone(&residents))).unwrap()
-        };
-        let before = lab(&whole);
-        let first = number(&before.release(&social(None), &methods).await.unwrap(), 0).unwrap();
-        let mut dice = Dice::new(3);
-        let (mut by_difference, mut seen) = (0, 0);
-        for _ in 0..targets().min(200) {
-            // One person's tenure becomes social, or stops to be; or another value changes and this does not.
-            let row = dice.index(whole.num_rows());
-            let old = whole.column(tenure).as_string::<i32>();
-            let was = old.value(row) == "Social rented";
-            let change = dice.one_in(2);
-            let new = if change == was { "Private rented" } else { "Social rented" };
-            let values: arrow::array::StringArray =
-                (0..whole.num_rows()).map(|i| Some(if i == row { new } else { old.value(i) })).collect();
-            let mut columns = whole.columns().to_vec();
-            columns[tenure] = Arc::new(values);
-            let after = lab(&RecordBatch::try_new(whole.schema(), columns).unwrap());
-            let second = number(&after.release(&social(None), &methods).await.unwrap(), 0).unwrap();
-            let became = new == "Social rented" && !was;
-            by_difference += usize::from((second - first > 0.5) == became);
-            seen += 1;
-        }
-        println!(
-            "one tenure changed between two snapshots: whether it became social is guessed right for {:.1} % of {seen}",
-            Score::share(by_difference, seen)
-        );
-        // Cells of exactly ten with and without the target: the attacker knows the other nine.
-        let ward = residents.columns.iter().position(|c| c.name == "ward").unwrap();
-        let wards = whole.column(ward).as_string::<i32>().clone();
-        let household = residents.columns.iter().position(|c| c.name == "household_key").unwrap();
-        let households = whole.column(household).as_string::<i32>().clone();
-        let old = whole.column(tenure).as_string::<i32>().clone();
-        let (mut right, mut seen, mut withheld) = (0, 0, 0);
-        for _ in 0..targets().min(200) {
-            let row = dice.index(whole.num_rows());
-            let has = dice.one_in(2);
-            // Exactly nine others of the ward are social tenants, each of another household.
-            let mut left = 9;
-            let mut taken = std::collections::BTreeSet::from([households.value(row)]);
-            let values: arrow::array::StringArray = (0..whole.num_rows())
-                .map(|i| {
-                    let here = wards.value(i) == wards.value(row);
-                    let social = if i == row {
-                        has
-                    } else if here && left > 0 && taken.insert(households.value(i)) {
-                        left -= 1;
-                        true
-                    } else {
-                        false
-                    };
-                    Some(if social {
-                        "Social rented"
-                    } else if here {
-                        "Private rented"
-                    } else {
-                        old.value(i)
-                    })
-                })
-                .collect();
-            if left > 0 {
-                continue;
-            }
-            let mut columns = whole.columns().to_vec();
-            columns[tenure] = Arc::new(values);
-            let lab = lab(&RecordBatch::try_new(whole.schema(), columns).unwrap());
-            let here = Predicate::Compare {
-                left: Scalar::Column("ward".to_owned()),
-                op: loda_question::Comparison::Equal,
-                right: Scalar::Literal(
-                    loda_contract::Value::Text(wards.value(row).to_owned()),
-                    loda_contract::ColumnType::Text,
-                ),
-            };
-            let released = lab.release(&social(Some(here)), &methods).await.unwrap();
-            let figure = (released.num_rows() > 0).then(|| number(&released, 0)).flatten();
-            // Ten or more is released: above nine and a half speaks for the tenth.
-            let guess = figure.is_some_and(|f| f > 9.5);
-            withheld += usize::from(figure.is_none());
-            right += usize::from(guess == has);
-            seen += 1;
-        }
-        println!(
-            "nine known tenants and a tenth or none: guessed right for {:.1} % of {seen}, {withheld} withheld",
-            Score::share(right, seen)
-        );
-        assert!(Score::share(right, seen) < BOUND && Score::share(by_difference, targets().min(200)) < 97.0);
     });
 }

@@ -133,8 +133,18 @@ fn bad_input_keeps_the_last_good_snapshot() {
         }
         std::fs::remove_file(&residents).unwrap();
         assert_eq!(name_of(&open().await.snapshot_files()), name_of(&good));
+        // What is good again waits, as all that is about people does, for the next epoch.
         std::fs::write(&residents, whole).unwrap();
-        assert_ne!(name_of(&open().await.snapshot_files()), name_of(&good));
+        assert_eq!(name_of(&open().await.snapshot_files()), name_of(&good));
+        let kept = Command::new(env!("CARGO_BIN_EXE_loda-demo"))
+            .args(["node", "snapshots", "--config"])
+            .arg(folder.join("node.toml"))
+            .output()
+            .unwrap();
+        let kept = String::from_utf8(kept.stdout).unwrap();
+        let of_residents: Vec<&str> = kept.lines().filter(|line| line.starts_with("residents ")).collect();
+        assert!(of_residents[0].contains("for epoch 20"), "{kept}");
+        assert!(of_residents.last().unwrap().contains("waits for the next epoch"), "{kept}");
     });
 }
 
@@ -168,15 +178,13 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
         std::fs::write(snapshot(&nodes[0]), b"not a table").unwrap();
         std::fs::remove_file(snapshot(&nodes[1])).unwrap();
         twice(&snapshot(&nodes[2]));
-        let question = loda_question::Question::derive(
-            loda_question::Draft {
-                rows: loda_question::Rows::of("residents", None),
-                keys: vec![loda_question::Scalar::Column("sex".to_owned())],
-                figures: vec![loda_question::Figure { measure: loda_question::Measure::Rows, condition: None }],
-            },
+        let table = loda_question::table::Table::new(
+            loda_question::table::RowDomain::Units("person".to_owned()),
+            loda_question::table::ColumnRef::parse("residents.sex"),
+            [loda_question::table::Functional::Units("person".to_owned())],
             &|name| Some(crate::pooled::contract(name)),
         );
-        let fragment = question.unwrap().encode();
+        let fragment = table.unwrap().encode();
         let deadline = Duration::from_millis(1_500);
         let mut seen = Vec::new();
         for borough in &layout.boroughs {

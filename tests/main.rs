@@ -13,6 +13,7 @@
 mod algebra;
 mod appending;
 mod clocks;
+mod closed;
 mod crashes;
 mod differencing;
 mod doors;

@@ -48,7 +48,8 @@ impl From<v1::Refusal> for ClientError {
         Self::Refused {
             rule: plain::line(&refusal.rule),
             message: plain::line(&refusal.message),
-            advice: plain::line(&refusal.advice),
+            // What is proposed for a contract has lines.
+            advice: plain::block(&refusal.advice),
         }
     }
 }

@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use loda_contract::{Column, ColumnType, Contract, Domain, Role, Value};
 use loda_identity::Manifest;
 use loda_proto::v1;
-use loda_question::plan::{BOROUGH, Lookup, Reader, arrow_schema, column_type, value_at};
+use loda_question::plan::{BOROUGH, CODE_END, CODES, Lookup, Reader, arrow_schema, column_type, value_at};
 use loda_question::{Refusal, Rule};
 
 use crate::config::{Config, Reference};
@@ -49,6 +49,9 @@ impl Catalogue {
         }
         if let Some(missing) = manifest.datasets.iter().find(|d| !contracts.contains_key(&d.name)) {
             bail!("the manifest names dataset '{}': add its contract to contracts = […]", missing.name);
+        }
+        if let Err(fault) = loda_contract::check_together(contracts.values().map(AsRef::as_ref)) {
+            bail!("the contracts do not fit together: {fault}");
         }
         let mut lookups = BTreeMap::new();
         let references = config.references.iter().map(|reference| {
@@ -214,7 +217,14 @@ impl FederatedTable {
     fn new(contract: &Contract) -> Self {
         let columns = arrow_schema(contract);
         let borough = Field::new(BOROUGH, DataType::Utf8, false);
-        let fields = std::iter::once(Arc::new(borough)).chain(columns.fields().iter().cloned());
+        let coded = columns.fields().iter().zip(&contract.columns).map(|(field, column)| match &column.role {
+            Role::Dimension(Domain::Codes(codes)) => {
+                let codes = codes.join(&CODE_END.to_string());
+                Arc::new(field.as_ref().clone().with_metadata([(CODES.to_owned(), codes)].into()))
+            }
+            _ => Arc::clone(field),
+        });
+        let fields = std::iter::once(Arc::new(borough)).chain(coded);
         Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
     }
 }

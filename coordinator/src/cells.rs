@@ -1,16 +1,17 @@
 //! What a borough released, from its bytes: exactly of the shape that the question has, or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use anyhow::{Context, bail, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Int8Type, Int64Type};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::root_as_message;
 use loda_contract::Value;
 use loda_question::plan::{arrow_type, value_at};
-use loda_question::{Counted, Measure, Moment, Question};
+use loda_question::table::{Classes, ColumnRef, Functional, State, Table, TableColumn, TableRow};
+use loda_question::{Counted, Measure, Moment, Question, scale};
 
 /// Figures by cell; none where one is withheld.
 pub(crate) type Cells = BTreeMap<Vec<Value>, Vec<Option<i128>>>;
@@ -44,6 +45,84 @@ pub(crate) fn read(question: &Question, bytes: Vec<u8>) -> anyhow::Result<Cells>
     let most = question.grid().unwrap_or(OPEN_CELLS);
     ensure!(batch.num_rows() as u64 <= most, "the answer has more cells than there are");
     cells_of(question, &batch)
+}
+
+/// The cells of a table about people.
+///
+/// # Errors
+/// What does not fit. It is the node's fault, and costs its answer alone.
+pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<Vec<TableRow>> {
+    framed(&bytes)?;
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    let mut expected = Vec::new();
+    for (place, column) in table.columns().iter().enumerate() {
+        expected.push((format!("k{place}"), arrow_type(column.kind)));
+        expected.push((format!("s{place}"), DataType::Int8));
+    }
+    for (place, functional) in table.functionals().iter().enumerate() {
+        expected.push((format!("f{place}"), functional_type(table, functional)));
+    }
+    let schema = reader.schema();
+    let found = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone()));
+    ensure!(found.eq(expected), "the answer has other columns than the table");
+    let Some(batch) = reader.next().transpose()? else { return Ok(Vec::new()) };
+    ensure!(reader.next().is_none(), "the answer has more batches than one");
+    ensure!(batch.num_rows() as u64 <= OPEN_CELLS, "the answer has more cells than there are");
+    let (columns, figures) = batch.columns().split_at(table.columns().len().saturating_mul(2).min(batch.num_columns()));
+    let (mut rows, mut seen) = (Vec::with_capacity(batch.num_rows()), BTreeSet::new());
+    for row in 0..batch.num_rows() {
+        let mut cell = Vec::with_capacity(table.columns().len());
+        for (pair, column) in columns.chunks_exact(2).zip(table.columns()) {
+            let [values, states] = pair else { bail!("a column has no state") };
+            cell.push(class_at(column, values, states, row)?);
+        }
+        ensure!(seen.insert(cell.clone()), "one cell comes twice");
+        let figures = figures.iter().map(|values| figure_at(values, row)).collect::<anyhow::Result<Vec<_>>>()?;
+        rows.push(TableRow { cell, figures });
+    }
+    Ok(rows)
+}
+
+fn functional_type(table: &Table, functional: &Functional) -> DataType {
+    let decimals = |of: &ColumnRef| {
+        let column = table.contract(&of.dataset).and_then(|c| c.column(of.column.as_deref()?));
+        column.map_or(0, |c| scale(c.kind))
+    };
+    match functional {
+        Functional::Units(_) | Functional::Rows | Functional::Present(_) => DataType::Int64,
+        Functional::Sum(of) => DataType::Decimal128(38, decimals(of)),
+        Functional::Square(of) => DataType::Decimal128(38, decimals(of).saturating_mul(2)),
+        Functional::Product(a, b) => DataType::Decimal128(38, decimals(a).saturating_add(decimals(b))),
+    }
+}
+
+/// What a cell has of a column; a class that the column has not is a fault.
+fn class_at(
+    column: &TableColumn,
+    values: &ArrayRef,
+    states: &ArrayRef,
+    row: usize,
+) -> anyhow::Result<Option<(State, Value)>> {
+    if states.is_null(row) {
+        ensure!(values.is_null(row), "a cell has a class of a column that its table is without");
+        return Ok(None);
+    }
+    let value = value_at(values, column.kind, row).context("a column came in another type")?;
+    let state = match states.as_primitive::<Int8Type>().value(row) {
+        0 => State::Value,
+        1 if column.optional => State::Absent,
+        2 if column.reference.via.is_some() => State::Unreached,
+        _ => bail!("a cell has a state that its column has not"),
+    };
+    let fits = match (&column.classes, &value) {
+        (_, Value::Null) => state != State::Value || column.nullable,
+        _ if state != State::Value => false,
+        (Classes::Presence, value) => *value == Value::Boolean(true),
+        (Classes::Coded(values), value) => values.contains(value),
+        (Classes::Open, _) => true,
+    };
+    ensure!(fits, "a cell has a class that its column has not");
+    Ok(Some((state, value)))
 }
 
 /// Whether a stream is messages that lie within it, none compressed: the reader makes room for whatever a message says

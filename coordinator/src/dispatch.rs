@@ -1,20 +1,22 @@
 //! Fragments to nodes, released cells back, under one deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
+use loda_contract::Value;
 use loda_identity::Gss;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
-use loda_question::Question;
+use loda_question::table::{Lowered, TableRow};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cells::{self, Cells};
+use crate::fragment::Fragment;
 use crate::lines::{CONNECT, Line, Lines};
 
 /// Released bytes of one answer at most.
@@ -36,6 +38,13 @@ pub(crate) enum Answer {
     Cells {
         header: v1::ReleasedHeader,
         cells: Cells,
+        /// Figures (by cell and place) that lack cells of the tables that they add up.
+        partial: BTreeSet<(Vec<Value>, usize)>,
+    },
+    /// A table about people, before a question's cells are made of it.
+    Table {
+        header: v1::ReleasedHeader,
+        rows: Vec<TableRow>,
     },
     Refused(v1::Refusal),
     /// Nothing arrived by the deadline, for whatever reason.
@@ -50,7 +59,7 @@ pub(crate) struct Errand {
     pub(crate) analyst: String,
     pub(crate) purpose: String,
     pub(crate) targets: Vec<String>,
-    pub(crate) question: Arc<Question>,
+    pub(crate) fragment: Fragment,
 }
 
 impl Nodes {
@@ -107,7 +116,7 @@ impl Nodes {
             }
         };
         told(match answer {
-            Answer::Cells { .. } => v1::State::Released,
+            Answer::Cells { .. } | Answer::Table { .. } => v1::State::Released,
             Answer::Refused(_) => v1::State::Refused,
             Answer::None | Answer::NotAsked => v1::State::NotAnswered,
         });
@@ -182,9 +191,14 @@ impl Nodes {
         let mut header = header.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         [&mut header.method, &mut header.parameters, &mut header.as_at].into_iter().for_each(short);
         // Foreign bytes: a panic over them ends this answer alone.
-        let read = std::panic::catch_unwind(AssertUnwindSafe(|| cells::read(&errand.question, bytes)));
-        let cells = read.map_err(|_| anyhow::anyhow!("reading the answer stopped"))??;
-        Ok(Answer::Cells { header, cells })
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| match &errand.fragment {
+            Fragment::Question(question) => {
+                let cells = cells::read(question, bytes)?;
+                anyhow::Ok(Answer::Cells { header, cells, partial: BTreeSet::new() })
+            }
+            Fragment::Table(table) => Ok(Answer::Table { header, rows: cells::read_table(table, bytes)? }),
+        }));
+        read.map_err(|_| anyhow::anyhow!("reading the answer stopped"))?
     }
 
     /// Tells a node to stop; whether it hears does not matter.
@@ -194,6 +208,53 @@ impl Nodes {
             let _heard = timeout(Duration::from_secs(1), client.cancel(request)).await;
         }
     }
+}
+
+impl Answer {
+    /// A borough's answer to its question, from those to the tables that it was asked for.
+    pub(crate) fn of_tables(lowered: &Lowered, answers: Vec<Self>) -> Self {
+        let (mut headers, mut tables) = (Vec::new(), Vec::new());
+        for answer in answers {
+            match answer {
+                Self::Table { header, rows } => {
+                    headers.push(header);
+                    tables.push(rows);
+                }
+                other => return other,
+            }
+        }
+        let dense = headers.iter().any(|header| header.dense);
+        // Where boroughs protect, all of them do, or their answer is none.
+        if headers.iter().any(|header| header.dense != dense) || tables.len() != lowered.tables().len() {
+            return Self::None;
+        }
+        let Some(mut header) = headers.into_iter().reduce(joined) else { return Self::None };
+        header.snapshots.sort_by(|a, b| a.dataset.cmp(&b.dataset));
+        let (mut cells, mut partial) = (Cells::new(), BTreeSet::new());
+        for (cell, figures) in lowered.cells(&tables, dense) {
+            for (place, figure) in figures.iter().enumerate().filter(|(_, figure)| figure.lacks) {
+                if figure.value.is_some() {
+                    partial.insert((cell.clone(), place));
+                }
+            }
+            cells.insert(cell, figures.into_iter().map(|figure| figure.value).collect());
+        }
+        Self::Cells { header, cells, partial }
+    }
+}
+
+/// The header of several answers of one borough: as old as the oldest.
+fn joined(mut all: v1::ReleasedHeader, one: v1::ReleasedHeader) -> v1::ReleasedHeader {
+    if one.as_at < all.as_at {
+        all.as_at = one.as_at;
+    }
+    all.count_error = all.count_error.max(one.count_error);
+    for used in one.snapshots {
+        if !all.snapshots.contains(&used) {
+            all.snapshots.push(used);
+        }
+    }
+    all
 }
 
 /// Whether asking again can help: the connection was lost, and not the argument. A status that has a cause was made on
@@ -211,7 +272,7 @@ impl Errand {
             query_id: self.query.clone(),
             analyst: self.analyst.clone(),
             purpose: self.purpose.clone(),
-            fragment: self.question.encode(),
+            fragment: self.fragment.encode(),
             targets: self.targets.clone(),
             deadline_ms: u32::try_from(time.as_millis()).unwrap_or(u32::MAX),
             dry_run: false,

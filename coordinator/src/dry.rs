@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use loda_contract::Contract;
 use loda_identity::Gss;
-use loda_question::{Question, Refusal};
+use loda_question::Refusal;
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::plan::Planner;
-use crate::split::Split;
+use crate::split::{Split, bundles};
 
 /// A coordinator's planner without a federation.
 pub struct Dry {
@@ -27,13 +27,13 @@ impl Dry {
         Ok(Self { catalogue, planner, boroughs })
     }
 
-    /// The questions that boroughs would be asked.
+    /// The canonical fragments that boroughs would be sent: questions, and about people tables.
     ///
     /// # Errors
     /// The rule that refuses the SQL.
-    pub async fn questions(&self, sql: &str) -> Result<Vec<Arc<Question>>, Refusal> {
+    pub async fn fragments(&self, sql: &str) -> Result<Vec<Vec<u8>>, Refusal> {
         let split = Split::new(Arc::clone(&self.catalogue), self.boroughs.clone());
         let split = self.planner.plan(sql, split).await?;
-        Ok(split.parts.iter().flat_map(|p| p.questions.values().flatten().cloned()).collect())
+        Ok(bundles(&split).iter().map(|bundle| bundle.fragment.encode()).collect())
     }
 }

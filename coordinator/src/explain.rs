@@ -65,15 +65,15 @@ impl Questions {
         let verdicts = if ask_nodes { self.verdicts(prepared).await } else { Vec::new() };
         let mut verdicts = verdicts.into_iter();
         let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {
-            let bytes = bundle.question.encode();
+            let bytes = bundle.fragment.encode();
             v1::Fragment {
                 number,
                 sha256: sha256(&bytes),
                 bytes,
-                words: bundle.question.words(),
-                sql: bundle.question.sql(),
+                words: bundle.fragment.words(),
+                sql: bundle.fragment.sql(),
                 boroughs: bundle.boroughs.iter().map(Gss::to_string).collect(),
-                grid: bundle.question.grid().unwrap_or(0),
+                grid: bundle.fragment.grid().unwrap_or(0),
                 verdicts: verdicts.next().unwrap_or_default(),
             }
         });
@@ -90,7 +90,7 @@ impl Questions {
                     analyst: prepared.owner.to_string(),
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),
-                    question: Arc::clone(&bundle.question),
+                    fragment: bundle.fragment.clone(),
                 };
                 async move {
                     let (answer, refusal) = match self.nodes.judge(gss, &errand).await {

@@ -8,7 +8,6 @@ use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::powerset;
 use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, cast, lit};
-use loda_contract::Protection;
 use loda_question::plan::Reading;
 use loda_question::{Measure, Refusal, Rule};
 
@@ -36,7 +35,7 @@ impl Split {
         let figures = &aggregate.aggr_expr;
         let finest = Aggregate::try_new(Arc::clone(input), all.clone(), figures.clone())?;
         let part = self.part(&finest).or_else(refuse)?;
-        let released = (part.scope.protection == Protection::Threshold).then(|| {
+        let released = part.scope.protection.totals_from_cells().then(|| {
             let plan = self.leaf(part.clone(), all.len())?;
             Ok::<_, datafusion::common::DataFusionError>(plan)
         });

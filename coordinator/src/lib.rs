@@ -39,6 +39,7 @@ mod dry;
 mod explain;
 mod federated;
 mod finish;
+mod fragment;
 mod grouping;
 mod jobs;
 mod lineage;

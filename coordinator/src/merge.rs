@@ -11,12 +11,11 @@ use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBa
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use loda_contract::{ColumnType, Protection, Value};
+use loda_contract::{ColumnType, Value};
 use loda_identity::Gss;
 use loda_question::plan::{Reading, arrow_type, value_scalar};
 use loda_question::{Measure, Predicate};
 
-use crate::cells::Cells;
 use crate::derived;
 use crate::dispatch::Answer;
 use crate::federated::Federated;
@@ -29,6 +28,8 @@ pub(crate) struct MergedPart {
     pub(crate) values: u64,
     pub(crate) withheld: BTreeMap<Gss, u64>,
     pub(crate) lacks: Vec<Lack>,
+    /// Whether some figure adds up cells of which others are not released.
+    pub(crate) in_part: bool,
     /// Groups that did not pass are not listed: a key is open.
     pub(crate) open: bool,
 }
@@ -41,6 +42,9 @@ pub(crate) struct Lack {
     pub(crate) refused: u32,
     pub(crate) no_answer: u32,
 }
+
+/// How a row says that a figure is the sum of released cells, and that others of its cells are not released.
+pub(crate) const IN_PART: &str = "in part";
 
 /// Every cell of a grid, in order.
 type Grid = Arc<Vec<Vec<Value>>>;
@@ -56,6 +60,8 @@ struct Group {
     sums: Vec<Option<i128>>,
     /// For each figure of the node, how many boroughs withheld it.
     withheld: Vec<u32>,
+    /// For each figure of the node, in how many boroughs it lacks cells.
+    partial: Vec<u32>,
     refused: u32,
     no_answer: u32,
 }
@@ -81,9 +87,9 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &mut BTreeMap<Gss, A
         // A figure whose condition cannot hold here (another borough's) is empty by logic: it lacks nothing.
         let figures_here = question.draft().figures.iter();
         let empty: Vec<bool> = figures_here.map(|f| f.condition == Some(Predicate::Constant(Some(false)))).collect();
-        let mut cells = match answer {
-            Answer::Cells { cells, .. } => std::mem::take(cells),
-            Answer::Refused(_) | Answer::None => Cells::new(),
+        let (mut cells, partial) = match answer {
+            Answer::Cells { cells, partial, .. } => (std::mem::take(cells), std::mem::take(partial)),
+            Answer::Table { .. } | Answer::Refused(_) | Answer::None => Default::default(),
             Answer::NotAsked => continue,
         };
         let answered = matches!(answer, Answer::Cells { .. });
@@ -107,6 +113,9 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &mut BTreeMap<Gss, A
         for (cell, row) in cells {
             let group = groups.entry(part.output_cell(gss, &cell)).or_default();
             group.add(figures, answer, &row, sparse, &empty)?;
+            for (place, count) in group.partial.iter_mut().enumerate() {
+                *count += u32::from(partial.contains(&(cell.clone(), place)));
+            }
         }
     }
     if part.keys.is_empty() && groups.is_empty() {
@@ -117,7 +126,8 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &mut BTreeMap<Gss, A
     let lacks = lacks(part, &groups);
     let batch = batch(part, leaf, &groups, sparse)?;
     let open = !sparse && part.questions.values().flatten().any(|q| q.grid().is_none());
-    Ok(MergedPart { batch, values, withheld, lacks, open })
+    let in_part = groups.values().any(|group| group.in_part(&part.outputs) > 0);
+    Ok(MergedPart { batch, values, withheld, lacks, in_part, open })
 }
 
 /// Whether what is absent from an answer is nothing, and not withheld: of published data, and where no node protects at all.
@@ -126,13 +136,13 @@ fn is_sparse(part: &Part, answers: &BTreeMap<Gss, Answer>) -> bool {
         Answer::Cells { header, .. } => Some(header.dense),
         _ => None,
     });
-    part.scope.protection == Protection::Public || dense.next().is_some_and(|first| !first && dense.all(|other| !other))
+    part.scope.protection.is_public() || dense.next().is_some_and(|first| !first && dense.all(|other| !other))
 }
 
 /// Why an answer is none to what was asked. What is absent must mean the same from everybody: one borough's word on it would
 /// speak for all.
 fn misfit(answer: &Answer, sparse: bool, grid: Option<&Grid>) -> Option<&'static str> {
-    let Answer::Cells { header, cells } = answer else { return None };
+    let Answer::Cells { header, cells, .. } = answer else { return None };
     if header.dense == sparse {
         return Some("it says otherwise than the contract what an absent cell is");
     }
@@ -189,6 +199,7 @@ impl Group {
     ) -> anyhow::Result<()> {
         self.sums.resize(figures, None);
         self.withheld.resize(figures, 0);
+        self.partial.resize(figures, 0);
         self.boroughs += 1;
         match answer {
             Answer::Refused(_) => self.refused += 1,
@@ -217,11 +228,20 @@ impl Group {
         output.needs().into_iter().map(withheld).max().unwrap_or(0)
     }
 
+    /// In how many boroughs an output adds up cells of which some are not released.
+    fn in_part(&self, outputs: &[Output]) -> u32 {
+        let partial = |figure: usize| self.partial.get(figure).copied().unwrap_or(0);
+        outputs.iter().flat_map(Output::needs).map(partial).max().unwrap_or(0)
+    }
+
     /// What the reader of this row must know.
     fn note(&self, outputs: &[Output]) -> Option<String> {
         let withheld = outputs.iter().map(|o| self.lack(o)).max().unwrap_or(0);
+        let in_part = self.in_part(outputs);
         if self.boroughs <= 1 {
             return match (self.no_answer, self.refused) {
+                (0, 0) if in_part > 0 && withheld > 0 => Some(format!("c; {IN_PART}")),
+                (0, 0) if in_part > 0 => Some(IN_PART.to_owned()),
                 (0, 0) => (withheld > 0).then(|| "c".to_owned()),
                 (0, _) => Some("x: refused".to_owned()),
                 _ => Some("x: no answer".to_owned()),
@@ -230,7 +250,11 @@ impl Group {
         let parts = [(withheld, "withheld"), (self.refused, "refused"), (self.no_answer, "no answer")];
         let said: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         let lacking = withheld.saturating_add(self.refused).saturating_add(self.no_answer);
-        (lacking > 0).then(|| format!("lacks {lacking} of {} boroughs: {}", self.boroughs, said.join(", ")))
+        let lacks =
+            (lacking > 0).then(|| format!("lacks {lacking} of {} boroughs: {}", self.boroughs, said.join(", ")));
+        let partial = (in_part > 0).then(|| format!("{IN_PART} in {in_part} of {} boroughs", self.boroughs));
+        let notes: Vec<String> = lacks.into_iter().chain(partial).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 }
 
@@ -388,6 +412,7 @@ mod tests {
     use loda_proto::v1::ReleasedHeader;
 
     use super::*;
+    use crate::cells::Cells;
 
     #[test]
     fn an_answer_that_contradicts_its_question_is_none() {
@@ -395,6 +420,7 @@ mod tests {
         let answer = |dense: bool, of: &str| Answer::Cells {
             header: ReleasedHeader { dense, ..Default::default() },
             cells: Cells::from([(cell(of), vec![Some(12)])]),
+            partial: std::collections::BTreeSet::new(),
         };
         let grid: Grid = Arc::new(vec![cell("a"), cell("b")]);
         assert_eq!(misfit(&answer(true, "a"), false, Some(&grid)), None);

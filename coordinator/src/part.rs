@@ -8,12 +8,14 @@ use datafusion::logical_expr::Aggregate;
 use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
 use loda_question::plan::{BOROUGH, ReadAggregate, ReadFigure, Reading, Spread, read_aggregate};
+use loda_question::table::Lowered;
 use loda_question::{
     Comparison, Contracts, Draft, Figure, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rows,
     Rule, Scalar, Scope, Source, bare_name, scale,
 };
 
 use crate::catalogue::{Catalogue, rows_stay_home};
+use crate::fragment::Fragment;
 
 /// The most cells that one part may have over all its boroughs.
 const CELL_LIMIT: u64 = 1_000_000;
@@ -32,6 +34,8 @@ pub(crate) struct Part {
     pub(crate) outputs: Vec<Output>,
     /// The question to each borough; `None`: its filter cannot hold there, so it is not asked.
     pub(crate) questions: BTreeMap<Gss, Option<Arc<Question>>>,
+    /// About people: the tables that each borough is asked for instead, and how its question follows from them.
+    pub(crate) lowered: BTreeMap<Gss, Arc<Lowered>>,
     pub(crate) schema: Arc<DFSchema>,
 }
 
@@ -124,6 +128,14 @@ impl Part {
         }
     }
 
+    /// What a borough is sent.
+    pub(crate) fn fragments(&self, gss: &Gss, question: &Arc<Question>) -> Vec<Fragment> {
+        match self.lowered.get(gss) {
+            Some(lowered) => lowered.tables().iter().map(|table| Fragment::Table(Arc::new(table.clone()))).collect(),
+            None => vec![Fragment::Question(Arc::clone(question))],
+        }
+    }
+
     fn borough_values(&self, gss: &Gss) -> Vec<Option<&Value>> {
         self.keys
             .iter()
@@ -171,8 +183,8 @@ pub(crate) fn read(catalogue: &Catalogue, boroughs: &[Gss], aggregate: &Aggregat
             "Group by borough and count the rows of the result",
         ));
     }
-    let mut questions = BTreeMap::new();
-    let mut derived: Vec<(Draft, Arc<Question>)> = Vec::new();
+    let (mut questions, mut lowered) = (BTreeMap::new(), BTreeMap::new());
+    let mut derived: Vec<(Draft, Arc<Question>, Option<Arc<Lowered>>)> = Vec::new();
     for gss in boroughs {
         let fix = |p: Predicate| in_borough(p, gss);
         let rows = read.rows.clone().map_predicates(&fix);
@@ -181,20 +193,25 @@ pub(crate) fn read(catalogue: &Catalogue, boroughs: &[Gss], aggregate: &Aggregat
             figures.iter().map(|f| Figure { measure: f.measure.clone(), condition: f.condition.clone().map(fix) });
         let draft = Draft { rows, keys: node_keys.clone(), figures: fixed.collect() };
         // Derived even where the borough is not asked: a question is allowed or not, wherever it goes.
-        let known = derived.iter().find(|(known, _)| *known == draft).map(|(_, question)| Arc::clone(question));
-        let question = match known {
-            Some(question) => question,
+        let known = derived.iter().find(|(known, ..)| *known == draft);
+        let (question, tables) = match known {
+            Some((_, question, tables)) => (Arc::clone(question), tables.clone()),
             None => {
                 let question = Arc::new(Question::derive(draft.clone(), &contracts)?);
                 // What a node would refuse for its size is refused here.
                 Question::decode(&question.encode(), LIMITS, &contracts).map_err(too_large)?;
-                derived.push((draft, Arc::clone(&question)));
-                question
+                let people = question.scope().protection.may_be_about_people();
+                let tables = if people { Some(Arc::new(Lowered::of(&question, &contracts)?)) } else { None };
+                derived.push((draft, Arc::clone(&question), tables.clone()));
+                (question, tables)
             }
         };
+        if let Some(tables) = tables {
+            lowered.insert(gss.clone(), tables);
+        }
         questions.insert(gss.clone(), (!impossible).then_some(question));
     }
-    let (_, any) = derived.first().ok_or_else(rows_stay_home)?;
+    let (_, any, _) = derived.first().ok_or_else(rows_stay_home)?;
     let scales = any.figures().iter().map(|f| match f.measure {
         Measure::Sum(_) | Measure::Square(_) | Measure::Product(..) => any.moment(f).map_or(0, Moment::scale),
         _ => 0,
@@ -206,6 +223,7 @@ pub(crate) fn read(catalogue: &Catalogue, boroughs: &[Gss], aggregate: &Aggregat
         measures: figures.iter().map(|f| f.measure.clone()).collect(),
         outputs,
         questions,
+        lowered,
         schema: Arc::clone(&aggregate.schema),
     };
     limits(&part, &figures)?;

@@ -116,7 +116,7 @@ impl Questions {
     fn entry(&self, kind: Kind, query: &Query, detail: String) -> Entry {
         let prepared = &query.prepared;
         let datasets: Vec<String> = prepared.split.parts.iter().map(|p| p.scope.title()).collect();
-        let fragments = bundles(&prepared.split).iter().map(|b| sha256(&b.question.encode())).collect::<Vec<_>>();
+        let fragments = bundles(&prepared.split).iter().map(|b| sha256(&b.fragment.encode())).collect::<Vec<_>>();
         Entry {
             kind,
             query: query.id.to_string(),
@@ -195,18 +195,18 @@ impl Questions {
                     analyst: prepared.owner.to_string(),
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),
-                    question: Arc::clone(&bundle.question),
+                    fragment: bundle.fragment.clone(),
                 };
-                (bundle.part, gss, errand)
+                (bundle.part, bundle.table, gss, errand)
             })
         });
-        let runs = errands.map(|(part, gss, errand)| async move {
+        let runs = errands.map(|(part, table, gss, errand)| async move {
             let told = |state| {
                 query.progress.set(gss, part, state);
                 query.touch();
             };
             told(v1::State::Queued);
-            (part, gss.clone(), self.nodes.run(gss, &errand, deadline, &told).await)
+            (part, table, gss.clone(), self.nodes.run(gss, &errand, deadline, &told).await)
         });
         let mut answers: Vec<BTreeMap<Gss, Answer>> = prepared
             .split
@@ -214,7 +214,19 @@ impl Questions {
             .iter()
             .map(|part| part.questions.keys().map(|gss| (gss.clone(), Answer::NotAsked)).collect())
             .collect();
-        for (part, gss, answer) in join_all(runs).await {
+        let mut tables: BTreeMap<(usize, Gss), Vec<(usize, Answer)>> = BTreeMap::new();
+        for (part, table, gss, answer) in join_all(runs).await {
+            tables.entry((part, gss)).or_default().push((table, answer));
+        }
+        for ((part, gss), mut of_borough) in tables {
+            of_borough.sort_by_key(|(table, _)| *table);
+            let mut of_borough: Vec<Answer> = of_borough.into_iter().map(|(_, answer)| answer).collect();
+            let lowered = prepared.split.parts.get(part).and_then(|part| part.lowered.get(&gss));
+            let answer = match lowered {
+                // Evaluating conditions over cells is computing.
+                Some(lowered) => compute(|| Answer::of_tables(lowered, of_borough)),
+                None => of_borough.pop().unwrap_or(Answer::None),
+            };
             if let Some(of_part) = answers.get_mut(part) {
                 of_part.insert(gss, answer);
             }

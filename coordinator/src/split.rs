@@ -10,10 +10,11 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan};
 use loda_contract::Protection;
 use loda_identity::Gss;
-use loda_question::{Question, Refusal, Rule};
+use loda_question::{Refusal, Rule};
 
 use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
 use crate::federated::{Federated, NOTE};
+use crate::fragment::Fragment;
 use crate::lineage::{self, Figures};
 use crate::notes;
 use crate::part::{self, Part};
@@ -45,22 +46,26 @@ pub(crate) struct SplitPlan {
 /// Fragments with equal bytes, and the boroughs that they go to.
 pub(crate) struct Bundle {
     pub(crate) part: usize,
-    pub(crate) question: Arc<Question>,
+    /// About people: the place of the table among those that the boroughs' questions need.
+    pub(crate) table: usize,
+    pub(crate) fragment: Fragment,
     pub(crate) boroughs: Vec<Gss>,
 }
 
 pub(crate) fn bundles(split: &SplitPlan) -> Vec<Bundle> {
     let mut bundles: Vec<Bundle> = Vec::new();
     for (part, of) in split.parts.iter().enumerate() {
-        let mut by_bytes: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        let mut by_bytes: BTreeMap<(usize, Vec<u8>), usize> = BTreeMap::new();
         for (gss, question) in &of.questions {
             let Some(question) = question else { continue };
-            let index = *by_bytes.entry(question.encode()).or_insert_with(|| {
-                bundles.push(Bundle { part, question: Arc::clone(question), boroughs: Vec::new() });
-                bundles.len() - 1
-            });
-            if let Some(bundle) = bundles.get_mut(index) {
-                bundle.boroughs.push(gss.clone());
+            for (table, fragment) in of.fragments(gss, question).into_iter().enumerate() {
+                let index = *by_bytes.entry((table, fragment.encode())).or_insert_with(|| {
+                    bundles.push(Bundle { part, table, fragment, boroughs: Vec::new() });
+                    bundles.len() - 1
+                });
+                if let Some(bundle) = bundles.get_mut(index) {
+                    bundle.boroughs.push(gss.clone());
+                }
             }
         }
     }
@@ -92,12 +97,8 @@ impl Split {
             Ok(TreeNodeRecursion::Continue)
         })?;
         let parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let methods: BTreeSet<&str> = parts
-            .iter()
-            .map(|p| p.scope.protection)
-            .filter(|p| *p != Protection::Public)
-            .map(Protection::name)
-            .collect();
+        let methods: BTreeSet<&str> =
+            parts.iter().map(|p| p.scope.protection).filter(|p| !p.is_public()).map(Protection::name).collect();
         if methods.len() > 1 {
             return refuse(Refusal::new(
                 Rule::MixedMethods,
@@ -177,7 +178,7 @@ impl Split {
         let fields = all_nullable.chain([(None, note)]).collect();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
         let words = part.questions.values().flatten().next().map_or_else(String::new, |q| q.sql());
-        let protected = part.scope.protection != Protection::Public;
+        let protected = !part.scope.protection.is_public();
         parts.push(part);
         Ok(LogicalPlan::Extension(Extension {
             node: Arc::new(Federated { part: number, words: words.into(), schema, keys, protected }),

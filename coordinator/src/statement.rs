@@ -37,6 +37,13 @@ pub(crate) fn statement(
                 .to_owned(),
         );
     }
+    if merged.iter().any(|part| part.in_part) {
+        notes.push(
+            "Figures of rows marked 'in part' add up the released cells of a table; cells of too few units are missing from \
+             them. A figure that adds up n cells is off by about √n times as much as one cell"
+                .to_owned(),
+        );
+    }
     v1::Statement { query_id: query.to_owned(), purpose: purpose.to_owned(), complete, parts, notes }
 }
 
@@ -59,7 +66,7 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
                 said.answer = "refused".to_owned();
                 said.refusal = Some(refusal.clone());
             }
-            Answer::None => said.answer = "no answer".to_owned(),
+            Answer::None | Answer::Table { .. } => said.answer = "no answer".to_owned(),
             Answer::NotAsked => said.answer = "not asked".to_owned(),
         }
         said

@@ -1,10 +1,11 @@
-//! Wire bytes to a question: never a panic, and what is accepted is canonical and renders.
+//! Wire bytes to a question or a table: never a panic, and what is accepted is canonical and renders.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use loda_contract::Contract;
+use loda_question::table::Table;
 use loda_question::{LIMITS, Question};
 
 static CONTRACTS: LazyLock<Vec<Arc<Contract>>> = LazyLock::new(|| {
@@ -27,5 +28,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(question.encode(), bytes);
         assert!(!question.words().is_empty() && !question.sql().is_empty());
         let _possible = question.possible();
+    }
+    if let Ok(table) = Table::decode(bytes, LIMITS, &known) {
+        assert_eq!(table.encode(), bytes);
+        assert!(!table.words().is_empty() && !table.sql().is_empty());
+        assert!(table.weight() <= table.dimensions());
     }
 });

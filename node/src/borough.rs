@@ -1,5 +1,6 @@
 //! What one borough brings to the questions it is asked: agreement, snapshots, engine, disclosure control.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
@@ -14,11 +15,13 @@ use crate::agreement::Agreement;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::{Methods, released};
+use crate::epochs::Epochs;
 use crate::execute::{Engine, lacked_memory};
-use crate::inspect::{Accepted, Asked};
+use crate::inspect::{Accepted, Asked, Fragment};
 use crate::queries::Work;
 use crate::refresh::{Fault, Held, Index};
 use crate::snapshot::Snapshot;
+use crate::tables::{Pinned, Tables};
 
 /// Rows of a stage that disclosure control is done with in a millisecond or so.
 const FEW: usize = 10_000;
@@ -33,6 +36,8 @@ pub(crate) struct Borough {
     pub(crate) secret: RecordSecret,
     pub(crate) methods: Methods,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) epochs: Epochs,
     /// Questions share the memory pool; one that did not fit beside others has it for itself.
     pub(crate) memory: tokio::sync::RwLock<()>,
 }
@@ -58,6 +63,7 @@ impl Borough {
         let mut snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         snapshots.retain(|s| s.contract.dataset != snapshot.contract.dataset);
         self.engine.forget(&snapshot.contract.dataset);
+        self.tables.forget();
         snapshots.push(snapshot);
     }
 
@@ -78,8 +84,20 @@ impl Borough {
     }
 
     async fn run(&self, accepted: &Accepted) -> anyhow::Result<Released<RecordBatch>> {
-        let (engine, method) = (Arc::clone(&self.engine), self.method(accepted));
-        let (question, snapshots) = (accepted.question.clone(), accepted.snapshots.clone());
+        let (engine, method, tables) = (Arc::clone(&self.engine), self.method(accepted), Arc::clone(&self.tables));
+        let snapshots = accepted.snapshots.clone();
+        let question = match &accepted.fragment {
+            Fragment::Question(question) => question.clone(),
+            Fragment::Table(table) => {
+                let (table, wanted) = (table.clone(), Wanted::default());
+                let stopped = Arc::clone(&wanted.0);
+                let work = tokio::spawn(async move {
+                    let stopped = || stopped.load(Ordering::Relaxed);
+                    compute(|| tables.released(&table, &Pinned(&snapshots), &method, &stopped))
+                });
+                return AbortOnDrop(work).await.context("the work stopped")?;
+            }
+        };
         // A task of its own: a panic in it ends this query and nothing else, and a cancelled query stops it.
         let work = tokio::spawn(async move {
             let stage = engine.stage(&question, &snapshots).await?;
@@ -91,13 +109,23 @@ impl Borough {
     }
 }
 
+/// For as long as this lives somebody wants a table: what computes it looks between steps.
+#[derive(Default)]
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Work for Borough {
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
         asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))
     }
 
     fn method(&self, accepted: &Accepted) -> Method {
-        self.methods.of(accepted.question.scope().protection)
+        self.methods.of(accepted.fragment.protection())
     }
 
     fn cells<'a>(

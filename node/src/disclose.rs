@@ -57,6 +57,15 @@ impl Methods {
         Ok(Self { off: true, ..Self::standard()? })
     }
 
+    /// Whether data about people are pinned for epochs: wherever anything is protected.
+    pub(crate) fn pins(&self) -> bool {
+        #[cfg(feature = "unprotected")]
+        if self.off {
+            return false;
+        }
+        true
+    }
+
     /// The same methods with a node's own noise.
     pub(crate) fn with_noise(self, noise: NoiseKey) -> Self {
         Self { noise: Some(noise), ..self }

@@ -1,22 +1,75 @@
 //! From a request's bytes to a typed job, or a refusal: before a row is read.
 
+use std::sync::Arc;
+
+use loda_contract::{Contract, Protection};
 use loda_identity::{Gss, PeerId};
 use loda_ledger::Entry;
 use loda_proto::v1::SubmitRequest;
-use loda_question::{LIMITS, Question, Refusal, Rule};
+use loda_question::table::Table;
+use loda_question::{Contracts, LIMITS, Question, Refusal, Rule};
 use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
 use crate::agreement::Agreement;
 use crate::snapshot::Snapshot;
+use crate::tables;
 
 /// A question that this node will run: under contract and agreement, over pinned snapshots.
 pub(crate) struct Accepted {
-    pub(crate) question: Question,
+    pub(crate) fragment: Fragment,
     /// One for each dataset that is read.
     pub(crate) snapshots: Vec<Snapshot>,
     /// The agreement's id and version.
     pub(crate) agreement: String,
+}
+
+/// What bytes stand for: about people a table, and nothing else.
+#[derive(Clone)]
+pub(crate) enum Fragment {
+    Question(Box<Question>),
+    Table(Box<Table>),
+}
+
+impl Fragment {
+    /// # Errors
+    /// The rule that says no.
+    fn decode(bytes: &[u8], contracts: Contracts<'_>) -> Result<Self, Refusal> {
+        if Table::is_meant(bytes, LIMITS) {
+            return Table::decode(bytes, LIMITS, contracts).map(|table| Self::Table(Box::new(table)));
+        }
+        let question = Question::decode(bytes, LIMITS, contracts)?;
+        if question.scope().datasets.iter().any(|c| c.protection.may_be_about_people()) {
+            return Err(Refusal::new(
+                Rule::Table,
+                "data about people are asked for by tables alone",
+                "Ask through the coordinator: it asks for tables, and evaluates conditions over what is released",
+            ));
+        }
+        Ok(Self::Question(Box::new(question)))
+    }
+
+    pub(crate) fn datasets(&self) -> &[Arc<Contract>] {
+        match self {
+            Self::Question(question) => &question.scope().datasets,
+            Self::Table(table) => table.datasets(),
+        }
+    }
+
+    pub(crate) fn protection(&self) -> Protection {
+        match self {
+            Self::Question(question) => question.scope().protection,
+            Self::Table(_) => Protection::CellKey,
+        }
+    }
+
+    /// The datasets' names, for logs and people.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Self::Question(question) => question.scope().title(),
+            Self::Table(table) => table.title(),
+        }
+    }
 }
 
 /// A request's own words as typed values; what cannot be typed is no request.
@@ -94,19 +147,29 @@ impl Asked {
             ));
         }
         let contracts = |dataset: &str| snapshots(dataset).map(|s| s.contract);
-        let question = Question::decode(&self.fragment, LIMITS, &contracts)?;
+        let fragment = Fragment::decode(&self.fragment, &contracts)?;
         let today = chrono::Utc::now().date_naive();
         let analyst = self.analyst.to_string();
+        let missing = || Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue");
         let (mut pinned, mut agreed) = (Vec::new(), String::new());
         // Whoever may not see a dataset may not filter by it either: each has to be agreed.
-        for contract in &question.scope().datasets {
+        for contract in fragment.datasets() {
             agreed = agreement.allows(&analyst, &self.purpose, &contract.dataset, today)?;
-            let snapshot = snapshots(&contract.dataset).filter(|s| s.contract == *contract);
-            pinned.push(
-                snapshot
-                    .ok_or_else(|| Refusal::new(Rule::Unknown, "the dataset is not held here", "See the catalogue"))?,
-            );
+            pinned.push(snapshots(&contract.dataset).filter(|s| s.contract == *contract).ok_or_else(missing)?);
         }
-        Ok(Accepted { question, snapshots: pinned, agreement: agreed })
+        if let Fragment::Table(table) = &fragment {
+            for (dataset, column) in tables::code_lists(table) {
+                let list = snapshots(&dataset).filter(|s| s.contract.protection.is_public());
+                let list = list.filter(|s| s.contract.column(&column).is_some()).ok_or_else(|| {
+                    Refusal::new(
+                        Rule::Unknown,
+                        format!("'{dataset}', which lists the values of a column, is not held here"),
+                        "Leave out the column, or have the borough hold the list",
+                    )
+                })?;
+                pinned.push(list);
+            }
+        }
+        Ok(Accepted { fragment, snapshots: pinned, agreement: agreed })
     }
 }

@@ -19,6 +19,8 @@
 //! | `borough` | what it brings: agreement, snapshots, engine and methods |
 //! | `scan` | a snapshot's pieces as the engine reads them |
 //! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
+//! | `epochs` | the data about people that stand still, and what waits |
+//! | `tables` | tables about people, from registers and rows |
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
 //! | `cli` | what `loda-node` can be told |
 //! | `doctor` | what would keep a node from serving, and the fix |
@@ -36,6 +38,7 @@ mod config;
 mod dictionary;
 mod disclose;
 mod doctor;
+mod epochs;
 mod execute;
 mod functions;
 mod ingest;
@@ -59,6 +62,7 @@ mod serve;
 mod simulation;
 mod snapshot;
 mod source;
+mod tables;
 mod turns;
 
 pub use cli::command;

@@ -11,7 +11,7 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 
 use crate::appending::ensure_file_by_file;
 use crate::functions::{self, Helpers};
-use crate::quoting::Quoting;
+use crate::quoting::{Quoting, copied};
 use crate::source::{Intake, Source, carry_origin};
 
 /// What a SELECT is over, and what it is.
@@ -100,22 +100,7 @@ pub(crate) fn cause(fault: DataFusionError) -> anyhow::Error {
         DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
             Ok(inner) => cause(inner),
             Err(inner) => match inner.find_root() {
-                DataFusionError::External(inner) => {
-                    let first: &dyn std::error::Error = inner.as_ref();
-                    let reasons: Vec<_> = std::iter::successors(Some(first), |reason| reason.source()).collect();
-                    let quoting = |reason: &&(dyn std::error::Error + 'static)| reason.is::<Quoting>();
-                    let said = |plainly: bool| {
-                        let said = reasons.iter().map(|reason| match reason.downcast_ref::<Quoting>() {
-                            Some(quoting) if plainly => quoting.plain.clone(),
-                            _ => reason.to_string(),
-                        });
-                        said.collect::<Vec<_>>().join(": ")
-                    };
-                    match reasons.iter().any(quoting) {
-                        true => Quoting::new(said(false), said(true)).into(),
-                        false => anyhow::anyhow!(said(false)),
-                    }
-                }
+                DataFusionError::External(inner) => copied(inner.as_ref()),
                 root => failed(root),
             },
         },

@@ -140,7 +140,7 @@ impl Queries {
                 return Ok(Some(refusal));
             }
         };
-        let dataset = &accepted.question.scope().title();
+        let dataset = &accepted.fragment.title();
         if let Err(status) = self.log(&asked, Kind::Accept, dataset, &accepted.agreement, "") {
             job.cancel();
             return Err(status);
@@ -179,7 +179,7 @@ impl Queries {
             }
             Err(detail) => {
                 self.outcomes.count(detail);
-                let dataset = &accepted.question.scope().title();
+                let dataset = &accepted.fragment.title();
                 // The job ends as not answered whether or not this can be logged: nothing leaves.
                 let _logged = self.log(asked, Kind::Fail, dataset, &accepted.agreement, detail);
                 job.not_answered().await;

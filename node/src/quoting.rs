@@ -1,5 +1,7 @@
 //! Faults whose words may hold what a record holds.
 
+use std::error::Error;
+
 /// The words are for the terminal of whoever checks, and for no log; what is plain is for both.
 #[derive(Debug, thiserror::Error)]
 #[error("{words}")]
@@ -16,15 +18,35 @@ impl Quoting {
 
 /// A fault for the log, where the command that is named says more of it.
 pub(crate) fn plain(fault: &anyhow::Error, command: &str) -> String {
+    match plainly(fault.chain()) {
+        (said, true) => format!("{said}; `loda-node {command}` says more"),
+        (said, false) => said,
+    }
+}
+
+/// A fault that others hold too, as one of our own.
+pub(crate) fn copied(fault: &(dyn Error + 'static)) -> anyhow::Error {
+    let reasons = || anyhow::Chain::new(fault);
+    match plainly(reasons()) {
+        (plain, true) => {
+            let words: Vec<_> = reasons().map(ToString::to_string).collect();
+            Quoting::new(words.join(": "), plain).into()
+        }
+        (said, false) => anyhow::anyhow!(said),
+    }
+}
+
+/// Reasons in plain words, to the first that quotes, and whether there is one: what comes after it may quote again.
+fn plainly<'a>(reasons: impl Iterator<Item = &'a (dyn Error + 'static)>) -> (String, bool) {
     let mut said = Vec::new();
-    for reason in fault.chain() {
+    for reason in reasons {
         if let Some(quoting) = reason.downcast_ref::<Quoting>() {
-            said.push(format!("{}; `loda-node {command}` says more", quoting.plain));
-            break;
+            said.push(quoting.plain.clone());
+            return (said.join(": "), true);
         }
         said.push(reason.to_string());
     }
-    said.join(": ")
+    (said.join(": "), false)
 }
 
 #[cfg(test)]

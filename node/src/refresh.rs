@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::appending::{Stamp, stamps};
 use crate::borough::Borough;
 use crate::config::DatasetConfig;
+use crate::epochs::Epochs;
 use crate::queries::Queries;
 use crate::reading::{self, Outcome, Part};
 use crate::residents::ResidentsConfig;
@@ -82,7 +83,7 @@ impl Held {
     }
 
     /// What is served after a reading; where it gave nothing new, the fault is told, and the last good snapshot is given.
-    pub(crate) fn settle(&self, state: &Path, outcome: Outcome) -> anyhow::Result<Option<Snapshot>> {
+    pub(crate) fn settle(&self, state: &Path, epochs: &Epochs, outcome: Outcome) -> anyhow::Result<Option<Snapshot>> {
         let newest = snapshot::newest(state, &self.contract)?;
         match (&outcome.fault, &newest) {
             (None, _) => {}
@@ -92,7 +93,31 @@ impl Held {
             (Some(fault), None) => tracing::error!("{fault}; there is no earlier snapshot: the dataset is not served"),
         }
         self.fault.set(outcome.fault);
-        Ok(newest)
+        self.open(epochs, newest)
+    }
+
+    /// What is served from now on: of data about people what the epoch has.
+    fn open(&self, epochs: &Epochs, newest: Option<Snapshot>) -> anyhow::Result<Option<Snapshot>> {
+        let id = newest.as_ref().map(|newest| newest.id);
+        match epochs.served(&self.contract, newest, chrono::Utc::now().date_naive()) {
+            Ok(served) => {
+                if let (Some(served), Some(id)) = (&served, id.filter(|id| served.as_ref().is_some_and(|s| s.id < *id)))
+                {
+                    tracing::info!(
+                        dataset = self.contract.dataset,
+                        "snapshot {id} waits: snapshot {} is served until the next epoch begins",
+                        served.id
+                    );
+                }
+                Ok(served)
+            }
+            Err(fault) => {
+                let fault = format!("{fault:#}");
+                tracing::error!("{fault}");
+                self.fault.set(Some(fault));
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -231,9 +256,29 @@ async fn read(borough: &Borough, part: &Part) -> Option<Outcome> {
     reading::read(&borough.config, &borough.secret, std::slice::from_ref(part)).await.pop()
 }
 
+/// How often it is looked whether another epoch has begun.
+const DAY_LOOK: Duration = Duration::from_secs(30);
+
+/// Opens the registers together when an epoch begins.
+pub(crate) async fn open_epochs(borough: Arc<Borough>, queries: Arc<Queries>) {
+    loop {
+        sleep(DAY_LOOK).await;
+        let today = chrono::Utc::now().date_naive();
+        for held in borough.held.iter().filter(|held| borough.epochs.is_over(&held.contract, today)) {
+            let newest = snapshot::newest(&borough.config.state, &held.contract);
+            serve(held, &borough, &queries, newest.and_then(|newest| held.open(&borough.epochs, newest)));
+        }
+    }
+}
+
 async fn renew(held: &Held, borough: &Borough, queries: &Queries) {
     let Some(outcome) = read(borough, &Some(held.contract.dataset.clone())).await else { return };
-    match held.settle(&borough.config.state, outcome) {
+    serve(held, borough, queries, held.settle(&borough.config.state, &borough.epochs, outcome));
+}
+
+/// Serves what is served from now on, after the log says so.
+fn serve(held: &Held, borough: &Borough, queries: &Queries, served: anyhow::Result<Option<Snapshot>>) {
+    match served {
         Ok(Some(snapshot)) if borough.snapshot(&held.contract.dataset).is_none_or(|last| last.id != snapshot.id) => {
             let entry = Entry {
                 kind: Kind::Admin,

@@ -26,6 +26,7 @@ use crate::borough::Borough;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::Methods;
+use crate::epochs::Epochs;
 use crate::execute::Engine;
 use crate::jobs::{History, Job, is_final};
 use crate::queries::{Queries, Work};
@@ -145,6 +146,7 @@ impl Node {
             held.push(Held::new(contract, dataset.clone()));
         }
         let index = config.residents.clone().map(Index::new);
+        let epochs = Epochs::open(&config.state, methods.pins())?;
         let parts = reading::all(&config, held.iter().map(|held| held.contract.dataset.clone()));
         let mut snapshots = Vec::new();
         for outcome in reading::read(&config, &secret, &parts).await {
@@ -154,7 +156,7 @@ impl Node {
                 }
                 (Some(dataset), _) => {
                     if let Some(held) = held.iter().find(|held| held.contract.dataset == *dataset) {
-                        snapshots.extend(held.settle(&config.state, outcome)?);
+                        snapshots.extend(held.settle(&config.state, &epochs, outcome)?);
                     }
                 }
                 (None, None) => {}
@@ -170,6 +172,8 @@ impl Node {
             methods: methods.with_noise(secret.noise_key()),
             secret,
             engine: Arc::new(Engine::new(&limits)?),
+            tables: Arc::default(),
+            epochs,
             memory: tokio::sync::RwLock::default(),
             config,
         });
@@ -208,6 +212,7 @@ impl Node {
             Operations::new(identity.clone(), &self.queries.outcomes, state).start(address);
         }
         self.queries.beside(refresh::keep(Arc::clone(&self.borough), Arc::clone(&self.queries)));
+        self.queries.beside(refresh::open_epochs(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         tracing::info!(borough = %config.borough, datasets = self.borough.snapshots().len(), "serving");
         server(age)
             .layer(AuthoriseLayer::new(identity.clone()))

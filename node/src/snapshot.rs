@@ -30,6 +30,7 @@ use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use crate::appending::ReadFrom;
+use crate::epochs;
 
 /// Fewer would take a snapshot from under the questions that began on it.
 pub(crate) const FEWEST: usize = 2;
@@ -50,6 +51,8 @@ pub(crate) struct Snapshot {
     pub(crate) files: Vec<PathBuf>,
     /// Of a dataset that appends.
     pub(crate) read_from: Option<ReadFrom>,
+    /// Of data about people: the epoch that it is pinned for, and the hash of its pieces.
+    pub(crate) epoch: Option<Arc<str>>,
 }
 
 /// As it stands on disk.
@@ -110,8 +113,9 @@ pub(crate) fn write(
     File::open(&partial)?.sync_all()?;
     std::fs::rename(&partial, &listing).with_context(|| format!("renaming into {}", listing.display()))?;
     File::open(&folder)?.sync_all()?;
-    prune(&folder, keep)?;
-    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from })
+    let pin = epochs::pinned(state, &contract.dataset)?.filter(|pin| pin.contract == contract.sha256);
+    prune(&folder, keep, pin.map(|pin| pin.snapshot))?;
+    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None })
 }
 
 /// Rows as a piece, durable under its name.
@@ -194,12 +198,15 @@ fn join_small(piece: &Path, contract: &Contract, schema: &SchemaRef, earlier: &m
     write_piece(piece, contract, schema, &batches)
 }
 
-/// Removes all but the newest snapshots, and the pieces that none of those has.
-fn prune(folder: &Path, keep: usize) -> anyhow::Result<()> {
+/// Removes all but the newest snapshots and the one that is pinned, and the pieces that none of those has.
+fn prune(folder: &Path, keep: usize, pinned: Option<u64>) -> anyhow::Result<()> {
     let mut kept = list(folder)?;
-    for (_, _, listing) in kept.drain(..kept.len().saturating_sub(keep)) {
+    let newest = kept.split_off(kept.len().saturating_sub(keep));
+    let (spared, old): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(id, _, _)| Some(*id) == pinned);
+    for (_, _, listing) in old {
         std::fs::remove_file(listing)?;
     }
+    let kept: Vec<_> = spared.into_iter().chain(newest).collect();
     let used = kept.iter().filter_map(|(_, _, listing)| read(listing).ok()).flat_map(|listing| listing.pieces);
     let used: BTreeSet<String> = used.collect();
     for entry in std::fs::read_dir(folder)? {
@@ -237,14 +244,7 @@ fn sorted(contract: &Contract, schema: &SchemaRef, batches: &[RecordBatch]) -> a
 pub(crate) fn newest(state: &Path, contract: &Arc<Contract>) -> anyhow::Result<Option<Snapshot>> {
     let folder = folder(state, contract);
     for (id, as_at, listing) in list(&folder)?.into_iter().rev() {
-        let snapshot = read(&listing).and_then(|Listing { pieces, read_from }| {
-            let files: Vec<PathBuf> = pieces.iter().map(|piece| folder.join(piece)).collect();
-            for file in &files {
-                anyhow::ensure!(file.is_file(), "its piece {} is not there", file.display());
-            }
-            Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from })
-        });
-        match snapshot {
+        match whole(contract, &folder, id, as_at, &listing) {
             Ok(snapshot) => return Ok(Some(snapshot)),
             Err(fault) => tracing::error!("snapshot {} cannot be used: {fault:#}", listing.display()),
         }
@@ -252,12 +252,39 @@ pub(crate) fn newest(state: &Path, contract: &Arc<Contract>) -> anyhow::Result<O
     Ok(None)
 }
 
+/// A snapshot by its number.
+///
+/// # Errors
+/// Where it is not there, or not whole.
+pub(crate) fn by_id(state: &Path, contract: &Arc<Contract>, wanted: u64) -> anyhow::Result<Snapshot> {
+    let folder = folder(state, contract);
+    let found = list(&folder)?.into_iter().find(|(id, _, _)| *id == wanted);
+    let (id, as_at, listing) = found.with_context(|| format!("snapshot {wanted} is not in {}", folder.display()))?;
+    whole(contract, &folder, id, as_at, &listing)
+}
+
+fn whole(
+    contract: &Arc<Contract>,
+    folder: &Path,
+    id: u64,
+    as_at: NaiveDate,
+    listing: &Path,
+) -> anyhow::Result<Snapshot> {
+    let Listing { pieces, read_from } = read(listing)?;
+    let files: Vec<PathBuf> = pieces.iter().map(|piece| folder.join(piece)).collect();
+    for file in &files {
+        anyhow::ensure!(file.is_file(), "its piece {} is not there", file.display());
+    }
+    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None })
+}
+
 /// What `loda-node snapshots` prints: every snapshot of the configured datasets.
 ///
 /// # Errors
 /// Where a contract or a folder cannot be read.
 pub(crate) fn snapshots(config: &crate::config::Config) -> anyhow::Result<String> {
-    let mut out = format!("{:<28} {:>8}  {:<10} {:>6} {:>12}\n", "dataset", "snapshot", "as at", "pieces", "bytes");
+    let mut out =
+        format!("{:<28} {:>8}  {:<10} {:>6} {:>12}  {}\n", "dataset", "snapshot", "as at", "pieces", "bytes", "served");
     for dataset in &config.datasets {
         let contract = Contract::load(&dataset.contract)?;
         let folder = folder(&config.state, &contract);
@@ -265,11 +292,21 @@ pub(crate) fn snapshots(config: &crate::config::Config) -> anyhow::Result<String
         if kept.is_empty() {
             out.push_str(&format!("{:<28} none yet\n", contract.dataset));
         }
+        let pin = epochs::pinned(&config.state, &contract.dataset)?.filter(|pin| pin.contract == contract.sha256);
+        let last = kept.last().map(|(id, _, _)| *id);
         for (id, as_at, listing) in kept {
+            let served = match &pin {
+                Some(pin) if pin.snapshot == id => format!("for epoch {}", pin.until),
+                Some(pin) if pin.snapshot < id => "waits for the next epoch".to_owned(),
+                None if last == Some(id) => "yes".to_owned(),
+                _ => String::new(),
+            };
             let pieces = read(&listing)?.pieces;
             let sizes = pieces.iter().map(|piece| Ok(std::fs::metadata(folder.join(piece))?.len()));
             let bytes = sizes.sum::<std::io::Result<u64>>()?;
-            out.push_str(&format!("{:<28} {id:>8}  {as_at} {:>7} {bytes:>12}\n", contract.dataset, pieces.len()));
+            let line = format!("{:<28} {id:>8}  {as_at} {:>7} {bytes:>12}  {served}", contract.dataset, pieces.len());
+            out.push_str(line.trim_end());
+            out.push('\n');
         }
     }
     Ok(out)

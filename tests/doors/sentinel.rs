@@ -27,6 +27,7 @@ name = "place"
 type = "text"
 role = "dimension"
 open = true
+codes-from = "places.place"
 [[column]]
 name = "cost"
 type = "integer"
@@ -36,15 +37,35 @@ max = "999999"
 edges = ["1000"]
 "#;
 
+/// The places that are published: no column about people has values of its own.
+const PLACES: &str = r#"
+dataset = "places"
+version = 1
+title = "Places"
+protection = "public"
+[[unit]]
+domain = "place"
+about = "things"
+[[column]]
+name = "place"
+type = "text"
+role = "dimension"
+open = true
+"#;
+
 /// What stands in the data of few: a place, a key, a cost.
 const MARKS: [&str; 3] = ["ZQPLACE", "ZQPERSON", "777123"];
 
 /// Visits of people to places, served: rows of person, place, cost.
 pub fn visits(rows: &str) -> Trial {
     let folder = Folder::new("visits", CONTRACT);
+    fs::write(folder.path("contracts/places.toml"), PLACES).unwrap();
     folder.configure(
         "[[dataset]]\ncontract = \"contracts/visits.toml\"\nas_at = \"2026-11-01\"\n\
          sql = 'SELECT person_key, place, CAST(cost AS BIGINT) AS cost FROM visits'\n[[dataset.source]]\n\
+         name = \"visits\"\nformat = \"csv\"\npath = \"visits.csv\"\n\
+         [[dataset]]\ncontract = \"contracts/places.toml\"\nas_at = \"2026-11-01\"\n\
+         sql = \"SELECT DISTINCT place FROM visits WHERE place NOT LIKE 'ZQ%'\"\n[[dataset.source]]\n\
          name = \"visits\"\nformat = \"csv\"\npath = \"visits.csv\"",
     );
     folder.put("visits.csv", format!("person_key,place,cost\n{rows}"));

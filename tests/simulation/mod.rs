@@ -52,12 +52,12 @@ fn stage(dir: &Path) -> Arc<Stage> {
             let node = Node::open(config, Methods::standard().unwrap(), RUNTIME.handle().clone()).await.unwrap();
             let mut rehearsed = Rehearsed::new(node);
             for sql in QUESTIONS {
-                for question in dry.questions(sql).await.unwrap() {
+                for fragment in dry.fragments(sql).await.unwrap() {
                     let request = SubmitRequest {
                         query_id: Uuid::nil().to_string(),
                         analyst: format!("spiffe://{DOMAIN}/analyst/demo"),
                         purpose: "demo".to_owned(),
-                        fragment: question.encode(),
+                        fragment,
                         targets: boroughs.iter().map(ToString::to_string).collect(),
                         deadline_ms: 1000,
                         dry_run: false,

@@ -4,10 +4,12 @@
 //! values that can occur, whom its rows are about (unit domains), and how figures from it are
 //! protected. Everything that an asker can learn without reading data follows from contracts alone.
 
+mod closure;
 mod domain;
 mod parse;
 mod value;
 
+pub use closure::{Attribute, Closure, Condition, Derived, Epoch, Reduction, Test, check_together};
 pub use domain::{Domain, Grain};
 pub use parse::ContractError;
 pub use value::Value;
@@ -28,6 +30,8 @@ pub struct Contract {
     pub columns: Vec<Column>,
     /// Pairs of measures whose products may be summed: what COVAR and CORR need.
     pub pairs: Vec<(String, String)>,
+    /// Which tables there are, where the dataset is about people.
+    pub closure: Closure,
     /// SHA-256 of the contract's text, in hexadecimal: what the manifest pins.
     pub sha256: String,
 }
@@ -67,6 +71,8 @@ pub struct Column {
     pub role: Role,
     pub nullable: bool,
     pub description: String,
+    /// What it is as a column of tables about people.
+    pub attribute: Attribute,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,10 +96,9 @@ pub enum Role {
     /// Groups and filters.
     Dimension(Domain),
     /// Sums and averages between declared bounds, in scaled units; compared at its band edges only.
-    /// Where `null_is_meaningful`, that a value is missing says something: NULLs are then judged like a category.
     /// In sums about people a value counts as the nearest within `clamp` (its bounds, where there is none): a narrow
     /// clamp makes for little noise.
-    Measure { lower: i128, upper: i128, edges: Vec<i128>, null_is_meaningful: bool, clamp: Option<(i128, i128)> },
+    Measure { lower: i128, upper: i128, edges: Vec<i128>, clamp: Option<(i128, i128)> },
     /// Free text: coverage only.
     Text,
 }
@@ -111,6 +116,31 @@ impl Contract {
         self.units.iter().find(|u| u.column.as_deref() == Some(name))
     }
 
+    /// The unit of a domain.
+    #[must_use]
+    pub fn unit(&self, domain: &str) -> Option<&Unit> {
+        self.units.iter().find(|u| u.domain == domain)
+    }
+
+    /// The unit that a row describes: the one that has one row, else the first.
+    #[must_use]
+    pub fn main_unit(&self) -> Option<&Unit> {
+        self.units.iter().find(|u| u.one_row).or_else(|| self.units.first())
+    }
+
+    /// The domain of the unit that a column is an attribute of; `None`: of the row, where a unit may have several.
+    #[must_use]
+    pub fn unit_of_attribute<'a>(&'a self, column: &'a Column) -> Option<&'a str> {
+        let one_row = self.units.iter().find(|u| u.one_row).map(|u| u.domain.as_str());
+        column.attribute.of.as_deref().or(one_row)
+    }
+
+    /// The derived value of this name.
+    #[must_use]
+    pub fn derived(&self, name: &str) -> Option<&Derived> {
+        self.closure.derived.iter().find(|d| d.name == name)
+    }
+
     /// Whether rows and units are the same thing: COUNT(*) then counts units.
     #[must_use]
     pub fn one_row_a_unit(&self) -> bool {
@@ -119,6 +149,51 @@ impl Contract {
 }
 
 impl Protection {
+    /// Whether the units may be people. What may be is asked by closed tables alone.
+    #[must_use]
+    pub const fn may_be_about_people(self) -> bool {
+        match self {
+            Self::Public | Self::Threshold => false,
+            Self::CellKey => true,
+        }
+    }
+
+    /// Whether figures are of data that is published already, and need no protection.
+    #[must_use]
+    pub const fn is_public(self) -> bool {
+        match self {
+            Self::Public => true,
+            Self::Threshold | Self::CellKey => false,
+        }
+    }
+
+    /// Whether a NULL of a nullable measure is judged as a condition: exact figures side by side tell how many there are.
+    #[must_use]
+    pub const fn judges_nulls(self) -> bool {
+        match self {
+            Self::Public | Self::CellKey => false,
+            Self::Threshold => true,
+        }
+    }
+
+    /// Whether what a unit adds to a figure is bounded by the contract.
+    #[must_use]
+    pub const fn bounds_contributions(self) -> bool {
+        match self {
+            Self::Public | Self::Threshold => false,
+            Self::CellKey => true,
+        }
+    }
+
+    /// Whether a total is the sum of released cells instead of a figure of its own.
+    #[must_use]
+    pub const fn totals_from_cells(self) -> bool {
+        match self {
+            Self::Public | Self::CellKey => false,
+            Self::Threshold => true,
+        }
+    }
+
     /// The name that contracts, manifests and statements use.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use crate::closure::{AttributeEntry, ClosureEntry};
 use crate::{Column, ColumnType, Contract, Domain, Grain, Protection, Role, Unit, Value};
 
 /// Domains that are always about people, whatever a contract says.
@@ -30,6 +31,16 @@ struct File {
     protection: Option<String>,
     #[serde(default)]
     pairs: Vec<(String, String)>,
+    #[serde(default)]
+    dimensions: Option<u32>,
+    #[serde(default)]
+    threshold: Option<u32>,
+    #[serde(default)]
+    epoch: Option<String>,
+    #[serde(default)]
+    table: Vec<crate::closure::TableEntry>,
+    #[serde(default)]
+    derived: Vec<crate::closure::DerivedEntry>,
     unit: Vec<UnitEntry>,
     column: Vec<ColumnEntry>,
 }
@@ -75,10 +86,17 @@ struct ColumnEntry {
     open: bool,
     #[serde(default)]
     edges: Vec<String>,
-    #[serde(default)]
-    null_is_meaningful: bool,
     clamp: Option<(String, String)>,
     to: Option<String>,
+    of: Option<String>,
+    #[serde(default)]
+    place: bool,
+    same_as: Option<String>,
+    #[serde(default)]
+    alternatives: Vec<String>,
+    #[serde(default)]
+    alone: bool,
+    codes_from: Option<String>,
 }
 
 impl Contract {
@@ -156,6 +174,14 @@ impl File {
             }
             pairs.push(if a < b { (a, b) } else { (b, a) });
         }
+        let entry = ClosureEntry {
+            dimensions: self.dimensions,
+            threshold: self.threshold,
+            epoch: self.epoch,
+            tables: self.table,
+            derived: self.derived,
+        };
+        let closure = entry.check(protection, &units, &columns)?;
         Ok(Contract {
             dataset: self.dataset,
             version: self.version,
@@ -164,6 +190,7 @@ impl File {
             units,
             columns,
             pairs,
+            closure,
             sha256,
         })
     }
@@ -250,7 +277,16 @@ impl ColumnEntry {
                 ));
             }
         };
-        Ok(Column { name: self.name, kind, role, nullable: self.nullable, description: self.description })
+        let attribute = AttributeEntry {
+            of: self.of,
+            place: self.place,
+            same_as: self.same_as,
+            alternatives: self.alternatives,
+            alone: self.alone,
+            codes_from: self.codes_from,
+        };
+        let attribute = attribute.check()?;
+        Ok(Column { name: self.name, kind, role, nullable: self.nullable, description: self.description, attribute })
     }
 
     fn domain(&self, kind: ColumnType) -> Result<Domain, String> {
@@ -329,7 +365,7 @@ impl ColumnEntry {
                 Some((from, to))
             }
         };
-        Ok(Role::Measure { lower, upper, edges, null_is_meaningful: self.null_is_meaningful, clamp })
+        Ok(Role::Measure { lower, upper, edges, clamp })
     }
 
     fn bound(&self, kind: ColumnType, text: &Option<String>) -> Result<Option<Value>, String> {
@@ -339,7 +375,7 @@ impl ColumnEntry {
 }
 
 /// Names are SQL identifiers in lower case that need no quotes, so that one name has one spelling everywhere.
-fn check_name(what: &str, name: &str) -> Result<(), String> {
+pub(crate) fn check_name(what: &str, name: &str) -> Result<(), String> {
     let mut bytes = name.bytes();
     let starts = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
     if starts && name.len() <= 64 && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {

@@ -22,6 +22,9 @@ pub enum DisclosureError {
     /// A figure, or an intermediate value of a rule, does not fit its type.
     #[error("arithmetic overflow")]
     Overflow,
+    /// Nobody waits for the table any more.
+    #[error("stopped")]
+    Stopped,
     /// Arrow refused an operation. Its message may quote data and is dropped.
     #[error("columnar operation failed")]
     Arrow,
@@ -38,6 +41,7 @@ impl DisclosureError {
             Self::SeveralRows => "SeveralRows",
             Self::RowsUnbounded => "RowsUnbounded",
             Self::Overflow => "Overflow",
+            Self::Stopped => "Stopped",
             Self::Arrow => "Arrow",
         }
     }

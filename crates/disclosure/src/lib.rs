@@ -35,6 +35,7 @@ mod ptable;
 mod released;
 mod spec;
 mod stage;
+pub mod table;
 mod threshold;
 mod total;
 mod units;

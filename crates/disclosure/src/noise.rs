@@ -59,6 +59,33 @@ impl NoiseKey {
         Self { draws: hmac::Key::new(hmac::HMAC_SHA256, part(b"draws").as_ref()), digests }
     }
 
+    /// The key of a cell of a table: it follows from what the cell is, in words, and from nothing else.
+    pub(crate) fn of_cell(&self, words: &[&str]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.draws);
+        context.update(b"cell");
+        for word in words {
+            context.update(&(word.len() as u64).to_be_bytes());
+            context.update(word.as_bytes());
+        }
+        let mut key = [0; 32];
+        key.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        key
+    }
+
+    /// Four bytes of a cell's key.
+    pub(crate) fn word(key: &[u8; 32], from: usize) -> u32 {
+        key.iter().skip(from).take(4).fold(0_u32, |word, byte| (word << 8) | u32::from(*byte))
+    }
+
+    /// `bound` × (v + u) by a cell's key: v from the interior of the perturbation table, u uniform in [−½, ½).
+    pub(crate) fn scaled(key: &[u8; 32], bound: i128, table: &PTable) -> Result<i128, DisclosureError> {
+        let steps = i128::from(table.lookup(ROW, Self::word(key, 0) % table.modulus()));
+        let fraction = i128::from(Self::word(key, 4)) - (1 << 31);
+        let scaled = steps.checked_mul(1 << 32).and_then(|s| s.checked_add(fraction));
+        let scaled = scaled.and_then(|s| s.checked_mul(bound)).ok_or(DisclosureError::Overflow)?;
+        Ok(scaled >> 32)
+    }
+
     /// Begins the digest of a set.
     pub(crate) fn digest(&self) -> Digest<'_> {
         Digest { key: &self.digests, sum: 0 }

@@ -61,7 +61,7 @@ impl Question {
     }
 }
 
-fn fault(message: &str) -> Refusal {
+pub(crate) fn fault(message: &str) -> Refusal {
     Refusal::new(Rule::Fragment, message, "Send the fragment that Prepare returned, unchanged")
 }
 
@@ -282,7 +282,7 @@ impl Decoder {
                 let otherwise = case.else_expr.map(|e| self.scalar(*e, depth + 1)).transpose()?.map(Box::new);
                 Ok(Scalar::Case { branches, otherwise })
             }
-            Expr::Alias(_) | Expr::AggregateUdf(_) => Err(function("an expression inside another")),
+            Expr::Alias(_) | Expr::AggregateUdf(_) | Expr::Cube(_) => Err(function("an expression inside another")),
             Expr::BinaryExpr(binary) => {
                 let op = Arithmetic::ALL.into_iter().find(|op| op.wire() == binary.op);
                 let op = op.ok_or_else(|| function("an operator as a value"))?;

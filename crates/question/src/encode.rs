@@ -97,7 +97,7 @@ fn placed(input: pb::LogicalPlanNode, place: usize) -> pb::LogicalPlanNode {
     })))
 }
 
-fn table(name: String) -> pb::TableReference {
+pub(crate) fn table(name: String) -> pb::TableReference {
     let bare = pb::BareTableReference { table: name };
     pb::TableReference { reference: Some(pb::table_reference::Reference::Bare(bare)) }
 }
@@ -111,11 +111,11 @@ fn column(name: &str) -> pb::LogicalExprNode {
     node(Expr::Column(pb::Column { name: name.to_owned(), relation }))
 }
 
-fn plan(plan: Plan) -> pb::LogicalPlanNode {
+pub(crate) fn plan(plan: Plan) -> pb::LogicalPlanNode {
     pb::LogicalPlanNode { plan: Some(plan) }
 }
 
-fn node(expr: Expr) -> pb::LogicalExprNode {
+pub(crate) fn node(expr: Expr) -> pb::LogicalExprNode {
     pb::LogicalExprNode { expr: Some(expr) }
 }
 
@@ -123,7 +123,7 @@ fn boxed(expr: pb::LogicalExprNode) -> Option<Box<pb::LogicalExprNode>> {
     Some(Box::new(expr))
 }
 
-fn alias(expr: pb::LogicalExprNode, prefix: &str, number: usize) -> pb::LogicalExprNode {
+pub(crate) fn alias(expr: pb::LogicalExprNode, prefix: &str, number: usize) -> pb::LogicalExprNode {
     node(Expr::Alias(Box::new(pb::AliasNode { expr: boxed(expr), alias: format!("{prefix}{number}") })))
 }
 
@@ -212,7 +212,7 @@ fn cast(expr: pb::LogicalExprNode, kind: ColumnType) -> pb::LogicalExprNode {
     node(Expr::Cast(Box::new(pb::CastNode { expr: boxed(expr), arrow_type: Some(arrow_type(kind)) })))
 }
 
-fn literal(value: &Value, kind: ColumnType) -> pb::LogicalExprNode {
+pub(crate) fn literal(value: &Value, kind: ColumnType) -> pb::LogicalExprNode {
     use pb::scalar_value::Value as Wire;
     let scale = match kind {
         ColumnType::Decimal(scale) => i64::from(scale),

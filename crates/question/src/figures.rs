@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use loda_contract::{Column, Protection, Role};
+use loda_contract::{Column, Role};
 
 use crate::derive::Counted;
 use crate::draft::{Draft, Figure, Measure, Predicate, Scalar, bare_name};
@@ -38,8 +38,7 @@ impl Rules<'_> {
     }
 
     fn null_says_something(&self, name: &str) -> Checked<bool> {
-        let column = self.column(name)?;
-        Ok(column.nullable && matches!(column.role, Role::Measure { null_is_meaningful: true, .. }))
+        Ok(self.column(name)?.nullable && self.scope.protection.judges_nulls())
     }
 
     pub(crate) fn conditions(&self, draft: &Draft) -> Checked<Vec<Predicate>> {
@@ -153,7 +152,7 @@ impl Rules<'_> {
 
     /// Whether rows, or a measure over them, may be added up: about people only between declared bounds.
     fn adds_up(&self, measure: Option<&Column>) -> Checked<()> {
-        if self.scope.protection != Protection::CellKey {
+        if !self.scope.protection.bounds_contributions() {
             return Ok(());
         }
         let counted = measure.map_or_else(|| self.scope.counted(), |m| self.scope.counted_for(&m.name));

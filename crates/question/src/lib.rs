@@ -18,6 +18,7 @@
 //! | `grid` | the cells a question has, and the condition masks possible in each |
 //! | `encode`, `decode` | the fragment format |
 //! | `words` | rendering for people, in English and in SQL |
+//! | `table` | what is asked about people: tables that contracts fix |
 //! | `plan` | from and to DataFusion plans (feature `datafusion`) |
 
 mod decode;
@@ -33,6 +34,7 @@ pub mod plan;
 mod refusal;
 mod rules;
 mod scope;
+pub mod table;
 mod units;
 mod words;
 

@@ -3,6 +3,10 @@
 //! `rows` and `input` read an analyst's joins, subqueries and filters, `expr` his expressions, `from` his Aggregate; `to` gives the expressions and the
 //! plan of a derived question. DataFusion never sees wire bytes: they become a question first.
 
+/// The metadata of a column that has its codes, for LIKE; and what stands between two of them.
+pub const CODES: &str = "loda.codes";
+pub const CODE_END: char = '\u{1f}';
+
 mod expr;
 mod from;
 mod input;

@@ -82,6 +82,12 @@ rules! {
     Operator = "operator-not-allowed",
     /// Methods of protection do not mix in one question.
     MixedMethods = "mixed-protection",
+    /// A figure about people reads more columns than their tables have.
+    Dimensions = "too-many-columns",
+    /// A figure about people that no table of the contracts gives.
+    Table = "closed-table",
+    /// A value of each unit that no contract names.
+    Derived = "derived-value",
     /// Statements other than one SELECT.
     Statement = "statement-not-allowed",
     /// SQL that does not parse or name known tables and columns.

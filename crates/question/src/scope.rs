@@ -77,7 +77,7 @@ impl Scope {
         count_sources(&rows, 1, &mut names)?;
         let (rows, scope) = Self::build(rows, contracts)?;
         match &scope.loose {
-            Some(domain) if scope.protection != Protection::Public => Err(Refusal::new(
+            Some(domain) if !scope.protection.is_public() => Err(Refusal::new(
                 Rule::UnitCount,
                 format!("a subquery by unit leaves nothing to protect units of domain '{domain}' by"),
                 "Group it by a unit that has one row in each table, or pick by it: EXISTS, IN",
@@ -217,14 +217,14 @@ impl Scope {
         }
         let protection = mixed(self.protection, right.protection)?;
         let (mut columns, mut units, mut pairs, mut repeats) = (self.columns, self.units, self.pairs, self.repeats);
-        if !join.kind.shows() && self.protection == Protection::Public && right.protection != Protection::Public {
+        if !join.kind.shows() && self.protection.is_public() && !right.protection.is_public() {
             return Err(Refusal::new(
                 Rule::Join,
                 "published records are picked by protected ones",
                 "Count the protected records, by the same unit",
             ));
         }
-        let published = |scope: Protection| scope == Protection::Public && protection != Protection::Public;
+        let published = |scope: Protection| scope.is_public() && !protection.is_public();
         let mut loose = self.loose.filter(|_| !published(self.protection));
         if !join.kind.shows() {
             return Ok(Self { datasets, columns, units, protection, pairs, repeats, loose });
@@ -311,7 +311,7 @@ impl Scope {
         match (&a.role, &b.role) {
             (Role::Unit(x), Role::Unit(y)) if x == y => Ok(Some(x.clone())),
             (Role::Reference(x), Role::Reference(y)) if x == y && a.kind == b.kind => {
-                let published = |scope: &Self| scope.protection == Protection::Public;
+                let published = |scope: &Self| scope.protection.is_public();
                 if published(self) || published(right) {
                     return Ok(None);
                 }

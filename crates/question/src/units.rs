@@ -1,6 +1,6 @@
 //! Rows → Units: one row for each unit, that others may filter, band and join on; it never leaves.
 
-use loda_contract::{Column, ColumnType, Role, Unit};
+use loda_contract::{Attribute, Column, ColumnType, Role, Unit};
 
 use crate::draft::{Figure, Measure, PerUnit, bare_name};
 use crate::figures::CONDITION_LIMIT;
@@ -37,6 +37,7 @@ pub(crate) fn derive(per_unit: PerUnit, contracts: Contracts<'_>) -> Checked<(Pe
         role: Role::Unit(counted.unit.domain.clone()),
         nullable: false,
         description: String::new(),
+        attribute: Attribute::default(),
     }];
     for key in &keys {
         let column = rules.column(key)?;
@@ -144,8 +145,14 @@ fn derived(rules: &Rules<'_>, measure: &Measure, max_rows: Option<u64>) -> Check
     let rows = max_rows.map_or(UNBOUNDED, i128::from);
     let times = |bound: i128| bound.checked_mul(rows).map_or(UNBOUNDED, |b| b.clamp(-UNBOUNDED, UNBOUNDED));
     let unbounded = max_rows.is_none();
-    let column =
-        |kind, role, nullable| Column { name: String::new(), kind, role, nullable, description: String::new() };
+    let column = |kind, role, nullable| Column {
+        name: String::new(),
+        kind,
+        role,
+        nullable,
+        description: String::new(),
+        attribute: Attribute::default(),
+    };
     match measure {
         Measure::Rows | Measure::Units(_) | Measure::Present(_) => {
             match measure {
@@ -160,7 +167,7 @@ fn derived(rules: &Rules<'_>, measure: &Measure, max_rows: Option<u64>) -> Check
                 _ => {}
             }
             let edges = (0..21).chain(COUNT_EDGES).collect();
-            let role = Role::Measure { lower: 0, upper: rows, edges, null_is_meaningful: false, clamp: None };
+            let role = Role::Measure { lower: 0, upper: rows, edges, clamp: None };
             Ok(column(ColumnType::Integer, role, false))
         }
         Measure::Sum(name) => {
@@ -172,7 +179,7 @@ fn derived(rules: &Rules<'_>, measure: &Measure, max_rows: Option<u64>) -> Check
             } else {
                 (times((*lower).min(0)), times((*upper).max(0)))
             };
-            let role = Role::Measure { lower, upper, edges: edges.clone(), null_is_meaningful: false, clamp };
+            let role = Role::Measure { lower, upper, edges: edges.clone(), clamp };
             Ok(column(of.kind, role, true))
         }
         Measure::Least(name) | Measure::Greatest(name) => {

@@ -28,7 +28,7 @@ pub(crate) fn contract_of(
     let Some((_, columns)) = sources.first() else { anyhow::bail!("no source") };
     let mut out = format!(
         "# A draft from what the extracts look like. The federation agrees on contracts: describe every column, then propose it.\n\n\
-         dataset = {}\nversion = 1\ntitle = {}\nprotection = \"cell-key\"\n\n[[unit]]\n",
+         dataset = {}\nversion = 1\ntitle = {}\nprotection = \"cell-key\"\ndimensions = 2\nepoch = \"quarter\"\n\n[[unit]]\n",
         quoted(name),
         quoted(&name.replace('_', " "))
     );
@@ -53,7 +53,8 @@ pub(crate) fn contract_of(
             questions.push("No column tells rows apart, so each row counts as a unit of its own. Is a person in several rows? Then name the column that says who.".to_owned());
         }
     }
-    questions.push("The draft protects figures as those about people are (protection = \"cell-key\", about = \"people\"). Only for things, such as planning applications, is \"threshold\" with about = \"things\" right.".to_owned());
+    questions.push("The draft protects figures as those about people are (protection = \"cell-key\", about = \"people\"). Only for things, such as planning applications, is \"threshold\" with about = \"things\" right, without dimensions and epoch.".to_owned());
+    questions.push("How many columns may one table about people have? dimensions = 2 is right below some 20,000 people and for what is sensitive, 3 above. Which columns tell of another unit than the row's (of = \"…\"), and which of a place (place = true)?".to_owned());
     let mut seen: Vec<String> = Vec::new();
     // The federation itself says which borough a row is of.
     for column in columns.iter().filter(|column| !column.holds_boroughs()) {

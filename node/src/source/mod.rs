@@ -216,8 +216,7 @@ impl Source {
     }
 }
 
-/// Reads all rows of a source, as often as it is asked to. Another kind of system (ODBC, Oracle, SQL Server) is one of
-/// these, with a [`Format`] and a [`From`].
+/// Reads all rows of a source, as often as it is asked to.
 pub(crate) trait Reader: Send + Sync {
     /// Its columns, without those of the origin.
     fn columns(&self) -> SchemaRef;

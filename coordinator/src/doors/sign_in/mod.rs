@@ -110,7 +110,8 @@ impl Asker {
 
     /// Whether an answer of his was asked for under a purpose that he may state now.
     pub(crate) fn sees(&self, query: &Query) -> bool {
-        self.purpose(&query.prepared.purpose).is_ok()
+        // A question without a purpose is none of a token that is bound to one.
+        self.purposes.is_empty() || self.purposes.contains(&query.prepared.purpose)
     }
 
     /// The purpose of a question: the one that is stated, or the only one of his token.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Like, Operator};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use loda_contract::{ColumnType, Grain, Value};
 
 use super::literal::{Family, column_type, family, rescaled, value};
 use super::rows::{Input, Read};
+use super::{CODE_END, CODES};
 use crate::draft::{Arithmetic, Comparison, DatePart, Predicate, Scalar};
 use crate::refusal::{Refusal, Rule};
 
@@ -216,7 +217,8 @@ impl Input {
                 Some((Value::Null, _)) => Ok(Predicate::Constant(None)),
                 _ => Err(predicate_rule("a literal that is not a condition")),
             },
-            Expr::Like(_) | Expr::SimilarTo(_) => Err(predicate_rule("a pattern")),
+            Expr::Like(like) => self.like(like, schema),
+            Expr::SimilarTo(_) => Err(predicate_rule("a pattern")),
             Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) => Err(subquery()),
             Expr::IsTrue(of) => {
                 // Never unknown: false where the condition is.
@@ -242,6 +244,33 @@ impl Input {
             }
             other => Err(predicate_rule(&format!("{} in this place", other.variant_name()))),
         }
+    }
+
+    /// LIKE over a coded column is IN over the codes that match.
+    fn like(&self, like: &Like, schema: &DFSchema) -> Read<Predicate> {
+        let pattern = constant(&like.pattern).as_ref().and_then(value);
+        let (Some((Value::Text(pattern), kind)), Expr::Column(column), None) =
+            (pattern, bare(&like.expr), like.escape_char)
+        else {
+            return Err(predicate_rule("a pattern over something other than a bare column"));
+        };
+        let field = schema.field_from_column(column).map_err(|_| predicate_rule("a pattern"))?;
+        let Some(codes) = field.metadata().get(CODES) else {
+            return Err(predicate_rule("a pattern over a column without a code list"));
+        };
+        let of = self.column(column)?;
+        let fold = |text: &str| if like.case_insensitive { text.to_lowercase() } else { text.to_owned() };
+        let wanted: Vec<char> = fold(&pattern).chars().collect();
+        let matching = codes.split(CODE_END).filter(|code| matches(&wanted, &fold(code).chars().collect::<Vec<_>>()));
+        let values: Vec<_> = matching.map(|code| (Value::Text(code.to_owned()), kind)).collect();
+        let any = if values.is_empty() {
+            // False, and unknown where there is no value.
+            let none = Scalar::Literal(Value::Text(CODE_END.to_string()), kind);
+            Predicate::Compare { left: of, op: Comparison::Equal, right: none }
+        } else {
+            Predicate::In { of, values }
+        };
+        Ok(if like.negated { Predicate::Not(Box::new(any)) } else { any })
     }
 
     pub(super) fn compare(&self, left: &Expr, op: Comparison, right: &Expr, schema: &DFSchema) -> Read<Predicate> {
@@ -292,6 +321,29 @@ pub(super) fn keeps_values(from: Family, to: Family) -> bool {
 }
 
 /// An expression without its outer casts and names.
+/// Whether a text is what a pattern of LIKE says: `%` any characters, `_` one.
+fn matches(pattern: &[char], text: &[char]) -> bool {
+    // For each beginning of the text, whether the pattern so far matches it.
+    let mut reach = vec![false; text.len() + 1];
+    if let Some(first) = reach.first_mut() {
+        *first = true;
+    }
+    for sign in pattern {
+        let mut next = vec![false; text.len() + 1];
+        let mut before = false;
+        for (place, slot) in next.iter_mut().enumerate() {
+            let here = reach.get(place).copied().unwrap_or(false);
+            let last = place.checked_sub(1);
+            let stepped = last.and_then(|last| reach.get(last)).copied().unwrap_or(false);
+            let fits = last.and_then(|last| text.get(last)).is_some_and(|c| *sign == '_' || c == sign);
+            before |= here;
+            *slot = if *sign == '%' { before } else { stepped && fits };
+        }
+        reach = next;
+    }
+    reach.last().copied().unwrap_or(false)
+}
+
 fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Cast(cast) => bare(&cast.expr),

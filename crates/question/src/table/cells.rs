@@ -1,0 +1,269 @@
+//! Released cells of tables → the cells of a question.
+//!
+//! A figure is the sum of the released cells that satisfy its condition. What is empty and what is withheld look alike: a
+//! figure lacks both, and says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use loda_contract::Value;
+
+use super::column::Made;
+use super::lower::{Figure, Lowered, beside, choices};
+use super::{Classes, ColumnRef, Functional, State, TableColumn};
+
+/// One released cell of a table, or of one of fewer of its columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableRow {
+    /// For each column of K what the cell has of it; `None`: the table is without this column.
+    pub cell: Vec<Option<(State, Value)>>,
+    /// For each functional.
+    pub figures: Vec<Option<i128>>,
+}
+
+/// A figure of the question in one of its cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellFigure {
+    /// `None`: all of it is withheld, or there is nothing to add up.
+    pub value: Option<i128>,
+    /// Whether cells that it would have are not released.
+    pub lacks: bool,
+}
+
+impl Lowered {
+    /// The question's cells from the tables' released ones, in the order of [`Lowered::tables`].
+    ///
+    /// `dense`: what is absent is withheld, or empty. Otherwise nothing is protected, and what is absent is empty.
+    #[must_use]
+    pub fn cells(&self, answers: &[Vec<TableRow>], dense: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
+        let mut cells: BTreeMap<Vec<Value>, Vec<CellFigure>> = BTreeMap::new();
+        let none = vec![CellFigure::default(); self.figures.len()];
+        for (place, figure) in self.figures.iter().enumerate() {
+            let rows = answers.get(figure.table).map_or(&[][..], Vec::as_slice);
+            for (key, found) in self.figure(figure, rows, dense) {
+                let row = cells.entry(key).or_insert_with(|| none.clone());
+                if let Some(slot) = row.get_mut(place) {
+                    *slot = found;
+                }
+            }
+        }
+        // Where nothing can be, there is nothing: no cell is missing.
+        for row in cells.values_mut() {
+            for (found, figure) in row.iter_mut().zip(&self.figures) {
+                let functional = self.tables.get(figure.table).and_then(|t| t.functionals().get(figure.functional));
+                let counts =
+                    matches!(functional, Some(Functional::Units(_) | Functional::Rows | Functional::Present(_)));
+                if counts && !found.lacks {
+                    found.value = found.value.or(Some(0));
+                }
+            }
+        }
+        cells
+    }
+
+    fn figure(&self, figure: &Figure, rows: &[TableRow], dense: bool) -> BTreeMap<Vec<Value>, CellFigure> {
+        let mut found: BTreeMap<Vec<Value>, CellFigure> = BTreeMap::new();
+        let mut released: HashMap<Vec<(State, Value)>, Option<i128>> = HashMap::new();
+        for row in rows {
+            // The cells of exactly the figure's own columns.
+            let of_others =
+                row.cell.iter().enumerate().any(|(place, value)| value.is_some() != figure.places.contains(&place));
+            if of_others {
+                continue;
+            }
+            let cell: Option<Vec<(State, Value)>> =
+                figure.places.iter().map(|place| row.cell.get(*place).cloned().flatten()).collect();
+            if let Some(cell) = cell {
+                released.insert(cell, row.figures.get(figure.functional).copied().flatten());
+            }
+        }
+        let mut take = |cell: &[(State, Value)], value: Option<i128>| {
+            let row = |name: &str| value_of(&figure.readings, cell, name);
+            if figure.rows.evaluate(&row) != Some(true) {
+                return;
+            }
+            let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
+            let slot = found.entry(key).or_default();
+            if figure.counts.evaluate(&row) != Some(true) {
+                return;
+            }
+            match value {
+                Some(value) => slot.value = Some(slot.value.unwrap_or(0).saturating_add(value)),
+                None => slot.lacks |= dense,
+            }
+        };
+        if !dense {
+            for (cell, value) in &released {
+                take(cell, *value);
+            }
+            return found;
+        }
+        for cell in possible(&figure.columns, released.keys()) {
+            take(&cell, released.get(&cell).copied().flatten());
+        }
+        found
+    }
+}
+
+/// Every cell that there can be: of columns whose classes only a borough knows, those that it released.
+fn possible<'a>(
+    columns: &[TableColumn],
+    released: impl Iterator<Item = &'a Vec<(State, Value)>>,
+) -> Vec<Vec<(State, Value)>> {
+    let mut seen: Vec<BTreeSet<Value>> = vec![BTreeSet::new(); columns.len()];
+    for cell in released {
+        for (values, (state, value)) in seen.iter_mut().zip(cell) {
+            if *state == State::Value {
+                values.insert(value.clone());
+            }
+        }
+    }
+    let all: Vec<Vec<(State, Value)>> = columns
+        .iter()
+        .zip(seen)
+        .map(|(column, seen)| {
+            choices(column).unwrap_or_else(|| {
+                let known: BTreeSet<(State, Value)> = seen.into_iter().map(|value| (State::Value, value)).collect();
+                known.into_iter().chain(beside(column)).collect::<BTreeSet<_>>().into_iter().collect()
+            })
+        })
+        .collect();
+    let mut cells: Vec<Vec<(State, Value)>> = vec![Vec::new()];
+    for of in &all {
+        cells =
+            cells.iter().flat_map(|cell| of.iter().map(|value| [cell.as_slice(), &[value.clone()]].concat())).collect();
+    }
+    cells.retain(|cell| consistent(columns, cell) && somebody(columns, cell));
+    cells
+}
+
+/// Whether a dataset holds the units of a cell: others are nobody.
+fn somebody(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
+    columns.is_empty()
+        || columns.iter().zip(cell).any(|(column, (state, _))| !column.optional || *state == State::Value)
+}
+
+/// Whether a unit can be in and out of datasets as a cell says.
+pub(super) fn consistent(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
+    let mut known: Vec<(ColumnRef, bool)> = Vec::new();
+    let mut holds = |presence: ColumnRef, present: bool| match known.iter().find(|(of, _)| *of == presence) {
+        Some((_, before)) => *before == present,
+        None => {
+            known.push((presence, present));
+            true
+        }
+    };
+    for (column, (state, _)) in columns.iter().zip(cell) {
+        if !column.optional {
+            continue;
+        }
+        let fits = match &column.reference.via {
+            None => holds(column.reference.presence(), *state == State::Value),
+            Some((through, _)) => {
+                let through = ColumnRef { via: None, dataset: through.clone(), column: None };
+                holds(through, *state != State::Unreached)
+                    && (*state == State::Unreached || holds(column.reference.presence(), *state == State::Value))
+            }
+        };
+        if !fits {
+            return false;
+        }
+    }
+    true
+}
+
+/// Where the value of a name stands in a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Reading {
+    /// The column at this place. `zero`: a unit without rows has 0 of them.
+    Column {
+        place: usize,
+        zero: bool,
+    },
+    /// Presence that the column at this place tells: of its own dataset, or of the one that it is reached through.
+    Presence {
+        place: usize,
+        through: bool,
+    },
+    /// A column that nothing depends on but whether it is there: some value where it is.
+    Any {
+        value: Value,
+        presence: Option<Box<Self>>,
+        zero: bool,
+    },
+    Nothing,
+}
+
+/// The readings of names by the columns of a cell. `dropped`: columns that are read by their presence alone.
+pub(super) fn readings(
+    columns: &[TableColumn],
+    dropped: &BTreeMap<ColumnRef, TableColumn>,
+    names: &BTreeSet<String>,
+) -> BTreeMap<String, Reading> {
+    let presence = |wanted: &ColumnRef| {
+        let own = columns.iter().position(|c| c.reference.via == wanted.via && c.reference.dataset == wanted.dataset);
+        let through = columns.iter().position(|c| {
+            wanted.via.is_none() && c.reference.via.as_ref().is_some_and(|(dataset, _)| *dataset == wanted.dataset)
+        });
+        let own = own.map(|place| Reading::Presence { place, through: false });
+        own.or_else(|| through.map(|place| Reading::Presence { place, through: true }))
+    };
+    let zero = |column: &TableColumn| column.made == (Made::Derived { counts: true });
+    let reading = |name: &String| {
+        let Some(wanted) = ColumnRef::parse(name) else { return Reading::Nothing };
+        if wanted.column.is_none() {
+            return presence(&wanted).unwrap_or(Reading::Nothing);
+        }
+        if let Some(place) = columns.iter().position(|c| c.reference == wanted) {
+            return Reading::Column { place, zero: columns.get(place).is_some_and(zero) };
+        }
+        let Some(column) = dropped.get(&wanted) else { return Reading::Nothing };
+        let value = column.class(0).unwrap_or_else(|| Value::Text(String::new()));
+        let presence = presence(&wanted).map(Box::new);
+        match (&presence, column.optional) {
+            (None, true) => Reading::Nothing,
+            _ => Reading::Any { value, presence, zero: zero(column) },
+        }
+    };
+    names.iter().map(|name| (name.clone(), reading(name))).collect()
+}
+
+/// What a cell says of a name.
+pub(super) fn value_of(readings: &BTreeMap<String, Reading>, cell: &[(State, Value)], name: &str) -> Value {
+    readings.get(name).map_or(Value::Null, |reading| read(reading, cell))
+}
+
+fn read(reading: &Reading, cell: &[(State, Value)]) -> Value {
+    match reading {
+        Reading::Column { place, zero } => match cell.get(*place) {
+            Some((State::Value, value)) => value.clone(),
+            Some((State::Absent, _)) if *zero => Value::Integer(0),
+            _ => Value::Null,
+        },
+        Reading::Presence { place, through } => {
+            let state = cell.get(*place).map(|(state, _)| *state);
+            Value::Boolean(match state {
+                Some(State::Value) => true,
+                Some(State::Absent) => *through,
+                Some(State::Unreached) | None => false,
+            })
+        }
+        Reading::Any { value, presence, zero } => match presence.as_ref().map(|presence| read(presence, cell)) {
+            None | Some(Value::Boolean(true)) => value.clone(),
+            _ if *zero => Value::Integer(0),
+            _ => Value::Null,
+        },
+        Reading::Nothing => Value::Null,
+    }
+}
+
+impl TableColumn {
+    /// The value of a class by its number in the contract's order.
+    #[must_use]
+    pub fn class(&self, number: usize) -> Option<Value> {
+        match &self.classes {
+            Classes::Presence => (number == 0).then_some(Value::Boolean(true)),
+            Classes::Coded(values) => values.get(number).cloned(),
+            Classes::Open => None,
+        }
+    }
+}

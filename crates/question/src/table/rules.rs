@@ -1,0 +1,295 @@
+//! Which tables there are: everything that can ever be learnt about people follows from these rules and the contracts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use loda_contract::{Contract, GRID_LIMIT, Role};
+
+use super::column::{Made, people, resolve};
+use super::{ColumnRef, Functional, RowDomain, Table, TableColumn};
+use crate::refusal::{Refusal, Rule};
+use crate::scope::Contracts;
+
+/// Columns of a table at most: a node answers every subset of them.
+pub(super) const MAX_COLUMNS: usize = 6;
+
+/// Figures of a table at most.
+const MAX_FUNCTIONALS: usize = 64;
+
+impl Table {
+    /// The table of these columns and figures, where the contracts allow it. Presence that other columns tell is left out.
+    ///
+    /// # Errors
+    /// The rule that refuses it, with the columns to leave out.
+    pub fn new(
+        domain: RowDomain,
+        columns: impl IntoIterator<Item = ColumnRef>,
+        functionals: impl IntoIterator<Item = Functional>,
+        contracts: Contracts<'_>,
+    ) -> Result<Self, Refusal> {
+        let references = without_told_presence(columns.into_iter().collect());
+        let mut functionals: BTreeSet<Functional> = functionals.into_iter().collect();
+        // Squares and products are taken about the middle of bounds, and rest on the sums.
+        let sums: Vec<Functional> = functionals.iter().flat_map(rests_on).collect();
+        functionals.extend(sums);
+        if references.len() > MAX_COLUMNS || functionals.is_empty() || functionals.len() > MAX_FUNCTIONALS {
+            return Err(Refusal::new(
+                Rule::Table,
+                format!("a table has 1 to {MAX_FUNCTIONALS} figures and at most {MAX_COLUMNS} columns"),
+                "Ask for fewer columns or figures at a time",
+            ));
+        }
+        let mut datasets: Vec<Arc<Contract>> = Vec::new();
+        let mut read = |contract: Arc<Contract>| {
+            if !datasets.contains(&contract) {
+                datasets.push(contract);
+            }
+        };
+        check_domain(&domain, &references, contracts)?.into_iter().for_each(&mut read);
+        let mut columns = Vec::with_capacity(references.len());
+        for reference in &references {
+            let (column, contracts) = resolve(reference, &domain, contracts)?;
+            contracts.into_iter().for_each(&mut read);
+            columns.push(column);
+        }
+        for functional in &functionals {
+            check_functional(functional, &domain, contracts)?.into_iter().for_each(&mut read);
+        }
+        datasets.sort_by(|a, b| a.dataset.cmp(&b.dataset));
+        for column in &mut columns {
+            column.weight = weight(column, &domain, &datasets);
+        }
+        alternatives(&columns, &datasets)?;
+        let threshold = datasets.iter().map(|c| c.closure.threshold).max().unwrap_or(u32::MAX);
+        let table = Self { domain, columns, functionals: functionals.into_iter().collect(), datasets, threshold };
+        table.fits()?;
+        if table.grid().is_some_and(|cells| cells > GRID_LIMIT) {
+            return Err(Refusal::new(
+                Rule::Grid,
+                format!("the table has more than {GRID_LIMIT} cells"),
+                "Ask for fewer columns at a time",
+            ));
+        }
+        Ok(table)
+    }
+
+    /// The weights of K together.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.columns.iter().map(|c| c.weight).fold(0, u32::saturating_add)
+    }
+
+    /// The weights that a table of these datasets may come to.
+    #[must_use]
+    pub fn dimensions(&self) -> u32 {
+        self.datasets.iter().map(|c| c.closure.dimensions).min().unwrap_or(0)
+    }
+
+    fn fits(&self) -> Result<(), Refusal> {
+        if self.weight() <= self.dimensions() || self.is_named() {
+            return Ok(());
+        }
+        let mut heaviest: Vec<&TableColumn> = self.columns.iter().collect();
+        heaviest.sort_by_key(|c| std::cmp::Reverse(c.weight));
+        let columns = heaviest.iter().map(|c| format!("{} ({})", c.reference, c.weight)).collect::<Vec<_>>().join(", ");
+        let mut over = self.weight().saturating_sub(self.dimensions());
+        let mut leave = Vec::new();
+        // The lightest columns whose absence is enough.
+        for column in self.columns.iter().rev() {
+            if over > 0 && column.weight > 0 {
+                leave.push(column.reference.to_string());
+                over = over.saturating_sub(column.weight);
+            }
+        }
+        let smallest = self.datasets.iter().filter(|c| c.closure.dimensions == self.dimensions());
+        let smallest = smallest.map(|c| c.dataset.as_str()).collect::<Vec<_>>().join(", ");
+        Err(Refusal::new(
+            Rule::Dimensions,
+            format!(
+                "the figure reads {columns}: together {}, and tables of {smallest} have {} at most",
+                self.weight(),
+                self.dimensions()
+            ),
+            format!(
+                "Leave out {}, or another of them; figures of one statement may read different columns",
+                leave.join(" and ")
+            ),
+        ))
+    }
+
+    /// Whether a contract names this very set of columns as a table of its own.
+    fn is_named(&self) -> bool {
+        let Some(first) = self.columns.first() else { return false };
+        let one_dataset =
+            self.columns.iter().all(|c| c.reference.dataset == first.reference.dataset && c.reference.via.is_none());
+        let names: Option<BTreeSet<String>> = self.columns.iter().map(|c| c.reference.column.clone()).collect();
+        let (Some(names), true) = (names, one_dataset) else { return false };
+        let contract = self.contract(&first.reference.dataset);
+        // A table below a named one is a margin of it.
+        contract.is_some_and(|c| c.closure.tables.iter().any(|table| names.is_subset(table)))
+    }
+}
+
+/// K without presence that another column of it tells: that of a column's own dataset, and that of one it is reached through.
+pub(super) fn without_told_presence(references: BTreeSet<ColumnRef>) -> BTreeSet<ColumnRef> {
+    let told = |presence: &ColumnRef| {
+        references.iter().any(|other| {
+            let holds = other.column.is_some() && other.via == presence.via && other.dataset == presence.dataset;
+            // A derived value of a unit without rows is 0, but its state says that it has none.
+            let reaches = presence.via.is_none() && other.via.as_ref().is_some_and(|(d, _)| *d == presence.dataset);
+            holds || reaches
+        })
+    };
+    references.iter().filter(|r| r.column.is_some() || !told(r)).cloned().collect()
+}
+
+fn rests_on(functional: &Functional) -> Vec<Functional> {
+    match functional {
+        Functional::Square(of) => vec![Functional::Sum(of.clone())],
+        Functional::Product(a, b) => vec![Functional::Sum(a.clone()), Functional::Sum(b.clone())],
+        _ => Vec::new(),
+    }
+}
+
+fn check_domain(
+    domain: &RowDomain,
+    references: &BTreeSet<ColumnRef>,
+    contracts: Contracts<'_>,
+) -> Result<Vec<Arc<Contract>>, Refusal> {
+    match domain {
+        RowDomain::Rows(dataset) => {
+            let contract = people(dataset, contracts)?;
+            if contract.one_row_a_unit() {
+                return Err(Refusal::new(
+                    Rule::Table,
+                    format!("a row of {dataset} is a unit, and units have their register"),
+                    "Ask of the register of the unit",
+                ));
+            }
+            Ok(vec![contract])
+        }
+        // Nobody is counted but those whom a dataset of the table holds.
+        RowDomain::Units(unit) if references.is_empty() => Err(Refusal::new(
+            Rule::Table,
+            format!("a table of each {unit} names no dataset that holds them"),
+            "Name a column, or the presence in a dataset",
+        )),
+        RowDomain::Units(_) => Ok(Vec::new()),
+    }
+}
+
+fn check_functional(
+    functional: &Functional,
+    domain: &RowDomain,
+    contracts: Contracts<'_>,
+) -> Result<Vec<Arc<Contract>>, Refusal> {
+    let refuse =
+        |what: String| Refusal::new(Rule::Table, what, "Ask for counts of units, and sums of declared measures");
+    let measure = |of: &ColumnRef| {
+        let contract = people(&of.dataset, contracts)?;
+        let once = match domain {
+            RowDomain::Units(unit) => contract.unit(unit).is_some_and(|u| u.one_row),
+            RowDomain::Rows(dataset) => *dataset == of.dataset,
+        };
+        let column = of.column.as_ref().and_then(|name| contract.column(name));
+        let is_measure = column.is_some_and(|c| matches!(c.role, Role::Measure { .. }));
+        if of.via.is_some() || !once || !is_measure {
+            return Err(refuse(format!("'{of}' is no measure of each row here")));
+        }
+        Ok(contract)
+    };
+    match (functional, domain) {
+        (Functional::Units(counted), RowDomain::Units(unit)) if counted == unit => Ok(Vec::new()),
+        (Functional::Units(counted), RowDomain::Rows(dataset)) => {
+            let contract = people(dataset, contracts)?;
+            if contract.unit(counted).is_none() {
+                return Err(refuse(format!("{dataset} holds no '{counted}'")));
+            }
+            Ok(vec![contract])
+        }
+        (Functional::Rows, RowDomain::Rows(dataset)) => {
+            let contract = people(dataset, contracts)?;
+            bounded(&contract)?;
+            Ok(vec![contract])
+        }
+        (Functional::Present(of) | Functional::Sum(of) | Functional::Square(of), _) => {
+            let contract = measure(of)?;
+            bounded(&contract)?;
+            Ok(vec![contract])
+        }
+        (Functional::Product(a, b), _) => {
+            let contract = measure(a)?;
+            bounded(&contract)?;
+            let declared = a.dataset == b.dataset
+                && contract.pairs.iter().any(|(x, y)| Some(x) == a.column.as_ref() && Some(y) == b.column.as_ref());
+            if !declared {
+                return Err(refuse(format!("the contract declares no pair of '{a}' and '{b}'")));
+            }
+            Ok(vec![contract])
+        }
+        (Functional::Units(_) | Functional::Rows, RowDomain::Units(unit)) => {
+            Err(refuse(format!("the register of {unit} counts each {unit}, and nothing else")))
+        }
+    }
+}
+
+/// Whether some unit has a declared number of rows: noise on rows and sums is scaled by it.
+fn bounded(contract: &Contract) -> Result<(), Refusal> {
+    if contract.units.iter().any(|u| u.max_rows.is_some()) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Rule::UnitCount,
+        format!("a unit may have any number of rows in {}, so that they are not added up", contract.dataset),
+        "Count units; or declare max-rows in the contract",
+    ))
+}
+
+/// One record moves as many people as its unit has: a column of another unit weighs 2. Where somebody lives weighs 1.
+fn weight(column: &TableColumn, domain: &RowDomain, datasets: &[Arc<Contract>]) -> u32 {
+    let attribute = datasets
+        .iter()
+        .find(|c| c.dataset == column.reference.dataset)
+        .and_then(|c| c.column(column.reference.column.as_deref()?))
+        .map(|c| &c.attribute);
+    match (domain, column.made) {
+        (RowDomain::Rows(_), _) | (_, Made::Derived { .. }) => 1,
+        (RowDomain::Units(_), _) if attribute.is_some_and(|a| a.place) => 1,
+        (RowDomain::Units(_), _) if column.unit.is_some() => 2,
+        (RowDomain::Units(_), _) => 1,
+    }
+}
+
+fn alternatives(columns: &[TableColumn], datasets: &[Arc<Contract>]) -> Result<(), Refusal> {
+    let attribute = |column: &TableColumn| {
+        let contract = datasets.iter().find(|c| c.dataset == column.reference.dataset)?;
+        contract.column(column.reference.column.as_deref()?).map(|c| c.attribute.clone())
+    };
+    for column in columns {
+        let Some(of) = attribute(column) else { continue };
+        if of.alone && columns.len() > 1 {
+            return Err(Refusal::new(
+                Rule::Table,
+                format!("'{}' is a finer level, and there are tables of it alone", column.reference),
+                "Ask of it by itself, or of the coarser column beside others",
+            ));
+        }
+        let excluded = |other: &&TableColumn| {
+            let names = |(dataset, name): &(String, String)| {
+                *dataset == other.reference.dataset && Some(name) == other.reference.column.as_ref()
+            };
+            of.alternatives.iter().any(names)
+        };
+        if let Some(other) = columns.iter().find(excluded) {
+            return Err(Refusal::new(
+                Rule::Table,
+                format!(
+                    "'{}' and '{}' say nearly the same, and never share a table",
+                    column.reference, other.reference
+                ),
+                format!("Leave out {}", other.reference),
+            ));
+        }
+    }
+    Ok(())
+}

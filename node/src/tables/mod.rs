@@ -1,0 +1,232 @@
+//! Tables about people: registers and rows from pinned snapshots, as records of class numbers.
+//!
+//! A register is logical: what a table's columns have of each unit is read from the snapshots of its datasets, side by side
+//! by the units' dense ids. No plan is made, nothing of a question reaches a record, and what was read is kept for the next
+//! table of the same epoch.
+
+mod columns;
+mod register;
+mod rows;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use arrow::array::RecordBatch;
+use loda_contract::{Contract, Role};
+use loda_disclosure::table::{
+    ColumnShape, FunctionalShape, Labelled, MeasureShape, Records, TableShape, UnitShape, release_table, statistics,
+};
+use loda_disclosure::{Method, Released};
+use loda_question::plan::arrow_type;
+use loda_question::scale;
+use loda_question::table::{Classes, ColumnRef, Functional, Made, RowDomain, Table, TableColumn};
+
+use crate::snapshot::Snapshot;
+use columns::{Codes, Dictionary};
+
+/// What was read of columns, for as long as the snapshots that it was read from are served.
+#[derive(Default)]
+pub(crate) struct Tables {
+    kept: Mutex<HashMap<Kept, Arc<Codes>>>,
+}
+
+/// A column of a register, and the files that it was read from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kept {
+    domain: String,
+    column: String,
+    files: Vec<PathBuf>,
+}
+
+/// Bytes of kept columns at most.
+const KEPT_BYTES: usize = 64 << 20;
+
+/// The snapshots that a table reads, its public code lists among them.
+pub(crate) struct Pinned<'a>(pub(crate) &'a [Snapshot]);
+
+impl Pinned<'_> {
+    fn of(&self, dataset: &str) -> anyhow::Result<&Snapshot> {
+        self.0.iter().find(|s| s.contract.dataset == dataset).context("a dataset of the table is not pinned")
+    }
+}
+
+impl Tables {
+    /// The released cells of a table.
+    ///
+    /// # Errors
+    /// Where a snapshot cannot be read, or is not what its contract says: one static code for the asker.
+    pub(crate) fn released(
+        &self,
+        table: &Table,
+        snapshots: &Pinned<'_>,
+        method: &Method,
+        stopped: &dyn Fn() -> bool,
+    ) -> anyhow::Result<Released<RecordBatch>> {
+        let (shape, records) = self.records(table, snapshots)?;
+        let cells = statistics(&shape, &records, stopped)?;
+        Ok(release_table(&shape, &cells, method)?)
+    }
+
+    /// The records of a table, and its shape.
+    pub(crate) fn records(&self, table: &Table, snapshots: &Pinned<'_>) -> anyhow::Result<(TableShape, Records)> {
+        let epochs: Vec<String> = table
+            .datasets()
+            .iter()
+            .map(|contract| {
+                let snapshot = snapshots.of(&contract.dataset)?;
+                Ok(format!("{} {}", contract.dataset, snapshot.epoch.as_deref().unwrap_or("none")))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        let place = |dataset: &str| table.datasets().iter().position(|c| c.dataset == dataset);
+        let labelled = |label: String, datasets: &[&str]| Labelled {
+            label,
+            datasets: datasets.iter().filter_map(|dataset| place(dataset)).collect(),
+        };
+        let mut dictionaries = Vec::with_capacity(table.columns().len());
+        for column in table.columns() {
+            dictionaries.push(Dictionary::of(column, table, snapshots)?);
+        }
+        let (domain, units, max_rows, of_columns, records) = match table.domain() {
+            RowDomain::Units(unit) => {
+                let register = register::read(self, unit, table, snapshots, &dictionaries)?;
+                let domain = labelled(table.domain().table_name(), &[]);
+                (domain, register.units, 1, register.of_columns, register.records)
+            }
+            RowDomain::Rows(dataset) => {
+                let contract = table.contract(dataset).context("the rows are of no dataset")?;
+                let (units, max_rows, records) = rows::read(contract, table, snapshots, &dictionaries)?;
+                let domain = labelled(table.domain().table_name(), &[dataset]);
+                (domain, units, max_rows, vec![None; table.columns().len()], records)
+            }
+        };
+        let columns = table.columns().iter().zip(&dictionaries).zip(of_columns).map(|((column, dictionary), unit)| {
+            let reference = &column.reference;
+            let through = reference.via.as_ref().map(|(dataset, _)| dataset.as_str());
+            let datasets: Vec<&str> = std::iter::once(reference.dataset.as_str()).chain(through).collect();
+            ColumnShape {
+                value: labelled(reference.to_string(), &datasets),
+                presence: labelled(reference.presence().to_string(), &datasets),
+                through: through.map(|dataset| {
+                    labelled(ColumnRef { via: None, dataset: dataset.to_owned(), column: None }.to_string(), &[dataset])
+                }),
+                is_presence: column.made == Made::Presence,
+                unit,
+                classes: dictionary.array(column),
+                words: dictionary.words(column),
+            }
+        });
+        let measures = measures(table);
+        let measure_shapes = measures.iter().map(|of| measure_shape(table, of, &labelled));
+        let unit_place = |domain: &str| units.iter().position(|u| u.domain == domain);
+        let measure_place = |of: &ColumnRef| measures.iter().position(|m| m == of);
+        let functionals = table.functionals().iter().map(|functional| {
+            let measure = |of: &ColumnRef| measure_place(of).context("a figure of no measure");
+            Ok(match functional {
+                Functional::Units(domain) => {
+                    FunctionalShape::Units(unit_place(domain).context("a figure counts no unit")?)
+                }
+                Functional::Rows => FunctionalShape::Rows,
+                Functional::Present(of) => FunctionalShape::Present(measure(of)?),
+                Functional::Sum(of) => FunctionalShape::Sum(measure(of)?),
+                Functional::Square(of) => FunctionalShape::Square(measure(of)?),
+                Functional::Product(a, b) => FunctionalShape::Product(measure(a)?, measure(b)?),
+            })
+        });
+        let shape = TableShape {
+            columns: columns.collect(),
+            measures: measure_shapes.collect::<anyhow::Result<_>>()?,
+            functionals: functionals.collect::<anyhow::Result<_>>()?,
+            units: units.into_iter().map(|unit| UnitShape { label: unit.label }).collect(),
+            threshold: table.threshold(),
+            max_rows,
+            domain,
+            epochs,
+        };
+        Ok((shape, records))
+    }
+
+    fn keep(&self, kept: Kept, read: impl FnOnce() -> anyhow::Result<Codes>) -> anyhow::Result<Arc<Codes>> {
+        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(codes) = lock().get(&kept) {
+            return Ok(Arc::clone(codes));
+        }
+        let codes = Arc::new(read()?);
+        let mut columns = lock();
+        let bytes: usize = columns.values().map(|codes| codes.bytes()).sum();
+        if bytes.saturating_add(codes.bytes()) > KEPT_BYTES {
+            columns.clear();
+        }
+        columns.insert(kept, Arc::clone(&codes));
+        Ok(codes)
+    }
+
+    /// Lets go of what was read: other snapshots are served from now on.
+    pub(crate) fn forget(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// A unit that a table counts or protects.
+pub(crate) struct Unit {
+    pub(crate) domain: String,
+    pub(crate) label: String,
+}
+
+/// The measures of a table's figures, in order.
+pub(crate) fn measures(table: &Table) -> Vec<ColumnRef> {
+    let mut measures = BTreeSet::new();
+    for functional in table.functionals() {
+        match functional {
+            Functional::Units(_) | Functional::Rows => {}
+            Functional::Present(of) | Functional::Sum(of) | Functional::Square(of) => {
+                measures.insert(of.clone());
+            }
+            Functional::Product(a, b) => {
+                measures.insert(a.clone());
+                measures.insert(b.clone());
+            }
+        }
+    }
+    measures.into_iter().collect()
+}
+
+fn measure_shape(
+    table: &Table,
+    of: &ColumnRef,
+    labelled: &dyn Fn(String, &[&str]) -> Labelled,
+) -> anyhow::Result<MeasureShape> {
+    let column = table.contract(&of.dataset).and_then(|c| c.column(of.column.as_deref()?));
+    let column = column.context("a figure of no column")?;
+    let Role::Measure { lower, upper, clamp, .. } = &column.role else { anyhow::bail!("a figure of no measure") };
+    let (lower, upper) = clamp.unwrap_or((*lower, *upper));
+    Ok(MeasureShape {
+        value: labelled(of.to_string(), &[&of.dataset]),
+        presence: labelled(of.presence().to_string(), &[&of.dataset]),
+        scale: scale(column.kind),
+        lower,
+        upper,
+        nullable: column.nullable,
+    })
+}
+
+/// Every dataset whose snapshot a table reads: its own, and the public ones of its code lists.
+pub(crate) fn code_lists(table: &Table) -> Vec<(String, String)> {
+    let of = |column: &TableColumn| {
+        let contract: &Arc<Contract> = table.contract(&column.reference.dataset)?;
+        let attribute = &contract.column(column.reference.column.as_deref()?)?.attribute;
+        matches!(column.classes, Classes::Open).then(|| attribute.codes_from.clone()).flatten()
+    };
+    table.columns().iter().filter_map(of).collect()
+}
+
+impl Dictionary {
+    fn array(&self, column: &TableColumn) -> arrow::array::ArrayRef {
+        self.to_array(&arrow_type(column.kind))
+    }
+
+    fn words(&self, column: &TableColumn) -> Vec<String> {
+        self.values.iter().map(|value| value.plain(column.kind)).collect()
+    }
+}

@@ -47,6 +47,8 @@ pub(crate) struct Pin {
     pub(crate) epoch: String,
     /// The last epoch in which it was looked at: as long as little changes, the data and their noise stay.
     pub(crate) until: String,
+    /// The first day on which it may be another's, whatever contract or clock say meanwhile.
+    pub(crate) ends: String,
     pub(crate) contract: String,
     pub(crate) snapshot: u64,
     pub(crate) sha256: String,
@@ -59,6 +61,17 @@ pub(crate) fn name(epoch: Epoch, day: NaiveDate) -> String {
         Epoch::Quarter => format!("{}Q{}", day.year(), day.month0() / 3 + 1),
         Epoch::Year => day.year().to_string(),
     }
+}
+
+/// The first day after the epoch that a day is in.
+fn end(epoch: Epoch, day: NaiveDate) -> NaiveDate {
+    let (year, month) = match epoch {
+        Epoch::Month => (day.year(), day.month() + 1),
+        Epoch::Quarter => (day.year(), day.month0() / 3 * 3 + 4),
+        Epoch::Year => (day.year() + 1, 1),
+    };
+    let (year, month) = if month > 12 { (year + 1, month - 12) } else { (year, month) };
+    NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(NaiveDate::MAX)
 }
 
 fn file(state: &Path) -> PathBuf {
@@ -106,10 +119,10 @@ impl Epochs {
         if !self.on || !contract.protection.may_be_about_people() {
             return Ok(newest);
         }
-        let now = name(contract.closure.epoch, today);
+        let (now, ends) = (name(contract.closure.epoch, today), end(contract.closure.epoch, today).to_string());
         let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pins.datasets.get(&contract.dataset).cloned();
-        if let Some(pin) = pin.as_ref().filter(|pin| pin.until == now) {
+        if let Some(pin) = pin.as_ref().filter(|pin| today.to_string() < pin.ends) {
             return self.standing(contract, pin).map(Some);
         }
         let Some(newest) = newest else { return Ok(None) };
@@ -124,12 +137,13 @@ impl Epochs {
             None => false,
         };
         let (pin, served) = match (pin, standing) {
-            (Some(pin), Some(last)) if stands => (Pin { until: now, ..pin }, last),
+            (Some(pin), Some(last)) if stands => (Pin { until: now, ends, ..pin }, last),
             _ => {
                 let sha256 = hash(&newest.files)?;
                 let pin = Pin {
                     epoch: now.clone(),
                     until: now,
+                    ends,
                     contract: contract.sha256.clone(),
                     snapshot: newest.id,
                     sha256,
@@ -146,9 +160,7 @@ impl Epochs {
     pub(crate) fn is_over(&self, contract: &Contract, today: NaiveDate) -> bool {
         let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pins.datasets.get(&contract.dataset);
-        self.on
-            && contract.protection.may_be_about_people()
-            && pin.is_none_or(|pin| pin.until != name(contract.closure.epoch, today))
+        self.on && contract.protection.may_be_about_people() && pin.is_none_or(|pin| today.to_string() >= pin.ends)
     }
 
     /// The pinned snapshot, whole and unchanged.
@@ -253,5 +265,9 @@ mod tests {
         assert_eq!(name(Epoch::Quarter, day("2027-01-01")), "2027Q1");
         assert_eq!(name(Epoch::Month, day("2026-03-31")), "2026-03");
         assert_eq!(name(Epoch::Year, day("2026-01-01")), "2026");
+        assert_eq!(end(Epoch::Quarter, day("2026-11-28")), day("2027-01-01"));
+        assert_eq!(end(Epoch::Quarter, day("2026-03-31")), day("2026-04-01"));
+        assert_eq!(end(Epoch::Month, day("2026-12-31")), day("2027-01-01"));
+        assert_eq!(end(Epoch::Year, day("2026-02-28")), day("2027-01-01"));
     }
 }

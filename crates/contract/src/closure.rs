@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::parse::check_name;
-use crate::{Column, ColumnType, Domain, Protection, Role, Unit, Value};
+use crate::{Column, ColumnType, Contract, Domain, Protection, Role, Unit, Value};
 
 /// Weights that the columns of one table may come to, where a contract says nothing.
 const DIMENSIONS: u32 = 2;

@@ -51,6 +51,8 @@ fn shape(columns: Vec<ColumnShape>, functionals: Vec<FunctionalShape>) -> TableS
         }],
         functionals,
         threshold: 10,
+        register: true,
+        whole: None,
         max_rows: 1,
         epochs: vec!["a 2026Q4 00".to_owned(), "b 2026Q4 11".to_owned()],
     }
@@ -206,7 +208,7 @@ proptest! {
             FunctionalShape::Units(0), FunctionalShape::Rows, FunctionalShape::Present(0), FunctionalShape::Sum(0),
             FunctionalShape::Square(0),
         ];
-        let of = TableShape { max_rows, units: vec![UnitShape { label: "home".to_owned() }], ..shape(columns, functionals) };
+        let of = TableShape { register: false, max_rows, units: vec![UnitShape { label: "home".to_owned() }], ..shape(columns, functionals) };
         let records = |keep: &dyn Fn(u64) -> bool| {
             let kept: Vec<_> = rows.iter().filter(|(unit, ..)| keep(*unit)).collect();
             Records {

@@ -64,6 +64,10 @@ impl Tables {
         method: &Method,
         stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<Released<RecordBatch>> {
+        if matches!(method, Method::CellKey(_)) {
+            let pinned = |contract: &Arc<Contract>| snapshots.of(&contract.dataset).is_ok_and(|s| s.epoch.is_some());
+            anyhow::ensure!(table.datasets().iter().all(pinned), "a dataset about people is pinned for no epoch");
+        }
         let (shape, records) = self.records(table, snapshots)?;
         let cells = statistics(&shape, &records, stopped)?;
         Ok(release_table(&shape, &cells, method)?)
@@ -106,7 +110,7 @@ impl Tables {
             let through = reference.via.as_ref().map(|(dataset, _)| dataset.as_str());
             let datasets: Vec<&str> = std::iter::once(reference.dataset.as_str()).chain(through).collect();
             ColumnShape {
-                value: labelled(reference.to_string(), &datasets),
+                value: labelled(dictionary.label(column), &datasets),
                 presence: labelled(reference.presence().to_string(), &datasets),
                 through: through.map(|dataset| {
                     labelled(ColumnRef { via: None, dataset: dataset.to_owned(), column: None }.to_string(), &[dataset])
@@ -140,6 +144,14 @@ impl Tables {
             functionals: functionals.collect::<anyhow::Result<_>>()?,
             units: units.into_iter().map(|unit| UnitShape { label: unit.label }).collect(),
             threshold: table.threshold(),
+            register: matches!(table.domain(), RowDomain::Units(_)),
+            whole: match table.domain() {
+                RowDomain::Units(_) => None,
+                RowDomain::Rows(dataset) => {
+                    let presence = ColumnRef { via: None, dataset: dataset.clone(), column: None };
+                    Some(labelled(presence.to_string(), &[dataset]))
+                }
+            },
             max_rows,
             domain,
             epochs,
@@ -222,6 +234,18 @@ pub(crate) fn code_lists(table: &Table) -> Vec<(String, String)> {
 }
 
 impl Dictionary {
+    /// The column's name; of classes that a borough lists, with the list: another list makes other cells of it.
+    fn label(&self, column: &TableColumn) -> String {
+        match &column.classes {
+            Classes::Open => {
+                let list = self.words(column).join("\u{1f}");
+                let hash = ring::digest::digest(&ring::digest::SHA256, list.as_bytes());
+                format!("{} {}", column.reference, hex::encode(hash))
+            }
+            Classes::Presence | Classes::Coded(_) => column.reference.to_string(),
+        }
+    }
+
     fn array(&self, column: &TableColumn) -> arrow::array::ArrayRef {
         self.to_array(&arrow_type(column.kind))
     }

@@ -63,10 +63,15 @@ pub(super) fn read(
         let missing = if column.reference.via.is_some() { UNREACHED } else { ABSENT };
         codes.codes.get(id).copied().unwrap_or(missing)
     };
-    let is_there = |code: Code| code == NULL || code >= CLASSES;
+    // One who is not in the dataset that a column is reached to is in the one that it is reached through.
+    let is_there = |code: Code, column: &TableColumn| {
+        code == NULL || code >= CLASSES || (code == ABSENT && column.reference.via.is_some())
+    };
     // Whom no dataset of the table holds is nobody here.
     let held: Vec<usize> = (0..most)
-        .filter(|id| columns.iter().zip(table.columns()).any(|(codes, column)| is_there(code(codes, column, *id))))
+        .filter(|id| {
+            columns.iter().zip(table.columns()).any(|(codes, column)| is_there(code(codes, column, *id), column))
+        })
         .collect();
     let mut records = Records::default();
     for (codes, column) in columns.iter().zip(table.columns()) {

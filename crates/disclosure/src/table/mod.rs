@@ -56,7 +56,11 @@ pub struct TableShape {
     pub functionals: Vec<FunctionalShape>,
     /// The least perturbed number of units, of each kind that a cell needs enough of.
     pub threshold: u32,
-    /// How many rows of the first unit count at most in a cell. 1: records are units.
+    /// Whether each record is a unit: the first.
+    pub register: bool,
+    /// Of the rows of a dataset: presence in it.
+    pub whole: Option<Labelled>,
+    /// How many rows of the first unit count at most in a cell.
     pub max_rows: u64,
     /// Of each dataset the epoch, the hash of what is pinned for it, and its restatement, in words.
     pub epochs: Vec<String>,
@@ -115,6 +119,13 @@ pub enum FunctionalShape {
     Sum(usize),
     Square(usize),
     Product(usize, usize),
+}
+
+impl ColumnShape {
+    /// Whether a unit with this code is in a dataset of the column: its own, or the one that it is reached through.
+    fn holds(&self, code: Code) -> bool {
+        code == NULL || code >= CLASSES || (code == ABSENT && self.through.is_some())
+    }
 }
 
 impl MeasureShape {

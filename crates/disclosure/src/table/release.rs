@@ -33,8 +33,7 @@ pub fn release_table(
     let mut rows: Vec<Row> = Vec::new();
     for (subset, cells) in cells {
         for (codes, statistics) in cells {
-            if shape.max_rows == 1 && there(*subset, &shape.columns).iter().zip(codes).all(|(_, code)| !is_value(*code))
-            {
+            if shape.register && !there(*subset, &shape.columns).iter().zip(codes).any(|(of, code)| of.holds(*code)) {
                 // No dataset of the table holds them.
                 continue;
             }
@@ -69,13 +68,16 @@ fn protected(
     rules: &CellKeyRules,
 ) -> Result<Option<Vec<Option<i128>>>, DisclosureError> {
     let secret = rules.noise.as_ref().ok_or(DisclosureError::Spec("tables about people need the node's noise key"))?;
-    let present: Vec<(&Labelled, bool)> =
-        there(subset, &shape.columns).into_iter().zip(codes).map(|(c, code)| (&c.presence, is_value(*code))).collect();
+    let mut present: Vec<(&Labelled, bool)> = Vec::new();
+    for (column, code) in there(subset, &shape.columns).into_iter().zip(codes) {
+        present.push((&column.presence, is_value(*code)));
+        present.extend(column.through.as_ref().map(|through| (through, *code != UNREACHED)));
+    }
     let cell = Cell { shape, parts: parts(shape, subset, codes)?, present, secret, table: &rules.table };
     let mut needed = BTreeSet::from([0]);
-    if shape.max_rows == 1 {
+    if shape.register {
         let of_columns = there(subset, &shape.columns).into_iter().zip(codes);
-        needed.extend(of_columns.filter(|(_, code)| is_value(**code)).filter_map(|(column, _)| column.unit));
+        needed.extend(of_columns.filter(|(column, code)| column.holds(**code)).filter_map(|(column, _)| column.unit));
     } else {
         // Each row is of every unit of its dataset.
         needed.extend(0..shape.units.len());
@@ -151,7 +153,7 @@ struct Cell<'a> {
 impl Cell<'_> {
     /// Whether the units of the cell are in a dataset, where the cell tells.
     fn is_in(&self, presence: &Labelled) -> Option<bool> {
-        if self.shape.max_rows != 1 {
+        if !self.shape.register {
             return Some(true);
         }
         self.present.iter().find(|(of, _)| *of == presence).map(|(_, present)| *present)
@@ -159,7 +161,8 @@ impl Cell<'_> {
 
     /// Whether its units can have values of a functional's measures.
     fn has_measures(&self, functional: &FunctionalShape) -> Result<bool, DisclosureError> {
-        let has = |measure: usize| Ok(self.is_in(&self.measure(measure)?.presence) != Some(false));
+        // Where the cell does not say that its units are in the dataset, those who are may be few.
+        let has = |measure: usize| Ok(self.is_in(&self.measure(measure)?.presence) == Some(true));
         match functional {
             FunctionalShape::Units(_) | FunctionalShape::Rows => Ok(true),
             FunctionalShape::Present(of) | FunctionalShape::Sum(of) | FunctionalShape::Square(of) => has(*of),
@@ -169,15 +172,25 @@ impl Cell<'_> {
 
     /// The key of a functional in this cell.
     fn key(&self, functional: &str, of: &[&Labelled]) -> Result<[u8; 32], DisclosureError> {
-        let labelled = self.parts.iter().map(|(part, _)| *part).chain(of.iter().copied()).chain([&self.shape.domain]);
+        self.key_of(functional, &self.shape.domain, &self.parts, of)
+    }
+
+    fn key_of(
+        &self,
+        functional: &str,
+        domain: &Labelled,
+        parts: &[(&Labelled, String)],
+        of: &[&Labelled],
+    ) -> Result<[u8; 32], DisclosureError> {
+        let labelled = parts.iter().map(|(part, _)| *part).chain(of.iter().copied()).chain([domain]);
         let datasets: BTreeSet<usize> = labelled.flat_map(|of| of.datasets.iter().copied()).collect();
         let epochs = datasets.iter().map(|place| {
             self.shape.epochs.get(*place).map(String::as_str).ok_or(DisclosureError::Spec("a dataset has no epoch"))
         });
         let epochs = epochs.collect::<Result<Vec<&str>, _>>()?;
         let mut words = vec![functional];
-        words.push(&self.shape.domain.label);
-        for (part, class) in &self.parts {
+        words.push(&domain.label);
+        for (part, class) in parts {
             words.push(&part.label);
             words.push(class);
         }
@@ -189,7 +202,15 @@ impl Cell<'_> {
     /// n + ptable(n, key), never below 0: the perturbed number of units.
     fn units(&self, unit: usize, statistics: &CellStatistics) -> Result<i64, DisclosureError> {
         let label = &self.shape.units.get(unit).ok_or(DisclosureError::Spec("no such unit"))?.label;
-        let key = self.key(&format!("units {label}"), &[])?;
+        let key = match &self.shape.whole {
+            // All units of a dataset are the cell of its presence in their register.
+            Some(presence) if self.parts.is_empty() => {
+                let register = Labelled { label: format!("units of {label}"), datasets: Vec::new() };
+                let parts = vec![(presence, "1".to_owned())];
+                self.key_of(&format!("units {label}"), &register, &parts, &[])?
+            }
+            _ => self.key(&format!("units {label}"), &[])?,
+        };
         let count = statistics.units.get(unit).copied().unwrap_or(0);
         let noise = i64::from(self.table.lookup(count, NoiseKey::word(&key, 0) % self.table.modulus()));
         let count = i64::try_from(count).map_err(|_| DisclosureError::Overflow)?;
@@ -207,7 +228,7 @@ impl Cell<'_> {
     }
 
     fn rows(&self, statistics: &CellStatistics) -> Result<i128, DisclosureError> {
-        if self.shape.max_rows == 1 {
+        if self.shape.register {
             return self.units(0, statistics).map(i128::from);
         }
         Ok(self.noisy("rows", &[], i128::from(statistics.rows), self.most())?.max(0))
@@ -216,7 +237,7 @@ impl Cell<'_> {
     /// Records with a value of a measure; where every record has one, the records.
     fn present(&self, measure: usize, place: usize, statistics: &CellStatistics) -> Result<i128, DisclosureError> {
         let of = self.measure(measure)?;
-        if !of.nullable && self.is_in(&of.presence) == Some(true) {
+        if !of.nullable {
             return self.rows(statistics);
         }
         let present = i128::from(statistics.present.get(place).copied().unwrap_or(0));

@@ -115,10 +115,9 @@ pub fn statistics(
     if !fits {
         return Err(DisclosureError::Stage("records are not of the table's shape"));
     }
-    let register = shape.max_rows == 1;
     let mut grouped = Grouped::new();
     for subset in 0..(1_u32 << columns) {
-        if subset == 0 && register {
+        if subset == 0 && shape.register {
             continue;
         }
         if stopped() {
@@ -168,16 +167,16 @@ fn cells(
         }
     }
     for (place, ids) in records.units.iter().enumerate() {
-        distinct(place, ids, &cell_of, shape.max_rows == 1 && place == 0, &mut found);
+        distinct(place, ids, &cell_of, shape.register && place == 0, &mut found);
     }
     // By unit where a unit may have several records, so that each adds no more than the contract says.
     let mut order: Vec<usize> = (0..length).collect();
     let ids = records.units.first().ok_or(DisclosureError::Spec("no unit"))?;
     let key = |row: usize| (cell_of.get(row).copied().unwrap_or(0), ids.get(row).copied().unwrap_or(NOBODY));
-    if shape.max_rows != 1 {
+    if !shape.register {
         order.sort_unstable_by_key(|row| key(*row));
     }
-    let same = |a: &usize, b: &usize| shape.max_rows != 1 && key(*a) == key(*b);
+    let same = |a: &usize, b: &usize| !shape.register && key(*a) == key(*b);
     for rows in order.chunk_by(same) {
         let Some(statistics) = rows.first().and_then(|row| cell_of.get(*row)).and_then(|cell| found.get_mut(*cell))
         else {

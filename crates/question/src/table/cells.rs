@@ -35,29 +35,33 @@ impl Lowered {
     /// `dense`: what is absent is withheld, or empty. Otherwise nothing is protected, and what is absent is empty.
     #[must_use]
     pub fn cells(&self, answers: &[Vec<TableRow>], dense: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
-        let mut cells: BTreeMap<Vec<Value>, Vec<CellFigure>> = BTreeMap::new();
-        let none = vec![CellFigure::default(); self.figures.len()];
+        let mut cells: BTreeMap<Vec<Value>, Vec<Option<CellFigure>>> = BTreeMap::new();
         for (place, figure) in self.figures.iter().enumerate() {
             let rows = answers.get(figure.table).map_or(&[][..], Vec::as_slice);
             for (key, found) in self.figure(figure, rows, dense) {
-                let row = cells.entry(key).or_insert_with(|| none.clone());
+                let row = cells.entry(key).or_insert_with(|| vec![None; self.figures.len()]);
                 if let Some(slot) = row.get_mut(place) {
-                    *slot = found;
+                    *slot = Some(found);
                 }
             }
         }
-        // Where nothing can be, there is nothing: no cell is missing.
-        for row in cells.values_mut() {
-            for (found, figure) in row.iter_mut().zip(&self.figures) {
+        let finished = cells.into_iter().map(|(key, row)| {
+            let figures = row.into_iter().zip(&self.figures).map(|(found, figure)| {
+                // Of a group that another figure names, this one may have cells that only the borough knows.
+                let open = figure.columns.iter().any(|column| column.classes == Classes::Open);
+                let mut found = found.unwrap_or(CellFigure { value: None, lacks: dense && open });
                 let functional = self.tables.get(figure.table).and_then(|t| t.functionals().get(figure.functional));
                 let counts =
                     matches!(functional, Some(Functional::Units(_) | Functional::Rows | Functional::Present(_)));
+                // Where nothing can be, there is nothing: no cell is missing.
                 if counts && !found.lacks {
                     found.value = found.value.or(Some(0));
                 }
-            }
-        }
-        cells
+                found
+            });
+            (key, figures.collect())
+        });
+        finished.collect()
     }
 
     fn figure(&self, figure: &Figure, rows: &[TableRow], dense: bool) -> BTreeMap<Vec<Value>, CellFigure> {
@@ -97,18 +101,25 @@ impl Lowered {
             }
             return found;
         }
-        for cell in possible(&figure.columns, released.keys()) {
-            take(&cell, released.get(&cell).copied().flatten());
+        match possible(&figure.columns, released.keys()) {
+            Some(cells) => cells.iter().for_each(|cell| take(cell, released.get(cell).copied().flatten())),
+            None => {
+                released.iter().for_each(|(cell, value)| take(cell, *value));
+                found.values_mut().for_each(|figure| figure.lacks = true);
+            }
         }
         found
     }
 }
 
-/// Every cell that there can be: of columns whose classes only a borough knows, those that it released.
+/// Cells that are looked at one by one at most.
+const POSSIBLE: usize = 500_000;
+
+/// Every cell that there can be: of columns whose classes only a borough knows, those that it released. `None`: too many.
 fn possible<'a>(
     columns: &[TableColumn],
     released: impl Iterator<Item = &'a Vec<(State, Value)>>,
-) -> Vec<Vec<(State, Value)>> {
+) -> Option<Vec<Vec<(State, Value)>>> {
     let mut seen: Vec<BTreeSet<Value>> = vec![BTreeSet::new(); columns.len()];
     for cell in released {
         for (values, (state, value)) in seen.iter_mut().zip(cell) {
@@ -127,19 +138,26 @@ fn possible<'a>(
             })
         })
         .collect();
+    let total = all.iter().try_fold(1_usize, |n, of| n.checked_mul(of.len()));
+    if total.is_none_or(|n| n > POSSIBLE) {
+        return None;
+    }
     let mut cells: Vec<Vec<(State, Value)>> = vec![Vec::new()];
     for of in &all {
         cells =
             cells.iter().flat_map(|cell| of.iter().map(|value| [cell.as_slice(), &[value.clone()]].concat())).collect();
     }
     cells.retain(|cell| consistent(columns, cell) && somebody(columns, cell));
-    cells
+    Some(cells)
 }
 
 /// Whether a dataset holds the units of a cell: others are nobody.
 fn somebody(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
     columns.is_empty()
-        || columns.iter().zip(cell).any(|(column, (state, _))| !column.optional || *state == State::Value)
+        || columns.iter().zip(cell).any(|(column, (state, _))| {
+            let through = column.reference.via.is_some() && *state == State::Absent;
+            !column.optional || *state == State::Value || through
+        })
 }
 
 /// Whether a unit can be in and out of datasets as a cell says.

@@ -19,7 +19,7 @@ use crate::scope::Contracts;
 type Checked<T> = Result<T, Refusal>;
 
 /// Combinations of classes that are tried for whether a figure depends on a column.
-const ENUMERATED: usize = 200_000;
+const ENUMERATED: usize = 30_000;
 
 /// Tables that one question may need.
 const MAX_TABLES: usize = 8;
@@ -380,8 +380,8 @@ impl Draft {
         let one_value = |column: &TableColumn| {
             let name = column.reference.to_string();
             let key = self.keys.iter().any(|key| matches!(key, Scalar::Column(of) if *of == name));
-            let one = vec![(State::Value, Value::Text(String::new()))];
-            (key || is_fixed(&self.counts, &name)).then_some(one)
+            let value = fixed(&self.counts, &name).or_else(|| key.then(|| Value::Text(String::new())))?;
+            Some(vec![(State::Value, value)])
         };
         let choices = columns.iter().map(|column| choices(column).or_else(|| one_value(column)));
         let choices: Vec<Vec<(State, Value)>> = choices.collect::<Option<_>>().ok_or_else(several)?;
@@ -413,14 +413,14 @@ impl Draft {
     }
 }
 
-/// Whether a condition holds for one value of a column alone.
-fn is_fixed(predicate: &Predicate, name: &str) -> bool {
+/// The one value of a column for which a condition can hold.
+fn fixed(predicate: &Predicate, name: &str) -> Option<Value> {
     match predicate {
-        Predicate::Compare { left: Scalar::Column(of), op: Comparison::Equal, right: Scalar::Literal(..) } => {
-            of == name
+        Predicate::Compare { left: Scalar::Column(of), op: Comparison::Equal, right: Scalar::Literal(value, _) } => {
+            (of == name).then(|| value.clone())
         }
-        Predicate::And(operands) => operands.iter().any(|operand| is_fixed(operand, name)),
-        _ => false,
+        Predicate::And(operands) => operands.iter().find_map(|operand| fixed(operand, name)),
+        _ => None,
     }
 }
 

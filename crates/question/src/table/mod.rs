@@ -108,6 +108,16 @@ impl Table {
         self.datasets.iter().map(|c| c.dataset.as_str()).collect::<Vec<_>>().join(" ")
     }
 
+    /// The most cells that the columns of K with classes of the contract have.
+    pub(crate) fn coded(&self) -> u64 {
+        let cells = self.columns.iter().map(|column| match &column.classes {
+            Classes::Presence => 2,
+            Classes::Coded(values) => values.len() as u64 + 2,
+            Classes::Open => 1,
+        });
+        cells.fold(1, u64::saturating_mul)
+    }
+
     /// The most cells that K has; `None` where a column's classes are a borough's own.
     #[must_use]
     pub fn grid(&self) -> Option<u64> {

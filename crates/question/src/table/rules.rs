@@ -13,6 +13,9 @@ use crate::scope::Contracts;
 /// Columns of a table at most: a node answers every subset of them.
 pub(super) const MAX_COLUMNS: usize = 6;
 
+/// Cells times figures of a table at most.
+const FIGURE_LIMIT: u64 = 1_000_000;
+
 /// Figures of a table at most.
 const MAX_FUNCTIONALS: usize = 64;
 
@@ -56,6 +59,19 @@ impl Table {
             check_functional(functional, &domain, contracts)?.into_iter().for_each(&mut read);
         }
         datasets.sort_by(|a, b| a.dataset.cmp(&b.dataset));
+        for of in functionals.iter().flat_map(measures) {
+            let told = |column: &TableColumn| {
+                let through = column.reference.via.as_ref().map(|(dataset, _)| dataset);
+                column.reference.via.is_none() && column.reference.dataset == of.dataset || through == Some(&of.dataset)
+            };
+            if matches!(domain, RowDomain::Units(_)) && !columns.iter().any(told) {
+                return Err(Refusal::new(
+                    Rule::Table,
+                    format!("a table with figures of '{of}' does not say who is in {}", of.dataset),
+                    format!("Name the presence in {}, or a column of it", of.dataset),
+                ));
+            }
+        }
         for column in &mut columns {
             column.weight = weight(column, &domain, &datasets);
         }
@@ -63,7 +79,8 @@ impl Table {
         let threshold = datasets.iter().map(|c| c.closure.threshold).max().unwrap_or(u32::MAX);
         let table = Self { domain, columns, functionals: functionals.into_iter().collect(), datasets, threshold };
         table.fits()?;
-        if table.grid().is_some_and(|cells| cells > GRID_LIMIT) {
+        let figures = table.functionals.len() as u64;
+        if table.coded() > GRID_LIMIT || table.coded().saturating_mul(figures) > FIGURE_LIMIT {
             return Err(Refusal::new(
                 Rule::Grid,
                 format!("the table has more than {GRID_LIMIT} cells"),
@@ -123,7 +140,7 @@ impl Table {
         let one_dataset =
             self.columns.iter().all(|c| c.reference.dataset == first.reference.dataset && c.reference.via.is_none());
         let names: Option<BTreeSet<String>> = self.columns.iter().map(|c| c.reference.column.clone()).collect();
-        let (Some(names), true) = (names, one_dataset) else { return false };
+        let (Some(names), true) = (names, one_dataset && self.datasets.len() == 1) else { return false };
         let contract = self.contract(&first.reference.dataset);
         // A table below a named one is a margin of it.
         contract.is_some_and(|c| c.closure.tables.iter().any(|table| names.is_subset(table)))
@@ -141,6 +158,15 @@ pub(super) fn without_told_presence(references: BTreeSet<ColumnRef>) -> BTreeSet
         })
     };
     references.iter().filter(|r| r.column.is_some() || !told(r)).cloned().collect()
+}
+
+/// The measures that a functional reads.
+fn measures(functional: &Functional) -> Vec<&ColumnRef> {
+    match functional {
+        Functional::Units(_) | Functional::Rows => Vec::new(),
+        Functional::Present(of) | Functional::Sum(of) | Functional::Square(of) => vec![of],
+        Functional::Product(a, b) => vec![a, b],
+    }
 }
 
 fn rests_on(functional: &Functional) -> Vec<Functional> {
@@ -192,7 +218,8 @@ fn check_functional(
             RowDomain::Rows(dataset) => *dataset == of.dataset,
         };
         let column = of.column.as_ref().and_then(|name| contract.column(name));
-        let is_measure = column.is_some_and(|c| matches!(c.role, Role::Measure { .. }));
+        let is_measure =
+            column.is_some_and(|c| matches!(c.role, Role::Measure { .. }) && c.attribute.same_as.is_none());
         if of.via.is_some() || !once || !is_measure {
             return Err(refuse(format!("'{of}' is no measure of each row here")));
         }
@@ -254,7 +281,8 @@ fn weight(column: &TableColumn, domain: &RowDomain, datasets: &[Arc<Contract>]) 
         .map(|c| &c.attribute);
     match (domain, column.made) {
         (RowDomain::Rows(_), _) | (_, Made::Derived { .. }) => 1,
-        (RowDomain::Units(_), _) if attribute.is_some_and(|a| a.place) => 1,
+        // Reached through another dataset, its presence there weighs as the other unit's does.
+        (RowDomain::Units(_), _) if attribute.is_some_and(|a| a.place) && column.reference.via.is_none() => 1,
         (RowDomain::Units(_), _) if column.unit.is_some() => 2,
         (RowDomain::Units(_), _) => 1,
     }
@@ -265,6 +293,16 @@ fn alternatives(columns: &[TableColumn], datasets: &[Arc<Contract>]) -> Result<(
         let contract = datasets.iter().find(|c| c.dataset == column.reference.dataset)?;
         contract.column(column.reference.column.as_deref()?).map(|c| c.attribute.clone())
     };
+    let places = columns.iter().filter(|column| attribute(column).is_some_and(|a| a.place));
+    let names = columns.iter().filter_map(|c| c.reference.column.as_ref().map(|name| (&c.reference.dataset, name)));
+    let distinct: BTreeSet<_> = names.clone().collect();
+    if places.count() > 1 || distinct.len() < names.count() {
+        return Err(Refusal::new(
+            Rule::Table,
+            "a table has one place, and each column in one way",
+            "Ask by one of the places; the other in a statement of its own",
+        ));
+    }
     for column in columns {
         let Some(of) = attribute(column) else { continue };
         if of.alone && columns.len() > 1 {

@@ -38,7 +38,7 @@ pub fn run<T: Send + 'static>(test: impl Future<Output = T> + Send + 'static) ->
 pub struct Federation {
     pub layout: Layout,
     pub client: Client,
-    pub nodes: Vec<Node>,
+    _nodes: Vec<Node>,
     _dir: tempfile::TempDir,
 }
 
@@ -139,7 +139,7 @@ impl Federation {
             assert!(began.elapsed().as_secs() < 60, "a node cannot be reached");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        Self { layout, client, nodes, _dir: dir }
+        Self { layout, client, _nodes: nodes, _dir: dir }
     }
 
     /// A client of one node with the coordinator's certificate.

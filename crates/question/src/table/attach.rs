@@ -13,6 +13,9 @@ use crate::scope::Contracts;
 
 type Checked<T> = Result<T, Refusal>;
 
+/// The unit that a source hangs by, and the dataset and unit column that it is reached through.
+type Hung = (String, Option<(String, String)>);
+
 /// The sources of a question over the register of one unit.
 pub(super) struct Attached<'a> {
     sources: Vec<Attachment<'a>>,
@@ -56,7 +59,7 @@ impl<'a> Attached<'a> {
         let anchor = found.iter().position(|(_, source, contract)| holds(source, contract, unit));
         let anchor = anchor.ok_or_else(|| apart(unit))?;
         // By source: the unit that it hangs by, and what that is reached through.
-        let mut hung: Vec<Option<(String, Option<(String, String)>)>> = vec![None; found.len()];
+        let mut hung: Vec<Option<Hung>> = vec![None; found.len()];
         if let Some(place) = hung.get_mut(anchor) {
             *place = Some((unit.to_owned(), None));
         }

@@ -144,8 +144,10 @@ fn possible<'a>(
     }
     let mut cells: Vec<Vec<(State, Value)>> = vec![Vec::new()];
     for of in &all {
-        cells =
-            cells.iter().flat_map(|cell| of.iter().map(|value| [cell.as_slice(), &[value.clone()]].concat())).collect();
+        cells = cells
+            .iter()
+            .flat_map(|cell| of.iter().map(|value| [cell.as_slice(), std::slice::from_ref(value)].concat()))
+            .collect();
     }
     cells.retain(|cell| consistent(columns, cell) && somebody(columns, cell));
     Some(cells)

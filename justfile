@@ -53,6 +53,10 @@ properties CASES="50000" SEED="1":
 campaign TARGETS="1000":
     LODA_CAMPAIGN_TARGETS={{TARGETS}} cargo test --release --test federation differencing -- --nocapture
 
+# Random unions and least squares against closed tables: just closed 10000
+closed QUESTIONS="10000":
+    LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_STATEMENTS=2000 cargo test --release --test federation closed:: -- --nocapture
+
 # Processes killed at random moments: just crashes 500
 crashes RUNS="500" SEED="1":
     LODA_CRASH_RUNS={{RUNS}} LODA_SEED={{SEED}} cargo test --release --test federation crashes -- --nocapture

@@ -187,6 +187,12 @@ impl<'a> Cell<'a> {
         Ok(totals.into_iter().map(|(_, total)| total.value()).collect())
     }
 
+    /// Whether a record of the set has a value of the measure.
+    pub(crate) fn has_value(&self, measure: usize, in_set: impl Fn(u16) -> bool) -> Result<bool, DisclosureError> {
+        let mut rows = self.masks.iter().zip(self.moments(measure)?);
+        Ok(rows.any(|(mask, (_, count))| *count > 0 && in_set(*mask)))
+    }
+
     fn moments(&self, measure: usize) -> Result<&'a [(i128, i64)], DisclosureError> {
         self.moments.get(measure).copied().ok_or(DisclosureError::Spec("no such measure"))
     }

@@ -93,7 +93,9 @@ fn measures_told_apart(
         let atoms: BTreeSet<u16> = cell.masks().iter().map(|mask| mask & live).collect();
         let mut passes = true;
         for atom in atoms.iter().filter(|_| live != 0) {
-            passes &= adds_up(spec, cell, measure, rules, |mask| mask & live == *atom)?;
+            let in_atom = |mask: u16| mask & live == *atom;
+            // Where every value is NULL a sum adds nothing, and how many units are there is judged with the conditions.
+            passes &= !cell.has_value(measure, in_atom)? || adds_up(spec, cell, measure, rules, in_atom)?;
         }
         apart.push(passes);
     }

@@ -281,6 +281,24 @@ fn the_difference_of_two_sums_rests_on_enough_contributors() {
 }
 
 #[test]
+fn a_sum_beside_values_that_are_null_rests_on_those_that_are_not() {
+    // What a question of a measure with NULLs becomes: the sum, and the count of all rows beside it.
+    let mut spec = table(&[true], 1, &[0]);
+    ask(&mut spec, FigureKind::Sum { measure: 0 }, 1);
+    ask(&mut spec, FigureKind::Rows, 0);
+    let released = |without: u64| {
+        let with = (0..30).map(|unit| StageRow { sums: vec![(Some(100), 1)], ..StageRow::new(1, unit, 1) });
+        let none = (30..30 + without).map(|unit| StageRow { sums: vec![(None, 0)], ..StageRow::new(1, unit, 0) });
+        let rows: Vec<StageRow> = with.chain(none).collect();
+        run(&spec, &rows, &Method::Threshold(ThresholdRules::default())).unwrap().remove(&Some(1)).unwrap()
+    };
+    assert_eq!(released(10), [Some(3_000), Some(40)]);
+    // Sum and mean beside the count of all rows would tell how many have none.
+    assert_eq!(released(9), [None, Some(39)]);
+    assert_eq!(released(1), [None, Some(31)]);
+}
+
+#[test]
 fn parts_of_one_aggregate_are_withheld_together() {
     let mut spec = table(&[true], 0, &[0]);
     ask(&mut spec, FigureKind::Sum { measure: 0 }, 0);

@@ -1,4 +1,4 @@
-//! What a contract says of tables about people: a finite, closed collection, whoever asks.
+//! The tables about people that a contract allows: a fixed list, the same for every asker.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -41,7 +41,7 @@ bench RESIDENTS="3000000,9000000":
 bench-small:
     cargo bench --bench small
 
-# What threshold and cell-key cost on 3 million records, against none
+# What threshold costs on 3 million records, against none
 bench-protection:
     cargo bench --bench protection
 
@@ -49,13 +49,13 @@ bench-protection:
 properties CASES="50000" SEED="1":
     LODA_PROPERTY_CASES={{CASES}} LODA_PROPERTY_SEED={{SEED}} cargo test --release --test federation properties -- --nocapture
 
-# The differencing campaign with 1,000 targets, printed (SECURITY.md)
+# The attack families and the differencing campaign with so many targets, printed (SECURITY.md)
 campaign TARGETS="1000":
-    LODA_CAMPAIGN_TARGETS={{TARGETS}} cargo test --release --test federation differencing -- --nocapture
+    LODA_CAMPAIGN_TARGETS={{TARGETS}} cargo test --release --test federation -- --nocapture campaign:: differencing::
 
-# Random unions and least squares against closed tables: just closed 10000
+# Closed tables under attack at full counts: random unions and least squares, wordings, statements, random questions
 closed QUESTIONS="10000":
-    LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_STATEMENTS=2000 cargo test --release --test federation closed:: -- --nocapture
+    LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_SETS=200 LODA_CLOSED_STATEMENTS=100000 LODA_CLOSED_DRAFTS=1000000 cargo test --release --test federation closed:: -- --nocapture
 
 # Processes killed at random moments: just crashes 500
 crashes RUNS="500" SEED="1":

@@ -13,6 +13,7 @@
 mod algebra;
 mod appending;
 mod clocks;
+mod campaign;
 mod closed;
 mod crashes;
 mod differencing;

@@ -1,14 +1,20 @@
 //! Federated equals pooled: every SQL scenario, with protection off, to the last row; and what must be
 //! refused or withheld.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use loda::{Answer, Client, ClientError};
+use loda_contract::Contract;
+use loda_demo::boroughs::BOROUGHS;
+use loda_demo::datasets::{Dataset, SYNTHETIC};
+use loda_identity::Gss;
+use loda_node::Methods;
 use sqllogictest::parser::{ExpectedError, parse_file};
 use sqllogictest::{DefaultColumnType, QueryExpect, Record, SortMode, StatementExpect};
 
 use crate::pooled::{Pooled, holdings, same, text};
-use crate::support;
+use crate::support::{self, Federation};
 
 const PURPOSES: [&str; 4] = loda_demo::layout::PURPOSES;
 
@@ -58,7 +64,7 @@ pub fn rows(answer: &Answer) -> Vec<Vec<String>> {
     text(&answer.batches, answer.schema.fields().len() - 1)
 }
 
-async fn federated_equals_pooled(file: &'static str, federation: &'static support::Federation) -> usize {
+async fn federated_equals_pooled(file: &'static str, federation: &'static Federation) -> usize {
     let holdings = holdings(federation).await;
     let pooled = Pooled::new(&holdings);
     let scenarios = queries(file);
@@ -136,6 +142,24 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
             "SELECT AVG(pupils) FROM schools WHERE borough <> 'E09000001'",
             "SELECT CASE WHEN moves_24m = 0 THEN 'none' WHEN moves_24m < 3 THEN 'some' ELSE 'many' END AS moves, \
              COUNT(*) FROM council_tax GROUP BY 1",
+            // What is joined to a table without a match has none either.
+            "SELECT e.adult, COUNT(*) FROM residents r LEFT JOIN social_care_clients s ON r.person_key = s.person_key \
+             AND r.borough = s.borough LEFT JOIN electoral_roll e ON s.person_key = e.person_key AND r.borough = e.borough \
+             GROUP BY e.adult",
+            "SELECT COUNT(*) FROM properties p LEFT JOIN (SELECT * FROM council_tax WHERE band = 'C') c ON p.uprn = c.uprn \
+             LEFT JOIN properties q ON c.uprn = q.uprn WHERE q.storeys >= 2",
+            // Published tables beside people's: by a class, a reference key, from either side, picked by and without a match.
+            "SELECT w.decile, COUNT(*), COUNT(DISTINCT c.uprn) FILTER (WHERE c.band = 'D' OR w.decile > 5) FROM council_tax c JOIN wards w ON c.ward = w.ward AND c.borough = w.borough GROUP BY w.decile",
+            "SELECT c.band, COUNT(*) FROM wards w JOIN council_tax c ON c.ward_code = w.ward_code AND c.borough = w.borough \
+             WHERE w.decile <= 3 AND c.single_person_discount GROUP BY c.band",
+            "SELECT r.borough, CASE WHEN w.decile IS NULL THEN 'none' WHEN w.decile <= 5 AND r.sex = 'Female' THEN 'women' ELSE 'others' END AS k, \
+             COUNT(*) FROM residents r LEFT JOIN wards w ON r.ward = w.ward AND r.borough = w.borough AND w.decile <= 7 GROUP BY r.borough, k",
+            "SELECT COUNT(*), COUNT(DISTINCT p.uprn) FROM properties p WHERE EXISTS (SELECT 1 FROM wards w WHERE w.ward = p.ward \
+             AND w.borough = p.borough AND w.decile = 1)",
+            "SELECT p.epc_band, COUNT(*) FROM properties p WHERE NOT EXISTS (SELECT 1 FROM wards w WHERE w.ward = p.ward \
+             AND w.borough = p.borough AND w.decile >= 4) GROUP BY p.epc_band",
+            "SELECT w.decile, SUM(p.weekly_income), AVG(p.weekly_rent) FROM pension_credit p JOIN wards w ON p.ward = w.ward \
+             AND p.borough = w.borough GROUP BY ROLLUP (w.decile)",
         ] {
             let answer = ask(&federation.client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
             let mut federated = rows(&answer);
@@ -179,7 +203,7 @@ fn what_the_algebra_lacks_is_refused_by_its_rule() {
 fn what_no_table_about_people_gives_is_refused_by_its_rule_with_advice() {
     support::run(async {
         let federation = support::synthetic().await.unwrap();
-        let (mut by_rule, mut wrong) = (std::collections::BTreeMap::new(), Vec::new());
+        let (mut by_rule, mut wrong) = (BTreeMap::new(), Vec::new());
         for (rule, sql, loc) in refusals("closed.slt") {
             match federation.client.prepare(&sql, PURPOSES[3], false).await {
                 Err(ClientError::Refused { rule: found, message, advice }) => {
@@ -238,6 +262,57 @@ fn a_withheld_figure_is_null_to_the_question_and_open_groups_are_said() {
         let answer = ask(&federation.client, sql).await.unwrap();
         assert!(answer.statement.parts[0].open);
         assert_eq!(answer.statement.notes.len(), 1, "a total over groups that may be missing says so");
+    });
+}
+
+/// A refusal for want of a value of each unit prints what a contract would have to say; once it does, the question runs,
+/// and gives what the pooled tables give.
+#[test]
+fn what_refusals_propose_runs_once_contracts_say_it() {
+    support::run(async {
+        let refused = refusals("closed.slt");
+        let mut contracts: BTreeMap<&str, String> =
+            SYNTHETIC.iter().map(|dataset| (dataset.name, dataset.contract.to_owned())).collect();
+        let nodes = 6;
+        let boroughs: Vec<Gss> = BOROUGHS.iter().take(nodes).map(|b| b.gss.parse().unwrap()).collect();
+        let mut proposed = BTreeSet::new();
+        let runs = loop {
+            let parsed = contracts.iter().map(|(name, text)| Contract::parse(text, name).unwrap());
+            let dry = loda_coordinator::Dry::new(parsed.collect(), boroughs.clone()).unwrap();
+            let (before, mut runs) = (proposed.len(), Vec::new());
+            for (_, sql, _) in &refused {
+                match dry.fragments(sql).await {
+                    Ok(_) => runs.push(sql),
+                    Err(refusal) => {
+                        let Some((_, toml)) = refusal.advice.split_once("propose to its owners: ") else { continue };
+                        let of = refusal.message.split_once("the contract of ").unwrap().1;
+                        let of = of.split(' ').next().unwrap();
+                        if proposed.insert(toml.to_owned()) {
+                            let text = contracts.get_mut(of).unwrap();
+                            text.push_str(toml);
+                            Contract::parse(text, of).unwrap_or_else(|e| panic!("{sql}\n{toml}\n{e}"));
+                        }
+                    }
+                }
+            }
+            if proposed.len() == before {
+                break runs;
+            }
+        };
+        let contract = |dataset: &Dataset| contracts[dataset.name].clone();
+        let federation = Federation::under(nodes, Methods::unprotected().unwrap(), &contract).await;
+        let holdings = holdings(&federation).await;
+        let pooled = Pooled::new(&holdings);
+        for sql in &runs {
+            let answer = ask(&federation.client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            let (mut federated, mut whole) = (rows(&answer), text(&pooled.ask(sql).await, 99));
+            federated.sort();
+            whole.sort();
+            assert_eq!(federated.len(), whole.len(), "{sql}");
+            assert!(federated.iter().zip(&whole).all(|(a, b)| same(a, b, 1e-9)), "{sql}\n{federated:?}\n{whole:?}");
+        }
+        println!("{} of {} refused run with {} derived values proposed", runs.len(), refused.len(), proposed.len());
+        assert!(runs.len() >= 5 && proposed.len() >= 5);
     });
 }
 

@@ -30,7 +30,7 @@ impl Tables for Held {
         LogicalPlanBuilder::scan(dataset, provider_as_source(table), None)?.build()
     }
 
-    fn beside(&self, _: &str) -> Option<(String, String)> {
+    fn unit_id(&self, _: &str) -> Option<String> {
         None
     }
 }

@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Decimal128Type, Int8Type, Int64Type};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::root_as_message;
 use loda_contract::Value;
-use loda_question::plan::{arrow_type, value_at};
-use loda_question::table::{Classes, ColumnRef, Functional, State, Table, TableColumn, TableRow};
+use loda_question::plan::{CODE_END, CODES, arrow_type, value_at};
+use loda_question::table::{Classes, ColumnRef, Functional, State, Table, TableCells, TableColumn, TableRow};
 use loda_question::{Counted, Measure, Moment, Question, scale};
 
 /// Figures by cell; none where one is withheld.
@@ -18,6 +18,9 @@ pub(crate) type Cells = BTreeMap<Vec<Value>, Vec<Option<i128>>>;
 
 /// Cells of a question whose keys are open, at most.
 const OPEN_CELLS: u64 = 2_000_000;
+
+/// Classes of a column that a borough lists, at most.
+const LISTED: usize = 10_000;
 
 /// No count of a borough's is greater, and no sum in its smallest units: so that those of all boroughs, and means of them,
 /// stay within their types.
@@ -51,7 +54,7 @@ pub(crate) fn read(question: &Question, bytes: Vec<u8>) -> anyhow::Result<Cells>
 ///
 /// # Errors
 /// What does not fit. It is the node's fault, and costs its answer alone.
-pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<Vec<TableRow>> {
+pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<TableCells> {
     framed(&bytes)?;
     let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
     let mut expected = Vec::new();
@@ -65,22 +68,41 @@ pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<Vec<Ta
     let schema = reader.schema();
     let found = schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone()));
     ensure!(found.eq(expected), "the answer has other columns than the table");
-    let Some(batch) = reader.next().transpose()? else { return Ok(Vec::new()) };
+    let mut lists = Vec::with_capacity(table.columns().len());
+    for (column, field) in table.columns().iter().zip(schema.fields().iter().step_by(2)) {
+        let listed = field.metadata().get(CODES);
+        lists.push(match &column.classes {
+            Classes::Open => Some(list_of(listed.context("a column comes without its classes")?)?),
+            Classes::Presence | Classes::Coded(_) => None,
+        });
+    }
+    let Some(batch) = reader.next().transpose()? else { return Ok(TableCells { rows: Vec::new(), lists }) };
     ensure!(reader.next().is_none(), "the answer has more batches than one");
     ensure!(batch.num_rows() as u64 <= OPEN_CELLS, "the answer has more cells than there are");
     let (columns, figures) = batch.columns().split_at(table.columns().len().saturating_mul(2).min(batch.num_columns()));
     let (mut rows, mut seen) = (Vec::with_capacity(batch.num_rows()), BTreeSet::new());
     for row in 0..batch.num_rows() {
         let mut cell = Vec::with_capacity(table.columns().len());
-        for (pair, column) in columns.chunks_exact(2).zip(table.columns()) {
+        for ((pair, column), list) in columns.chunks_exact(2).zip(table.columns()).zip(&lists) {
             let [values, states] = pair else { bail!("a column has no state") };
-            cell.push(class_at(column, values, states, row)?);
+            let class = class_at(column, values, states, row)?;
+            if let (Some((_, value)), Some(list)) = (&class, list) {
+                ensure!(*value == Value::Null || list.binary_search(value).is_ok(), "a cell has a class that is not listed");
+            }
+            cell.push(class);
         }
         ensure!(seen.insert(cell.clone()), "one cell comes twice");
         let figures = figures.iter().map(|values| figure_at(values, row)).collect::<anyhow::Result<Vec<_>>>()?;
         rows.push(TableRow { cell, figures });
     }
-    Ok(rows)
+    Ok(TableCells { rows, lists })
+}
+
+/// The classes of a column that a borough lists, in order.
+fn list_of(text: &str) -> anyhow::Result<Vec<Value>> {
+    let list: Vec<Value> = text.split_terminator(CODE_END).map(|word| Value::Text(word.to_owned())).collect();
+    ensure!(list.len() <= LISTED && list.is_sorted_by(|a, b| a < b), "the classes of a column are no list of them");
+    Ok(list)
 }
 
 fn functional_type(table: &Table, functional: &Functional) -> DataType {

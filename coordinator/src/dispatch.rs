@@ -12,7 +12,7 @@ use loda_identity::Gss;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
-use loda_question::table::{Lowered, TableRow};
+use loda_question::table::{Lowered, TableCells};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cells::{self, Cells};
@@ -44,7 +44,7 @@ pub(crate) enum Answer {
     /// A table about people, before a question's cells are made of it.
     Table {
         header: v1::ReleasedHeader,
-        rows: Vec<TableRow>,
+        table: TableCells,
     },
     Refused(v1::Refusal),
     /// Nothing arrived by the deadline, for whatever reason.
@@ -196,7 +196,7 @@ impl Nodes {
                 let cells = cells::read(question, bytes)?;
                 anyhow::Ok(Answer::Cells { header, cells, partial: BTreeSet::new() })
             }
-            Fragment::Table(table) => Ok(Answer::Table { header, rows: cells::read_table(table, bytes)? }),
+            Fragment::Table(table) => Ok(Answer::Table { header, table: cells::read_table(table, bytes)? }),
         }));
         read.map_err(|_| anyhow::anyhow!("reading the answer stopped"))?
     }
@@ -216,9 +216,9 @@ impl Answer {
         let (mut headers, mut tables) = (Vec::new(), Vec::new());
         for answer in answers {
             match answer {
-                Self::Table { header, rows } => {
+                Self::Table { header, table } => {
                     headers.push(header);
-                    tables.push(rows);
+                    tables.push(table);
                 }
                 other => return other,
             }

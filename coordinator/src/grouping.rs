@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::powerset;
@@ -34,21 +34,24 @@ impl Split {
         let input = &aggregate.input;
         let figures = &aggregate.aggr_expr;
         let finest = Aggregate::try_new(Arc::clone(input), all.clone(), figures.clone())?;
-        let part = self.part(&finest).or_else(refuse)?;
-        let released = part.scope.protection.totals_from_cells().then(|| {
-            let plan = self.leaf(part.clone(), all.len())?;
-            Ok::<_, datafusion::common::DataFusionError>(plan)
-        });
-        let released = released.transpose()?;
+        let read = self.read(&finest).or_else(refuse)?;
+        let released = match self.sides(&read) {
+            Some(_) => None,
+            None => {
+                let part = self.part_of(&read, &finest.schema).or_else(refuse)?;
+                let exact = part.scope.protection.totals_from_cells();
+                exact.then(|| Ok::<_, DataFusionError>((self.leaf(part.clone(), all.len())?, part))).transpose()?
+            }
+        };
         let mut inputs = Vec::with_capacity(sets.len());
         for (ordinal, set) in ordinals(&sets) {
             // The places, among all keys, of the keys that this set keeps, in the order of its columns.
             let mut order: Vec<usize> = set.iter().filter_map(|key| all.iter().position(|k| k == key)).collect();
             let plan = match &released {
                 None => self.aggregate(&Aggregate::try_new(Arc::clone(input), set.clone(), figures.clone())?)?,
-                Some(cells) => {
+                Some((cells, part)) => {
                     order.sort_unstable();
-                    if order.len() == all.len() { cells.clone() } else { total(cells, &part, &order, all.len())? }
+                    if order.len() == all.len() { cells.clone() } else { total(cells, part, &order, all.len())? }
                 }
             };
             inputs.push(Arc::new(under(plan, aggregate, &order, all.len(), ordinal)?));

@@ -12,6 +12,7 @@
 //! | `syntax` | refuses what the planner would pass over without a word |
 //! | `split`, `federated` | each aggregate over records becomes a leaf that boroughs answer, or a refusal |
 //! | `part` | one aggregate: the question to each borough, and how output follows from figures |
+//! | `beside` | people's released cells joined to published records |
 //! | `grouping` | GROUPING SETS, ROLLUP, CUBE and DISTINCT as aggregates |
 //! | `notes`, `lineage` | what is withheld or missing follows its row and column to the end |
 //! | `lines` | what calls to nodes go over |
@@ -29,6 +30,7 @@
 
 #![cfg_attr(not(feature = "simulation"), allow(unreachable_pub, reason = "the simulation alone uses some"))]
 
+mod beside;
 mod catalogue;
 mod cells;
 mod config;

@@ -125,7 +125,8 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &mut BTreeMap<Gss, A
     add_missing(part, answers, sparse, figures, &mut groups);
     let lacks = lacks(part, &groups);
     let batch = batch(part, leaf, &groups, sparse)?;
-    let open = !sparse && part.questions.values().flatten().any(|q| q.grid().is_none());
+    // Of people boroughs say which groups there could be.
+    let open = !sparse && part.lowered.is_empty() && part.questions.values().flatten().any(|q| q.grid().is_none());
     let in_part = groups.values().any(|group| group.in_part(&part.outputs) > 0);
     Ok(MergedPart { batch, values, withheld, lacks, in_part, open })
 }
@@ -178,13 +179,15 @@ fn add_missing(
         let of_cell = u32::try_from(asked.iter().filter(|gss| part.is_of(gss, cell)).count()).unwrap_or(u32::MAX);
         if sparse {
             group.idle = of_cell.saturating_sub(group.boroughs);
-        } else {
+        } else if part.lowered.is_empty() {
             // An open key: a borough that does not name this group withholds it, or has none. Nobody can tell.
             let silent = of_cell.saturating_sub(group.boroughs);
             group.withheld.resize(figures, 0);
             group.withheld.iter_mut().for_each(|n| *n += silent);
         }
-        group.boroughs = of_cell.max(group.boroughs);
+        if sparse || part.lowered.is_empty() {
+            group.boroughs = of_cell.max(group.boroughs);
+        }
     }
 }
 

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::Aggregate;
 use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
-use loda_question::plan::{BOROUGH, ReadAggregate, ReadFigure, Reading, Spread, read_aggregate};
+use loda_question::plan::{BOROUGH, ReadAggregate, ReadFigure, Reading, Spread};
 use loda_question::table::Lowered;
 use loda_question::{
     Comparison, Contracts, Draft, Figure, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rows,
@@ -136,6 +135,23 @@ impl Part {
         }
     }
 
+    /// Whether an output counts no unit twice that stands in two boroughs.
+    pub(crate) fn exclusive(&self, output: usize) -> Result<(), Refusal> {
+        for figure in self.outputs.get(output).map(Output::needs).unwrap_or_default() {
+            let Some(Measure::Units(column)) = self.measures.get(figure) else { continue };
+            let unit = self.scope.unit_index(column).and_then(|i| self.scope.units.get(i));
+            if unit.is_some_and(|u| !u.unit.borough_exclusive) {
+                let column = bare_name(column);
+                return Err(Refusal::new(
+                    Rule::Linkage,
+                    format!("'{column}' may stand in several boroughs: counting each once over London needs linkage"),
+                    format!("COUNT(DISTINCT (borough, {column})) counts each once in every borough that holds it, exactly"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn borough_values(&self, gss: &Gss) -> Vec<Option<&Value>> {
         self.keys
             .iter()
@@ -147,13 +163,17 @@ impl Part {
     }
 }
 
-/// The part of a question that an Aggregate over records is.
+/// The part of a question that an Aggregate over records is, and its figures as columns of `schema`.
 ///
 /// # Errors
 /// The rule that refuses it.
-pub(crate) fn read(catalogue: &Catalogue, boroughs: &[Gss], aggregate: &Aggregate) -> Result<Part, Refusal> {
+pub(crate) fn of(
+    catalogue: &Catalogue,
+    boroughs: &[Gss],
+    read: &ReadAggregate,
+    schema: &Arc<DFSchema>,
+) -> Result<Part, Refusal> {
     let contracts = |name: &str| catalogue.contracts.get(name).cloned();
-    let read = catalogue.reading(|reader| read_aggregate(aggregate, reader))?;
     let (mut keys, mut node_keys) = (Vec::new(), Vec::new());
     for key in &read.keys {
         let mut columns = BTreeSet::new();
@@ -174,7 +194,7 @@ pub(crate) fn read(catalogue: &Catalogue, boroughs: &[Gss], aggregate: &Aggregat
             ));
         }
     }
-    let (figures, outputs) = figures(&read, &contracts)?;
+    let (figures, outputs) = figures(read, &contracts)?;
     let of_borough = |m: &Measure| matches!(m, Measure::Units(name) if bare_name(name) == BOROUGH);
     if figures.iter().any(|f| of_borough(&f.measure)) {
         return Err(Refusal::new(
@@ -224,9 +244,9 @@ pub(crate) fn read(catalogue: &Catalogue, boroughs: &[Gss], aggregate: &Aggregat
         outputs,
         questions,
         lowered,
-        schema: Arc::clone(&aggregate.schema),
+        schema: Arc::clone(schema),
     };
-    limits(&part, &figures)?;
+    limits(&part)?;
     Ok(part)
 }
 
@@ -361,7 +381,7 @@ fn figures(read: &ReadAggregate, contracts: Contracts<'_>) -> Result<(Vec<Figure
     Ok((figures, outputs))
 }
 
-fn limits(part: &Part, figures: &[Figure]) -> Result<(), Refusal> {
+fn limits(part: &Part) -> Result<(), Refusal> {
     let asked = part.questions.values().flatten();
     let cells = asked.clone().filter_map(|q| q.grid()).fold(0_u64, u64::saturating_add);
     if cells > CELL_LIMIT {
@@ -375,22 +395,6 @@ fn limits(part: &Part, figures: &[Figure]) -> Result<(), Refusal> {
         return Ok(());
     }
     let each_borough = |output: &Output| matches!(output, Output::Figure { reading: Reading::EachBorough, .. });
-    let once = part.outputs.iter().filter(|o| !each_borough(o)).flat_map(Output::needs);
-    for figure in once.filter_map(|place| figures.get(place)) {
-        if let Measure::Units(column) = &figure.measure
-            && part
-                .scope
-                .unit_index(column)
-                .and_then(|i| part.scope.units.get(i))
-                .is_some_and(|u| !u.unit.borough_exclusive)
-        {
-            let column = bare_name(column);
-            return Err(Refusal::new(
-                Rule::Linkage,
-                format!("'{column}' may stand in several boroughs: counting each once over London needs linkage"),
-                format!("COUNT(DISTINCT (borough, {column})) counts each once in every borough that holds it, exactly"),
-            ));
-        }
-    }
-    Ok(())
+    let mut once = part.outputs.iter().enumerate().filter(|(_, output)| !each_borough(output));
+    once.try_for_each(|(place, _)| part.exclusive(place))
 }

@@ -10,6 +10,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan};
 use loda_contract::Protection;
 use loda_identity::Gss;
+use loda_question::plan::{Beside, ReadAggregate, read_aggregate};
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
@@ -152,12 +153,29 @@ impl Split {
         self.catalogue.reading(|reader| reader.is_by_unit(aggregate))
     }
 
+    pub(crate) fn read(&self, aggregate: &Aggregate) -> std::result::Result<ReadAggregate, Refusal> {
+        self.catalogue.reading(|reader| read_aggregate(aggregate, reader))
+    }
+
     pub(crate) fn part(&self, aggregate: &Aggregate) -> std::result::Result<Part, Refusal> {
-        part::read(&self.catalogue, &self.boroughs, aggregate)
+        self.part_of(&self.read(aggregate)?, &aggregate.schema)
+    }
+
+    pub(crate) fn part_of(&self, read: &ReadAggregate, schema: &Arc<DFSchema>) -> std::result::Result<Part, Refusal> {
+        part::of(&self.catalogue, &self.boroughs, read, schema)
+    }
+
+    /// The two sides of an aggregate that joins people to published records.
+    pub(crate) fn sides(&self, read: &ReadAggregate) -> Option<std::result::Result<Beside, Refusal>> {
+        Beside::of(read, &|name| self.catalogue.contracts.get(name).cloned())
     }
 
     pub(crate) fn aggregate(&self, aggregate: &Aggregate) -> Result<LogicalPlan> {
-        let part = self.part(aggregate).or_else(refuse)?;
+        let read = self.read(aggregate).or_else(refuse)?;
+        if let Some(beside) = self.sides(&read) {
+            return self.beside(beside.or_else(refuse)?, aggregate);
+        }
+        let part = self.part_of(&read, &aggregate.schema).or_else(refuse)?;
         self.leaf(part, aggregate.group_expr.len())
     }
 

@@ -114,6 +114,18 @@ impl Layout {
     /// # Errors
     /// Where a file cannot be written or the data cannot be read.
     pub fn create(options: &Options, told: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
+        Self::create_under(options, told, &|dataset| dataset.contract.to_owned())
+    }
+
+    /// The same under other contracts than the demo's.
+    ///
+    /// # Errors
+    /// As [`Layout::create`].
+    pub fn create_under(
+        options: &Options,
+        told: &mut dyn FnMut(&str),
+        contract: &dyn Fn(&Dataset) -> String,
+    ) -> anyhow::Result<Self> {
         let boroughs: Vec<&Borough> = BOROUGHS.iter().take(options.nodes.clamp(1, BOROUGHS.len())).collect();
         let layout = Self { dir: std::path::absolute(&options.dir)?, boroughs };
         let wanted = |dataset: &&Dataset| options.tables.is_empty() || options.tables.contains(&dataset.name);
@@ -122,7 +134,7 @@ impl Layout {
             None => SYNTHETIC.iter().filter(wanted).collect(),
         };
         told("certificates and manifest");
-        let contracts = layout.write_contracts(&datasets)?;
+        let contracts = layout.write_contracts(&datasets, contract)?;
         layout.write_identities(options, contracts)?;
         layout.write_coordinator(options.port, &datasets)?;
         for (borough, number) in layout.boroughs.iter().zip(1_u16..) {
@@ -139,10 +151,15 @@ impl Layout {
         Ok(layout)
     }
 
-    fn write_contracts(&self, datasets: &[&Dataset]) -> anyhow::Result<Vec<DatasetEntry>> {
+    fn write_contracts(
+        &self,
+        datasets: &[&Dataset],
+        contract: &dyn Fn(&Dataset) -> String,
+    ) -> anyhow::Result<Vec<DatasetEntry>> {
         let entries = datasets.iter().map(|dataset| {
-            let contract = Contract::parse(dataset.contract, dataset.name)?;
-            write(&self.dir.join("contracts").join(format!("{}.toml", dataset.name)), dataset.contract)?;
+            let text = contract(dataset);
+            let contract = Contract::parse(&text, dataset.name)?;
+            write(&self.dir.join("contracts").join(format!("{}.toml", dataset.name)), &text)?;
             Ok(DatasetEntry {
                 name: contract.dataset,
                 contract_sha256: contract.sha256,

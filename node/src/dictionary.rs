@@ -1,4 +1,4 @@
-//! Dense unit ids and record keys, from a borough's own secret.
+//! Dense unit ids, from a borough's own secret.
 //!
 //! A dictionary file a unit domain holds keyed hashes only, 16 bytes each, in order of first sight: the
 //! position is the unit's id. It only ever grows, so that ids are never reused.
@@ -12,14 +12,11 @@ use anyhow::{Context, bail};
 use loda_disclosure::NoiseKey;
 use ring::hmac;
 
-/// Record keys are uniform in 0..MODULUS.
-pub(crate) const MODULUS: u32 = 4096;
-
 const WIDTH: usize = 16;
 
 pub(crate) type Hash = [u8; WIDTH];
 
-/// The borough's secret for unit hashes and record keys. It never leaves the node and is never printed.
+/// The borough's secret for unit hashes and for noise. It never leaves the node and is never printed.
 #[derive(Clone)]
 pub(crate) struct RecordSecret(hmac::Key);
 
@@ -65,18 +62,17 @@ impl RecordSecret {
         hash
     }
 
-    /// The record key: by domain and unit, whatever the dataset, so that the same people always get the same noise.
-    pub(crate) fn record_key(&self, domain: &str, unit: &Hash) -> u32 {
-        let tag = self.tag("record", domain, unit);
-        tag.as_ref().iter().take(4).fold(0_u32, |key, byte| (key << 8) | u32::from(*byte)) % MODULUS
-    }
-
-    /// The secret of noise on sums.
+    /// The secret of all noise.
     pub(crate) fn noise_key(&self) -> NoiseKey {
         let tag = self.tag("noise", "", b"");
         let mut secret = [0; 32];
         secret.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         NoiseKey::new(&secret)
+    }
+
+    /// What tells this secret from another, and nothing of it.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex::encode(self.tag("fingerprint", "", b""))
     }
 
     fn tag(&self, use_: &str, domain: &str, unit: &[u8]) -> hmac::Tag {
@@ -169,10 +165,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let secret = RecordSecret::load_or_create(&dir.path().join("secret")).unwrap();
         assert_ne!(secret.unit("ab", b"c"), secret.unit("a", b"bc"));
-        let keys: Vec<u32> =
-            (0..40_000_u32).map(|i| secret.record_key("p", &secret.unit("p", &i.to_be_bytes()))).collect();
-        assert!(keys.iter().all(|k| *k < MODULUS));
-        let mean = keys.iter().map(|k| f64::from(*k)).sum::<f64>() / 40_000.0;
-        assert!((mean - 2047.5).abs() < 30.0, "{mean}");
     }
 }

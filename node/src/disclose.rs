@@ -71,6 +71,11 @@ impl Methods {
         Self { noise: Some(noise), ..self }
     }
 
+    /// What tells this perturbation from another.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.table.fingerprint()
+    }
+
     /// The one method of a dataset.
     pub(crate) fn of(&self, protection: Protection) -> Method {
         #[cfg(feature = "unprotected")]
@@ -135,14 +140,8 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
             Moment::Product(a, b) => (a, spec::Moment::Product { a: value_of(a)?, b: value_of(b)? }),
         };
         match bounds_of.role {
-            Role::Measure { lower, upper, clamp, .. } => {
-                // What exact methods ask for has no counted unit, and needs none.
-                let counted = scope.counted_for(&bounds_of.name).map_or(0, |(place, _)| place);
-                let (lower, upper) = match method {
-                    Method::CellKey(_) => clamp.unwrap_or((lower, upper)),
-                    _ => (lower, upper),
-                };
-                Ok(MeasureSpec { scale: moment.scale(), lower, upper, moment: of, counted })
+            Role::Measure { lower, upper, .. } => {
+                Ok(MeasureSpec { scale: moment.scale(), lower, upper, moment: of })
             }
             _ => bail!("a figure sums no measure"),
         }
@@ -159,13 +158,14 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
             .iter()
             .map(|u| DomainSpec { name: u.unit.domain.clone(), max_rows: u.unit.max_rows })
             .collect(),
-        counted: scope.counted().map_or(0, |(place, _)| place),
         conditions: question.conditions().len(),
         measures: measures.collect::<anyhow::Result<Vec<_>>>()?,
         figures,
         possible: match method {
             Method::Threshold(_) => possible(question, stage)?,
-            _ => None,
+            Method::Public | Method::CellKey(_) => None,
+            #[cfg(feature = "unprotected")]
+            Method::Unprotected => None,
         },
     })
 }

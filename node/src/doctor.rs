@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use loda_contract::Contract;
@@ -10,6 +11,7 @@ use loda_proto::VERSIONS;
 
 use crate::agreement::Agreement;
 use crate::config::Config;
+use crate::{epochs, snapshot};
 
 const DAY: i64 = 24 * 60 * 60;
 /// Certificates and lists that end sooner are worth a word.
@@ -58,6 +60,7 @@ pub(crate) async fn doctor(path: &Path) -> Report {
         Ok(_) => report.good("agreement", &config.agreement.display().to_string()),
         Err(error) => report.fault("agreement", &error.to_string(), "correct it; without it every question is refused"),
     }
+    standing(&config, &mut report);
     let mut paths = config.identity.clone();
     // A first start pins the manifest; a look does not.
     paths.pinned = paths.pinned.filter(|pinned| pinned.exists());
@@ -202,6 +205,50 @@ fn contracts(config: &Config, identity: &Identity, report: &mut Report) {
         }
         for fault in dataset.mapping.sources.iter().filter_map(|source| source.files().err()) {
             report.fault("source", &format!("{fault:#}"), "put the extract there; the last good snapshot stays in use");
+        }
+    }
+}
+
+/// What is served of data about people, until when, and what waits.
+fn standing(config: &Config, report: &mut Report) {
+    for dataset in &config.datasets {
+        // One that cannot be read is told of with the contracts.
+        let Ok(contract) = Contract::load(&dataset.contract).map(Arc::new) else { continue };
+        if !contract.protection.may_be_about_people() {
+            continue;
+        }
+        let what = format!("epoch of {}", contract.dataset);
+        let pin = match epochs::pinned(&config.state, &contract.dataset) {
+            Ok(Some(pin)) => pin,
+            Ok(None) => {
+                report.good(&what, "opens with the first snapshot that is served");
+                continue;
+            }
+            Err(error) => {
+                report.fault(&what, &format!("{error:#}"), "restore epochs.json from the backup");
+                continue;
+            }
+        };
+        if pin.contract != contract.sha256 {
+            let fix = format!("put the former contract back, or wait: it is not served before {}", pin.ends);
+            report.fault(&what, &format!("the contract changed within epoch {}", pin.until), &fix);
+            continue;
+        }
+        if let Err(error) = snapshot::by_id(&config.state, &contract, pin.snapshot) {
+            let fix = format!("restore it and epochs.json from the backup, or wait: not served before {}", pin.ends);
+            report.fault(&what, &format!("its pinned snapshot cannot be read: {error:#}"), &fix);
+            continue;
+        }
+        match snapshot::newest(&config.state, &contract) {
+            Ok(Some(newest)) if newest.id > pin.snapshot => report.hint(
+                &what,
+                &format!(
+                    "snapshot {} is served until {} begins, and snapshot {} of {} waits for that day",
+                    pin.snapshot, pin.ends, newest.id, newest.as_at
+                ),
+                "nothing, if `loda-node check` reads as it should: what opens on that day stands for an epoch",
+            ),
+            _ => report.good(&what, &format!("snapshot {} is served until {} begins", pin.snapshot, pin.ends)),
         }
     }
 }

@@ -3,7 +3,10 @@
 //! `epochs.json` in the state folder names, for each dataset about people, the epoch, the snapshot that is pinned for it and
 //! the hash of its pieces. Keys of cells hold the epoch's name and that hash, so that no other data ever get the same noise.
 //! What is read later is checked and waits: several snapshots in one epoch would give newcomers record by record. A dataset
-//! whose pinned snapshot is lost, or whose contract changed, is not served until the next epoch.
+//! whose pinned snapshot is lost, or whose contract, perturbation or secret changed, is not served until the next epoch.
+//!
+//! The log holds what each epoch opened with. An `epochs.json` that is lost, or an old one that is put back, cannot give the
+//! cells of one epoch another draw or other data: what the log does not know is not served under that epoch's name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -12,17 +15,19 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use arrow::row::{RowConverter, SortField};
 use chrono::{Datelike, NaiveDate};
 use loda_contract::{Contract, Epoch};
+use loda_ledger::{Entry, Kind, Log};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ring::digest::{Context as Digest, SHA256};
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{self, Snapshot, unit_column};
+use crate::tables::words_of;
 
 /// Fewer changed units than this would be known by how figures change: the data stand for another epoch.
 const FEWEST_CHANGED: usize = 1_000;
@@ -32,11 +37,25 @@ pub(crate) struct Epochs {
     state: PathBuf,
     /// Off where nothing is protected: in tests alone.
     on: bool,
+    /// The public datasets that this node holds: what open columns take their values from.
+    published: Vec<Arc<Contract>>,
+    /// What the log says that epochs opened with.
+    opened: Mutex<Openings>,
+    log: Arc<dyn Log>,
+    /// Of the perturbation and of the node's secret.
+    method: String,
+    secret: String,
     pins: Mutex<Pins>,
 }
 
+/// For each open column the values that it can have, in order.
+pub(crate) type CodeLists = BTreeMap<String, Vec<String>>;
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Pins {
+    /// Of the secret that all noise follows from.
+    #[serde(default)]
+    secret: String,
     datasets: BTreeMap<String, Pin>,
 }
 
@@ -50,8 +69,62 @@ pub(crate) struct Pin {
     /// The first day on which it may be another's, whatever contract or clock say meanwhile.
     pub(crate) ends: String,
     pub(crate) contract: String,
+    /// 0: nobody knows any more what it was.
     pub(crate) snapshot: u64,
     pub(crate) sha256: String,
+    #[serde(default)]
+    pub(crate) lists: CodeLists,
+    /// Of the perturbation that its cells are drawn by: two tables at the same keys would give the noise away.
+    #[serde(default)]
+    pub(crate) method: String,
+}
+
+/// What a dataset opened with, by the epoch in which it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Opening {
+    /// The epoch whose name keys of cells hold.
+    drawn: String,
+    snapshot: u64,
+    sha256: String,
+}
+
+/// By dataset and epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Openings(BTreeMap<(String, String), Opening>);
+
+impl Openings {
+    /// Takes up what an entry of the log says of an epoch.
+    pub(crate) fn note(&mut self, entry: &Entry) {
+        if entry.kind == Kind::Admin
+            && let Some((epoch, opening)) = Opening::parse(&entry.detail)
+        {
+            self.0.insert((entry.dataset.clone(), epoch), opening);
+        }
+    }
+
+    fn of(&self, dataset: &str, epoch: &str) -> Option<&Opening> {
+        self.0.get(&(dataset.to_owned(), epoch.to_owned()))
+    }
+}
+
+impl Opening {
+    /// In the log.
+    fn words(&self, epoch: &str) -> String {
+        format!("epoch {epoch} is served from snapshot {} drawn as {} sha256 {}", self.snapshot, self.drawn, self.sha256)
+    }
+
+    /// Reads what [`Opening::words`] writes: the epoch, and what it opened with.
+    fn parse(detail: &str) -> Option<(String, Self)> {
+        let words: Vec<&str> = detail.split(' ').collect();
+        let ["epoch", epoch, "is", "served", "from", "snapshot", snapshot, "drawn", "as", drawn, "sha256", sha256] =
+            words.as_slice()
+        else {
+            return None;
+        };
+        let opening =
+            Self { drawn: (*drawn).to_owned(), snapshot: snapshot.parse().ok()?, sha256: (*sha256).to_owned() };
+        Some(((*epoch).to_owned(), opening))
+    }
 }
 
 /// The name of the epoch that a day is in: `2026Q4`, `2026-11`, `2026`.
@@ -100,10 +173,34 @@ fn load(state: &Path) -> anyhow::Result<Pins> {
     })
 }
 
+/// What a node's epochs rest on.
+pub(crate) struct Surroundings {
+    /// Off where nothing is protected: in tests alone.
+    pub(crate) on: bool,
+    /// The public datasets that the node holds: what open columns take their values from.
+    pub(crate) published: Vec<Arc<Contract>>,
+    pub(crate) opened: Openings,
+    pub(crate) log: Arc<dyn Log>,
+    /// Fingerprints of the perturbation and of the secret.
+    pub(crate) method: String,
+    pub(crate) secret: String,
+}
+
 impl Epochs {
-    pub(crate) fn open(state: &Path, on: bool) -> anyhow::Result<Self> {
+    /// # Errors
+    /// Where `epochs.json` cannot be read, or is another secret's.
+    pub(crate) fn open(state: &Path, surroundings: Surroundings) -> anyhow::Result<Self> {
+        let Surroundings { on, published, opened, log, method, secret } = surroundings;
         let pins = if on { load(state)? } else { Pins::default() };
-        Ok(Self { state: state.to_owned(), on, pins: Mutex::new(pins) })
+        ensure!(
+            pins.secret.is_empty() || pins.secret == secret,
+            "{}: record.key is not the one that {} was written with: restore both from one backup, for another secret would draw \
+             all figures about people anew. If there is none, remove epochs.json: data about people are served again when \
+             the next epoch begins",
+            state.display(),
+            file(state).display()
+        );
+        Ok(Self { state: state.to_owned(), on, published, opened: Mutex::new(opened), log, method, secret, pins: Mutex::new(pins) })
     }
 
     /// What is served of a dataset on a day: of data about people what is pinned, else the newest.
@@ -116,8 +213,12 @@ impl Epochs {
         newest: Option<Snapshot>,
         today: NaiveDate,
     ) -> anyhow::Result<Option<Snapshot>> {
-        if !self.on || !contract.protection.may_be_about_people() {
+        if !contract.protection.may_be_about_people() {
             return Ok(newest);
+        }
+        if !self.on {
+            let listed = |newest: Snapshot| Ok(Snapshot { lists: Arc::new(self.lists(contract)?), ..newest });
+            return newest.map(listed).transpose();
         }
         let (now, ends) = (name(contract.closure.epoch, today), end(contract.closure.epoch, today).to_string());
         let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,33 +228,50 @@ impl Epochs {
         }
         let Some(newest) = newest else { return Ok(None) };
         // The day has come. Where next to nothing has changed, the data and their noise stand.
-        let standing = match &pin {
-            Some(pin) if pin.contract == contract.sha256 => self.standing(contract, pin).ok(),
+        let last = match &pin {
+            Some(pin) if pin.contract == contract.sha256 && pin.method == self.method => self.whole(contract, pin)?,
             _ => None,
         };
-        let stands = match &standing {
+        let stands = match &last {
             Some(last) if last.id == newest.id => true,
             Some(last) => changed(contract, last, &newest)? < FEWEST_CHANGED,
             None => false,
         };
-        let (pin, served) = match (pin, standing) {
+        let (pin, served) = match (pin, last) {
             (Some(pin), Some(last)) if stands => (Pin { until: now, ends, ..pin }, last),
             _ => {
-                let sha256 = hash(&newest.files)?;
                 let pin = Pin {
                     epoch: now.clone(),
                     until: now,
                     ends,
                     contract: contract.sha256.clone(),
                     snapshot: newest.id,
-                    sha256,
+                    sha256: hash(&newest.files)?,
+                    lists: self.lists(contract)?,
+                    method: self.method.clone(),
                 };
                 (pin.clone(), with_epoch(newest, &pin))
             }
         };
-        pins.datasets.insert(contract.dataset.clone(), pin);
-        self.write(&pins)?;
-        Ok(Some(served))
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let opening = Opening { drawn: pin.epoch.clone(), snapshot: pin.snapshot, sha256: pin.sha256.clone() };
+        let pin = match opened.of(&contract.dataset, &pin.until) {
+            Some(before) if before.drawn == opening.drawn && before.sha256 == opening.sha256 => pin,
+            // The file was lost, or is an old one: other data, or another draw, under the epoch's name.
+            Some(_) => Pin { snapshot: 0, ..pin },
+            None => {
+                self.note(contract, opening.words(&pin.until))?;
+                opened.0.insert((contract.dataset.clone(), pin.until.clone()), opening);
+                pin
+            }
+        };
+        // Durable before it is served, or counts as pinned.
+        let mut next = pins.clone();
+        next.secret.clone_from(&self.secret);
+        next.datasets.insert(contract.dataset.clone(), pin.clone());
+        self.write(&next)?;
+        *pins = next;
+        if pin.snapshot == 0 { self.standing(contract, &pin).map(Some) } else { Ok(Some(served)) }
     }
 
     /// Whether another epoch has begun for a dataset.
@@ -171,21 +289,63 @@ impl Epochs {
             "dataset '{dataset}': its contract changed within epoch {}; the dataset is served again when the next begins",
             pin.until
         );
-        let found = snapshot::by_id(&self.state, contract, pin.snapshot);
-        let found = found.with_context(|| {
+        ensure!(
+            pin.method == self.method,
+            "dataset '{dataset}': [perturbation] changed within epoch {}: put the former values back, or wait for the next; two \
+             perturbations of one epoch would give the noise away",
+            pin.until
+        );
+        ensure!(
+            pin.snapshot > 0,
+            "dataset '{dataset}': epochs.json is not the one that the log tells of: epoch {} opened with other data; restore \
+             epochs.json from the backup, or wait for the next epoch",
+            pin.until
+        );
+        self.whole(contract, pin)?.with_context(|| {
             format!(
-                "dataset '{dataset}': snapshot {}, pinned for epoch {}, is lost; restore it from the backup, or wait for the next",
+                "dataset '{dataset}': snapshot {}, pinned for epoch {}, is lost or not as it was; restore it from the backup, or \
+                 wait for the next epoch",
                 pin.snapshot, pin.until
             )
+        })
+    }
+
+    /// The pinned snapshot; `None` where it is lost, or not as it was.
+    fn whole(&self, contract: &Arc<Contract>, pin: &Pin) -> anyhow::Result<Option<Snapshot>> {
+        let Ok(found) = snapshot::by_id(&self.state, contract, pin.snapshot) else { return Ok(None) };
+        Ok((hash(&found.files)? == pin.sha256).then(|| with_epoch(found, pin)))
+    }
+
+    /// Tells the log.
+    fn note(&self, contract: &Contract, detail: String) -> anyhow::Result<()> {
+        self.log.append(&Entry {
+            kind: Kind::Admin,
+            query: String::new(),
+            analyst: String::new(),
+            purpose: String::new(),
+            dataset: contract.dataset.clone(),
+            agreement: String::new(),
+            fragment: String::new(),
+            detail,
         })?;
-        if hash(&found.files)? != pin.sha256 {
-            bail!(
-                "dataset '{dataset}': snapshot {}, pinned for epoch {}, is not as it was; restore it from the backup, or wait",
-                pin.snapshot,
-                pin.until
-            );
+        Ok(())
+    }
+
+    /// The values of a dataset's open columns, from the public datasets that this node holds.
+    fn lists(&self, contract: &Contract) -> anyhow::Result<CodeLists> {
+        let mut lists = CodeLists::new();
+        for column in &contract.columns {
+            let Some((dataset, list)) = &column.attribute.codes_from else { continue };
+            let Some(public) = self.published.iter().find(|c| c.dataset == *dataset) else { continue };
+            let newest = snapshot::newest(&self.state, public)?.with_context(|| {
+                format!(
+                    "dataset '{}' waits for '{dataset}', which lists the values of {}: nothing has been read of it yet",
+                    contract.dataset, column.name
+                )
+            })?;
+            lists.insert(column.name.clone(), words_of(&newest, list)?);
         }
-        Ok(with_epoch(found, pin))
+        Ok(lists)
     }
 
     /// Durable before it is served.
@@ -200,7 +360,8 @@ impl Epochs {
 }
 
 fn with_epoch(snapshot: Snapshot, pin: &Pin) -> Snapshot {
-    Snapshot { epoch: Some(format!("{} {}", pin.epoch, pin.sha256).into()), ..snapshot }
+    let epoch = Some(format!("{} {}", pin.epoch, pin.sha256).into());
+    Snapshot { epoch, lists: Arc::new(pin.lists.clone()), ..snapshot }
 }
 
 /// SHA-256 over pieces, in their order.
@@ -257,6 +418,13 @@ fn records(domain: &str, snapshot: &Snapshot) -> anyhow::Result<HashMap<u64, u64
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_an_epoch_opened_with_is_read_from_the_log() {
+        let opening = Opening { drawn: "2026Q3".to_owned(), snapshot: 7, sha256: "ab12".to_owned() };
+        assert_eq!(Opening::parse(&opening.words("2026Q4")), Some(("2026Q4".to_owned(), opening)));
+        assert_eq!(Opening::parse("snapshot 7 of 2026-11-28"), None);
+    }
 
     #[test]
     fn epochs_have_the_names_of_their_days() {

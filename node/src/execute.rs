@@ -34,7 +34,7 @@ use loda_service::memory::within;
 
 use crate::config::Limits;
 use crate::scan::Pieces;
-use crate::snapshot::{Snapshot, is_kept, key_column, unit_column};
+use crate::snapshot::{Snapshot, is_kept, unit_column};
 
 /// The (cell, unit) rows of one question, and their share of the memory pool for as long as they live.
 pub(crate) struct Stage {
@@ -204,40 +204,35 @@ impl Tables for SnapshotTables {
         plan.ok_or_else(|| DataFusionError::Internal("a dataset is not pinned".to_owned()))
     }
 
-    fn beside(&self, domain: &str) -> Option<(String, String)> {
-        Some((unit_column(domain), key_column(domain)))
+    fn unit_id(&self, domain: &str) -> Option<String> {
+        Some(unit_column(domain))
     }
 }
 
 fn columns_of(contract: &Contract) -> Vec<Expr> {
     let column = |name: &str| Expr::Column(Column::new_unqualified(name));
     let kept = contract.columns.iter().filter(|c| is_kept(&c.role)).map(|c| column(&c.name));
-    let units = contract.units.iter().flat_map(|unit| {
+    let units = contract.units.iter().map(|unit| {
         let id = column(&unit_column(&unit.domain));
-        let id = unit.column.as_ref().map_or(id.clone(), |name| id.alias(name));
-        [id, column(&key_column(&unit.domain))]
+        unit.column.as_ref().map_or(id.clone(), |name| id.alias(name))
     });
     kept.chain(units).collect()
 }
 
-/// A unit's id and record key as columns of the question's rows.
-fn unit_columns(unit: &ScopeUnit, question: &Question) -> (Expr, Expr) {
+/// A unit's id as a column of the question's rows.
+fn id_of(unit: &ScopeUnit, question: &Question) -> Expr {
     let rows = &question.draft().rows;
     let id = unit.unit.column.clone().unwrap_or_else(|| rows.name(unit.source, &unit_column(&unit.unit.domain)));
-    (column_expr(&id), column_expr(&rows.name(unit.source, &key_column(&unit.unit.domain))))
+    column_expr(&id)
 }
 
 /// Where a left join found nobody, the left side's unit stands in: as itself, so that no two become one.
-fn standing_in(unit: &ScopeUnit, question: &Question) -> (Expr, Expr) {
-    let (id, key) = unit_columns(unit, question);
-    let other = unit.stands_in.and_then(|place| question.scope().units.get(place));
-    let Some((other_id, other_key)) = other.map(|other| unit_columns(other, question)) else { return (id, key) };
-    let missing = |of: &Expr, then: Expr| {
-        let branch = (Box::new(of.clone().is_null()), Box::new(then));
-        Expr::Case(Case::new(None, vec![branch], Some(Box::new(of.clone()))))
-    };
-    let apart = other_id + lit(ScalarValue::UInt64(Some(1 << 63)));
-    (missing(&id, apart), missing(&key, other_key))
+fn standing_in(unit: &ScopeUnit, question: &Question) -> Expr {
+    let id = id_of(unit, question);
+    let Some(other) = unit.stands_in.and_then(|place| question.scope().units.get(place)) else { return id };
+    let apart = id_of(other, question) + lit(ScalarValue::UInt64(Some(1 << 63)));
+    let branch = (Box::new(id.clone().is_null()), Box::new(apart));
+    Expr::Case(Case::new(None, vec![branch], Some(Box::new(id))))
 }
 
 /// At least one row for each (cell, units, mask).
@@ -245,9 +240,7 @@ fn compile(question: &Question, rows: DataFrame) -> Result<DataFrame> {
     let mut keys: Vec<Expr> =
         question.keys().iter().enumerate().map(|(i, k)| scalar_expr(&k.scalar).alias(format!("k{i}"))).collect();
     for (i, unit) in question.scope().units.iter().enumerate() {
-        let (id, key) = standing_in(unit, question);
-        keys.push(id.alias(format!("u{i}")));
-        keys.push(key.alias(format!("r{i}")));
+        keys.push(standing_in(unit, question).alias(format!("u{i}")));
     }
     keys.push(cast(mask(question), DataType::UInt16).alias("mask"));
     let value =

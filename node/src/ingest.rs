@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -21,7 +21,7 @@ use crate::functions::Helpers;
 use crate::mapping::cause;
 use crate::report::Report;
 use crate::residents::{self, Residents};
-use crate::snapshot::{self, Rows, Snapshot, is_kept, key_column, unit_column};
+use crate::snapshot::{self, Rows, Snapshot, is_kept, unit_column};
 use crate::source::Intake;
 
 /// Whether a snapshot is written, or only what it would be is told.
@@ -159,12 +159,11 @@ pub(crate) fn snapshot_schema(contract: &Contract) -> SchemaRef {
     let mut fields: Vec<Field> = columns.map(|c| Field::new(&c.name, kept_type(c.kind), c.nullable)).collect();
     for unit in &contract.units {
         fields.push(Field::new(unit_column(&unit.domain), DataType::UInt64, false));
-        fields.push(Field::new(key_column(&unit.domain), DataType::UInt32, false));
     }
     Arc::new(Schema::new(fields))
 }
 
-/// Unit ids and record keys for the rows of one dataset.
+/// Unit ids for the rows of one dataset.
 pub(crate) struct Units {
     secret: RecordSecret,
     domains: Vec<DomainUnits>,
@@ -212,7 +211,7 @@ impl Units {
         Ok(Self { secret: secret.clone(), domains: domains.collect::<anyhow::Result<Vec<_>>>()? })
     }
 
-    /// Replaces names and identifiers by ids and keys.
+    /// Replaces names and identifiers by ids.
     pub(crate) fn identify(
         &mut self,
         contract: &Contract,
@@ -233,7 +232,7 @@ impl Units {
         }
         for (unit, domain) in contract.units.iter().zip(&mut self.domains) {
             let names = unit_names(contract, unit, &columns, rows)?;
-            let (mut ids, mut keys) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+            let mut ids = Vec::with_capacity(rows);
             for mut name in names {
                 let named = |before: u64| [name.as_slice(), &before.to_be_bytes()].concat();
                 let before = domain.seen.entry(name.clone()).or_insert_with(|| {
@@ -250,7 +249,7 @@ impl Units {
                     before
                 });
                 if unit.column.is_none() {
-                    // Equal records are told apart by how many came before, so that keys survive a refresh.
+                    // Equal records are told apart by how many came before, so that ids survive a refresh.
                     name = named(*before);
                 } else if *before > 0 {
                     domain.repeated += 1;
@@ -258,10 +257,8 @@ impl Units {
                 *before += 1;
                 let hash = self.secret.unit(&domain.scope, &name);
                 ids.push(domain.dictionary.id(hash));
-                keys.push(self.secret.record_key(&domain.scope, &hash));
             }
             kept.push(Arc::new(UInt64Array::from(ids)));
-            kept.push(Arc::new(UInt32Array::from(keys)));
         }
         Ok(RecordBatch::try_new(Arc::clone(schema), kept)?)
     }

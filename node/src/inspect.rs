@@ -158,16 +158,15 @@ impl Asked {
             pinned.push(snapshots(&contract.dataset).filter(|s| s.contract == *contract).ok_or_else(missing)?);
         }
         if let Fragment::Table(table) = &fragment {
-            for (dataset, column) in tables::code_lists(table) {
-                let list = snapshots(&dataset).filter(|s| s.contract.protection.is_public());
-                let list = list.filter(|s| s.contract.column(&column).is_some()).ok_or_else(|| {
-                    Refusal::new(
+            for (dataset, column) in tables::listed(table) {
+                let of = pinned.iter().find(|s| s.contract.dataset == dataset);
+                if of.is_none_or(|snapshot| !snapshot.lists.contains_key(column)) {
+                    return Err(Refusal::new(
                         Rule::Unknown,
-                        format!("'{dataset}', which lists the values of a column, is not held here"),
+                        format!("what lists the values of {dataset}.{column} is not held here"),
                         "Leave out the column, or have the borough hold the list",
-                    )
-                })?;
-                pinned.push(list);
+                    ));
+                }
             }
         }
         Ok(Accepted { fragment, snapshots: pinned, agreement: agreed })

@@ -11,7 +11,7 @@
 //! | `mapping`, `functions` | the borough's SQL over them, and what it may call |
 //! | `residents` | who is who over the borough's own services |
 //! | `ingest`, `check`, `report` | mapped rows against the contract, and what became of every row |
-//! | `dictionary`, `snapshot` | unit ids and record keys, and the files that questions read |
+//! | `dictionary`, `snapshot` | unit ids, and the files that questions read |
 //! | `quoting` | what of a fault may stand in a log |
 //! | `reading`, `refresh` | extracts read in a process of its own, at the start and while the node serves |
 //! | `init` | a first mapping from what extracts look like |

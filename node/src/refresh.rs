@@ -279,7 +279,11 @@ async fn renew(held: &Held, borough: &Borough, queries: &Queries) {
 /// Serves what is served from now on, after the log says so.
 fn serve(held: &Held, borough: &Borough, queries: &Queries, served: anyhow::Result<Option<Snapshot>>) {
     match served {
-        Ok(Some(snapshot)) if borough.snapshot(&held.contract.dataset).is_none_or(|last| last.id != snapshot.id) => {
+        Ok(Some(snapshot))
+            if borough
+                .snapshot(&held.contract.dataset)
+                .is_none_or(|last| last.id != snapshot.id || last.epoch != snapshot.epoch) =>
+        {
             let entry = Entry {
                 kind: Kind::Admin,
                 query: String::new(),

@@ -11,7 +11,7 @@ use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
 use loda_identity::{AuthoriseLayer, Identity, Limits, SigningKey, dial_out, incoming_with, server};
-use loda_ledger::{SignedLines, Spool};
+use loda_ledger::{Log, SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
@@ -26,7 +26,7 @@ use crate::borough::Borough;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::Methods;
-use crate::epochs::Epochs;
+use crate::epochs::{Epochs, Openings, Surroundings};
 use crate::execute::Engine;
 use crate::jobs::{History, Job, is_final};
 use crate::queries::{Queries, Work};
@@ -127,8 +127,10 @@ impl Node {
             SigningKey::generate()?.0.save(&log_key)?;
         }
         let mut history = History::default();
+        let mut opened = Openings::default();
         let log =
             SignedLines::open_telling(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?, &mut |entry| {
+                opened.note(&entry);
                 history.note(entry);
             })?;
         let secret = RecordSecret::load_or_create(&reading::secret_file(&config.state))?;
@@ -146,10 +148,29 @@ impl Node {
             held.push(Held::new(contract, dataset.clone()));
         }
         let index = config.residents.clone().map(Index::new);
-        let epochs = Epochs::open(&config.state, methods.pins())?;
+        let log: Arc<dyn Log> = Arc::new(log);
+        let public = held.iter().map(|held| &held.contract).filter(|contract| contract.protection.is_public());
+        let epochs = Epochs::open(
+            &config.state,
+            Surroundings {
+                on: methods.pins(),
+                published: public.cloned().collect(),
+                opened,
+                log: Arc::clone(&log),
+                method: methods.fingerprint(),
+                secret: secret.fingerprint(),
+            },
+        )?;
         let parts = reading::all(&config, held.iter().map(|held| held.contract.dataset.clone()));
         let mut snapshots = Vec::new();
-        for outcome in reading::read(&config, &secret, &parts).await {
+        let mut outcomes = reading::read(&config, &secret, &parts).await;
+        // Public datasets list the values of columns about people.
+        outcomes.sort_by_key(|outcome| {
+            held.iter().any(|held| {
+                Some(&held.contract.dataset) == outcome.part.as_ref() && held.contract.protection.may_be_about_people()
+            })
+        });
+        for outcome in outcomes {
             match (&outcome.part, &index) {
                 (None, Some(index)) => {
                     index.settle(outcome);
@@ -178,7 +199,7 @@ impl Node {
             config,
         });
         let work: Arc<dyn Work> = Arc::<Borough>::clone(&borough);
-        let queries = Queries::open(&limits, Arc::new(log), spool, history, work, Crew::new(queries))?;
+        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries))?;
         Ok(Self { borough, queries, identity })
     }
 

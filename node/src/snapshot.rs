@@ -9,7 +9,7 @@
 //! are coded and rows sorted by them, so that a question reads little (ARCHITECTURE.md).
 //!
 //! A snapshot holds no identifier and no unit's name: dimensions, measures, and for each unit domain
-//! the dense id and the record key. Of free text it holds whether it is there.
+//! the dense id. Of free text it holds whether it is there.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -53,6 +53,8 @@ pub(crate) struct Snapshot {
     pub(crate) read_from: Option<ReadFrom>,
     /// Of data about people: the epoch that it is pinned for, and the hash of its pieces.
     pub(crate) epoch: Option<Arc<str>>,
+    /// Of data about people: the values that open columns can have.
+    pub(crate) lists: Arc<epochs::CodeLists>,
 }
 
 /// As it stands on disk.
@@ -65,11 +67,6 @@ struct Listing {
 /// The column that holds a unit's dense id.
 pub(crate) fn unit_column(domain: &str) -> String {
     format!("__unit_{domain}")
-}
-
-/// The column that holds a unit's record key.
-pub(crate) fn key_column(domain: &str) -> String {
-    format!("__key_{domain}")
 }
 
 /// Whether a contract column is kept in snapshots.
@@ -114,8 +111,12 @@ pub(crate) fn write(
     std::fs::rename(&partial, &listing).with_context(|| format!("renaming into {}", listing.display()))?;
     File::open(&folder)?.sync_all()?;
     let pin = epochs::pinned(state, &contract.dataset)?.filter(|pin| pin.contract == contract.sha256);
-    prune(&folder, keep, pin.map(|pin| pin.snapshot))?;
-    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None })
+    // Of data about people nothing goes while nobody knows what is pinned: it may be what a backup's epochs.json names.
+    let pinned = pin.map(|pin| pin.snapshot).filter(|snapshot| *snapshot > 0);
+    if pinned.is_some() || !contract.protection.may_be_about_people() {
+        prune(&folder, keep, pinned)?;
+    }
+    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None, lists: Arc::default() })
 }
 
 /// Rows as a piece, durable under its name.
@@ -124,13 +125,12 @@ fn write_piece(file: &Path, contract: &Contract, schema: &SchemaRef, batches: &[
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(ROWS_OF_A_GROUP));
     for unit in &contract.units {
-        // Ids rise: their differences say them shortest. Nothing makes keys shorter than their twelve bits.
-        let (id, key) = (unit_column(&unit.domain), key_column(&unit.domain));
+        // Ids rise: their differences say them shortest.
+        let id = unit_column(&unit.domain);
         properties = properties
             .set_column_dictionary_enabled(id.clone().into(), false)
             .set_column_encoding(id.clone().into(), Encoding::DELTA_BINARY_PACKED)
-            .set_column_compression(id.into(), Compression::UNCOMPRESSED)
-            .set_column_compression(key.into(), Compression::UNCOMPRESSED);
+            .set_column_compression(id.into(), Compression::UNCOMPRESSED);
     }
     let partial = file.with_extension("partial");
     let mut writer = ArrowWriter::try_new(File::create(&partial)?, Arc::clone(schema), Some(properties.build()))?;
@@ -275,7 +275,7 @@ fn whole(
     for file in &files {
         anyhow::ensure!(file.is_file(), "its piece {} is not there", file.display());
     }
-    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None })
+    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None, lists: Arc::default() })
 }
 
 /// What `loda-node snapshots` prints: every snapshot of the configured datasets.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use loda::Client;
 use loda_coordinator::Coordinator;
+use loda_demo::datasets::Dataset;
 use loda_demo::layout::{Layout, Options};
 use loda_demo::london::SMALL;
 use loda_identity::{Credentials, Denials, Gss, Identity, Manifest, Peer, PeerId, RevocationList, Role, Trust};
@@ -112,6 +113,18 @@ impl Federation {
     async fn start_of(nodes: usize, data: Option<PathBuf>, methods: Methods) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::create(&options(dir.path(), nodes, data), &mut |_| {}).unwrap();
+        Self::serving(layout, methods, dir).await
+    }
+
+    /// A federation of generated data under other contracts than the demo's.
+    pub async fn under(nodes: usize, methods: Methods, contract: &(dyn Fn(&Dataset) -> String + Sync)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create_under(&options(dir.path(), nodes, None), &mut |_| {}, contract).unwrap();
+        Self::serving(layout, methods, dir).await
+    }
+
+    /// Nodes of a layout, served, with a coordinator and a client.
+    async fn serving(layout: Layout, methods: Methods, dir: tempfile::TempDir) -> Self {
         let handle = RUNTIME.handle().clone();
         let mut nodes = Vec::new();
         for borough in &layout.boroughs {

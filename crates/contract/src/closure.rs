@@ -57,6 +57,8 @@ pub struct Attribute {
     pub alone: bool,
     /// The (public dataset, column) whose values an open column can have.
     pub codes_from: Option<(String, String)>,
+    /// Of a reference key: the column here that has a class for each of its values, by which released cells are joined.
+    pub stands_for: Option<String>,
 }
 
 /// A value of each unit of a domain, from the rows of this dataset that are its.
@@ -124,6 +126,7 @@ pub(crate) struct AttributeEntry {
     pub(crate) alternatives: Vec<String>,
     pub(crate) alone: bool,
     pub(crate) codes_from: Option<String>,
+    pub(crate) stands_for: Option<String>,
 }
 
 pub(crate) struct ClosureEntry {
@@ -233,6 +236,7 @@ impl AttributeEntry {
             alternatives: self.alternatives.iter().map(place).collect::<Result<_, _>>()?,
             alone: self.alone,
             codes_from: self.codes_from.as_ref().map(place).transpose()?,
+            stands_for: self.stands_for,
         })
     }
 }
@@ -277,6 +281,14 @@ impl ClosureEntry {
                     "no column about people is open: give it codes, or codes-from = \"dataset.column\" of a public dataset"
                         .to_owned(),
                 ));
+            }
+            if let Some(class) = &column.attribute.stands_for {
+                let listed = columns.iter().any(|c| c.name == *class && c.attribute.codes_from.is_some());
+                if !matches!(column.role, Role::Reference(_)) || !listed {
+                    return Err(named(format!(
+                        "stands-for = '{class}' is for a reference key, and names a column with codes-from here"
+                    )));
+                }
             }
             if column.attribute.codes_from.is_some() && !open {
                 return Err(named("codes-from is for a text dimension with open = true: remove one".to_owned()));
@@ -477,6 +489,7 @@ mod tests {
             ("of = \"rows\"", "of = \"mean\"", "use rows"),
             ("bands = [\"0\", \"1\", \"2\", \"5\"]", "bands = [\"1\", \"0\"]", "rising"),
             ("adult = true", "adult = 3", "not a boolean"),
+            ("role = \"dimension\"\n        codes", "role = \"dimension\"\n        stands-for = \"adult\"\n        codes", "for a reference key"),
             ("adult = true", "uprn = \"1\"", "name a dimension"),
             ("columns = [\"adult\", \"band\"]", "columns = [\"adult\", \"sex\"]", "no column here"),
             ("dimensions = 3", "protection = \"public\"\n        dimensions = 3", "for data about people"),

@@ -97,6 +97,7 @@ struct ColumnEntry {
     #[serde(default)]
     alone: bool,
     codes_from: Option<String>,
+    stands_for: Option<String>,
 }
 
 impl Contract {
@@ -284,6 +285,7 @@ impl ColumnEntry {
             alternatives: self.alternatives,
             alone: self.alone,
             codes_from: self.codes_from,
+            stands_for: self.stands_for,
         };
         let attribute = attribute.check()?;
         Ok(Column { name: self.name, kind, role, nullable: self.nullable, description: self.description, attribute })

@@ -6,9 +6,6 @@ use crate::error::DisclosureError;
 use crate::stage::{Rows, Stage};
 use crate::total::Total;
 
-/// The most values that one moment is made of, and the moment itself.
-const MOMENTS: usize = 3;
-
 /// The stage rows of one cell, by column; all slices have one value a stage row.
 pub(crate) struct Cell<'a> {
     stage: &'a Stage,
@@ -16,20 +13,6 @@ pub(crate) struct Cell<'a> {
     counts: &'a [i64],
     units: Vec<&'a [u32]>,
     moments: Vec<&'a [(i128, i64)]>,
-}
-
-/// The sums of one unit.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct UnitMoments {
-    sums: [Total; MOMENTS],
-    /// Records with a value of the first measure.
-    pub(crate) count: i128,
-}
-
-impl UnitMoments {
-    pub(crate) fn sum(&self, place: usize) -> Option<i128> {
-        self.sums.get(place).map(|total| total.value())
-    }
 }
 
 /// Whether a row with this mask is in the set of `requires`.
@@ -97,14 +80,14 @@ impl<'a> Cell<'a> {
         self.gather(domain, |mask, _| holds(mask, requires).then_some(()), |(), ()| Ok(()))
     }
 
-    /// For each unit of a domain, its id and its records in the set of `requires`.
-    pub(crate) fn rows_by_unit(&self, domain: usize, requires: u16) -> Result<Vec<(u64, i64)>, DisclosureError> {
+    /// For each unit of a domain, by number, its records in the set of `requires`.
+    pub(crate) fn rows_by_unit(&self, domain: usize, requires: u16) -> Result<Vec<(u32, i64)>, DisclosureError> {
         let of_row = |mask, row| holds(mask, requires).then(|| self.counts.get(row).copied().unwrap_or(0));
         let add = |total: &mut i64, rows| {
             *total = total.checked_add(rows).ok_or(DisclosureError::Overflow)?;
             Ok(())
         };
-        Ok(self.named(domain, self.gather(domain, of_row, add)?))
+        self.gather(domain, of_row, add)
     }
 
     /// The sum of a measure in the set of `requires`; `None` where every value is NULL.
@@ -139,33 +122,6 @@ impl<'a> Cell<'a> {
         self.gather(domain, |mask, row| (holds(mask, requires) && has_one(row)).then_some(()), |(), ()| Ok(()))
     }
 
-    /// For each unit of a domain in the set of `requires` with a value, its id, its sums of some measures, and of how many
-    /// records.
-    pub(crate) fn unit_moments(
-        &self,
-        domain: usize,
-        measures: &[usize],
-        requires: u16,
-    ) -> Result<Vec<(u64, UnitMoments)>, DisclosureError> {
-        if measures.len() > MOMENTS {
-            return Err(DisclosureError::Spec("a moment of more than two values"));
-        }
-        let columns = measures.iter().map(|measure| self.moments(*measure)).collect::<Result<Vec<_>, _>>()?;
-        let of_row = |mask, row| {
-            let mut values = [(0_i128, 0_i64); MOMENTS];
-            for (value, column) in values.iter_mut().zip(&columns) {
-                *value = column.get(row).copied().unwrap_or_default();
-            }
-            (holds(mask, requires) && values.iter().any(|(_, count)| *count > 0)).then_some(values)
-        };
-        let add = |of: &mut UnitMoments, values: [(i128, i64); MOMENTS]| {
-            let [(_, first), ..] = values;
-            of.count = of.count.checked_add(i128::from(first)).ok_or(DisclosureError::Overflow)?;
-            of.sums.iter_mut().zip(values).try_for_each(|(total, (sum, _))| total.add(sum))
-        };
-        Ok(self.named(domain, self.gather(domain, of_row, add)?))
-    }
-
     /// For each unit of a domain, what it adds to a sum above the measure's lower bound:
     /// Σ x − lower × (number of non-null x), in scaled units.
     pub(crate) fn contributions(
@@ -195,11 +151,5 @@ impl<'a> Cell<'a> {
 
     fn moments(&self, measure: usize) -> Result<&'a [(i128, i64)], DisclosureError> {
         self.moments.get(measure).copied().ok_or(DisclosureError::Spec("no such measure"))
-    }
-
-    /// Ids instead of numbers.
-    fn named<T>(&self, domain: usize, found: Vec<(u32, T)>) -> Vec<(u64, T)> {
-        let Some(units) = self.stage.units.get(domain) else { return Vec::new() };
-        found.into_iter().map(|(unit, of)| (units.id(unit), of)).collect()
     }
 }

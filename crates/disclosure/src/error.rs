@@ -10,15 +10,9 @@ pub enum DisclosureError {
     /// A batch does not have the columns, types or ranges of the (cell, unit) stage.
     #[error("invalid (cell, unit) stage: {0}")]
     Stage(&'static str),
-    /// One unit id of a domain came with two record keys.
-    #[error("a unit has more than one record key")]
-    KeyConflict,
     /// A domain declared as "at most one row a unit" has a unit with several.
     #[error("a unit of a one-row domain has several rows")]
     SeveralRows,
-    /// Rows and measures of personal data are added up only where a unit's rows are bounded.
-    #[error("sums under cell keys need a domain with a bounded number of rows a unit")]
-    RowsUnbounded,
     /// A figure, or an intermediate value of a rule, does not fit its type.
     #[error("arithmetic overflow")]
     Overflow,
@@ -37,9 +31,7 @@ impl DisclosureError {
         match self {
             Self::Spec(_) => "Spec",
             Self::Stage(_) => "Stage",
-            Self::KeyConflict => "KeyConflict",
             Self::SeveralRows => "SeveralRows",
-            Self::RowsUnbounded => "RowsUnbounded",
             Self::Overflow => "Overflow",
             Self::Stopped => "Stopped",
             Self::Arrow => "Arrow",

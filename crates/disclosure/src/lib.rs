@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | `public` | `exact` | exact, for data already published |
 //! | `threshold` | `threshold`, `atoms`, `dominance` | exact or withheld, for data that is not about people |
-//! | `cell-key` | `cell_key`, `ptable`, `noise` | counts of people, perturbed (Office for National Statistics); sums with keyed noise |
+//! | `cell-key` | `table`, `ptable`, `noise` | closed tables of people: perturbed counts (Office for National Statistics), sums with keyed noise |
 //! | `unprotected` | `exact` | exact; only with the feature `unprotected`, for tests |
 //!
 //! ```text
@@ -22,7 +22,6 @@
 
 mod atoms;
 mod cell;
-mod cell_key;
 mod consequences;
 mod dominance;
 mod error;
@@ -55,7 +54,7 @@ pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, 
 /// `batches` hold, in this order, the columns
 ///
 /// 1. the group keys, with the types of `spec.keys`, or coded as a dictionary of them with `Int32` keys;
-/// 2. for each domain: unit id `UInt64`, record key `UInt32`, both without nulls;
+/// 2. for each domain: unit id `UInt64`, without nulls;
 /// 3. mask `UInt16`: bit i is set where condition i holds;
 /// 4. rows `Int64`, at least 1: how many records the row stands for;
 /// 5. for each measure: sum `Decimal128(38, scale)`, null exactly where the next is 0, and the number
@@ -71,7 +70,7 @@ pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, 
 ///
 /// # Errors
 /// [`DisclosureError`] where the specification contradicts itself or the method, where a batch does
-/// not have the columns above, where one unit has two record keys, or where a figure overflows. The
+/// not have the columns above, or where a figure overflows. The
 /// error never contains a value of the data. An error after reading began may depend on the data: the
 /// node must send one code for all of them.
 pub fn disclose(
@@ -80,13 +79,13 @@ pub fn disclose(
     method: &Method,
 ) -> Result<Released<RecordBatch>, DisclosureError> {
     spec.check()?;
-    method.check(spec)?;
+    method.check()?;
     let codec = keys::KeyCodec::new(&spec.keys)?;
     let cells = stage::Stage::read(spec, batches)?;
     let rows = match method {
         Method::Public => exact::release(spec, &cells)?,
         Method::Threshold(rules) => threshold::release(spec, &codec, &cells, rules)?,
-        Method::CellKey(rules) => cell_key::release(spec, &cells, rules)?,
+        Method::CellKey(_) => return Err(DisclosureError::Spec("data about people leave as closed tables alone")),
         #[cfg(feature = "unprotected")]
         Method::Unprotected => exact::release(spec, &cells)?,
     };

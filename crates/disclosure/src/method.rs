@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cell_key;
 use crate::error::DisclosureError;
 use crate::noise::NoiseKey;
 use crate::ptable::PTable;
-use crate::spec::TableSpec;
 
 /// How a dataset is protected: one method for a dataset and epoch, whoever asks.
 #[derive(Debug, Clone)]
@@ -16,7 +14,7 @@ pub enum Method {
     /// Exact figures of enough units, for data that is not about people. Gives no protection against
     /// differencing between questions.
     Threshold(ThresholdRules),
-    /// Perturbed counts of units, for data about people.
+    /// Perturbed cells of closed tables, for data about people: see [`crate::table`].
     CellKey(CellKeyRules),
     /// Exact, nothing withheld: for the tests' comparison with pooled data. No configuration
     /// reaches it.
@@ -98,7 +96,20 @@ impl Method {
     pub fn count_error(&self) -> f64 {
         match self {
             Self::CellKey(rules) => rules.table.summary().expected_error,
-            _ => 0.0,
+            Self::Public | Self::Threshold(_) => 0.0,
+            #[cfg(feature = "unprotected")]
+            Self::Unprotected => 0.0,
+        }
+    }
+
+    /// Whether figures have noise that data have to stand still for.
+    #[must_use]
+    pub fn draws_noise(&self) -> bool {
+        match self {
+            Self::CellKey(_) => true,
+            Self::Public | Self::Threshold(_) => false,
+            #[cfg(feature = "unprotected")]
+            Self::Unprotected => false,
         }
     }
 
@@ -115,7 +126,7 @@ impl Method {
     }
 
     /// Refuses, before a row is read, what the method cannot release whatever the data.
-    pub(crate) fn check(&self, spec: &TableSpec) -> Result<(), DisclosureError> {
+    pub(crate) fn check(&self) -> Result<(), DisclosureError> {
         match self {
             Self::Threshold(rules) if rules.units == 0 => {
                 Err(DisclosureError::Spec("a threshold of zero units protects nothing"))
@@ -123,8 +134,10 @@ impl Method {
             Self::Threshold(rules) if rules.dominance_n_k_percent > 100 => {
                 Err(DisclosureError::Spec("a dominance share above 100 % protects nothing"))
             }
-            Self::CellKey(rules) => cell_key::check(spec, rules),
-            _ => Ok(()),
+            Self::CellKey(_) => Err(DisclosureError::Spec("data about people leave as closed tables alone")),
+            Self::Public | Self::Threshold(_) => Ok(()),
+            #[cfg(feature = "unprotected")]
+            Self::Unprotected => Ok(()),
         }
     }
 }

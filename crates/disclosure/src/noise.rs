@@ -1,17 +1,11 @@
-//! Keyed noise for sums about people.
+//! Keyed noise for cells of tables about people.
 //!
-//! The draw follows from a secret key, the functional (rows, values, squares, …), its bound, and the digest of the set
-//! with what each unit adds: the same people with the same values give the same noise however they are asked for, and a set in
-//! which one person or one value differs gets fresh noise. The dataset, the measure's name and the asker play no part.
-//!
-//! The digest adds a keyed hash for each (unit, contribution) modulo 2^128, so that order and batches do not matter:
-//! the multiset hash of Bellare and Micciancio (AdHash, 1997), here with a secret key.
+//! The draw follows from a secret key and from what the cell is, in words: functional with its bounds, row domain, classes,
+//! epoch. Who asks, and what the records are, play no part.
 
 use std::fmt;
-use std::hash::Hasher;
 
 use ring::hmac;
-use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::error::DisclosureError;
 use crate::ptable::PTable;
@@ -19,49 +13,21 @@ use crate::ptable::PTable;
 /// A row of the perturbation table on which no output is blocked.
 const ROW: u64 = 750;
 
-/// One functional of one domain, as the noise knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Functional {
-    Rows,
-    Present,
-    Value,
-    Square,
-    Product,
-}
-
-impl Functional {
-    const fn name(self) -> &'static [u8] {
-        match self {
-            Self::Rows => b"rows",
-            Self::Present => b"present",
-            Self::Value => b"value",
-            Self::Square => b"square",
-            Self::Product => b"product",
-        }
-    }
-}
-
-/// A node's secret for noise on sums. It never leaves the node and is never printed.
+/// A node's secret for the keys of cells. It never leaves the node and is never printed.
 #[derive(Clone)]
-pub struct NoiseKey {
-    draws: hmac::Key,
-    digests: [u8; 16],
-}
+pub struct NoiseKey(hmac::Key);
 
 impl NoiseKey {
     /// From a secret of the node.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
         let master = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let part = |name: &[u8]| hmac::sign(&master, name);
-        let mut digests = [0; 16];
-        digests.iter_mut().zip(part(b"digests").as_ref()).for_each(|(to, from)| *to = *from);
-        Self { draws: hmac::Key::new(hmac::HMAC_SHA256, part(b"draws").as_ref()), digests }
+        Self(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"draws").as_ref()))
     }
 
     /// The key of a cell of a table: it follows from what the cell is, in words, and from nothing else.
     pub(crate) fn of_cell(&self, words: &[&str]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.draws);
+        let mut context = hmac::Context::with_key(&self.0);
         context.update(b"cell");
         for word in words {
             context.update(&(word.len() as u64).to_be_bytes());
@@ -77,46 +43,26 @@ impl NoiseKey {
         key.iter().skip(from).take(4).fold(0_u32, |word, byte| (word << 8) | u32::from(*byte))
     }
 
-    /// `bound` × (v + u) by a cell's key: v from the interior of the perturbation table, u uniform in [−½, ½).
+    /// `bound` × (v + u) by a cell's key: v from the interior of the perturbation table, u uniform in [−½, ½) and fine enough
+    /// that every whole number may come out, whatever the bound: noise in steps would give a sum away modulo the step.
     pub(crate) fn scaled(key: &[u8; 32], bound: i128, table: &PTable) -> Result<i128, DisclosureError> {
         let steps = i128::from(table.lookup(ROW, Self::word(key, 0) % table.modulus()));
-        let fraction = i128::from(Self::word(key, 4)) - (1 << 31);
-        let scaled = steps.checked_mul(1 << 32).and_then(|s| s.checked_add(fraction));
-        let scaled = scaled.and_then(|s| s.checked_mul(bound)).ok_or(DisclosureError::Overflow)?;
-        Ok(scaled >> 32)
+        let fraction = key.iter().skip(4).take(16).fold(0_u128, |fraction, byte| (fraction << 8) | u128::from(*byte));
+        let width = u128::try_from(bound).map_err(|_| DisclosureError::Spec("noise of a negative bound"))?;
+        let part = i128::try_from(high(fraction, width)).map_err(|_| DisclosureError::Overflow)?;
+        let whole = steps.checked_mul(bound).ok_or(DisclosureError::Overflow)?;
+        whole.checked_add(part).and_then(|noise| noise.checked_sub(bound / 2)).ok_or(DisclosureError::Overflow)
     }
+}
 
-    /// Begins the digest of a set.
-    pub(crate) fn digest(&self) -> Digest<'_> {
-        Digest { key: &self.digests, sum: 0 }
-    }
-
-    /// `bound` × (v + u): v from the interior of the perturbation table, u uniform in [−½, ½).
-    pub(crate) fn draw(
-        &self,
-        domain: &str,
-        functional: Functional,
-        digest: &Digest<'_>,
-        bound: i128,
-        table: &PTable,
-    ) -> Result<i128, DisclosureError> {
-        let mut context = hmac::Context::with_key(&self.draws);
-        // The bound takes part, or draws under two bounds would differ by their scale alone and cancel.
-        for part in [domain.as_bytes(), functional.name(), &digest.sum.to_be_bytes(), &bound.to_be_bytes()] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let tag = context.sign();
-        let word = |from: usize| {
-            let bytes = tag.as_ref().iter().skip(from).take(4);
-            bytes.fold(0_u32, |word, byte| (word << 8) | u32::from(*byte))
-        };
-        let steps = i128::from(table.lookup(ROW, word(0) % table.modulus()));
-        let fraction = i128::from(word(4)) - (1 << 31);
-        let scaled = steps.checked_mul(1 << 32).and_then(|s| s.checked_add(fraction));
-        let scaled = scaled.and_then(|s| s.checked_mul(bound)).ok_or(DisclosureError::Overflow)?;
-        Ok(scaled >> 32)
-    }
+/// The upper 128 bits of a product: a × b over 2¹²⁸. No term of it overflows.
+#[allow(clippy::arithmetic_side_effects, reason = "each product is of two halves, and each sum of at most three of those")]
+const fn high(a: u128, b: u128) -> u128 {
+    const HALF: u128 = (1 << 64) - 1;
+    let (ah, al, bh, bl) = (a >> 64, a & HALF, b >> 64, b & HALF);
+    let (low, first, second) = (al * bl, ah * bl, al * bh);
+    let middle = (low >> 64) + (first & HALF) + (second & HALF);
+    ah * bh + (first >> 64) + (second >> 64) + (middle >> 64)
 }
 
 impl fmt::Debug for NoiseKey {
@@ -125,17 +71,45 @@ impl fmt::Debug for NoiseKey {
     }
 }
 
-/// The digest of a set of units with what each adds.
-pub(crate) struct Digest<'a> {
-    key: &'a [u8; 16],
-    sum: u128,
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
 
-impl Digest<'_> {
-    pub(crate) fn add(&mut self, unit: u64, contribution: i128) {
-        let mut hasher = SipHasher13::new_with_key(self.key);
-        hasher.write_u64(unit);
-        hasher.write_i128(contribution);
-        self.sum = self.sum.wrapping_add(hasher.finish128().as_u128());
+    use super::*;
+    use crate::ptable::default_table;
+
+    #[test]
+    fn the_upper_half_of_a_product() {
+        assert_eq!(high(u128::MAX, u128::MAX), u128::MAX - 1);
+        assert_eq!(high(1 << 127, 6), 3);
+        assert_eq!(high(0x0123_4567_89ab_cdef << 64, 1 << 64), 0x0123_4567_89ab_cdef);
+        assert_eq!(high(u128::MAX, 0), 0);
+    }
+
+    #[test]
+    fn noise_has_no_step_however_wide_its_bound() {
+        let (secret, table) = (NoiseKey::new(&[7; 32]), default_table().unwrap());
+        let draws = |bound: i128| -> Vec<i128> {
+            let key = |n: usize| secret.of_cell(&["sum", &n.to_string()]);
+            (0..4_000).map(|n| NoiseKey::scaled(&key(n), bound, &table).unwrap()).collect()
+        };
+        for bound in [1_i128, 8, 125_000, 125_000 * 125_000, 10_i128.pow(20), 10_i128.pow(30)] {
+            let all = draws(bound);
+            let most = i128::from(table.summary().max_noise);
+            assert!(all.iter().all(|noise| noise.abs() <= (most + 1) * bound), "{bound}");
+            // As many of each remainder as chance gives.
+            for modulus in [3_i128, 5, 7, 16] {
+                let mut seen = vec![0_i32; usize::try_from(modulus).unwrap()];
+                all.iter().for_each(|noise| seen[usize::try_from(noise.rem_euclid(modulus)).unwrap()] += 1);
+                let fair = 4_000 / i32::try_from(modulus).unwrap();
+                assert!(bound < 100 || seen.iter().all(|n| (n - fair).abs() < 200), "{bound} mod {modulus}: {seen:?}");
+            }
+            // The fine part takes as many values as it is wide, or nearly as many as there are draws.
+            let fine: BTreeSet<i128> = all.iter().map(|noise| noise.rem_euclid(bound)).collect();
+            assert!(fine.len() as i128 >= bound.min(3_900), "{bound}: {}", fine.len());
+            let mean = all.iter().map(|noise| *noise as f64 / bound as f64).sum::<f64>() / 4_000.0;
+            assert!(mean.abs() < 0.6, "{bound}: {mean}");
+        }
     }
 }

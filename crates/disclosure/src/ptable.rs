@@ -107,6 +107,22 @@ impl PTable {
         self.modulus
     }
 
+    /// SHA-256 over the table, in hexadecimal: what tells it from another.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+        digest.update(&self.modulus.to_be_bytes());
+        for row in &self.rows {
+            digest.update(&(row.len() as u64).to_be_bytes());
+            for interval in row {
+                digest.update(&interval.lo.to_be_bytes());
+                digest.update(&interval.hi.to_be_bytes());
+                digest.update(&interval.value.to_be_bytes());
+            }
+        }
+        digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The noise for a count of n units whose keys add to `ckey` modulo M; 0 where no row says
     /// otherwise, and for n = 0.
     #[must_use]

@@ -23,9 +23,6 @@ pub struct TableSpec {
     pub conditions: usize,
     /// Measures that are summed: values first, then squares and products of them.
     pub measures: Vec<MeasureSpec>,
-    /// The domain whose rows are counted under `cell-key`: its place in `domains`. Its `max_rows` must be declared
-    /// where rows are asked for.
-    pub counted: usize,
     /// The columns of the result after the keys.
     pub figures: Vec<FigureSpec>,
     /// Combinations that contract and logic allow. `None`: every mask is possible in every cell.
@@ -56,13 +53,10 @@ pub struct MeasureSpec {
     /// Declared lower bound in scaled units (scale 2: pence). Dominance is judged on what a unit
     /// contributes above it.
     pub lower: i128,
-    /// Declared upper bound in scaled units. Noise on sums about people is scaled by the bounds.
+    /// Declared upper bound in scaled units.
     pub upper: i128,
     /// What is summed.
     pub moment: Moment,
-    /// The domain whose units the values are of: its place in [`TableSpec::domains`]. Under `cell-key` a unit of it
-    /// adds to a sum within the bounds, times its `max_rows`.
-    pub counted: usize,
 }
 
 /// What is summed for each record. Places are those of values in [`TableSpec::measures`].

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Int64Array, PrimitiveArray, RecordBatch,
-    UInt16Array, UInt32Array, UInt64Array,
+    UInt16Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type, UInt16Type, UInt64Type};
 
 use crate::cell::Cell;
 use crate::error::DisclosureError;
@@ -42,7 +42,7 @@ impl Stage {
     /// Accumulates all batches.
     ///
     /// # Errors
-    /// Wrong columns, a null where none may be, a count out of range, or two record keys of a unit.
+    /// Wrong columns, a null where none may be, or a count out of range.
     pub(crate) fn read(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Self, DisclosureError> {
         let mut rows = Rows {
             units: vec![Vec::new(); spec.domains.len()],
@@ -110,8 +110,8 @@ impl Rows {
         }
         self.masks.extend_from_slice(columns.mask.values());
         self.counts.extend_from_slice(columns.rows.values());
-        for (((ids, keys), known), numbers) in columns.domains.iter().zip(units).zip(&mut self.units) {
-            known.number(ids.values(), keys.values(), numbers)?;
+        for ((ids, known), numbers) in columns.domains.iter().zip(units).zip(&mut self.units) {
+            known.number(ids.values(), numbers)?;
         }
         for ((sums, counts), column) in columns.measures.iter().zip(&mut self.moments) {
             for (index, (count, rows)) in counts.values().iter().zip(columns.rows.values()).enumerate() {
@@ -140,7 +140,7 @@ impl Rows {
 /// The typed columns of one batch, checked.
 struct Columns<'a> {
     keys: Vec<ArrayRef>,
-    domains: Vec<(&'a UInt64Array, &'a UInt32Array)>,
+    domains: Vec<&'a UInt64Array>,
     mask: &'a UInt16Array,
     rows: &'a Int64Array,
     measures: Vec<(&'a Decimal128Array, &'a Int64Array)>,
@@ -156,8 +156,7 @@ impl<'a> Columns<'a> {
         }
         let mut domains = Vec::with_capacity(spec.domains.len());
         for _ in &spec.domains {
-            let units = complete::<UInt64Type>(next(&mut rest)?)?;
-            domains.push((units, complete::<UInt32Type>(next(&mut rest)?)?));
+            domains.push(complete::<UInt64Type>(next(&mut rest)?)?);
         }
         let mask = complete::<UInt16Type>(next(&mut rest)?)?;
         let rows = complete::<Int64Type>(next(&mut rest)?)?;

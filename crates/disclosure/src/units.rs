@@ -1,4 +1,4 @@
-//! The protected units of one domain in a stage: small numbers instead of ids, and the record key of each.
+//! The protected units of one domain in a stage: small numbers instead of ids.
 
 use std::collections::HashMap;
 
@@ -14,66 +14,49 @@ const SMALL: usize = 1 << 16;
 pub(crate) struct Units {
     /// Ids below this are looked up by place.
     limit: usize,
-    /// By id: the number and one, and the record key; 0 for nobody yet.
-    direct: Vec<(u32, u32)>,
+    /// By id: the number and one; 0 for nobody yet.
+    direct: Vec<u32>,
     /// The same of ids that are no small ones: of whom a left join did not find.
-    apart: HashMap<u64, (u32, u32)>,
-    ids: Vec<u64>,
-    keys: Vec<u32>,
+    apart: HashMap<u64, u32>,
+    count: u32,
 }
 
 impl Units {
     /// For a stage of so many rows.
     pub(crate) fn of_rows(rows: usize) -> Self {
         let limit = rows.saturating_mul(SPARSE).max(SMALL);
-        Self { limit, direct: Vec::new(), apart: HashMap::new(), ids: Vec::new(), keys: Vec::new() }
+        Self { limit, direct: Vec::new(), apart: HashMap::new(), count: 0 }
     }
 
     /// Appends the number of each unit.
     ///
     /// # Errors
-    /// Where one has two record keys.
-    pub(crate) fn number(&mut self, ids: &[u64], keys: &[u32], numbers: &mut Vec<u32>) -> Result<(), DisclosureError> {
+    /// Where there are more than numbers.
+    pub(crate) fn number(&mut self, ids: &[u64], numbers: &mut Vec<u32>) -> Result<(), DisclosureError> {
         // One look at all of them, so that the pass itself does nothing but look up.
         let small = ids.iter().filter_map(|id| usize::try_from(*id).ok()).filter(|place| *place < self.limit);
         let size = small.max().map_or(0, |most| most.saturating_add(1));
         if size > self.direct.len() {
-            self.direct.resize(size.next_power_of_two().min(self.limit), (0, 0));
+            self.direct.resize(size.next_power_of_two().min(self.limit), 0);
         }
-        let most = self.ids.len().saturating_add(ids.len());
-        u32::try_from(most.saturating_add(1)).map_err(|_| DisclosureError::Overflow)?;
         numbers.reserve(ids.len());
-        for (id, key) in ids.iter().zip(keys) {
+        for id in ids {
             let place = usize::try_from(*id).unwrap_or(usize::MAX);
             let slot = match self.direct.get_mut(place) {
                 Some(slot) => slot,
                 None => self.apart.entry(*id).or_default(),
             };
-            if slot.0 == 0 {
-                self.ids.push(*id);
-                self.keys.push(*key);
-                // Fewer than 2³²: looked at above.
-                *slot = (self.ids.len() as u32, *key);
-            } else if slot.1 != *key {
-                return Err(DisclosureError::KeyConflict);
+            if *slot == 0 {
+                self.count = self.count.checked_add(1).ok_or(DisclosureError::Overflow)?;
+                *slot = self.count;
             }
-            numbers.push(slot.0 - 1);
+            numbers.push(slot.saturating_sub(1));
         }
         Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// The unit's id, as its domain's dictionary has it.
-    pub(crate) fn id(&self, number: u32) -> u64 {
-        self.ids.get(number as usize).copied().unwrap_or(u64::MAX)
-    }
-
-    /// The unit's record key.
-    pub(crate) fn key(&self, number: u32) -> Option<u32> {
-        self.keys.get(number as usize).copied()
+        self.count as usize
     }
 }
 

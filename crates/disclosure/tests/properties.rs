@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt16Array};
 use loda_disclosure::{
-    CellKeyRules, FigureKind, Method, PossibleMasks, TableSpec, ThresholdRules, default_table, disclose,
+    FigureKind, Method, PossibleMasks, TableSpec, ThresholdRules, disclose,
 };
 use proptest::prelude::*;
 use support::{StageRow, ask, batch, read, run, table};
@@ -20,14 +20,6 @@ const UNITS: u64 = 3;
 
 fn threshold() -> Method {
     Method::Threshold(ThresholdRules { units: UNITS, ..ThresholdRules::default() })
-}
-
-fn cell_key(threshold: i64) -> Method {
-    Method::CellKey(CellKeyRules {
-        table: Arc::new(default_table().unwrap()),
-        noise: Some(support::noise_key()),
-        threshold,
-    })
 }
 
 /// Rows over three cells, two domains (the second coarser) and one measure.
@@ -43,15 +35,13 @@ fn stage_rows(most: usize) -> impl Strategy<Value = Vec<StageRow>> {
     prop::collection::vec(row, 0..most)
 }
 
-/// Rows for each set of conditions; units and sums for some.
-fn spec_with_figures(counts_of_units_only: bool) -> TableSpec {
+/// Rows and units for each set of conditions; sums for some.
+fn spec_with_figures() -> TableSpec {
     let mut spec = table(&[false, false], CONDITIONS, &[0]);
     for requires in 0..8_u16 {
-        if !counts_of_units_only {
-            ask(&mut spec, FigureKind::Rows, requires);
-        }
+        ask(&mut spec, FigureKind::Rows, requires);
         ask(&mut spec, FigureKind::Units { domain: usize::from(requires % 2) }, requires);
-        if !counts_of_units_only && requires < 3 {
+        if requires < 3 {
             ask(&mut spec, FigureKind::Sum { measure: 0 }, requires);
         }
     }
@@ -103,10 +93,8 @@ proptest! {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|index| shuffle[*index]);
         let shuffled: Vec<StageRow> = order.into_iter().map(|index| rows[index].clone()).collect();
-        for (method, units_only) in
-            [(Method::Public, false), (threshold(), false), (cell_key(1), true), (cell_key(10), true)]
-        {
-            let spec = spec_with_figures(units_only);
+        for method in [Method::Public, threshold()] {
+            let spec = spec_with_figures();
             let parts: Vec<RecordBatch> = shuffled.chunks(size).map(|part| batch(&spec, part)).collect();
             let whole = disclose(&spec, &[batch(&spec, &rows)], &method).unwrap();
             let split = disclose(&spec, &parts, &method).unwrap();
@@ -213,33 +201,6 @@ proptest! {
         let expected = safe.then_some(exact);
         let released = run(&spec, &rows, &threshold()).unwrap();
         prop_assert_eq!(released.get(&Some(1)).map(|figures| figures[0].unwrap()), expected);
-    }
-
-    #[test]
-    fn equal_sets_have_equal_answers_under_cell_keys(
-        units in prop::collection::btree_set(0_u64..500, 1..120),
-        masks in prop::collection::vec(0_u16..8, 120),
-        repeats in prop::collection::vec(1_i64..4, 120),
-    ) {
-        // One set of units, as two cells, with other masks and other numbers of rows.
-        let mut spec = table(&[false], CONDITIONS, &[]);
-        ask(&mut spec, FigureKind::Units { domain: 0 }, 0);
-        ask(&mut spec, FigureKind::Units { domain: 0 }, 1);
-        ask(&mut spec, FigureKind::Units { domain: 0 }, 6);
-        let mut rows: Vec<StageRow> = Vec::new();
-        for (index, unit) in units.iter().enumerate() {
-            rows.push(StageRow { rows: repeats[index], ..StageRow::new(1, *unit, 7) });
-            rows.push(StageRow::new(2, *unit, masks[index]));
-            rows.push(StageRow::new(2, *unit, masks[119 - index]));
-        }
-        let released = run(&spec, &rows, &cell_key(10)).unwrap();
-        let one = released.get(&Some(1)).map(|figures| figures[0].unwrap());
-        prop_assert_eq!(one, released.get(&Some(2)).and_then(|figures| figures[0]));
-        if let Some(figures) = released.get(&Some(1)) {
-            prop_assert!(figures.iter().all(|figure| *figure == figures[0]), "every condition holds");
-            let count = figures[0].unwrap();
-            prop_assert!(count >= 10 && (count - units.len() as i128).abs() <= 5);
-        }
     }
 }
 

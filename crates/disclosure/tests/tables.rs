@@ -20,6 +20,7 @@ fn labelled(label: &str, dataset: usize) -> Labelled {
 fn column(name: &str, dataset: usize, words: &[&str], unit: Option<usize>) -> ColumnShape {
     let classes: ArrayRef = Arc::new(StringArray::from(words.to_vec()));
     ColumnShape {
+        listed: false,
         value: labelled(name, dataset),
         presence: labelled(&format!("{dataset}.*"), dataset),
         through: None,

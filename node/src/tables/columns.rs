@@ -47,14 +47,9 @@ impl Dictionary {
             Classes::Coded(values) => values.clone(),
             Classes::Open => {
                 let contract = table.contract(&column.reference.dataset).context("a column of no dataset")?;
-                let own = column.reference.column.as_deref().and_then(|name| contract.column(name));
-                let from = own.and_then(|own| own.attribute.codes_from.as_ref()).context("a column without classes")?;
-                let snapshot = snapshots.of(&from.0)?;
-                let listed = read(snapshot, &[&from.1])?;
-                let kind = snapshot.contract.column(&from.1).context("a code list of no column")?.kind;
-                let values = plain(listed.first().context("a code list of no column")?, kind)?;
-                let values = (0..values.len()).filter_map(|row| value_at(&values, kind, row));
-                values.filter(|value| *value != Value::Null).collect::<BTreeSet<Value>>().into_iter().collect()
+                let name = column.reference.column.as_deref().context("a column without a name")?;
+                let words = snapshots.of(&contract.dataset)?.lists.get(name).context("a column without classes")?;
+                words.iter().cloned().map(Value::Text).collect()
             }
         };
         let bands =
@@ -112,6 +107,17 @@ impl Dictionary {
         let array = ScalarValue::iter_to_array(scalars);
         array.unwrap_or_else(|_| arrow::array::new_empty_array(kind))
     }
+}
+
+/// The words of a text column, in order.
+pub(crate) fn words_of(snapshot: &Snapshot, name: &str) -> anyhow::Result<Vec<String>> {
+    let values = read(snapshot, &[name])?;
+    let values = plain(values.first().context("a code list of no column")?, ColumnType::Text)?;
+    let words = (0..values.len()).filter_map(|row| match value_at(&values, ColumnType::Text, row) {
+        Some(Value::Text(word)) => Some(word),
+        _ => None,
+    });
+    Ok(words.collect::<BTreeSet<String>>().into_iter().collect())
 }
 
 pub(crate) fn units_of(value: &Value) -> Option<i128> {

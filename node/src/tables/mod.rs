@@ -25,6 +25,7 @@ use loda_question::table::{Classes, ColumnRef, Functional, Made, RowDomain, Tabl
 
 use crate::snapshot::Snapshot;
 use columns::{Codes, Dictionary};
+pub(crate) use columns::words_of;
 
 /// What was read of columns, for as long as the snapshots that it was read from are served.
 #[derive(Default)]
@@ -43,7 +44,7 @@ struct Kept {
 /// Bytes of kept columns at most.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// The snapshots that a table reads, its public code lists among them.
+/// The snapshots that a table reads.
 pub(crate) struct Pinned<'a>(pub(crate) &'a [Snapshot]);
 
 impl Pinned<'_> {
@@ -64,7 +65,7 @@ impl Tables {
         method: &Method,
         stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<Released<RecordBatch>> {
-        if matches!(method, Method::CellKey(_)) {
+        if method.draws_noise() {
             let pinned = |contract: &Arc<Contract>| snapshots.of(&contract.dataset).is_ok_and(|s| s.epoch.is_some());
             anyhow::ensure!(table.datasets().iter().all(pinned), "a dataset about people is pinned for no epoch");
         }
@@ -110,6 +111,7 @@ impl Tables {
             let through = reference.via.as_ref().map(|(dataset, _)| dataset.as_str());
             let datasets: Vec<&str> = std::iter::once(reference.dataset.as_str()).chain(through).collect();
             ColumnShape {
+                listed: matches!(column.classes, Classes::Open),
                 value: labelled(dictionary.label(column), &datasets),
                 presence: labelled(reference.presence().to_string(), &datasets),
                 through: through.map(|dataset| {
@@ -223,14 +225,10 @@ fn measure_shape(
     })
 }
 
-/// Every dataset whose snapshot a table reads: its own, and the public ones of its code lists.
-pub(crate) fn code_lists(table: &Table) -> Vec<(String, String)> {
-    let of = |column: &TableColumn| {
-        let contract: &Arc<Contract> = table.contract(&column.reference.dataset)?;
-        let attribute = &contract.column(column.reference.column.as_deref()?)?.attribute;
-        matches!(column.classes, Classes::Open).then(|| attribute.codes_from.clone()).flatten()
-    };
-    table.columns().iter().filter_map(of).collect()
+/// The columns of a table whose values a borough lists, by dataset.
+pub(crate) fn listed(table: &Table) -> impl Iterator<Item = (&str, &str)> {
+    let open = table.columns().iter().filter(|column| matches!(column.classes, Classes::Open));
+    open.filter_map(|column| Some((column.reference.dataset.as_str(), column.reference.column.as_deref()?)))
 }
 
 impl Dictionary {

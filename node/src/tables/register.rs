@@ -33,7 +33,7 @@ pub(super) fn read(
 ) -> anyhow::Result<Register> {
     let mut columns: Vec<Arc<Codes>> = Vec::new();
     for (column, dictionary) in table.columns().iter().zip(dictionaries) {
-        let files = files(column, table, snapshots)?;
+        let files = files(column, snapshots)?;
         let kept = Kept { domain: unit.to_owned(), column: column.reference.to_string(), files };
         columns.push(tables.keep(kept, || column_of(unit, column, table, snapshots, dictionary))?);
     }
@@ -91,11 +91,10 @@ pub(super) fn read(
     Ok(Register { units, of_columns, records })
 }
 
-fn files(column: &TableColumn, table: &Table, snapshots: &Pinned<'_>) -> anyhow::Result<Vec<std::path::PathBuf>> {
+fn files(column: &TableColumn, snapshots: &Pinned<'_>) -> anyhow::Result<Vec<std::path::PathBuf>> {
     let through = column.reference.via.as_ref().map(|(dataset, _)| dataset.clone());
-    let lists = super::code_lists(table).into_iter().map(|(dataset, _)| dataset);
     let mut files = Vec::new();
-    for dataset in std::iter::once(column.reference.dataset.clone()).chain(through).chain(lists) {
+    for dataset in std::iter::once(column.reference.dataset.clone()).chain(through) {
         files.extend(snapshots.of(&dataset)?.files.iter().cloned());
     }
     Ok(files)

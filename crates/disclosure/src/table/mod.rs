@@ -14,6 +14,7 @@
 //! |---|---|
 //! | for each of K: `k0`, `k1`, … | the column's; NULL where the state is not 0, and for the class NULL |
 //! | for each of K: `s0`, `s1`, … | `Int8`: NULL, the table is without it; 0 a class; 1 not in its dataset; 2 not reached |
+//! | of a column whose classes are the borough's own, the field's metadata `loda.codes`: the published list of them | text |
 //! | for each functional: `f0`, `f1`, … | `Int64` for counts, `Decimal128(38, scale)` for sums |
 
 mod release;
@@ -37,6 +38,10 @@ pub const UNREACHED: Code = 1;
 pub const NULL: Code = 2;
 /// The first class of a column's dictionary.
 pub const CLASSES: Code = 3;
+
+/// The metadata of a column that has its classes, and what stands between two of them.
+pub const CODES: &str = "loda.codes";
+pub const CODE_END: char = '\u{1f}';
 
 /// Columns of a table at most: each subset is a table.
 pub const MAX_COLUMNS: usize = 8;
@@ -90,6 +95,9 @@ pub struct ColumnShape {
     pub classes: ArrayRef,
     /// Its classes in words, for the keys of cells.
     pub words: Vec<String>,
+    /// Whether the classes are a published list of the borough's own, which goes along with the answer: who adds cells up has
+    /// to know which there could be.
+    pub listed: bool,
 }
 
 #[derive(Clone, Debug)]

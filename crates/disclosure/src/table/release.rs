@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::statistics::{is_value, there};
 use super::{
-    ABSENT, CLASSES, CellStatistics, Code, FunctionalShape, Grouped, Labelled, MeasureShape, NULL, TableShape,
+    ABSENT, CLASSES, CODE_END, CODES, CellStatistics, Code, FunctionalShape, Grouped, Labelled, MeasureShape, NULL, TableShape,
     UNREACHED,
 };
 use crate::error::DisclosureError;
@@ -348,7 +348,11 @@ fn batch(shape: &TableShape, rows: &[Row<'_>]) -> Result<RecordBatch, Disclosure
                 _ => 0,
             })
         };
-        fields.push(Field::new(format!("k{place}"), values.data_type().clone(), true));
+        let field = Field::new(format!("k{place}"), values.data_type().clone(), true);
+        fields.push(match column.listed {
+            true => field.with_metadata([(CODES.to_owned(), ended(&column.words))].into()),
+            false => field,
+        });
         arrays.push(values);
         fields.push(Field::new(format!("s{place}"), DataType::Int8, true));
         arrays.push(Arc::new(codes.iter().map(state).collect::<Int8Array>()));
@@ -364,6 +368,11 @@ fn batch(shape: &TableShape, rows: &[Row<'_>]) -> Result<RecordBatch, Disclosure
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+}
+
+/// Each class and its end.
+fn ended(words: &[String]) -> String {
+    words.iter().flat_map(|word| word.chars().chain([CODE_END])).collect()
 }
 
 /// The decimals of a sum; `None`: a count.

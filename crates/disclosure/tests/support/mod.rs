@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, UInt16Array, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, UInt16Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type, Schema};
 use loda_disclosure::{
@@ -37,7 +36,6 @@ pub fn table(one_row: &[bool], conditions: usize, lowers: &[i128]) -> TableSpec 
         domains: domains.map(|(i, one_row)| DomainSpec { name: name(i), max_rows: one_row.then_some(1) }).collect(),
         conditions,
         measures: lowers.iter().map(|lower| value(*lower, 1_000_000)).collect(),
-        counted: 0,
         figures: Vec::new(),
         possible: None,
     }
@@ -45,7 +43,7 @@ pub fn table(one_row: &[bool], conditions: usize, lowers: &[i128]) -> TableSpec 
 
 /// A value of scale 2 between bounds.
 pub fn value(lower: i128, upper: i128) -> MeasureSpec {
-    MeasureSpec { scale: 2, lower, upper, moment: Moment::Value, counted: 0 }
+    MeasureSpec { scale: 2, lower, upper, moment: Moment::Value }
 }
 
 /// A node's secret, the same in every test.
@@ -66,12 +64,6 @@ pub fn ask(spec: &mut TableSpec, kind: FigureKind, requires: u16) {
     spec.figures.push(FigureSpec { name, kind, requires, together });
 }
 
-/// The record key of a unit: fixed, spread over 0..4096, and another in another domain.
-pub fn record_key(domain: usize, unit: u64) -> u32 {
-    let mixed = (unit + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (domain as u64) << 40;
-    u32::try_from((mixed.wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33) % 4096).unwrap()
-}
-
 pub fn batch(spec: &TableSpec, rows: &[StageRow]) -> RecordBatch {
     let keys: Vec<ArrayRef> = if spec.keys.is_empty() {
         Vec::new()
@@ -79,10 +71,7 @@ pub fn batch(spec: &TableSpec, rows: &[StageRow]) -> RecordBatch {
         vec![Arc::new(rows.iter().map(|row| row.cell).collect::<Int64Array>())]
     };
     let column = |domain: usize| rows.iter().map(move |row| row.units[domain]);
-    let domains = (0..spec.domains.len()).map(|domain| {
-        let record_keys = column(domain).map(|unit| record_key(domain, unit)).collect::<Vec<_>>();
-        (column(domain).collect::<Vec<_>>(), record_keys)
-    });
+    let domains = (0..spec.domains.len()).map(|domain| column(domain).collect::<Vec<_>>());
     let masks = rows.iter().map(|row| row.mask).collect();
     let counts = rows.iter().map(|row| row.rows).collect();
     let measures =
@@ -94,15 +83,14 @@ pub fn batch(spec: &TableSpec, rows: &[StageRow]) -> RecordBatch {
 pub fn assemble(
     spec: &TableSpec,
     keys: Vec<ArrayRef>,
-    domains: Vec<(Vec<u64>, Vec<u32>)>,
+    domains: Vec<Vec<u64>>,
     masks: Vec<u16>,
     rows: Vec<i64>,
     measures: Vec<(Vec<Option<i128>>, Vec<i64>)>,
 ) -> RecordBatch {
     let mut columns = keys;
-    for (units, record_keys) in domains {
+    for units in domains {
         columns.push(Arc::new(UInt64Array::from(units)));
-        columns.push(Arc::new(UInt32Array::from(record_keys)));
     }
     columns.push(Arc::new(UInt16Array::from(masks)));
     columns.push(Arc::new(Int64Array::from(rows)));

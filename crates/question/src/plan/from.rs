@@ -59,6 +59,17 @@ pub enum Spread {
 }
 
 impl ReadFigure {
+    /// The same of all rows.
+    pub(super) fn without_condition(mut self) -> Self {
+        match &mut self {
+            Self::One { condition, .. }
+            | Self::Average { condition, .. }
+            | Self::Spread { condition, .. }
+            | Self::Quantile { condition, .. } => *condition = None,
+        }
+        self
+    }
+
     pub(super) fn renamed(self, name: &dyn Fn(String) -> String) -> Self {
         let all = |c: Option<Predicate>| c.map(|c| c.renamed(name));
         match self {

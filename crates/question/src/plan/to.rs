@@ -135,9 +135,9 @@ pub trait Tables {
     /// Where it is not held.
     fn records(&self, dataset: &str) -> Result<LogicalPlan>;
 
-    /// The columns beside the contract's that go with a unit through every level, if the tables have them: its id, where no
-    /// column of the contract names it, and its record key.
-    fn beside(&self, domain: &str) -> Option<(String, String)>;
+    /// The column beside the contract's that has a unit's id, if the tables have one: it goes along through every level where no
+    /// column of the contract names the unit.
+    fn unit_id(&self, domain: &str) -> Option<String>;
 }
 
 /// The rows of a question, before they are grouped.
@@ -186,18 +186,12 @@ fn source_plan(source: &Source, scope: &Scope, tables: &dyn Tables) -> Result<Lo
             let (_, inner) = Scope::build(per_unit.rows.clone(), &contracts)
                 .map_err(|refusal| DataFusionError::External(Box::new(refusal)))?;
             let index = inner.unit_index(&per_unit.unit);
-            let unit = index.and_then(|i| inner.units.get(i));
-            if let Some((_, key)) = unit.and_then(|u| tables.beside(&u.unit.domain)) {
-                let place = per_unit.unit.split_once('.').map(|(place, _)| place);
-                keys.push(column_expr(&place.map_or_else(|| key.clone(), |place| format!("{place}.{key}"))));
-            }
             // The unit has one row: what goes along with it makes no more groups.
             let along = units::others(&inner, index).filter(|(_, _, place)| *place == Place::Along);
             for (_, other, _) in along {
-                let Some((id, key)) = tables.beside(&other.unit.domain) else { continue };
+                let Some(id) = tables.unit_id(&other.unit.domain) else { continue };
                 let named = other.unit.column.clone().unwrap_or_else(|| per_unit.rows.name(other.source, &id));
                 keys.push(column_expr(&named).alias(&id));
-                keys.push(column_expr(&per_unit.rows.name(other.source, &key)).alias(&key));
             }
             let values = per_unit.values.iter().enumerate();
             let values = values.map(|(i, v)| Ok(figure_expr(v)?.alias(format!("{VALUE}{i}"))));

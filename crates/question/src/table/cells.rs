@@ -20,6 +20,14 @@ pub struct TableRow {
     pub figures: Vec<Option<i128>>,
 }
 
+/// What a borough released of a table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableCells {
+    pub rows: Vec<TableRow>,
+    /// For each column of K the classes that the borough lists of it; `None` where the contract does.
+    pub lists: Vec<Option<Vec<Value>>>,
+}
+
 /// A figure of the question in one of its cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CellFigure {
@@ -34,11 +42,11 @@ impl Lowered {
     ///
     /// `dense`: what is absent is withheld, or empty. Otherwise nothing is protected, and what is absent is empty.
     #[must_use]
-    pub fn cells(&self, answers: &[Vec<TableRow>], dense: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
+    pub fn cells(&self, answers: &[TableCells], dense: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
         let mut cells: BTreeMap<Vec<Value>, Vec<Option<CellFigure>>> = BTreeMap::new();
         for (place, figure) in self.figures.iter().enumerate() {
-            let rows = answers.get(figure.table).map_or(&[][..], Vec::as_slice);
-            for (key, found) in self.figure(figure, rows, dense) {
+            let Some(answer) = answers.get(figure.table) else { continue };
+            for (key, found) in self.figure(figure, answer, dense) {
                 let row = cells.entry(key).or_insert_with(|| vec![None; self.figures.len()]);
                 if let Some(slot) = row.get_mut(place) {
                     *slot = Some(found);
@@ -64,10 +72,10 @@ impl Lowered {
         finished.collect()
     }
 
-    fn figure(&self, figure: &Figure, rows: &[TableRow], dense: bool) -> BTreeMap<Vec<Value>, CellFigure> {
+    fn figure(&self, figure: &Figure, answer: &TableCells, dense: bool) -> BTreeMap<Vec<Value>, CellFigure> {
         let mut found: BTreeMap<Vec<Value>, CellFigure> = BTreeMap::new();
         let mut released: HashMap<Vec<(State, Value)>, Option<i128>> = HashMap::new();
-        for row in rows {
+        for row in &answer.rows {
             // The cells of exactly the figure's own columns.
             let of_others =
                 row.cell.iter().enumerate().any(|(place, value)| value.is_some() != figure.places.contains(&place));
@@ -101,12 +109,16 @@ impl Lowered {
             }
             return found;
         }
-        match possible(&figure.columns, released.keys()) {
-            Some(cells) => cells.iter().for_each(|cell| take(cell, released.get(cell).copied().flatten())),
-            None => {
-                released.iter().for_each(|(cell, value)| take(cell, *value));
-                found.values_mut().for_each(|figure| figure.lacks = true);
-            }
+        let lists: Vec<Option<&Vec<Value>>> =
+            figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect();
+        let all = possible(&figure.columns, &lists);
+        for cell in all.iter().flatten() {
+            take(cell, released.remove(cell).flatten());
+        }
+        // Rows that disagree are in a class that the contract does not know.
+        released.iter().for_each(|(cell, value)| take(cell, *value));
+        if all.is_none() {
+            found.values_mut().for_each(|figure| figure.lacks = true);
         }
         found
     }
@@ -115,29 +127,15 @@ impl Lowered {
 /// Cells that are looked at one by one at most.
 const POSSIBLE: usize = 500_000;
 
-/// Every cell that there can be: of columns whose classes only a borough knows, those that it released. `None`: too many.
-fn possible<'a>(
-    columns: &[TableColumn],
-    released: impl Iterator<Item = &'a Vec<(State, Value)>>,
-) -> Option<Vec<Vec<(State, Value)>>> {
-    let mut seen: Vec<BTreeSet<Value>> = vec![BTreeSet::new(); columns.len()];
-    for cell in released {
-        for (values, (state, value)) in seen.iter_mut().zip(cell) {
-            if *state == State::Value {
-                values.insert(value.clone());
-            }
-        }
-    }
-    let all: Vec<Vec<(State, Value)>> = columns
-        .iter()
-        .zip(seen)
-        .map(|(column, seen)| {
-            choices(column).unwrap_or_else(|| {
-                let known: BTreeSet<(State, Value)> = seen.into_iter().map(|value| (State::Value, value)).collect();
-                known.into_iter().chain(beside(column)).collect::<BTreeSet<_>>().into_iter().collect()
-            })
+/// Every cell that there can be. `None`: too many, or a borough does not say which classes it has.
+fn possible(columns: &[TableColumn], lists: &[Option<&Vec<Value>>]) -> Option<Vec<Vec<(State, Value)>>> {
+    let all = columns.iter().zip(lists).map(|(column, list)| {
+        choices(column).or_else(|| {
+            let listed = list.as_ref()?.iter().map(|value| (State::Value, value.clone()));
+            Some(listed.chain(beside(column)).collect())
         })
-        .collect();
+    });
+    let all: Vec<Vec<(State, Value)>> = all.collect::<Option<_>>()?;
     let total = all.iter().try_fold(1_usize, |n, of| n.checked_mul(of.len()));
     if total.is_none_or(|n| n > POSSIBLE) {
         return None;

@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use loda_contract::Value;
 
 use super::attach::Attached;
-use super::cells::{Reading, consistent};
+use super::cells::Reading;
 use super::{Classes, ColumnRef, Functional, RowDomain, State, Table, TableColumn};
 use crate::derive::Question;
-use crate::draft::{Comparison, Measure, Predicate, Scalar, bare_name};
+use crate::draft::{Comparison, Measure, Predicate, Scalar};
 use crate::refusal::{Refusal, Rule};
 use crate::scope::Contracts;
 
 type Checked<T> = Result<T, Refusal>;
 
 /// Combinations of classes that are tried for whether a figure depends on a column.
-const ENUMERATED: usize = 30_000;
+pub(super) const ENUMERATED: usize = 30_000;
 
 /// Tables that one question may need.
 const MAX_TABLES: usize = 8;
@@ -49,15 +49,15 @@ pub(super) struct Figure {
 }
 
 /// A figure before its table is known.
-struct Draft {
-    domain: RowDomain,
-    columns: BTreeSet<ColumnRef>,
+pub(super) struct Draft {
+    pub(super) domain: RowDomain,
+    pub(super) columns: BTreeSet<ColumnRef>,
     /// Columns of which only presence is read, and those that are not read at all.
-    dropped: BTreeMap<ColumnRef, TableColumn>,
-    functional: Functional,
-    rows: Predicate,
-    counts: Predicate,
-    keys: Vec<Scalar>,
+    pub(super) dropped: BTreeMap<ColumnRef, TableColumn>,
+    pub(super) functional: Functional,
+    pub(super) rows: Predicate,
+    pub(super) counts: Predicate,
+    pub(super) keys: Vec<Scalar>,
 }
 
 impl Lowered {
@@ -82,6 +82,17 @@ impl Lowered {
     #[must_use]
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// Whether a figure adds up over cells: what it counts stands in one cell each.
+    #[must_use]
+    pub fn adds_up(&self, figure: usize) -> bool {
+        let figure = self.figures.get(figure).and_then(|f| Some((self.tables.get(f.table)?, f.functional)));
+        figure.is_some_and(|(table, functional)| match (table.domain(), table.functionals().get(functional)) {
+            (RowDomain::Units(_), _) => true,
+            (RowDomain::Rows(_), Some(Functional::Units(_)) | None) => false,
+            (RowDomain::Rows(_), Some(_)) => true,
+        })
     }
 
     /// Figures of one row domain whose columns are some of another's share its table.
@@ -269,102 +280,12 @@ impl Draft {
     }
 
     /// The names that rows, condition and keys read.
-    fn names(&self) -> BTreeSet<String> {
+    pub(super) fn names(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         self.rows.columns(&mut names);
         self.counts.columns(&mut names);
         self.keys.iter().for_each(|key| key.columns(&mut names));
         names
-    }
-
-    /// The columns that the figure depends on: where only presence matters, that alone. `any`: what there is to ask of
-    /// where nothing can hold.
-    fn with_columns(mut self, any: Option<ColumnRef>, contracts: Contracts<'_>) -> Checked<Self> {
-        self.rows = self.rows.normal();
-        self.counts = self.counts.normal();
-        for name in &self.names() {
-            self.columns.insert(ColumnRef::parse(name).ok_or_else(|| {
-                Refusal::new(Rule::Table, format!("'{}' is no column of a table", bare_name(name)), "See the catalogue")
-            })?);
-        }
-        for by_value in [true, false] {
-            let columns = self.resolved(contracts)?;
-            self.columns = columns.iter().map(|c| c.reference.clone()).collect();
-            let Some(read) = self.depends(&columns, by_value) else { break };
-            for (column, _) in columns.into_iter().zip(read).filter(|(_, read)| !read) {
-                let presence = column.reference.presence();
-                if by_value && column.optional && column.reference != presence {
-                    self.columns.remove(&column.reference);
-                    self.columns.insert(presence);
-                } else if !by_value || !column.optional {
-                    self.columns.remove(&column.reference);
-                }
-                self.dropped.insert(column.reference.clone(), column);
-            }
-        }
-        self.columns = self.resolved(contracts)?.into_iter().map(|c| c.reference).collect();
-        if let (RowDomain::Units(_), true) = (&self.domain, self.columns.is_empty()) {
-            self.columns.extend(any);
-        }
-        Ok(self)
-    }
-
-    /// The columns as contracts have them, without presence that others tell.
-    fn resolved(&self, contracts: Contracts<'_>) -> Checked<Vec<TableColumn>> {
-        let kept = super::rules::without_told_presence(self.columns.clone());
-        let resolved = kept.iter().map(|of| Ok(super::column::resolve(of, &self.domain, contracts)?.0));
-        resolved.collect()
-    }
-
-    /// For each column, whether rows, condition or keys depend on it, or on its value where it has one; `None` where there are
-    /// too many classes to try.
-    fn depends(&self, columns: &[TableColumn], by_value: bool) -> Option<Vec<bool>> {
-        let choices: Vec<Vec<(State, Value)>> = columns.iter().map(choices).collect::<Option<_>>()?;
-        let total = choices.iter().try_fold(1_usize, |n, c| n.checked_mul(c.len()))?;
-        if total > ENUMERATED {
-            return None;
-        }
-        // By the other columns' classes: what came out. A second outcome of one column tells that it matters.
-        let mut seen: Vec<BTreeMap<Vec<usize>, Outcome>> = vec![BTreeMap::new(); columns.len()];
-        let mut read = vec![false; columns.len()];
-        let mut at = vec![0_usize; columns.len()];
-        let readings = super::cells::readings(columns, &self.dropped, &self.names());
-        for _ in 0..total {
-            let cell: Vec<(State, Value)> =
-                choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
-            if consistent(columns, &cell) {
-                let row = |name: &str| super::cells::value_of(&readings, &cell, name);
-                let outcome = (
-                    self.rows.evaluate(&row) == Some(true),
-                    self.counts.evaluate(&row) == Some(true),
-                    self.keys.iter().map(|key| key.evaluate(&row)).collect::<Vec<Value>>(),
-                );
-                // Keys of cells that hold no rows say nothing.
-                let outcome = if outcome.0 { Some(outcome) } else { None };
-                for (((column, known), reads), (state, _)) in seen.iter_mut().enumerate().zip(&mut read).zip(&cell) {
-                    if by_value && *state != State::Value {
-                        continue;
-                    }
-                    let mut others = at.clone();
-                    others.remove(column);
-                    match known.get(&others) {
-                        None => {
-                            known.insert(others, outcome.clone());
-                        }
-                        Some(first) if *first != outcome => *reads = true,
-                        Some(_) => {}
-                    }
-                }
-            }
-            for (place, of) in at.iter_mut().zip(&choices).rev() {
-                *place += 1;
-                if *place < of.len() {
-                    break;
-                }
-                *place = 0;
-            }
-        }
-        Some(read)
     }
 
     /// Units that stand in several cells do not add up: a figure of them is one cell for each group.
@@ -423,8 +344,6 @@ fn fixed(predicate: &Predicate, name: &str) -> Option<Value> {
         _ => None,
     }
 }
-
-type Outcome = Option<(bool, bool, Vec<Value>)>;
 
 /// What a row can have of a column; `None`: only a borough knows.
 pub(super) fn choices(column: &TableColumn) -> Option<Vec<(State, Value)>> {

@@ -10,16 +10,20 @@
 //! | `rules` | which tables there are: weights, limits, alternatives |
 //! | `wire` | the canonical bytes, a plan of `GROUP BY CUBE (K)` |
 //! | `words` | rendering for people |
-//! | `lower`, `attach` | question → tables and what is added up from their cells |
+//! | `lower`, `depends` | question → tables, and what is added up from their cells; which columns that depends on |
+//! | `attach`, `conditions`, `several` | how a question's sources hang on a register, and what its conditions are there |
 //! | `proposal` | the derived value that a contract would need |
 //! | `cells` | released cells → the question's cells |
 
 mod attach;
 mod cells;
 mod column;
+mod conditions;
+mod depends;
 mod lower;
 mod proposal;
 mod rules;
+mod several;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -29,7 +33,7 @@ use std::sync::Arc;
 
 use loda_contract::Contract;
 
-pub use cells::{CellFigure, TableRow};
+pub use cells::{CellFigure, TableCells, TableRow};
 pub use column::{Classes, ColumnRef, Made, State, TableColumn};
 pub use lower::Lowered;
 

@@ -6,6 +6,9 @@ use super::column::number;
 use crate::draft::{Comparison, Measure, Predicate, Scalar, bare_name};
 use crate::refusal::{Refusal, Rule};
 
+/// Characters of a proposed name at most: what contracts take.
+const MAX_NAME: usize = 64;
+
 /// A value of each unit, from the rows that meet a condition over the dataset's bare columns.
 pub(super) struct Wanted<'a> {
     pub(super) measure: &'a Measure,
@@ -113,30 +116,24 @@ fn proposed(contract: &Contract, unit: &str, reduction: &Reduction, filter: Opti
     };
     let (of, bands) = match reduction {
         Reduction::Rows => {
-            ("of = \"rows\"".to_owned(), vec!["0", "1", "2", "5"].into_iter().map(str::to_owned).collect())
+            (format!("of = \"{}\"", of_word(reduction)), ["0", "1", "2", "3", "4", "5"].map(str::to_owned).to_vec())
         }
         Reduction::Sum(name) | Reduction::Least(name) | Reduction::Greatest(name) => {
             let column = contract.column(name)?;
             let Role::Measure { lower, edges, .. } = &column.role else { return None };
             let bands: Vec<String> =
                 std::iter::once(lower).chain(edges).map(|b| number(*b, column.kind).plain(column.kind)).collect();
-            let of = match reduction {
-                Reduction::Sum(_) => "sum",
-                Reduction::Least(_) => "least",
-                _ => "greatest",
-            };
-            (format!("of = \"{of}\"\nmeasure = \"{name}\""), bands)
+            (format!("of = \"{}\"\nmeasure = \"{name}\"", of_word(reduction)), bands)
         }
     };
-    let mut columns: Vec<&str> = conditions.iter().map(|c| c.column.as_str()).collect();
-    columns.dedup();
-    let name = std::iter::once(match reduction {
+    let what = match reduction {
         Reduction::Rows => "rows",
         Reduction::Sum(name) | Reduction::Least(name) | Reduction::Greatest(name) => name,
-    })
-    .chain(columns)
-    .collect::<Vec<_>>()
-    .join("_by_");
+    };
+    let which = conditions.iter().map(|c| format!("_{}", plain(&test_toml(&c.test, contract, &c.column))));
+    let name = format!("{}_{}{}", of_word(reduction), what, which.collect::<String>()).replacen("rows_rows", "rows", 1);
+    let name: String = name.chars().take(MAX_NAME).collect();
+    let name = name.trim_end_matches('_');
     let bands = bands.iter().map(|b| format!("\"{b}\"")).collect::<Vec<_>>().join(", ");
     let filter = if conditions.is_empty() {
         String::new()
@@ -145,6 +142,23 @@ fn proposed(contract: &Contract, unit: &str, reduction: &Reduction, filter: Opti
         format!("where = {{ {} }}\n", tests.collect::<Vec<_>>().join(", "))
     };
     Some(format!("\n[[derived]]\nname = \"{name}\"\nunit = \"{unit}\"\n{of}\n{filter}bands = [{bands}]\n"))
+}
+
+/// The letters and figures of some text, in a name.
+fn plain(text: &str) -> String {
+    let letters = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+    let words = letters.collect::<String>();
+    words.split('_').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
+}
+
+/// As contracts write it.
+fn of_word(reduction: &Reduction) -> &'static str {
+    match reduction {
+        Reduction::Rows => "rows",
+        Reduction::Sum(_) => "sum",
+        Reduction::Least(_) => "least",
+        Reduction::Greatest(_) => "greatest",
+    }
 }
 
 /// Two bounds of one column as one test; `None`: contracts cannot say it.

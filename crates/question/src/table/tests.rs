@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use loda_contract::{ColumnType, Contract, Value};
 
-use super::{ColumnRef, Functional, Lowered, RowDomain, State, Table, TableRow};
+use super::{ColumnRef, Functional, Lowered, RowDomain, State, Table, TableCells, TableRow};
 use crate::decode::LIMITS;
 use crate::draft::{Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source};
 use crate::{Question, Rule};
@@ -312,7 +312,7 @@ fn figures_are_sums_of_released_cells_and_say_what_they_lack() {
         // Cells of other tables of the cube are no part of it.
         cell(None, Some("M"), 90),
     ];
-    let cells = question.cells(&[rows], true);
+    let cells = question.cells(&[TableCells { rows, lists: Vec::new() }], true);
     let of = |sex: &str| cells[&vec![text(sex)]][0];
     assert_eq!((of("F").value, of("F").lacks), (Some(35), false));
     assert_eq!((of("M").value, of("M").lacks), (Some(11), true));

@@ -1,0 +1,180 @@
+//! Released cells joined to published records, and added up.
+//!
+//! Cells are first brought to the question's groups one by one, so that a unit counts once however many records its class
+//! has; then they are added up over the classes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::{Column, DFSchema, JoinType, Result, ScalarValue};
+use datafusion::functions_aggregate::expr_fn::{count, max, sum};
+use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, lit};
+use loda_contract::ColumnType;
+use loda_question::plan::{
+    Beside, BesideFigure, BesideValue, PEOPLE, PUBLISHED, Reading, arrow_type, predicate_expr, scalar_expr,
+};
+use loda_question::{JoinKind, Measure, Refusal, Rule, Scalar, bare_name};
+
+use crate::federated::NOTE;
+use crate::merge::IN_PART;
+use crate::part::{Output, OutputKey, Part};
+use crate::split::{Split, refuse};
+
+impl Split {
+    /// The plan of an aggregate over people joined to published records.
+    pub(crate) fn beside(&self, beside: Beside, aggregate: &Aggregate) -> Result<LogicalPlan> {
+        let empty = Arc::new(DFSchema::empty());
+        let mut people = self.part_of(&beside.people, &empty).or_else(refuse)?;
+        let mut published = self.part_of(&beside.published, &empty).or_else(refuse)?;
+        adds_up(&people, &beside).or_else(refuse)?;
+        for part in [&mut people, &mut published] {
+            part.schema = Arc::new(schema(part)?);
+        }
+        let scales: Vec<i8> = (0..beside.people.figures.len()).map(|place| scale(&people, place)).collect();
+        let (people_keys, published_keys) = (people.keys.len(), published.keys.len());
+        let left = LogicalPlanBuilder::from(self.leaf(people, people_keys)?).alias(PEOPLE)?;
+        let right = LogicalPlanBuilder::from(self.leaf(published, published_keys)?).alias(PUBLISHED)?.build()?;
+        let note = left.schema().columns().into_iter().find(|c| c.name.starts_with(NOTE)).map(Expr::Column);
+        let equal = beside.on.iter().map(|(p, q)| key(PEOPLE, *p).eq(key(PUBLISHED, *q)));
+        let (kind, shows) = match beside.kind {
+            JoinKind::Inner => (JoinType::Inner, true),
+            JoinKind::Left => (JoinType::Left, true),
+            JoinKind::Semi => (JoinType::LeftSemi, false),
+            JoinKind::Anti => (JoinType::LeftAnti, false),
+        };
+        let mut joined = left.join_on(right, kind, equal)?;
+        if let Some(filter) = &beside.filter {
+            joined = joined.filter(predicate_expr(filter))?;
+        }
+        let plain = |name: String| Expr::Column(Column::new_unqualified(name));
+        // Cell by cell.
+        let outputs = beside.keys.iter().enumerate().map(|(i, k)| scalar_expr(k).alias(format!("o{i}")));
+        let keys = (0..people_keys).map(|place| key(PEOPLE, place)).chain(outputs);
+        let mut figures = Vec::new();
+        for (i, figure) in beside.figures.iter().enumerate() {
+            let of = |place: usize| taken(figure, place, scales.get(place).copied().unwrap_or(0), shows);
+            match figure.value {
+                BesideValue::Each(place) => figures.push(sum(of(place)).alias(format!("a{i}"))),
+                BesideValue::Once(place) => figures.push(max(of(place)).alias(format!("a{i}"))),
+                BesideValue::Mean { sum: total, count: n } => {
+                    figures.push(sum(of(total)).alias(format!("a{i}")));
+                    figures.push(sum(of(n)).alias(format!("b{i}")));
+                }
+            }
+        }
+        figures.push(count(note.unwrap_or_else(|| lit(ScalarValue::Utf8(None)))).alias("noted"));
+        let by_cell = joined.aggregate(keys.collect::<Vec<_>>(), figures)?.build()?;
+        // Group by group.
+        let groups: Vec<Expr> = (0..beside.keys.len()).map(|i| plain(format!("o{i}"))).collect();
+        let names = beside.figures.iter().enumerate().flat_map(|(i, figure)| match figure.value {
+            BesideValue::Mean { .. } => vec![format!("a{i}"), format!("b{i}")],
+            _ => vec![format!("a{i}")],
+        });
+        let totals = names.map(|name| sum(plain(name.clone())).alias(name));
+        let totals: Vec<Expr> = totals.chain([sum(plain("noted".to_owned())).alias("noted")]).collect();
+        let by_group = LogicalPlanBuilder::from(by_cell).aggregate(groups.clone(), totals)?.build()?;
+        // In the aggregate's own columns.
+        let fields: Vec<_> = aggregate.schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
+        let figures = beside.figures.iter().enumerate().map(|(i, figure)| {
+            let total = plain(format!("a{i}"));
+            match figure.value {
+                BesideValue::Mean { .. } => {
+                    let n = cast(plain(format!("b{i}")), DataType::Float64);
+                    let some = Box::new(n.clone().not_eq(lit(0.0)));
+                    let mean = cast(total, DataType::Float64) / n;
+                    Expr::Case(Case::new(None, vec![(some, Box::new(mean))], None))
+                }
+                _ => total,
+            }
+        });
+        let mut shown: Vec<Expr> = groups
+            .into_iter()
+            .chain(figures)
+            .zip(&fields)
+            .map(|(expr, (q, f))| cast(expr, f.data_type().clone()).alias_qualified(q.clone(), f.name()))
+            .collect();
+        let some = Box::new(plain("noted".to_owned()).gt(lit(0_i64)));
+        let note = Expr::Case(Case::new(None, vec![(some, Box::new(lit(IN_PART)))], None));
+        shown.push(note.alias(format!("{NOTE}beside")));
+        Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(by_group))?))
+    }
+}
+
+/// What a joined row adds to a figure: nothing where its condition does not hold, NULL where the cell is withheld.
+fn taken(figure: &BesideFigure, place: usize, scale: i8, shows: bool) -> Expr {
+    let kind = if scale == 0 { DataType::Int64 } else { DataType::Decimal128(38, scale) };
+    let value = Expr::Column(Column::new(Some(PEOPLE), format!("f{place}")));
+    let value = match figure.value {
+        BesideValue::Once(_) => value,
+        _ if !shows => value,
+        // As often as there are published records; where a LEFT JOIN found none, once.
+        _ => {
+            let records = Expr::Column(Column::new(Some(PUBLISHED), "f0"));
+            let found = Box::new(records.clone().is_not_null());
+            let times = Case::new(None, vec![(found, Box::new(records))], Some(Box::new(lit(1_i64))));
+            let times = cast(Expr::Case(times), if scale == 0 { DataType::Int64 } else { DataType::Decimal128(38, 0) });
+            cast(value * times, kind.clone())
+        }
+    };
+    let Some(condition) = &figure.condition else { return value };
+    let nothing = match scale {
+        0 => ScalarValue::Int64(Some(0)),
+        scale => ScalarValue::Decimal128(Some(0), 38, scale),
+    };
+    let branch = (Box::new(predicate_expr(condition)), Box::new(value));
+    Expr::Case(Case::new(None, vec![branch], Some(Box::new(lit(nothing)))))
+}
+
+fn key(side: &str, place: usize) -> Expr {
+    Expr::Column(Column::new(Some(side), format!("k{place}")))
+}
+
+/// The decimals of a figure; 0 for counts.
+fn scale(part: &Part, place: usize) -> i8 {
+    match part.outputs.get(place) {
+        Some(Output::Figure { figure, .. }) => part.scales.get(*figure).copied().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The columns of one side: keys `k0`, …, figures `f0`, ….
+fn schema(part: &Part) -> Result<DFSchema> {
+    let keys = part.keys.iter().enumerate().map(|(i, key)| {
+        let kind = match key {
+            OutputKey::Borough(_) => ColumnType::Text,
+            OutputKey::Node { kind, .. } => *kind,
+        };
+        Field::new(format!("k{i}"), arrow_type(kind), true)
+    });
+    let figures = (0..part.outputs.len()).map(|i| {
+        let kind = match scale(part, i) {
+            0 => DataType::Int64,
+            scale => DataType::Decimal128(38, scale),
+        };
+        Field::new(format!("f{i}"), kind, true)
+    });
+    let fields = keys.chain(figures).map(|field| (None, Arc::new(field)));
+    DFSchema::new_with_metadata(fields.collect(), HashMap::new())
+}
+
+/// Whether figures of cells may be added up over classes.
+fn adds_up(people: &Part, beside: &Beside) -> std::result::Result<(), Refusal> {
+    let by_borough = beside.keys.iter().any(|key| *key == Scalar::Column(format!("{PEOPLE}.k0")));
+    for (figure, output) in people.outputs.iter().enumerate() {
+        let Output::Figure { figure: of, reading } = output else { continue };
+        let Some(Measure::Units(name)) = people.measures.get(*of) else { continue };
+        if people.lowered.values().any(|lowered| !lowered.adds_up(*of)) {
+            return Err(Refusal::new(
+                Rule::UnitCount,
+                format!("'{}' may stand in several classes: distinct ones do not add up over them", bare_name(name)),
+                "Count rows, or units of a table that has one row for each",
+            ));
+        }
+        let once = matches!(reading, Reading::EachBorough) || by_borough;
+        if !once {
+            people.exclusive(figure)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Which columns a figure depends on, by trying their classes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use loda_contract::Value;
+
+use super::cells::consistent;
+use super::lower::{Draft, ENUMERATED, beside, choices};
+use super::{ColumnRef, RowDomain, State, TableColumn};
+use crate::draft::{Predicate, Scalar, bare_name};
+use crate::refusal::{Refusal, Rule};
+use crate::scope::Contracts;
+
+type Checked<T> = Result<T, Refusal>;
+
+/// Which of what a column tells is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Its value, where it has one.
+    Value,
+    /// Whether the unit that it is reached through is in its dataset, where one is reached.
+    Match,
+    /// Whether it is there at all.
+    There,
+}
+
+/// The literals that a column is compared with; whether it is read in no other way.
+fn literals(predicate: &Predicate, name: &str, found: &mut Vec<Value>) -> bool {
+    match predicate {
+        Predicate::Constant(_) => true,
+        Predicate::And(operands) | Predicate::Or(operands) => operands.iter().all(|o| literals(o, name, found)),
+        Predicate::Not(of) => literals(of, name, found),
+        Predicate::Compare { left: Scalar::Column(of), right: Scalar::Literal(value, _), .. } if of == name => {
+            found.push(value.clone());
+            true
+        }
+        Predicate::In { of: Scalar::Column(of), values } if of == name => {
+            found.extend(values.iter().map(|(value, _)| value.clone()));
+            true
+        }
+        Predicate::IsNull(Scalar::Column(of)) if of == name => true,
+        other => {
+            let mut columns = BTreeSet::new();
+            other.columns(&mut columns);
+            !columns.contains(name)
+        }
+    }
+}
+
+fn reads(scalar: &Scalar, name: &str) -> bool {
+    let mut columns = BTreeSet::new();
+    scalar.columns(&mut columns);
+    columns.contains(name)
+}
+
+type Outcome = Option<(bool, bool, Vec<Value>)>;
+
+impl Draft {
+    /// The columns that the figure depends on: where only presence matters, that alone. `any`: what there is to ask of
+    /// where nothing can hold.
+    pub(super) fn with_columns(mut self, any: Option<ColumnRef>, contracts: Contracts<'_>) -> Checked<Self> {
+        self.rows = self.rows.normal();
+        self.counts = self.counts.normal();
+        for name in &self.names() {
+            self.columns.insert(ColumnRef::parse(name).ok_or_else(|| {
+                Refusal::new(Rule::Table, format!("'{}' is no column of a table", bare_name(name)), "See the catalogue")
+            })?);
+        }
+        for told in [Told::Value, Told::Match, Told::There] {
+            let columns = self.resolved(contracts)?;
+            self.columns = columns.iter().map(|c| c.reference.clone()).collect();
+            let Some(read) = self.depends(&columns, told) else { break };
+            for (column, _) in columns.into_iter().zip(read).filter(|(_, read)| !read) {
+                let reference = column.reference.clone();
+                let presence = reference.presence();
+                let instead = match (told, &reference.via) {
+                    (Told::Value, _) if column.optional && reference != presence => Some(presence),
+                    (Told::Value, _) if column.optional => continue,
+                    (Told::Match, Some((through, _))) => {
+                        Some(ColumnRef { via: None, dataset: through.clone(), column: None })
+                    }
+                    (Told::Match, None) => continue,
+                    (Told::Value | Told::There, _) => None,
+                };
+                self.columns.remove(&reference);
+                self.columns.extend(instead);
+                self.dropped.insert(reference, column);
+            }
+        }
+        self.columns = self.resolved(contracts)?.into_iter().map(|c| c.reference).collect();
+        if let (RowDomain::Units(_), true) = (&self.domain, self.columns.is_empty()) {
+            self.columns.extend(any);
+        }
+        Ok(self)
+    }
+
+    /// The columns as contracts have them, without presence that others tell.
+    pub(super) fn resolved(&self, contracts: Contracts<'_>) -> Checked<Vec<TableColumn>> {
+        let kept = super::rules::without_told_presence(self.columns.clone());
+        let resolved = kept.iter().map(|of| Ok(super::column::resolve(of, &self.domain, contracts)?.0));
+        resolved.collect()
+    }
+
+    /// For each column, whether rows, condition or keys depend on what it tells; `None` where there are too many classes to
+    /// try.
+    fn depends(&self, columns: &[TableColumn], told: Told) -> Option<Vec<bool>> {
+        let choices: Vec<Vec<(State, Value)>> =
+            columns.iter().map(|column| choices(column).or_else(|| self.stretches(column))).collect::<Option<_>>()?;
+        let total = choices.iter().try_fold(1_usize, |n, c| n.checked_mul(c.len()))?;
+        if total > ENUMERATED {
+            return None;
+        }
+        // By the other columns' classes: what came out. A second outcome of one column tells that it matters.
+        let mut seen: Vec<BTreeMap<Vec<usize>, Outcome>> = vec![BTreeMap::new(); columns.len()];
+        let mut read = vec![false; columns.len()];
+        let mut at = vec![0_usize; columns.len()];
+        let readings = super::cells::readings(columns, &self.dropped, &self.names());
+        for _ in 0..total {
+            let cell: Vec<(State, Value)> =
+                choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
+            if consistent(columns, &cell) {
+                let row = |name: &str| super::cells::value_of(&readings, &cell, name);
+                let outcome = (
+                    self.rows.evaluate(&row) == Some(true),
+                    self.counts.evaluate(&row) == Some(true),
+                    self.keys.iter().map(|key| key.evaluate(&row)).collect::<Vec<Value>>(),
+                );
+                // Keys of cells that hold no rows say nothing.
+                let outcome = if outcome.0 { Some(outcome) } else { None };
+                for (((column, known), reads), (state, _)) in seen.iter_mut().enumerate().zip(&mut read).zip(&cell) {
+                    let compared = match told {
+                        Told::Value => *state == State::Value,
+                        Told::Match => *state != State::Unreached,
+                        Told::There => true,
+                    };
+                    if !compared {
+                        continue;
+                    }
+                    let mut others = at.clone();
+                    others.remove(column);
+                    match known.get(&others) {
+                        None => {
+                            known.insert(others, outcome.clone());
+                        }
+                        Some(first) if *first != outcome => *reads = true,
+                        Some(_) => {}
+                    }
+                }
+            }
+            for (place, of) in at.iter_mut().zip(&choices).rev() {
+                *place += 1;
+                if *place < of.len() {
+                    break;
+                }
+                *place = 0;
+            }
+        }
+        Some(read)
+    }
+
+    /// One value for each stretch of words that conditions tell apart, where they compare the column with literals alone.
+    fn stretches(&self, column: &TableColumn) -> Option<Vec<(State, Value)>> {
+        let name = column.reference.to_string();
+        // Two at least, or a key of it would look as if it told nothing apart.
+        let mut words = BTreeSet::from([String::new(), "\0".to_owned()]);
+        let mut found = Vec::new();
+        if ![&self.rows, &self.counts].into_iter().all(|predicate| literals(predicate, &name, &mut found)) {
+            return None;
+        }
+        let bare = |key: &Scalar| matches!(key, Scalar::Column(_)) || !reads(key, &name);
+        if !self.keys.iter().all(bare) {
+            return None;
+        }
+        for value in found {
+            let Value::Text(word) = value else { return None };
+            // What comes next after it in order.
+            words.insert(format!("{word}\0"));
+            words.insert(word);
+        }
+        let values = words.into_iter().map(|word| (State::Value, Value::Text(word)));
+        Some(values.chain(beside(column)).collect())
+    }
+}

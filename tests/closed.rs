@@ -601,6 +601,60 @@ fn nothing_of_an_askers_is_in_what_boroughs_are_sent() {
     });
 }
 
+/// Conditions that always hold, or that tell less than the column which they read, ask for no other table.
+#[test]
+fn what_a_condition_cannot_tell_is_no_column() {
+    support::run(async {
+        let parsed = SYNTHETIC.iter().map(|d| Contract::parse(d.contract, d.name).unwrap());
+        let dry = loda_coordinator::Dry::new(parsed.collect(), vec!["E09000022".parse().unwrap()]).unwrap();
+        let pairs = [
+            // A value, where one is reached or not.
+            (
+                "SELECT COUNT(*) FROM electoral_roll e",
+                "SELECT COUNT(*) FROM electoral_roll e LEFT JOIN properties p ON e.uprn = p.uprn WHERE p.above_shop OR NOT p.above_shop \
+                 OR p.above_shop IS NULL",
+            ),
+            // One row of several.
+            (
+                "SELECT COUNT(DISTINCT uprn) FROM repairs WHERE code = 'Damp and mould'",
+                "SELECT COUNT(DISTINCT uprn) FROM repairs WHERE code = 'Damp and mould' AND (cost >= 50 OR cost < 50) \
+                 AND month >= DATE '2024-01-01'",
+            ),
+            // Beside a column whose classes a borough lists, and of such a column.
+            (
+                "SELECT COUNT(*) FROM council_tax WHERE ward = 'Lambeth 01'",
+                "SELECT COUNT(*) FROM council_tax WHERE ward = 'Lambeth 01' AND (band = 'A' OR band <> 'A')",
+            ),
+            (
+                "SELECT band, COUNT(*) FROM council_tax GROUP BY band",
+                "SELECT band, COUNT(*) FROM council_tax WHERE ward <> 'x' OR ward = 'x' OR ward IS NULL GROUP BY band",
+            ),
+            (
+                "SELECT COUNT(*) FROM residents",
+                "SELECT COUNT(*) FROM residents r LEFT JOIN social_care_clients s ON r.person_key = s.person_key AND r.borough = s.borough \
+                 WHERE s.need = 'Social support' OR s.need <> 'Social support' OR s.need IS NULL",
+            ),
+        ];
+        for (plain, worded) in pairs {
+            let [plain, other] = [dry.fragments(plain).await.unwrap(), dry.fragments(worded).await.unwrap()];
+            let named = |fragments: &[Vec<u8>]| -> Vec<String> {
+                fragments.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect()
+            };
+            assert_eq!(plain, other, "{worded}\n{:?}\n{:?}", named(&plain), named(&other));
+        }
+        // And what tells something apart stays.
+        for sql in [
+            "SELECT ward, COUNT(*) FROM council_tax GROUP BY ward",
+            "SELECT COUNT(*) FROM council_tax WHERE ward > 'Lambeth 05'",
+            "SELECT COUNT(*) FROM council_tax WHERE upper(ward) = 'LAMBETH 05'",
+            "SELECT CASE WHEN ward IN ('Lambeth 01', 'Lambeth 02') THEN 'north' ELSE 'south' END, COUNT(*) FROM council_tax GROUP BY 1",
+        ] {
+            let fragments = dry.fragments(sql).await.unwrap();
+            assert!(fragments.iter().any(|f| String::from_utf8_lossy(f).contains("council_tax.ward")), "{sql}");
+        }
+    });
+}
+
 /// A figure over places says "in part" where some place's cell is not released, and a list of places has all of them.
 #[test]
 fn figures_over_places_say_what_they_lack() {

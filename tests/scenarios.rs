@@ -126,8 +126,10 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
     support::run(async {
         let federation = support::synthetic_unprotected().await.unwrap();
         let count = federated_equals_pooled("synthetic.slt", federation).await;
-        println!("{count} scenarios equal");
-        assert!(count >= 100);
+        // What is asked instead of what is refused.
+        let instead = federated_equals_pooled("closed.slt", federation).await;
+        println!("{count} scenarios equal, and {instead} that are asked instead of refused ones");
+        assert!(count >= 100 && instead >= 50);
         let holdings = holdings(federation).await;
         let pooled = Pooled::new(&holdings);
         for sql in [

@@ -159,9 +159,10 @@ impl File {
                 return Err(format!("column '{}' has role unit but no [[unit]] names it: add one", column.name));
             }
         }
-        if let Some(unit) = units.iter().find(|u| u.about_people && protection == Protection::Threshold) {
+        let exact = !protection.may_be_about_people() && !protection.is_public();
+        if let Some(unit) = units.iter().find(|u| u.about_people && exact) {
             return Err(format!(
-                "protection 'threshold' is exact, and '{}' is about people: use cell-key \
+                "protection '{protection}' is exact, and '{}' is about people: use cell-key \
                  (three crossing exact counts give away one person)",
                 unit.domain
             ));

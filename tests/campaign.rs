@@ -174,7 +174,8 @@ impl Borough {
         let mut columns = BTreeSet::new();
         set.columns(&mut columns);
         let cells = self.released.get(&columns)?;
-        let places: HashMap<usize, usize> = columns.iter().enumerate().map(|(place, column)| (*column, place)).collect();
+        let places: HashMap<usize, usize> =
+            columns.iter().enumerate().map(|(place, column)| (*column, place)).collect();
         let mut sum = None;
         for (cell, value) in cells {
             if set.holds(&|column| places.get(&column).map_or(0, |place| cell[*place])) {
@@ -336,7 +337,8 @@ fn attempts(world: &World, borough: &Borough, target: &Target, family: &str, tri
     let mut dice = Dice::new(17);
     let known: Vec<usize> = world.known().collect();
     let width = |column: usize| borough.classes[column].len();
-    let equal = |column: usize| Set::In(column, (0..width(column)).map(|class| class == target.person[column]).collect());
+    let equal =
+        |column: usize| Set::In(column, (0..width(column)).map(|class| class == target.person[column]).collect());
     let random = |column: usize, dice: &mut Dice| {
         let mut list: Vec<bool> = (0..width(column)).map(|_| dice.below(100) < 55).collect();
         list[target.person[column]] = true;
@@ -385,7 +387,10 @@ fn attempts(world: &World, borough: &Borough, target: &Target, family: &str, tri
                 list[target.person[column]] = false;
                 let list = Set::In(column, list);
                 let either = Set::Any(vec![list.clone(), Set::All(alone)]);
-                found.push(vec![(1.0, with(more().chain([either]).collect())), (-1.0, with(more().chain([list]).collect()))]);
+                found.push(vec![
+                    (1.0, with(more().chain([either]).collect())),
+                    (-1.0, with(more().chain([list]).collect())),
+                ]);
             }
             "list pair" => {
                 let lists: Vec<Set> = set
@@ -397,12 +402,16 @@ fn attempts(world: &World, borough: &Borough, target: &Target, family: &str, tri
                     person[x] == target.person[x] && lists.iter().all(|list| list.holds(&|column| person[column]))
                 });
                 let lists = if is_alone.count() == 1 { lists } else { set.iter().map(|c| equal(*c)).collect() };
-                let mut there: Vec<bool> =
-                    if dice.one_in(2) { vec![true; width(x)] } else { (0..width(x)).map(|_| dice.below(4) < 3).collect() };
+                let mut there: Vec<bool> = if dice.one_in(2) {
+                    vec![true; width(x)]
+                } else {
+                    (0..width(x)).map(|_| dice.below(4) < 3).collect()
+                };
                 there[target.person[x]] = true;
                 let mut gone = there.clone();
                 gone[target.person[x]] = false;
-                let and = |list: Vec<bool>| with(lists.iter().cloned().chain(more()).chain([Set::In(x, list)]).collect());
+                let and =
+                    |list: Vec<bool>| with(lists.iter().cloned().chain(more()).chain([Set::In(x, list)]).collect());
                 found.push(vec![(1.0, and(there)), (-1.0, and(gone))]);
             }
             "inclusion-exclusion" if !set.is_empty() => {
@@ -492,8 +501,15 @@ async fn campaign(world: &World, protected: &'static Federation, exact: &'static
         exactly.push(world.read(exact, &pooled, gss, false).await);
     }
     let targets = targets(world, &boroughs, wanted);
-    println!("{}: {} targets of {most} boroughs, alone in known columns; without questions 50.0 %", world.name, targets.len());
-    println!("  {:20} {:>8} {:>11} {:>7} {:>11} {:>6} {:>7}", "attack", "attempts", "difference", "change", "likelihood", "seen", "exact");
+    println!(
+        "{}: {} targets of {most} boroughs, alone in known columns; without questions 50.0 %",
+        world.name,
+        targets.len()
+    );
+    println!(
+        "  {:20} {:>8} {:>11} {:>7} {:>11} {:>6} {:>7}",
+        "attack", "attempts", "difference", "change", "likelihood", "seen", "exact"
+    );
     assert!(targets.len() >= 10, "{}: nobody to attack", world.name);
     let mut all: Vec<(bool, Vec<Option<f64>>)> = targets.iter().map(|t| (t.has, Vec::new())).collect();
     for family in FAMILIES {
@@ -509,13 +525,19 @@ async fn campaign(world: &World, protected: &'static Federation, exact: &'static
                 });
                 of.collect()
             };
-            let (seen, exact) = if family == "all six averaged" { (all.clone(), all.clone()) } else { (found(&boroughs), found(&exactly)) };
+            let (seen, exact) = if family == "all six averaged" {
+                (all.clone(), all.clone())
+            } else {
+                (found(&boroughs), found(&exactly))
+            };
             if *tries <= 20 && family != "all six averaged" {
                 all.iter_mut().zip(&seen).for_each(|((_, every), (_, of))| every.extend(of));
             }
             let [difference, change, likelihood, share] = scored(world, &seen);
             let by_exact = scored(world, &exact)[0];
-            println!("  {family:20} {tries:>8} {difference:>9.1} % {change:>5.1} % {likelihood:>9.1} % {share:>4.0} % {by_exact:>5.1} %");
+            println!(
+                "  {family:20} {tries:>8} {difference:>9.1} % {change:>5.1} % {likelihood:>9.1} % {share:>4.0} % {by_exact:>5.1} %"
+            );
             // Few targets leave room for luck: two standard errors.
             let luck = 200.0 * (0.25 / targets.len() as f64).sqrt();
             for guessed in [difference, change, likelihood] {

@@ -218,7 +218,9 @@ fn wordings(of: &Register, gss: &str, conditions: &[(&str, &str)]) -> Vec<String
         format!("SELECT COUNT(*) FILTER (WHERE {is}) FROM {dataset} WHERE {here}"),
         format!("SELECT SUM(CASE WHEN {is} THEN 1 ELSE 0 END) FROM {dataset} WHERE {here}"),
         format!("SELECT COUNT(CASE WHEN {is} THEN 1 END) FROM {dataset} WHERE {here}"),
-        format!("SELECT n FROM (SELECT {names}, COUNT(*) AS n FROM {dataset} WHERE {here} GROUP BY {names}) t WHERE {is}"),
+        format!(
+            "SELECT n FROM (SELECT {names}, COUNT(*) AS n FROM {dataset} WHERE {here} GROUP BY {names}) t WHERE {is}"
+        ),
         format!(
             "SELECT n FROM (SELECT CASE WHEN {is} THEN 'in' ELSE 'out' END AS k, COUNT(*) AS n FROM {dataset} WHERE {here} \
              GROUP BY 1) t WHERE k = 'in'"
@@ -226,7 +228,9 @@ fn wordings(of: &Register, gss: &str, conditions: &[(&str, &str)]) -> Vec<String
         format!(
             "SELECT MAX(n) FROM (SELECT {names}, COUNT(*) AS n FROM {dataset} WHERE {here} AND {is} GROUP BY ROLLUP ({names})) t"
         ),
-        format!("SELECT COUNT(*) FROM (SELECT DISTINCT borough, {unit}, {names} FROM {dataset}) t WHERE {here} AND {is}"),
+        format!(
+            "SELECT COUNT(*) FROM (SELECT DISTINCT borough, {unit}, {names} FROM {dataset}) t WHERE {here} AND {is}"
+        ),
         format!(
             "SELECT COUNT(*) FROM (SELECT borough, {unit}, COUNT(*) AS n FROM {dataset} WHERE {is} GROUP BY borough, {unit}) t \
              WHERE {here} AND n >= 1"
@@ -294,14 +298,23 @@ fn nobody_draws_twice_for_the_same_people() {
 }
 
 /// Every table that the contracts allow, by its row domain and columns.
-fn enumerated(contracts: &dyn Fn(&str) -> Option<Arc<Contract>>, names: &[String]) -> BTreeSet<(RowDomain, Vec<String>)> {
+fn enumerated(
+    contracts: &dyn Fn(&str) -> Option<Arc<Contract>>,
+    names: &[String],
+) -> BTreeSet<(RowDomain, Vec<String>)> {
     let all: Vec<Arc<Contract>> = names.iter().filter_map(|name| contracts(name)).collect();
     let people: Vec<&Arc<Contract>> = all.iter().filter(|c| c.protection.may_be_about_people()).collect();
     let of_dataset = |contract: &Contract, via: Option<(&str, &str)>| {
-        let names = contract.columns.iter().map(|c| c.name.clone()).chain(contract.closure.derived.iter().map(|d| d.name.clone()));
+        let names = contract
+            .columns
+            .iter()
+            .map(|c| c.name.clone())
+            .chain(contract.closure.derived.iter().map(|d| d.name.clone()));
         let names = names.map(Some).chain([None]);
         let reached = via.map(|(dataset, column)| (dataset.to_owned(), column.to_owned()));
-        names.map(|column| ColumnRef { via: reached.clone(), dataset: contract.dataset.clone(), column }).collect::<Vec<_>>()
+        names
+            .map(|column| ColumnRef { via: reached.clone(), dataset: contract.dataset.clone(), column })
+            .collect::<Vec<_>>()
     };
     let domains: BTreeSet<&String> = people.iter().flat_map(|c| c.units.iter().map(|u| &u.domain)).collect();
     let mut candidates: Vec<(RowDomain, Functional, Vec<ColumnRef>)> = Vec::new();
@@ -464,15 +477,18 @@ fn forge(plan: &mut pb::LogicalPlanNode, dice: &mut Dice) {
         0 => {
             let input = aggregate.input.take();
             let filter = pb::SelectionNode { input, expr: Some(compare("residents.sex")) };
-            aggregate.input =
-                Some(Box::new(pb::LogicalPlanNode { plan: Some(Plan::Selection(Box::new(filter))) }));
+            aggregate.input = Some(Box::new(pb::LogicalPlanNode { plan: Some(Plan::Selection(Box::new(filter))) }));
         }
         1 => aggregate.group_expr.push(compare("residents.sex")),
         2 => aggregate.group_expr = vec![bare("residents.sex")],
         3 => {
             for expr in &mut aggregate.group_expr {
                 if let Some(Expr::Cube(cube)) = &mut expr.expr {
-                    cube.expr.push(if dice.one_in(2) { compare("residents.age_band") } else { bare("residents.person_key") });
+                    cube.expr.push(if dice.one_in(2) {
+                        compare("residents.age_band")
+                    } else {
+                        bare("residents.person_key")
+                    });
                 }
             }
         }
@@ -536,7 +552,8 @@ fn nothing_of_an_askers_is_in_what_boroughs_are_sent() {
             ("council_tax", "uprn", "band", vec!["A", "D", "H"]),
             ("benefits", "household_key", "benefit", vec!["Housing Benefit", "Council Tax Support"]),
         ];
-        let others = [("person_key", "social_care_clients"), ("uprn", "electoral_roll"), ("household_key", "pension_credit")];
+        let others =
+            [("person_key", "social_care_clients"), ("uprn", "electoral_roll"), ("household_key", "pension_credit")];
         let (mut sent, mut refused, mut distinct) = (0, 0, BTreeSet::new());
         let wanted = support::rounds("LODA_CLOSED_STATEMENTS", 300);
         for _ in 0..wanted {
@@ -663,12 +680,16 @@ fn figures_over_places_say_what_they_lack() {
         let holdings = holdings(federation).await;
         let (mut in_part, mut listed) = (0, 0);
         for gss in ["E09000002", "E09000003", "E09000004", "E09000022"] {
-            for (dataset, figure) in [("pension_credit", "COUNT(*)"), ("residents", "COUNT(*)"), ("properties", "COUNT(DISTINCT uprn)")] {
+            for (dataset, figure) in
+                [("pension_credit", "COUNT(*)"), ("residents", "COUNT(*)"), ("properties", "COUNT(DISTINCT uprn)")]
+            {
                 let of = |condition: &str| {
                     format!("SELECT {figure} AS n FROM {dataset} WHERE borough = '{gss}' AND {condition}")
                 };
                 let number = |rows: &[Vec<String>]| rows[0][0].parse::<f64>().unwrap_or(0.0);
-                let total = number(&figures(federation, &format!("SELECT {figure} FROM {dataset} WHERE borough = '{gss}'")).await);
+                let total = number(
+                    &figures(federation, &format!("SELECT {figure} FROM {dataset} WHERE borough = '{gss}'")).await,
+                );
                 for condition in ["ward IS NOT NULL", "ward <> 'nowhere'", "(ward >= 'A' OR ward < 'A')"] {
                     let answer = ask(&federation.client, &of(condition)).await.unwrap();
                     let row = text(&answer.batches, 9).remove(0);
@@ -681,8 +702,11 @@ fn figures_over_places_say_what_they_lack() {
                 }
                 let wards = holdings.iter().find(|h| h.dataset == "wards" && h.gss == gss).unwrap();
                 let wards: usize = wards.rows.iter().map(|batch| batch.num_rows()).sum();
-                let rows =
-                    figures(federation, &format!("SELECT ward, {figure} AS n FROM {dataset} WHERE borough = '{gss}' GROUP BY ward")).await;
+                let rows = figures(
+                    federation,
+                    &format!("SELECT ward, {figure} AS n FROM {dataset} WHERE borough = '{gss}' GROUP BY ward"),
+                )
+                .await;
                 let named = rows.iter().filter(|row| row[0] != "NULL").count();
                 listed += named;
                 assert_eq!(named, wards, "{gss} {dataset}");
@@ -768,9 +792,11 @@ fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
             Table::new(RowDomain::Units("person".to_owned()), columns, counted, &|name| Some(contract(name))).unwrap()
         };
         let (wanted, other) = (table(&["residents.sex", "residents.age_band"]), table(&["residents.ward"]));
-        let (residents, wards) = ["residents", "wards"].map(|name| folder.join(format!("data/{gss}/{name}.csv"))).into();
+        let (residents, wards) =
+            ["residents", "wards"].map(|name| folder.join(format!("data/{gss}/{name}.csv"))).into();
         let doctor = || {
-            let told = std::process::Command::new(BINARY).current_dir(&folder).args(["node", "doctor"]).output().unwrap();
+            let told =
+                std::process::Command::new(BINARY).current_dir(&folder).args(["node", "doctor"]).output().unwrap();
             String::from_utf8(told.stdout).unwrap()
         };
         let mut answers = BTreeSet::new();
@@ -790,7 +816,11 @@ fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
                     answers.insert(crate::protection::released_by(client(), gss, &other.encode()).await);
                 }
             } else {
-                let held = client().describe(loda_proto::v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() }).await.unwrap().into_inner();
+                let held = client()
+                    .describe(loda_proto::v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() })
+                    .await
+                    .unwrap()
+                    .into_inner();
                 assert!(held.datasets.iter().all(|d| d.name != "residents"), "{held:?}");
                 assert!(held.datasets.iter().any(|d| d.name == "wards"), "{held:?}");
             }

@@ -12,8 +12,8 @@
 
 mod algebra;
 mod appending;
-mod clocks;
 mod campaign;
+mod clocks;
 mod closed;
 mod crashes;
 mod differencing;

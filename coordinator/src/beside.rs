@@ -76,16 +76,12 @@ impl Split {
         let by_group = LogicalPlanBuilder::from(by_cell).aggregate(groups.clone(), totals)?.build()?;
         // In the aggregate's own columns.
         let fields: Vec<_> = aggregate.schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
-        let figures = beside.figures.iter().enumerate().map(|(i, figure)| {
+        let wanted = fields.iter().skip(beside.keys.len()).map(|(_, field)| field.data_type());
+        let figures = beside.figures.iter().zip(wanted).enumerate().map(|(i, (figure, wanted))| {
             let total = plain(format!("a{i}"));
             match figure.value {
-                BesideValue::Mean { .. } => {
-                    let n = cast(plain(format!("b{i}")), DataType::Float64);
-                    let some = Box::new(n.clone().not_eq(lit(0.0)));
-                    let mean = cast(total, DataType::Float64) / n;
-                    Expr::Case(Case::new(None, vec![(some, Box::new(mean))], None))
-                }
-                _ => total,
+                BesideValue::Mean { .. } => mean(total, plain(format!("b{i}")), wanted),
+                BesideValue::Each(_) | BesideValue::Once(_) => total,
             }
         });
         let mut shown: Vec<Expr> = groups
@@ -124,6 +120,23 @@ fn taken(figure: &BesideFigure, place: usize, scale: i8, shows: bool) -> Expr {
     };
     let branch = (Box::new(predicate_expr(condition)), Box::new(value));
     Expr::Case(Case::new(None, vec![branch], Some(Box::new(lit(nothing)))))
+}
+
+/// A mean that ends where its type does, as means of the engine do; none of nothing.
+fn mean(total: Expr, n: Expr, wanted: &DataType) -> Expr {
+    let n = cast(n, DataType::Float64);
+    let some = Box::new(n.clone().not_eq(lit(0.0)));
+    let mean = cast(total, DataType::Float64) / n;
+    let mean = match wanted {
+        // To a decimal the nearest is taken: nearly half of the last digit less, towards nothing, cuts off.
+        DataType::Decimal128(_, scale) => {
+            let less = 0.4999 / 10_f64.powi(i32::from(*scale));
+            let positive = (Box::new(mean.clone().gt_eq(lit(0.0))), Box::new(mean.clone() - lit(less)));
+            Expr::Case(Case::new(None, vec![positive], Some(Box::new(mean + lit(less)))))
+        }
+        _ => mean,
+    };
+    Expr::Case(Case::new(None, vec![(some, Box::new(mean))], None))
 }
 
 fn key(side: &str, place: usize) -> Expr {

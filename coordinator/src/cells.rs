@@ -87,7 +87,10 @@ pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<TableC
             let [values, states] = pair else { bail!("a column has no state") };
             let class = class_at(column, values, states, row)?;
             if let (Some((_, value)), Some(list)) = (&class, list) {
-                ensure!(*value == Value::Null || list.binary_search(value).is_ok(), "a cell has a class that is not listed");
+                ensure!(
+                    *value == Value::Null || list.binary_search(value).is_ok(),
+                    "a cell has a class that is not listed"
+                );
             }
             cell.push(class);
         }

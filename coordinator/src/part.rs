@@ -145,7 +145,9 @@ impl Part {
                 return Err(Refusal::new(
                     Rule::Linkage,
                     format!("'{column}' may stand in several boroughs: counting each once over London needs linkage"),
-                    format!("COUNT(DISTINCT (borough, {column})) counts each once in every borough that holds it, exactly"),
+                    format!(
+                        "COUNT(DISTINCT (borough, {column})) counts each once in every borough that holds it, exactly"
+                    ),
                 ));
             }
         }

@@ -140,9 +140,7 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
             Moment::Product(a, b) => (a, spec::Moment::Product { a: value_of(a)?, b: value_of(b)? }),
         };
         match bounds_of.role {
-            Role::Measure { lower, upper, .. } => {
-                Ok(MeasureSpec { scale: moment.scale(), lower, upper, moment: of })
-            }
+            Role::Measure { lower, upper, .. } => Ok(MeasureSpec { scale: moment.scale(), lower, upper, moment: of }),
             _ => bail!("a figure sums no measure"),
         }
     });

@@ -110,7 +110,10 @@ impl Openings {
 impl Opening {
     /// In the log.
     fn words(&self, epoch: &str) -> String {
-        format!("epoch {epoch} is served from snapshot {} drawn as {} sha256 {}", self.snapshot, self.drawn, self.sha256)
+        format!(
+            "epoch {epoch} is served from snapshot {} drawn as {} sha256 {}",
+            self.snapshot, self.drawn, self.sha256
+        )
     }
 
     /// Reads what [`Opening::words`] writes: the epoch, and what it opened with.
@@ -200,7 +203,16 @@ impl Epochs {
             state.display(),
             file(state).display()
         );
-        Ok(Self { state: state.to_owned(), on, published, opened: Mutex::new(opened), log, method, secret, pins: Mutex::new(pins) })
+        Ok(Self {
+            state: state.to_owned(),
+            on,
+            published,
+            opened: Mutex::new(opened),
+            log,
+            method,
+            secret,
+            pins: Mutex::new(pins),
+        })
     }
 
     /// What is served of a dataset on a day: of data about people what is pinned, else the newest.

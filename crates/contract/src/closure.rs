@@ -489,7 +489,11 @@ mod tests {
             ("of = \"rows\"", "of = \"mean\"", "use rows"),
             ("bands = [\"0\", \"1\", \"2\", \"5\"]", "bands = [\"1\", \"0\"]", "rising"),
             ("adult = true", "adult = 3", "not a boolean"),
-            ("role = \"dimension\"\n        codes", "role = \"dimension\"\n        stands-for = \"adult\"\n        codes", "for a reference key"),
+            (
+                "role = \"dimension\"\n        codes",
+                "role = \"dimension\"\n        stands-for = \"adult\"\n        codes",
+                "for a reference key",
+            ),
             ("adult = true", "uprn = \"1\"", "name a dimension"),
             ("columns = [\"adult\", \"band\"]", "columns = [\"adult\", \"sex\"]", "no column here"),
             ("dimensions = 3", "protection = \"public\"\n        dimensions = 3", "for data about people"),

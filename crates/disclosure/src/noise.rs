@@ -56,7 +56,10 @@ impl NoiseKey {
 }
 
 /// The upper 128 bits of a product: a × b over 2¹²⁸. No term of it overflows.
-#[allow(clippy::arithmetic_side_effects, reason = "each product is of two halves, and each sum of at most three of those")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "each product is of two halves, and each sum of at most three of those"
+)]
 const fn high(a: u128, b: u128) -> u128 {
     const HALF: u128 = (1 << 64) - 1;
     let (ah, al, bh, bl) = (a >> 64, a & HALF, b >> 64, b & HALF);

@@ -68,16 +68,21 @@ const SYNTH_4096: &str = "ptable_synth_0_4095_intervals.csv";
 const TEN_FIVE: &str = "ptable_10_5_compact.csv";
 
 /// n + ptable(n, Σ record keys mod M) in each cell, where it is enough.
-fn perturb(micro: &Csv, record_keys: &[u32], keys: &[&str], (table, threshold): &(PTable, i64)) -> BTreeMap<Vec<String>, i64> {
+fn perturb(
+    micro: &Csv,
+    record_keys: &[u32],
+    keys: &[&str],
+    (table, threshold): &(PTable, i64),
+) -> BTreeMap<Vec<String>, i64> {
     let mut cells: BTreeMap<Vec<String>, (u64, u32)> = BTreeMap::new();
     for (cell, key) in micro.keys(keys).into_iter().zip(record_keys) {
         let (count, sum) = cells.entry(cell).or_default();
         *count += 1;
         *sum = (*sum + key) % table.modulus();
     }
-    let perturbed = cells.into_iter().map(|(cell, (count, key))| {
-        (cell, i64::try_from(count).unwrap() + i64::from(table.lookup(count, key)))
-    });
+    let perturbed = cells
+        .into_iter()
+        .map(|(cell, (count, key))| (cell, i64::try_from(count).unwrap() + i64::from(table.lookup(count, key))));
     perturbed.filter(|(_, count)| count >= threshold).collect()
 }
 

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt16Array};
-use loda_disclosure::{
-    FigureKind, Method, PossibleMasks, TableSpec, ThresholdRules, disclose,
-};
+use loda_disclosure::{FigureKind, Method, PossibleMasks, TableSpec, ThresholdRules, disclose};
 use proptest::prelude::*;
 use support::{StageRow, ask, batch, read, run, table};
 

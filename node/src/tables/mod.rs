@@ -24,8 +24,8 @@ use loda_question::scale;
 use loda_question::table::{Classes, ColumnRef, Functional, Made, RowDomain, Table, TableColumn};
 
 use crate::snapshot::Snapshot;
-use columns::{Codes, Dictionary};
 pub(crate) use columns::words_of;
+use columns::{Codes, Dictionary};
 
 /// What was read of columns, for as long as the snapshots that it was read from are served.
 #[derive(Default)]

@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::statistics::{is_value, there};
 use super::{
-    ABSENT, CLASSES, CODE_END, CODES, CellStatistics, Code, FunctionalShape, Grouped, Labelled, MeasureShape, NULL, TableShape,
-    UNREACHED,
+    ABSENT, CLASSES, CODE_END, CODES, CellStatistics, Code, FunctionalShape, Grouped, Labelled, MeasureShape, NULL,
+    TableShape, UNREACHED,
 };
 use crate::error::DisclosureError;
 use crate::method::{CellKeyRules, Method};

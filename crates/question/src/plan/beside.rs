@@ -113,7 +113,9 @@ impl<'a> Sides<'a> {
             if !of_published.is_empty() && join.kind != JoinKind::Inner {
                 return Err(refused("a table is joined to published records by LEFT JOIN, EXISTS or IN"));
             }
-            pairs.extend(of_published.into_iter().map(|(left, right)| (format!("t{at}.{right}"), bare_name(&left).to_owned())));
+            pairs.extend(
+                of_published.into_iter().map(|(left, right)| (format!("t{at}.{right}"), bare_name(&left).to_owned())),
+            );
             sources.push(Join { on, ..join });
         }
         let Some(Source::Dataset { name, filter: own }) = published else { return Err(refused("of no table")) };
@@ -267,7 +269,8 @@ impl<'a> Sides<'a> {
             };
             let value = match figure {
                 ReadFigure::Average { column, condition } => {
-                    let one = |measure| ReadFigure::One { measure, condition: condition.clone(), reading: Reading::Plain };
+                    let one =
+                        |measure| ReadFigure::One { measure, condition: condition.clone(), reading: Reading::Plain };
                     let sum = place(one(Measure::Sum(column.clone())));
                     BesideValue::Mean { sum, count: place(one(Measure::Present(column))) }
                 }

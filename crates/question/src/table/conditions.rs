@@ -154,7 +154,9 @@ impl Attached<'_> {
             holds.push(self.mapped_having(source, having)?);
         }
         let parent = source.parent.and_then(|place| self.sources.get(place));
-        if let Some(parent) = parent.filter(|parent| parent.join == Some(JoinKind::Left) || self.hangs_on_a_match(parent)) {
+        if let Some(parent) =
+            parent.filter(|parent| parent.join == Some(JoinKind::Left) || self.hangs_on_a_match(parent))
+        {
             holds.push(self.exists(parent, parent.filter.clone())?);
         }
         Ok(if holds.len() > 1 { Predicate::And(holds) } else { holds.remove(0) })

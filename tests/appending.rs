@@ -6,7 +6,7 @@ use std::path::Path;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
+use arrow::datatypes::{DataType, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use loda_demo::random::Random;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -83,29 +83,32 @@ fn week(random: &mut Random, rows: u64) -> String {
     text
 }
 
-/// The newest snapshot's rows in some order of their own: what they say, and the key of their unit. Which unit by number is
-/// the dictionary's matter; how many there are is told beside.
+/// The newest snapshot's rows by unit, in some order of their own: what they say, and how many units there are. Which unit by
+/// number is the dictionary's matter.
 fn rows(folder: &Folder, domain: &str) -> (Vec<String>, usize) {
-    let (mut found, mut units) = (Vec::new(), std::collections::BTreeSet::new());
+    let mut found: std::collections::BTreeMap<u64, Vec<String>> = std::collections::BTreeMap::new();
     for piece in folder.pieces("readings") {
         let batches = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(piece).unwrap()).unwrap();
         for batch in batches.build().unwrap() {
             let batch = batch.unwrap();
-            let keys = batch[format!("__key_{domain}").as_str()].as_primitive::<UInt32Type>().clone();
-            units.extend(
-                batch[format!("__unit_{domain}").as_str()].as_primitive::<UInt64Type>().values().iter().copied(),
-            );
+            let ids = batch[format!("__unit_{domain}").as_str()].as_primitive::<UInt64Type>().clone();
             let plain = ["month", "room", "hours"].map(|name| cast(&batch[name], &DataType::Utf8).unwrap());
             let options = FormatOptions::default();
             let texts = plain.each_ref().map(|column| ArrayFormatter::try_new(column, &options).unwrap());
             for row in 0..batch.num_rows() {
                 let texts = texts.each_ref().map(|text| text.value(row).to_string());
-                found.push(format!("{} {}", texts.join(" "), keys.value(row)));
+                found.entry(ids.value(row)).or_default().push(texts.join(" "));
             }
         }
     }
-    found.sort();
-    (found, units.len())
+    let units = found.len();
+    let each = found.into_values().map(|mut rows| {
+        rows.sort();
+        rows.join("; ")
+    });
+    let mut each: Vec<String> = each.collect();
+    each.sort();
+    (each, units)
 }
 
 /// The same folder, with the same secret and nothing else remembered.

@@ -42,14 +42,14 @@ const WORLDS: &[World] = &[
         dimensions: 3,
     },
     World {
-        name: "residents joined to care",
-        from: "residents r LEFT JOIN social_care_clients s ON r.person_key = s.person_key AND r.borough = s.borough",
+        name: "residents joined to the register",
+        from: "residents r LEFT JOIN electoral_roll e ON r.person_key = e.person_key AND r.borough = e.borough",
         borough: "r.borough",
         columns: &[
             ("r.ward", 1),
             ("r.age_band", 1),
             ("r.sex", 1),
-            ("CASE WHEN s.person_key IS NULL THEN 'no' ELSE 'yes' END", 1),
+            ("CASE WHEN e.person_key IS NULL THEN 'no' ELSE 'yes' END", 1),
         ],
         secret: Secret::Is("yes"),
         boroughs: 33,

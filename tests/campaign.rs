@@ -437,6 +437,9 @@ fn attempts(world: &World, borough: &Borough, target: &Target, family: &str, tri
 }
 
 /// Shares of right guesses in per cent: by difference, by change, by learnt likelihood; and of targets with any difference.
+///
+/// Of targets with and without the attribute as many are taken, and those with any difference are weighed so that they are as
+/// many too: who always says the same is right for one half, also where what can be asked at all depends on the attribute.
 fn scored(world: &World, found: &[(bool, Vec<Option<f64>>)]) -> [f64; 4] {
     // In steps of one person, or of a quarter of the edge of a measure.
     let (half, step) = match world.secret {
@@ -444,7 +447,9 @@ fn scored(world: &World, found: &[(bool, Vec<Option<f64>>)]) -> [f64; 4] {
         Secret::AtLeast(_, edge) => (edge, edge / 4.0),
     };
     let bin = |difference: f64| (difference / step).round().clamp(-30.0, 30.0) as i64;
-    let mut right = [0.0; 4];
+    // By whether they have it: right guesses, and how many were seen.
+    let mut right = [[0.0; 3]; 2];
+    let mut count = [0.0; 2];
     for fold in 0..2 {
         let (learnt, tried): (Vec<_>, Vec<_>) = found.iter().enumerate().partition(|(at, _)| (at / 2) % 2 == fold);
         let mut histogram = [vec![0.05; 61], vec![0.05; 61]];
@@ -457,9 +462,9 @@ fn scored(world: &World, found: &[(bool, Vec<Option<f64>>)]) -> [f64; 4] {
         for (_, (has, differences)) in tried {
             let seen: Vec<f64> = differences.iter().copied().flatten().collect();
             if seen.is_empty() {
-                right[..3].iter_mut().for_each(|share| *share += 0.5);
                 continue;
             }
+            let right = &mut right[usize::from(*has)];
             let guess = |says: f64| if says == 0.0 { 0.5 } else { f64::from(u8::from((says > 0.0) == *has)) };
             right[0] += guess(seen.iter().sum::<f64>() / seen.len() as f64 - half);
             right[1] += guess(if seen.iter().any(|d| d.abs() > 1e-9) { 1.0 } else { -1.0 });
@@ -468,10 +473,15 @@ fn scored(world: &World, found: &[(bool, Vec<Option<f64>>)]) -> [f64; 4] {
                 (histogram[1][at] / totals[1]).ln() - (histogram[0][at] / totals[0]).ln()
             });
             right[2] += guess(likelihood.sum());
-            right[3] += 1.0;
+            count[usize::from(*has)] += 1.0;
         }
     }
-    right.map(|share| share * 100.0 / found.len().max(1) as f64)
+    let seen = (count[0] + count[1]) / found.len().max(1) as f64;
+    let share = |by: usize| {
+        let of = |has: usize| if count[has] > 0.0 { right[has][by] / count[has] } else { 0.5 };
+        100.0 * (seen * (of(0) + of(1)) / 2.0 + (1.0 - seen) / 2.0)
+    };
+    [share(0), share(1), share(2), 100.0 * seen]
 }
 
 /// What a guess reaches at most, in per cent, where a coin gives 50.

@@ -105,9 +105,9 @@ const STOPS: World = World {
 #[derive(Clone)]
 enum Set {
     In(usize, Vec<bool>),
-    All(Vec<Set>),
-    Any(Vec<Set>),
-    Not(Box<Set>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
 }
 
 impl Set {

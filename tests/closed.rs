@@ -188,6 +188,9 @@ const REGISTERS: [Register; 4] = [
     },
 ];
 
+/// A set of units at one borough: columns and the values that they have.
+type Asked = (&'static Register, &'static str, Vec<(&'static str, &'static str)>);
+
 /// One set of units in as many words as there are.
 fn wordings(of: &Register, gss: &str, conditions: &[(&str, &str)]) -> Vec<String> {
     let Register { dataset, unit, other, .. } = of;
@@ -256,7 +259,7 @@ fn nobody_draws_twice_for_the_same_people() {
     support::run(async {
         let federation = support::synthetic().await.unwrap();
         let wanted = usize::try_from(support::rounds("LODA_CLOSED_SETS", 40)).unwrap();
-        let mut sets: Vec<(&Register, &str, Vec<(&str, &str)>)> = Vec::new();
+        let mut sets: Vec<Asked> = Vec::new();
         for gss in ["E09000022", "E09000004", "E09000012", "E09000033", "E09000008", "E09000030", "E09000003"] {
             for register in &REGISTERS {
                 let single = |(column, values): &'static (&'static str, &'static [&'static str])| {

@@ -170,7 +170,9 @@ struct Borough {
 
 impl Borough {
     /// What is answered of a set: the sum of its released cells. `None`: refused, or nothing is released.
-    fn figure(&self, set: &Set) -> Option<f64> {
+    ///
+    /// `blind`: less what somebody adds to the released cells, so that whatever is guessed of him then is not from him.
+    fn figure(&self, set: &Set, blind: Option<&Target>) -> Option<f64> {
         let mut columns = BTreeSet::new();
         set.columns(&mut columns);
         let cells = self.released.get(&columns)?;
@@ -182,11 +184,17 @@ impl Borough {
                 sum = Some(sum.unwrap_or(0.0) + value);
             }
         }
+        if let (Some(target), Some(sum)) = (blind, &mut sum) {
+            let cell: Vec<usize> = columns.iter().map(|column| target.person[*column]).collect();
+            if cells.contains_key(&cell) && set.holds(&|column| target.person[column]) {
+                *sum -= target.adds;
+            }
+        }
         if self.protected { sum } else { Some(sum.unwrap_or(0.0)) }
     }
 
-    fn difference(&self, terms: &[(f64, Set)]) -> Option<f64> {
-        terms.iter().map(|(sign, set)| Some(sign * self.figure(set)?)).sum()
+    fn difference(&self, terms: &[(f64, Set)], blind: Option<&Target>) -> Option<f64> {
+        terms.iter().map(|(sign, set)| Some(sign * self.figure(set, blind)?)).sum()
     }
 }
 
@@ -261,6 +269,8 @@ struct Target {
     borough: usize,
     person: Vec<usize>,
     has: bool,
+    /// To a figure that counts him.
+    adds: f64,
     alone: Vec<(usize, Vec<usize>)>,
 }
 
@@ -312,7 +322,11 @@ fn targets(world: &World, boroughs: &[Borough], wanted: usize) -> Vec<Target> {
                 }
             }
             if !alone.is_empty() {
-                found.push(Target { borough: place, person: person.clone(), has: secret(record), alone });
+                let adds = match world.secret {
+                    Secret::Is(_) => 1.0,
+                    Secret::AtLeast(..) => record.1,
+                };
+                found.push(Target { borough: place, person: person.clone(), has: secret(record), adds, alone });
             }
         }
     }
@@ -517,36 +531,41 @@ async fn campaign(world: &World, protected: &'static Federation, exact: &'static
         targets.len()
     );
     println!(
-        "  {:20} {:>8} {:>11} {:>7} {:>11} {:>6} {:>7}",
-        "attack", "attempts", "difference", "change", "likelihood", "seen", "exact"
+        "  {:20} {:>8} {:>11} {:>7} {:>11} {:>7} {:>6} {:>7}",
+        "attack", "attempts", "difference", "change", "likelihood", "blind", "seen", "exact"
     );
     assert!(targets.len() >= 10, "{}: nobody to attack", world.name);
     let mut all: Vec<(bool, Vec<Option<f64>>)> = targets.iter().map(|t| (t.has, Vec::new())).collect();
+    let mut all_blind = all.clone();
     for family in FAMILIES {
         for tries in &tries {
             if *tries > 1 && family == "margin less cells" || *tries != tries_of(family, *tries) {
                 continue;
             }
-            let found = |boroughs: &[Borough]| -> Vec<(bool, Vec<Option<f64>>)> {
+            let found = |boroughs: &[Borough], blind: bool| -> Vec<(bool, Vec<Option<f64>>)> {
                 let of = targets.iter().map(|target| {
                     let borough = &boroughs[target.borough];
                     let sets = attempts(world, borough, target, family, *tries);
-                    (target.has, sets.iter().map(|terms| borough.difference(terms)).collect())
+                    let without = blind.then_some(target);
+                    (target.has, sets.iter().map(|terms| borough.difference(terms, without)).collect())
                 });
                 of.collect()
             };
-            let (seen, exact) = if family == "all six averaged" {
-                (all.clone(), all.clone())
+            let (seen, blind, exact) = if family == "all six averaged" {
+                (all.clone(), all_blind.clone(), all.clone())
             } else {
-                (found(&boroughs), found(&exactly))
+                (found(&boroughs, false), found(&boroughs, true), found(&exactly, false))
             };
             if *tries <= 20 && family != "all six averaged" {
                 all.iter_mut().zip(&seen).for_each(|((_, every), (_, of))| every.extend(of));
+                all_blind.iter_mut().zip(&blind).for_each(|((_, every), (_, of))| every.extend(of));
             }
             let [difference, change, likelihood, share] = scored(world, &seen);
             let by_exact = scored(world, &exact)[0];
+            // What the likelihood learns of a group, and not of the one who is asked of.
+            let blind = scored(world, &blind)[2];
             println!(
-                "  {family:20} {tries:>8} {difference:>9.1} % {change:>5.1} % {likelihood:>9.1} % {share:>4.0} % {by_exact:>5.1} %"
+                "  {family:20} {tries:>8} {difference:>9.1} % {change:>5.1} % {likelihood:>9.1} % {blind:>5.1} % {share:>4.0} % {by_exact:>5.1} %"
             );
             // Few targets leave room for luck: two standard errors.
             let luck = 200.0 * (0.25 / targets.len() as f64).sqrt();
@@ -581,7 +600,7 @@ async fn compare(world: &World, federation: &Federation, gss: &str, borough: &Bo
         });
         sets.push(Set::All(lists.collect()));
     }
-    sets.retain(|set| borough.figure(set).is_some());
+    sets.retain(|set| borough.figure(set, None).is_some());
     for some in sets.chunks(6).take(6) {
         let figures: Vec<String> = some
             .iter()
@@ -591,7 +610,7 @@ async fn compare(world: &World, federation: &Federation, gss: &str, borough: &Bo
         let sql = format!("SELECT {} FROM {} WHERE {} = '{gss}'", figures.join(", "), world.from, world.borough);
         let answer = ask(&federation.client, &sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
         for (said, set) in rows(&answer)[0].iter().zip(some) {
-            let added = borough.figure(set).unwrap();
+            let added = borough.figure(set, None).unwrap();
             let said: f64 = said.parse().unwrap_or_else(|_| panic!("{said}: {sql}"));
             assert!((said - added).abs() < 0.01, "{said} {added}: {}", set.sql(world, &borough.classes));
         }

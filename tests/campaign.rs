@@ -171,7 +171,7 @@ struct Borough {
 impl Borough {
     /// What is answered of a set: the sum of its released cells. `None`: refused, or nothing is released.
     ///
-    /// `blind`: less what somebody adds to the released cells, so that whatever is guessed of him then is not from him.
+    /// `blind`: this person's own part is taken out of the released cells. What is still guessed comes from others.
     fn figure(&self, set: &Set, blind: Option<&Target>) -> Option<f64> {
         let mut columns = BTreeSet::new();
         set.columns(&mut columns);
@@ -269,7 +269,7 @@ struct Target {
     borough: usize,
     person: Vec<usize>,
     has: bool,
-    /// To a figure that counts him.
+    /// What this person adds to a figure.
     adds: f64,
     alone: Vec<(usize, Vec<usize>)>,
 }

@@ -32,6 +32,9 @@ use crate::tables::words_of;
 /// Fewer changed units than this would be known by how figures change: the data stand for another epoch.
 const FEWEST_CHANGED: usize = 1_000;
 
+/// Values of an open column at most: what goes along with each answer, and what a coordinator takes.
+const MOST_WORDS: usize = 10_000;
+
 /// The epochs of one node.
 pub(crate) struct Epochs {
     state: PathBuf,
@@ -355,7 +358,16 @@ impl Epochs {
                     contract.dataset, column.name
                 )
             })?;
-            lists.insert(column.name.clone(), words_of(&newest, list)?);
+            let words = words_of(&newest, list)?;
+            ensure!(
+                words.len() <= MOST_WORDS && !words.iter().any(|word| word.contains(char::is_control)),
+                "dataset '{}' waits for '{dataset}': {list} lists {} values of {}, more than {MOST_WORDS} or some that are no \
+                 plain words; mend its extract",
+                contract.dataset,
+                words.len(),
+                column.name
+            );
+            lists.insert(column.name.clone(), words);
         }
         Ok(lists)
     }

@@ -1,0 +1,138 @@
+//! What stands still for an epoch, and what is not served because it would not.
+
+use std::collections::BTreeSet;
+
+use loda_question::table::{ColumnRef, Functional, RowDomain, Table};
+
+use crate::pooled::contract;
+use crate::support;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
+
+/// What would draw the cells of an epoch anew, or with other data, is not served: another perturbation, another secret, an
+/// `epochs.json` that is not the one that the log tells of.
+#[test]
+fn another_perturbation_secret_or_epochs_file_serves_nothing() {
+    use loda_demo::layout::Layout;
+    use loda_disclosure::TableParameters;
+    use loda_node::{Config, Methods, Node};
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let gss = layout.boroughs[1].gss;
+        let state = layout.node(gss).join("state");
+        let handle = support::RUNTIME.handle().clone();
+        let open = async |methods: Methods| {
+            let config = Config::load(&layout.node(gss).join("node.toml")).unwrap();
+            Node::open(config, methods, handle.clone()).await
+        };
+        let serves = async |methods: Methods| {
+            let node = open(methods).await.unwrap();
+            let listener = node.bind().await.unwrap();
+            let serving = handle.spawn(async move { node.serve(listener).await.unwrap() });
+            let request = loda_proto::v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() };
+            let mut client = support::node_client(&layout, gss, &layout.coordinator());
+            let held = client.describe(request).await.unwrap().into_inner().datasets;
+            serving.abort();
+            let _ended = serving.await.is_err();
+            held.iter().any(|held| held.name == "residents")
+        };
+        let standard = || Methods::standard().unwrap();
+        assert!(serves(standard()).await);
+        let other = TableParameters { variance: 4.0, ..TableParameters::default() };
+        assert!(!serves(Methods::with(&other).unwrap()).await, "two perturbations of one epoch give the noise away");
+        assert!(serves(standard()).await);
+        // Last year's file, put back.
+        let file = state.join("epochs.json");
+        let epochs = std::fs::read_to_string(&file).unwrap();
+        let mut old: serde_json::Value = serde_json::from_str(&epochs).unwrap();
+        for pin in old["datasets"].as_object_mut().unwrap().values_mut() {
+            for (key, value) in [("epoch", "2019Q4"), ("until", "2019Q4"), ("ends", "2020-01-01")] {
+                pin[key] = value.into();
+            }
+        }
+        std::fs::write(&file, old.to_string()).unwrap();
+        assert!(!serves(standard()).await, "an older epochs.json draws the cells anew");
+        // One that is lost over the same data comes to the same.
+        std::fs::remove_file(&file).unwrap();
+        assert!(serves(standard()).await);
+        let key = state.join("record.key");
+        let secret = std::fs::read_to_string(&key).unwrap();
+        std::fs::write(&key, "0".repeat(64)).unwrap();
+        let fault = open(standard()).await.err().unwrap().to_string();
+        assert!(fault.contains("record.key is not the one"), "{fault}");
+        std::fs::write(&key, secret).unwrap();
+        assert!(serves(standard()).await);
+    });
+}
+
+/// A node that starts again on other extracts within an epoch serves what it served, to the byte; and so does one that has
+/// answered other tables in between. What lists the wards changes as little; and without `epochs.json` nobody knows what was
+/// served, so nothing is.
+#[test]
+fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
+    use loda_demo::layout::Layout;
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let gss = layout.boroughs[1].gss;
+        let folder = layout.node(gss);
+        let handle = support::RUNTIME.handle().clone();
+        let table = |columns: &[&str]| {
+            let columns = columns.iter().map(|c| ColumnRef::parse(c).unwrap());
+            let counted = [Functional::Units("person".to_owned())];
+            Table::new(RowDomain::Units("person".to_owned()), columns, counted, &|name| Some(contract(name))).unwrap()
+        };
+        let (wanted, other) = (table(&["residents.sex", "residents.age_band"]), table(&["residents.ward"]));
+        let (residents, wards) =
+            ["residents", "wards"].map(|name| folder.join(format!("data/{gss}/{name}.csv"))).into();
+        let doctor = || {
+            let told =
+                std::process::Command::new(BINARY).current_dir(&folder).args(["node", "doctor"]).output().unwrap();
+            String::from_utf8(told.stdout).unwrap()
+        };
+        let mut answers = BTreeSet::new();
+        for start in 0..4 {
+            if start == 3 {
+                std::fs::remove_file(folder.join("state/epochs.json")).unwrap();
+            }
+            let config = loda_node::Config::load(&folder.join("node.toml")).unwrap();
+            let node =
+                loda_node::Node::open(config, loda_node::Methods::standard().unwrap(), handle.clone()).await.unwrap();
+            let listener = node.bind().await.unwrap();
+            let serving = handle.spawn(async move { node.serve(listener).await.unwrap() });
+            let client = || support::node_client(&layout, gss, &layout.coordinator());
+            if start < 3 {
+                for _ in 0..2 {
+                    answers.insert(crate::protection::released_by(client(), gss, &wanted.encode()).await);
+                    answers.insert(crate::protection::released_by(client(), gss, &other.encode()).await);
+                }
+            } else {
+                let held = client()
+                    .describe(loda_proto::v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() })
+                    .await
+                    .unwrap()
+                    .into_inner();
+                assert!(held.datasets.iter().all(|d| d.name != "residents"), "{held:?}");
+                assert!(held.datasets.iter().any(|d| d.name == "wards"), "{held:?}");
+            }
+            serving.abort();
+            let _ended = serving.await.is_err();
+            match start {
+                0 => assert!(doctor().contains("ok    epoch of residents: snapshot 1 is served until"), "{}", doctor()),
+                3 => assert!(doctor().contains("FAULT epoch of residents: its pinned snapshot"), "{}", doctor()),
+                _ => assert!(doctor().contains("soon  epoch of residents: snapshot 1 is served until"), "{}", doctor()),
+            }
+            // Some move away, and others change their ages.
+            let text = std::fs::read_to_string(&residents).unwrap();
+            let kept = text.lines().enumerate().filter(|(n, _)| *n == 0 || n % (20 - start) != 3);
+            let changed: String = kept.map(|(_, line)| format!("{}\n", line.replace(",25-34,", ",35-44,"))).collect();
+            assert_ne!(changed, text);
+            std::fs::write(&residents, changed).unwrap();
+            let text = std::fs::read_to_string(&wards).unwrap();
+            let (header, rest) = text.split_once('\n').unwrap();
+            std::fs::write(&wards, format!("{header}\n{}", rest.split_once('\n').unwrap().1)).unwrap();
+        }
+        assert_eq!(answers.len(), 2);
+    });
+}

@@ -72,8 +72,8 @@ pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<TableC
     for (column, field) in table.columns().iter().zip(schema.fields().iter().step_by(2)) {
         let listed = field.metadata().get(CODES);
         lists.push(match &column.classes {
-            Classes::Open => Some(list_of(listed.context("a column comes without its classes")?)?),
-            Classes::Presence | Classes::Coded(_) => None,
+            Classes::Coded(_) | Classes::Presence if column.period.is_none() => None,
+            _ => Some(list_of(listed.context("a column comes without its classes")?, column)?),
         });
     }
     let Some(batch) = reader.next().transpose()? else { return Ok(TableCells { rows: Vec::new(), lists }) };
@@ -102,10 +102,16 @@ pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<TableC
 }
 
 /// The classes of a column that a borough lists, in order.
-fn list_of(text: &str) -> anyhow::Result<Vec<Value>> {
-    let list: Vec<Value> = text.split_terminator(CODE_END).map(|word| Value::Text(word.to_owned())).collect();
-    ensure!(list.len() <= LISTED && list.is_sorted_by(|a, b| a < b), "the classes of a column are no list of them");
-    Ok(list)
+fn list_of(text: &str, column: &TableColumn) -> anyhow::Result<Vec<Value>> {
+    let list = text.split_terminator(CODE_END).map(|word| Value::parse(word, column.kind));
+    let list: Option<Vec<Value>> = list.collect();
+    let listed = |value: &Value| match &column.classes {
+        Classes::Coded(values) => values.binary_search(value).is_ok(),
+        Classes::Presence => false,
+        Classes::Open => true,
+    };
+    let fits = |list: &Vec<Value>| list.len() <= LISTED && list.is_sorted_by(|a, b| a < b) && list.iter().all(listed);
+    list.filter(fits).context("the classes of a column are no list of them")
 }
 
 fn functional_type(table: &Table, functional: &Functional) -> DataType {

@@ -243,6 +243,30 @@ impl Answer {
     }
 }
 
+/// The answers of boroughs to the tables of each part.
+pub(crate) type Tables = BTreeMap<(usize, Gss), Vec<(usize, Answer)>>;
+
+/// Boroughs close periods on their own days: one that another has closed already is missing, and not empty.
+pub(crate) fn share_periods<'a>(answers: &mut Tables, lowered: impl Fn(usize, &Gss) -> Option<&'a Lowered>) {
+    let place = |part: usize, gss: &Gss, table: usize| lowered(part, gss)?.tables().get(table)?.period();
+    let mut closed: BTreeMap<(usize, usize), BTreeSet<Value>> = BTreeMap::new();
+    for ((part, gss), of_borough) in &*answers {
+        for (number, answer) in of_borough {
+            let (Answer::Table { table, .. }, Some(place)) = (answer, place(*part, gss, *number)) else { continue };
+            let listed = table.lists.get(place).into_iter().flatten().flatten().cloned();
+            closed.entry((*part, *number)).or_default().extend(listed);
+        }
+    }
+    for ((part, gss), of_borough) in answers {
+        for (number, answer) in of_borough {
+            let (Answer::Table { table, .. }, Some(place)) = (answer, place(*part, gss, *number)) else { continue };
+            if let (Some(list), Some(closed)) = (table.lists.get_mut(place), closed.get(&(*part, *number))) {
+                *list = Some(closed.iter().cloned().collect());
+            }
+        }
+    }
+}
+
 /// The header of several answers of one borough: as old as the oldest.
 fn joined(mut all: v1::ReleasedHeader, one: v1::ReleasedHeader) -> v1::ReleasedHeader {
     if one.as_at < all.as_at {

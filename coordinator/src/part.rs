@@ -103,6 +103,11 @@ impl Part {
         asked.into_iter().any(|(gss, _)| !seen.insert(self.borough_values(gss)))
     }
 
+    /// Whether boroughs say which periods there are.
+    pub(crate) fn comes_by_period(&self) -> bool {
+        self.lowered.values().flat_map(|lowered| lowered.tables()).any(|table| table.period().is_some())
+    }
+
     /// An output figure as SQL writes it.
     pub(crate) fn figure_words(&self, output: &Output) -> String {
         let question = self.questions.values().flatten().next();

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::dispatch::{Answer, Errand, Nodes};
+use crate::dispatch::{Answer, Errand, Nodes, Tables, share_periods};
 use crate::federated::Federated;
 use crate::finish::finish;
 use crate::jobs::{Jobs, World};
@@ -214,10 +214,11 @@ impl Questions {
             .iter()
             .map(|part| part.questions.keys().map(|gss| (gss.clone(), Answer::NotAsked)).collect())
             .collect();
-        let mut tables: BTreeMap<(usize, Gss), Vec<(usize, Answer)>> = BTreeMap::new();
+        let mut tables = Tables::new();
         for (part, table, gss, answer) in join_all(runs).await {
             tables.entry((part, gss)).or_default().push((table, answer));
         }
+        share_periods(&mut tables, |part, gss| prepared.split.parts.get(part)?.lowered.get(gss).map(AsRef::as_ref));
         for ((part, gss), mut of_borough) in tables {
             of_borough.sort_by_key(|(table, _)| *table);
             let mut of_borough: Vec<Answer> = of_borough.into_iter().map(|(_, answer)| answer).collect();

@@ -93,7 +93,7 @@ impl Borough {
                 let stopped = Arc::clone(&wanted.0);
                 let work = tokio::spawn(async move {
                     let stopped = || stopped.load(Ordering::Relaxed);
-                    compute(|| tables.released(&table, &Pinned(&snapshots), &method, &stopped))
+                    compute(|| tables.released(&table, &Pinned(&snapshots), &*method, &stopped))
                 });
                 return AbortOnDrop(work).await.context("the work stopped")?;
             }
@@ -101,7 +101,7 @@ impl Borough {
         // A task of its own: a panic in it ends this query and nothing else, and a cancelled query stops it.
         let work = tokio::spawn(async move {
             let stage = engine.stage(&question, &snapshots).await?;
-            let disclose = || released(&question, &method, &stage.batches);
+            let disclose = || released(&question, &*method, &stage.batches);
             // Others go on beside what takes its time; for what does not, another thread costs more than it gives.
             if stage.rows() < FEW { disclose() } else { compute(disclose) }
         });
@@ -124,7 +124,7 @@ impl Work for Borough {
         asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))
     }
 
-    fn method(&self, accepted: &Accepted) -> Method {
+    fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {
         self.methods.of(accepted.fragment.protection())
     }
 

@@ -71,6 +71,8 @@ pub struct DatasetConfig {
     pub mapping: Mapping,
     pub thresholds: Thresholds,
     pub refresh: Refresh,
+    /// Of rows that come by period: closed periods that are declared anew, each once, and why.
+    pub restated: BTreeMap<NaiveDate, String>,
 }
 
 /// The day that the data of a dataset describe.
@@ -174,6 +176,9 @@ struct DatasetEntry {
     thresholds: Thresholds,
     /// `start`, `change`, or a time such as `6h`.
     refresh: Option<String>,
+    /// By a period's first day: why its rows are declared anew.
+    #[serde(default)]
+    restate: BTreeMap<String, String>,
 }
 
 impl Default for Limits {
@@ -248,12 +253,19 @@ impl Config {
             }
             let refresh = Refresh::of_entry(entry.refresh.as_deref()).map_err(invalid)?;
             let mapping = Mapping::new(sources.collect::<Result<_, _>>()?, entry.sql, entry.codes).map_err(invalid)?;
+            let restated = entry.restate.into_iter().map(|(period, why)| match period.parse() {
+                Ok(day) if !why.trim().is_empty() => Ok((day, why)),
+                _ => Err(invalid(format!(
+                    "[dataset.restate] \"{period}\" = \"{why}\": write the first day of a closed period as YYYY-MM-DD, and why"
+                ))),
+            });
             Ok(DatasetConfig {
                 contract: base.join(entry.contract),
                 as_at,
                 mapping,
                 thresholds: entry.thresholds,
                 refresh,
+                restated: restated.collect::<Result<_, _>>()?,
             })
         };
         let state = base.join(file.state);

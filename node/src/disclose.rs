@@ -9,8 +9,8 @@ use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use loda_contract::{Column, ColumnType, Protection, Role, Value};
 use loda_disclosure::{
-    self as spec, CellKeyRules, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, NoiseKey, PTable,
-    PossibleMasks, Released, TableParameters, TableSpec, ThresholdRules, disclose,
+    self as spec, CellKey, DomainSpec, FigureKind, FigureSpec, MeasureSpec, Method, NoiseKey, PTable, PossibleMasks,
+    Public, Released, Statistics, TableParameters, TableSpec, Threshold, disclose,
 };
 use loda_question::plan::{arrow_type, value_at, value_scalar};
 use loda_question::{Counted, Measure, Moment, Question};
@@ -77,19 +77,17 @@ impl Methods {
     }
 
     /// The one method of a dataset.
-    pub(crate) fn of(&self, protection: Protection) -> Method {
+    pub(crate) fn of(&self, protection: Protection) -> Arc<dyn Method> {
         #[cfg(feature = "unprotected")]
         if self.off {
-            return Method::Unprotected;
+            return Arc::new(loda_disclosure::Unprotected);
         }
         match protection {
-            Protection::Public => Method::Public,
-            Protection::Threshold => Method::Threshold(ThresholdRules::default()),
-            Protection::CellKey => Method::CellKey(CellKeyRules {
-                table: Arc::clone(&self.table),
-                noise: self.noise.clone(),
-                threshold: 10,
-            }),
+            Protection::Public => Arc::new(Public),
+            Protection::Threshold => Arc::new(Threshold::default()),
+            Protection::CellKey => {
+                Arc::new(CellKey { table: Arc::clone(&self.table), noise: self.noise.clone(), threshold: 10 })
+            }
         }
     }
 }
@@ -100,14 +98,14 @@ impl Methods {
 /// Where the stage and the question do not fit together: one static code for the asker.
 pub(crate) fn released(
     question: &Question,
-    method: &Method,
+    method: &dyn Method,
     stage: &[RecordBatch],
 ) -> anyhow::Result<Released<RecordBatch>> {
     let spec = specification(question, method, stage)?;
     Ok(disclose(&spec, stage, method)?)
 }
 
-fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) -> anyhow::Result<TableSpec> {
+fn specification(question: &Question, method: &dyn Method, stage: &[RecordBatch]) -> anyhow::Result<TableSpec> {
     let scope = question.scope();
     let moments = question.moments();
     let place_of = |figure: &Counted| {
@@ -159,11 +157,9 @@ fn specification(question: &Question, method: &Method, stage: &[RecordBatch]) ->
         conditions: question.conditions().len(),
         measures: measures.collect::<anyhow::Result<Vec<_>>>()?,
         figures,
-        possible: match method {
-            Method::Threshold(_) => possible(question, stage)?,
-            Method::Public | Method::CellKey(_) => None,
-            #[cfg(feature = "unprotected")]
-            Method::Unprotected => None,
+        possible: match method.statistics() {
+            Statistics::Atoms => possible(question, stage)?,
+            Statistics::Totals | Statistics::ClosedCells => None,
         },
     })
 }

@@ -234,6 +234,27 @@ fn standing(config: &Config, report: &mut Report) {
             report.fault(&what, &format!("the contract changed within epoch {}", pin.until), &fix);
             continue;
         }
+        if let Some(rule) = &contract.closure.period {
+            match epochs::listed(&config.state, &contract) {
+                Ok(closed) => match closed.last() {
+                    Some(last) => report.good(
+                        &what,
+                        &format!(
+                            "{} periods are closed, the last {}; the next closes with data that describe {} or later; registers \
+                             see {} of them until {} begins",
+                            closed.len(),
+                            last.period,
+                            epochs::next_closing(rule, last.period),
+                            pin.periods.len(),
+                            pin.ends
+                        ),
+                    ),
+                    None => report.good(&what, "no period is closed yet"),
+                },
+                Err(error) => report.fault(&what, &format!("{error:#}"), "restore the state folder from the backup"),
+            }
+            continue;
+        }
         if let Err(error) = snapshot::by_id(&config.state, &contract, pin.snapshot) {
             let fix = format!("restore it and epochs.json from the backup, or wait: not served before {}", pin.ends);
             report.fault(&what, &format!("its pinned snapshot cannot be read: {error:#}"), &fix);

@@ -68,7 +68,7 @@ impl Laboratory {
     pub async fn release(&self, question: &Question, methods: &Methods) -> anyhow::Result<RecordBatch> {
         let stage = self.engine.stage_over(question, &self.tables).await.context("the stage")?;
         let method = methods.clone().with_noise(self.secret.noise_key()).of(question.scope().protection);
-        Ok(released(question, &method, &stage.batches)?.into_inner())
+        Ok(released(question, &*method, &stage.batches)?.into_inner())
     }
 
     /// The stage alone: what disclosure control works on.

@@ -29,7 +29,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal>;
 
     /// The disclosure control that its answer goes through.
-    fn method(&self, accepted: &Accepted) -> Method;
+    fn method(&self, accepted: &Accepted) -> Arc<dyn Method>;
 
     /// execute → disclose.
     fn cells<'a>(
@@ -194,6 +194,6 @@ impl Queries {
         let cells = self.work.cells(asked, accepted).await?;
         let method = self.work.method(accepted);
         let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
-        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &method, &cells, &keep)
+        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &*method, &cells, &keep)
     }
 }

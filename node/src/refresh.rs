@@ -99,10 +99,11 @@ impl Held {
     /// What is served from now on: of data about people what the epoch has.
     fn open(&self, epochs: &Epochs, newest: Option<Snapshot>) -> anyhow::Result<Option<Snapshot>> {
         let id = newest.as_ref().map(|newest| newest.id);
-        match epochs.served(&self.contract, newest, chrono::Utc::now().date_naive()) {
+        match epochs.served(&self.contract, newest, &self.config.restated, chrono::Utc::now().date_naive()) {
             Ok(served) => {
-                if let (Some(served), Some(id)) = (&served, id.filter(|id| served.as_ref().is_some_and(|s| s.id < *id)))
-                {
+                let waits = |id: &u64| served.as_ref().is_some_and(|s| s.id < *id);
+                let id = id.filter(|id| waits(id) && self.contract.closure.period.is_none());
+                if let (Some(served), Some(id)) = (&served, id) {
                     tracing::info!(
                         dataset = self.contract.dataset,
                         "snapshot {id} waits: snapshot {} is served until the next epoch begins",
@@ -280,9 +281,9 @@ async fn renew(held: &Held, borough: &Borough, queries: &Queries) {
 fn serve(held: &Held, borough: &Borough, queries: &Queries, served: anyhow::Result<Option<Snapshot>>) {
     match served {
         Ok(Some(snapshot))
-            if borough
-                .snapshot(&held.contract.dataset)
-                .is_none_or(|last| last.id != snapshot.id || last.epoch != snapshot.epoch) =>
+            if borough.snapshot(&held.contract.dataset).is_none_or(|last| {
+                last.id != snapshot.id || last.epoch != snapshot.epoch || last.closed != snapshot.closed
+            }) =>
         {
             let entry = Entry {
                 kind: Kind::Admin,

@@ -62,7 +62,7 @@ impl Gate {
         asked: &Asked,
         agreement: &str,
         snapshots: &[Snapshot],
-        method: &Method,
+        method: &dyn Method,
         cells: &Released<RecordBatch>,
         keep: &dyn Fn(&Release),
     ) -> anyhow::Result<Release> {
@@ -77,9 +77,9 @@ impl Gate {
             as_at: snapshots.iter().map(|s| s.as_at).min().unwrap_or(newest.as_at).to_string(),
             method: method.name().to_owned(),
             parameters: method.parameters(),
-            dense: method.dense(),
+            dense: method.absent_is_withheld(),
             receipt: Vec::new(),
-            count_error: method.count_error(),
+            count_error: method.expected_error(),
             snapshots: snapshots
                 .iter()
                 .map(|s| SnapshotUsed {

@@ -79,7 +79,7 @@ impl Work for Working {
         self.rehearsed.node.borough.judge(asked)
     }
 
-    fn method(&self, accepted: &Accepted) -> Method {
+    fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {
         self.rehearsed.node.borough.method(accepted)
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Snapshot {
     pub(crate) epoch: Option<Arc<str>>,
     /// Of data about people: the values that open columns can have.
     pub(crate) lists: Arc<epochs::CodeLists>,
+    /// Of rows that come by period: those that are closed. `files` are what registers see of them.
+    pub(crate) closed: Arc<epochs::Closed>,
 }
 
 /// As it stands on disk.
@@ -112,15 +114,33 @@ pub(crate) fn write(
     File::open(&folder)?.sync_all()?;
     let pin = epochs::pinned(state, &contract.dataset)?.filter(|pin| pin.contract == contract.sha256);
     // Of data about people nothing goes while nobody knows what is pinned: it may be what a backup's epochs.json names.
-    let pinned = pin.map(|pin| pin.snapshot).filter(|snapshot| *snapshot > 0);
-    if pinned.is_some() || !contract.protection.may_be_about_people() {
+    let by_period = contract.closure.period.is_some();
+    let pinned = pin.map(|pin| pin.snapshot).filter(|snapshot| *snapshot > 0 && !by_period);
+    if pinned.is_some() || by_period || !contract.protection.may_be_about_people() {
         prune(&folder, keep, pinned)?;
     }
-    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None, lists: Arc::default() })
+    Ok(unserved(contract, id, as_at, files, read_from))
+}
+
+/// A snapshot of which nobody has said yet what is served.
+fn unserved(
+    contract: &Arc<Contract>,
+    id: u64,
+    as_at: NaiveDate,
+    files: Vec<PathBuf>,
+    read_from: Option<ReadFrom>,
+) -> Snapshot {
+    let contract = Arc::clone(contract);
+    Snapshot { contract, id, as_at, files, read_from, epoch: None, lists: Arc::default(), closed: Arc::default() }
 }
 
 /// Rows as a piece, durable under its name.
-fn write_piece(file: &Path, contract: &Contract, schema: &SchemaRef, batches: &[RecordBatch]) -> anyhow::Result<()> {
+pub(crate) fn write_piece(
+    file: &Path,
+    contract: &Contract,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+) -> anyhow::Result<()> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(ROWS_OF_A_GROUP));
@@ -275,7 +295,7 @@ fn whole(
     for file in &files {
         anyhow::ensure!(file.is_file(), "its piece {} is not there", file.display());
     }
-    Ok(Snapshot { contract: Arc::clone(contract), id, as_at, files, read_from, epoch: None, lists: Arc::default() })
+    Ok(unserved(contract, id, as_at, files, read_from))
 }
 
 /// What `loda-node snapshots` prints: every snapshot of the configured datasets.
@@ -294,11 +314,20 @@ pub(crate) fn snapshots(config: &crate::config::Config) -> anyhow::Result<String
         }
         let pin = epochs::pinned(&config.state, &contract.dataset)?.filter(|pin| pin.contract == contract.sha256);
         let last = kept.last().map(|(id, _, _)| *id);
+        let periods = match &contract.closure.period {
+            None => None,
+            Some(_) => Some(epochs::listed(&config.state, &contract)?),
+        };
         for (id, as_at, listing) in kept {
-            let served = match &pin {
-                Some(pin) if pin.snapshot == id => format!("for epoch {}", pin.until),
-                Some(pin) if pin.snapshot < id => "waits for the next epoch".to_owned(),
-                None if last == Some(id) => "yes".to_owned(),
+            let served = match (&pin, &periods) {
+                (_, Some(periods)) if last == Some(id) => match periods.last() {
+                    None => "no period is closed yet".to_owned(),
+                    Some(last) => format!("{} periods are closed, the last {}", periods.len(), last.period),
+                },
+                (_, Some(_)) => String::new(),
+                (Some(pin), None) if pin.snapshot == id => format!("for epoch {}", pin.until),
+                (Some(pin), None) if pin.snapshot < id => "waits for the next epoch".to_owned(),
+                (None, None) if last == Some(id) => "yes".to_owned(),
                 _ => String::new(),
             };
             let pieces = read(&listing)?.pieces;

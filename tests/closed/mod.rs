@@ -5,6 +5,7 @@
 mod draws;
 mod epochs;
 mod fragments;
+mod periods;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::parse::check_name;
-use crate::{Column, ColumnType, Contract, Domain, Protection, Role, Unit, Value};
+use crate::{Column, ColumnType, Contract, Domain, Grain, Protection, Role, Unit, Value};
 
 /// Weights that the columns of one table may come to, where a contract says nothing.
 const DIMENSIONS: u32 = 2;
@@ -15,6 +15,10 @@ const MAX_DIMENSIONS: u32 = 4;
 
 /// The least units of a released cell, where a contract says nothing, and at the least.
 const THRESHOLD: u32 = 10;
+
+/// Days after its end on which a period closes, where a contract says nothing, and at the most.
+const SETTLE_DAYS: u32 = 30;
+const MOST_SETTLE_DAYS: u32 = 366;
 
 /// Classes of a derived value at most.
 const MAX_BANDS: usize = 32;
@@ -32,6 +36,19 @@ pub struct Closure {
     pub tables: Vec<BTreeSet<String>>,
     /// Values of each unit, made from several rows of it.
     pub derived: Vec<Derived>,
+    /// Of rows that are appended: how they come.
+    pub period: Option<Period>,
+}
+
+/// Rows come by period: part of every table as the borough is, closed some days after its end, and unchanged from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// The dimension that says when: a date, at the first day of its own grain.
+    pub column: String,
+    /// How long a period is: as the column's grain, or longer.
+    pub every: Grain,
+    /// Days after a period's end on which it closes: what comes later counts in the period that closes next.
+    pub settle_days: u32,
 }
 
 /// How long a register stands unchanged.
@@ -135,6 +152,9 @@ pub(crate) struct ClosureEntry {
     pub(crate) epoch: Option<String>,
     pub(crate) tables: Vec<TableEntry>,
     pub(crate) derived: Vec<DerivedEntry>,
+    pub(crate) period: Option<String>,
+    pub(crate) every: Option<String>,
+    pub(crate) settle_days: Option<u32>,
 }
 
 /// Checks what contracts say of each other: units that are people's in one and things' in another, and columns that are
@@ -248,10 +268,14 @@ impl ClosureEntry {
             && self.threshold.is_none()
             && self.epoch.is_none()
             && self.tables.is_empty()
-            && self.derived.is_empty();
+            && self.derived.is_empty()
+            && self.period.is_none()
+            && self.every.is_none()
+            && self.settle_days.is_none();
         if !people && !unused {
             return Err(format!(
-                "dimensions, threshold, epoch, [[table]] and [[derived]] are for data about people; protection is '{protection}': remove them"
+                "dimensions, threshold, epoch, period, [[table]] and [[derived]] are for data about people; protection is \
+                 '{protection}': remove them"
             ));
         }
         let dimensions = self.dimensions.unwrap_or(DIMENSIONS);
@@ -315,7 +339,50 @@ impl ClosureEntry {
             }
         });
         let tables = tables.collect::<Result<Vec<_>, String>>()?;
-        Ok(Closure { dimensions, threshold, epoch, tables, derived })
+        let period = match (self.period, self.every, self.settle_days) {
+            (None, None, None) => None,
+            (None, ..) => {
+                let why = "every and settle-days are for rows that come by period: name period = \"column\"";
+                return Err(why.to_owned());
+            }
+            (Some(name), every, days) => Some(period(name, every, days.unwrap_or(SETTLE_DAYS), units, columns)?),
+        };
+        Ok(Closure { dimensions, threshold, epoch, tables, derived, period })
+    }
+}
+
+fn period(
+    name: String,
+    every: Option<String>,
+    settle_days: u32,
+    units: &[Unit],
+    columns: &[Column],
+) -> Result<Period, String> {
+    let grain = columns.iter().find(|c| c.name == name).and_then(|column| match (&column.role, column.nullable) {
+        (Role::Dimension(Domain::Dates { grain, .. }), false) if *grain != Grain::Day => Some(*grain),
+        _ => None,
+    });
+    let Some(grain) = grain else {
+        return Err(format!(
+            "period = '{name}': name a date dimension that is never NULL, of grain month, quarter or year"
+        ));
+    };
+    let every = match every {
+        None => grain,
+        Some(text) => Grain::from_name(&text).filter(|every| *every >= grain).ok_or_else(|| {
+            format!("every = '{text}': write month, quarter or year, no shorter than the grain of '{name}'")
+        })?,
+    };
+    if settle_days > MOST_SETTLE_DAYS {
+        return Err(format!("settle-days is at most {MOST_SETTLE_DAYS}"));
+    }
+    match units.iter().find(|unit| unit.one_row && unit.column.is_some()) {
+        // A unit that comes once for all has no period of its own: it would be counted in one, and looked for in all.
+        Some(unit) => Err(format!(
+            "rows of '{}' come by period, and the contract gives each one row: leave out one-row, and write max-rows = 1",
+            unit.domain
+        )),
+        None => Ok(Period { column: name, every, settle_days }),
     }
 }
 
@@ -482,6 +549,8 @@ mod tests {
         let cases = [
             ("dimensions = 3", "dimensions = 9", "1 to 4"),
             ("dimensions = 3", "threshold = 3", "threshold is 10 to"),
+            ("dimensions = 3", "period = \"adult\"", "name a date dimension"),
+            ("dimensions = 3", "settle-days = 3", "name period"),
             ("epoch = \"month\"", "epoch = \"day\"", "use month, quarter or year"),
             ("of = \"property\"", "of = \"home\"", "no [[unit]] here"),
             ("codes = [\"A\", \"B\"]", "open = true", "no column about people is open"),

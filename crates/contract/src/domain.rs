@@ -80,7 +80,8 @@ impl Grain {
     }
 
     /// The first day of the following grain.
-    fn next(self, day: i32) -> i32 {
+    #[must_use]
+    pub fn next(self, day: i32) -> i32 {
         let longest = match self {
             Self::Day => return day.saturating_add(1),
             Self::Month => 31,

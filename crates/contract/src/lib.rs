@@ -9,7 +9,7 @@ mod domain;
 mod parse;
 mod value;
 
-pub use closure::{Attribute, Closure, Condition, Derived, Epoch, Reduction, Test, check_together};
+pub use closure::{Attribute, Closure, Condition, Derived, Epoch, Period, Reduction, Test, check_together};
 pub use domain::{Domain, Grain};
 pub use parse::ContractError;
 pub use value::Value;
@@ -139,6 +139,12 @@ impl Contract {
     #[must_use]
     pub fn derived(&self, name: &str) -> Option<&Derived> {
         self.closure.derived.iter().find(|d| d.name == name)
+    }
+
+    /// How rows come by period, and the column that says when.
+    #[must_use]
+    pub fn period(&self) -> Option<(&Period, &Column)> {
+        self.closure.period.as_ref().and_then(|period| Some((period, self.column(&period.column)?)))
     }
 
     /// Whether rows and units are the same thing: COUNT(*) then counts units.

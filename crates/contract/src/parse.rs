@@ -37,6 +37,9 @@ struct File {
     threshold: Option<u32>,
     #[serde(default)]
     epoch: Option<String>,
+    period: Option<String>,
+    every: Option<String>,
+    settle_days: Option<u32>,
     #[serde(default)]
     table: Vec<crate::closure::TableEntry>,
     #[serde(default)]
@@ -182,6 +185,9 @@ impl File {
             epoch: self.epoch,
             tables: self.table,
             derived: self.derived,
+            period: self.period,
+            every: self.every,
+            settle_days: self.settle_days,
         };
         let closure = entry.check(protection, &units, &columns)?;
         Ok(Contract {

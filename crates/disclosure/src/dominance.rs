@@ -5,7 +5,7 @@
 //! al.) and in sdcTable; ≥ in (n, k) rather than >, so that a share of exactly k % is withheld.
 
 use crate::error::DisclosureError;
-use crate::method::ThresholdRules;
+use crate::methods::Threshold;
 
 /// Whether a sum over these contributions, one for each unit of one domain, may be released.
 ///
@@ -13,7 +13,7 @@ use crate::method::ThresholdRules;
 ///
 /// # Errors
 /// Overflow of a total or a percentage.
-pub(crate) fn passes(contributions: &[i128], rules: &ThresholdRules) -> Result<bool, DisclosureError> {
+pub(crate) fn passes(contributions: &[i128], rules: &Threshold) -> Result<bool, DisclosureError> {
     let mut total = 0_i128;
     let mut largest = 0_i128;
     let mut second = 0_i128;

@@ -18,7 +18,7 @@ pub(crate) type CellKey = Box<[u8]>;
 type Fast<K> = HashMap<K, u32, FixedState>;
 
 /// Between key columns and [`CellKey`].
-pub(crate) struct KeyCodec {
+pub struct KeyCodec {
     /// `None` for a table without keys: Arrow's converter loses the row count of no columns.
     converter: Option<RowConverter>,
 }

@@ -6,10 +6,10 @@
 //! the set of records alone. Its result is [`Released`], which only this crate can make: a node can
 //! put a type bound on its outgoing messages and the compiler keeps raw rows at home.
 //!
-//! | method | module | figures |
+//! | method | modules beside `methods` | figures |
 //! |---|---|---|
 //! | `public` | `exact` | exact, for data already published |
-//! | `threshold` | `threshold`, `atoms`, `dominance` | exact or withheld, for data that is not about people |
+//! | `threshold` | `atoms`, `dominance` | exact or withheld, for data that is not about people |
 //! | `cell-key` | `table`, `ptable`, `noise` | closed tables of people: perturbed counts (Office for National Statistics), sums with keyed noise |
 //! | `unprotected` | `exact` | exact; only with the feature `unprotected`, for tests |
 //!
@@ -27,7 +27,7 @@ mod dominance;
 mod error;
 mod exact;
 mod keys;
-mod method;
+mod methods;
 mod noise;
 mod output;
 mod ptable;
@@ -35,7 +35,6 @@ mod released;
 mod spec;
 mod stage;
 pub mod table;
-mod threshold;
 mod total;
 mod units;
 
@@ -43,7 +42,9 @@ use arrow::array::RecordBatch;
 
 pub use consequences::{Consequence, consequences};
 pub use error::DisclosureError;
-pub use method::{CellKeyRules, Method, ThresholdRules};
+#[cfg(feature = "unprotected")]
+pub use methods::Unprotected;
+pub use methods::{CellKey, Method, Public, Statistics, Threshold};
 pub use noise::NoiseKey;
 pub use ptable::{PTable, PTableError, Summary, TableParameters, default_table, pcv};
 pub use released::Released;
@@ -76,18 +77,12 @@ pub use spec::{DomainSpec, FigureKind, FigureSpec, MAX_CONDITIONS, MeasureSpec, 
 pub fn disclose(
     spec: &TableSpec,
     batches: &[RecordBatch],
-    method: &Method,
+    method: &dyn Method,
 ) -> Result<Released<RecordBatch>, DisclosureError> {
     spec.check()?;
     method.check()?;
     let codec = keys::KeyCodec::new(&spec.keys)?;
     let cells = stage::Stage::read(spec, batches)?;
-    let rows = match method {
-        Method::Public => exact::release(spec, &cells)?,
-        Method::Threshold(rules) => threshold::release(spec, &codec, &cells, rules)?,
-        Method::CellKey(_) => return Err(DisclosureError::Spec("data about people leave as closed tables alone")),
-        #[cfg(feature = "unprotected")]
-        Method::Unprotected => exact::release(spec, &cells)?,
-    };
+    let rows = method.release(spec, &codec, &cells)?;
     output::build(spec, &codec, &rows).map(Released::new)
 }

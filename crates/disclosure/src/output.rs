@@ -14,7 +14,7 @@ const MAX_DECIMAL: u128 = 10_u128.pow(38) - 1;
 
 /// One cell of the result, with one value for each figure of the table. `None`: withheld, or NULL.
 #[derive(Debug)]
-pub(crate) struct OutputRow {
+pub struct OutputRow {
     pub(crate) key: CellKey,
     pub(crate) figures: Vec<Option<i128>>,
 }

@@ -19,7 +19,7 @@ use crate::spec::TableSpec;
 use crate::units::{Seen, Units};
 
 /// All cells of a table, in key order.
-pub(crate) struct Stage {
+pub struct Stage {
     rows: Rows,
     pub(crate) units: Vec<Units>,
     pub(crate) seen: RefCell<Seen>,

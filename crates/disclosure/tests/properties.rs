@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt16Array};
-use loda_disclosure::{FigureKind, Method, PossibleMasks, TableSpec, ThresholdRules, disclose};
+use loda_disclosure::{FigureKind, Method, PossibleMasks, Public, TableSpec, Threshold, disclose};
 use proptest::prelude::*;
 use support::{StageRow, ask, batch, read, run, table};
 
@@ -16,8 +16,8 @@ const CONDITIONS: usize = 3;
 /// A low threshold, so that small random tables lie on both sides of it.
 const UNITS: u64 = 3;
 
-fn threshold() -> Method {
-    Method::Threshold(ThresholdRules { units: UNITS, ..ThresholdRules::default() })
+fn threshold() -> Threshold {
+    Threshold { units: UNITS, ..Threshold::default() }
 }
 
 /// Rows over three cells, two domains (the second coarser) and one measure.
@@ -91,11 +91,11 @@ proptest! {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|index| shuffle[*index]);
         let shuffled: Vec<StageRow> = order.into_iter().map(|index| rows[index].clone()).collect();
-        for method in [Method::Public, threshold()] {
+        for method in [&Public as &dyn Method, &threshold()] {
             let spec = spec_with_figures();
             let parts: Vec<RecordBatch> = shuffled.chunks(size).map(|part| batch(&spec, part)).collect();
-            let whole = disclose(&spec, &[batch(&spec, &rows)], &method).unwrap();
-            let split = disclose(&spec, &parts, &method).unwrap();
+            let whole = disclose(&spec, &[batch(&spec, &rows)], method).unwrap();
+            let split = disclose(&spec, &parts, method).unwrap();
             prop_assert_eq!(whole.get(), split.get());
         }
     }
@@ -214,7 +214,7 @@ fn a_mask_that_is_not_possible_is_judged_as_if_any_were() {
         cells.iter().flat_map(|cell| (0..20).map(|unit| StageRow::new(*cell, unit, 1))).collect();
     rows.push(StageRow::new(2, 20, 0));
     rows.extend((0..20).map(|unit| StageRow::new(3, unit, 1)));
-    let released = run(&spec, &rows, &Method::Threshold(ThresholdRules::default())).unwrap();
+    let released = run(&spec, &rows, &Threshold::default()).unwrap();
     // In the first cell the complement is empty by logic. In the others nothing can be relied on.
     let expected = [(1, vec![Some(20), Some(20)]), (2, vec![Some(21), None]), (3, vec![Some(20), None])];
     assert_eq!(released, expected.map(|(cell, figures)| (Some(cell), figures)).into());
@@ -233,7 +233,7 @@ fn the_difference_of_two_sums_rests_on_enough_contributors() {
             StageRow { sums: vec![(Some(moment), 1)], ..StageRow::new(1, unit, 0) }
         });
         let rows: Vec<StageRow> = within.chain(outside).collect();
-        run(&spec, &rows, &Method::Threshold(ThresholdRules::default())).unwrap().remove(&Some(1)).unwrap()
+        run(&spec, &rows, &Threshold::default()).unwrap().remove(&Some(1)).unwrap()
     };
     assert_eq!(sums(10), [Some(4_000), Some(3_000)]);
     assert_eq!(sums(1), [Some(3_100), None]);
@@ -249,7 +249,7 @@ fn a_sum_beside_values_that_are_null_rests_on_those_that_are_not() {
         let with = (0..30).map(|unit| StageRow { sums: vec![(Some(100), 1)], ..StageRow::new(1, unit, 1) });
         let none = (30..30 + without).map(|unit| StageRow { sums: vec![(None, 0)], ..StageRow::new(1, unit, 0) });
         let rows: Vec<StageRow> = with.chain(none).collect();
-        run(&spec, &rows, &Method::Threshold(ThresholdRules::default())).unwrap().remove(&Some(1)).unwrap()
+        run(&spec, &rows, &Threshold::default()).unwrap().remove(&Some(1)).unwrap()
     };
     assert_eq!(released(10), [Some(3_000), Some(40)]);
     // Sum and mean beside the count of all rows would tell how many have none.
@@ -270,9 +270,9 @@ fn parts_of_one_aggregate_are_withheld_together() {
         StageRow { sums, ..StageRow::new(1, unit, 0) }
     };
     let rows: Vec<StageRow> = (0..30).map(row).collect();
-    let method = Method::Threshold(ThresholdRules::default());
+    let method = Threshold::default();
     let released = run(&spec, &rows, &method).unwrap();
     assert_eq!(released[&Some(1)], [None, None, Some(30)]);
-    let exact = disclose(&spec, &[batch(&spec, &rows)], &Method::Public).unwrap();
+    let exact = disclose(&spec, &[batch(&spec, &rows)], &Public).unwrap();
     assert_eq!(read(&spec, exact.get())[&Some(1)], [Some(1_000_029), Some(30), Some(30)]);
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{Decimal128Type, Int8Type, Int64Type};
 use loda_disclosure::table::{
-    ABSENT, CLASSES, CellStatistics, ColumnShape, FunctionalShape, Grouped, Labelled, MeasureShape, NULL, Records,
-    TableShape, UnitShape, release_table, statistics,
+    ABSENT, CLASSES, CellStatistics, ColumnShape, FunctionalShape, Grouped, Labelled, MeasureShape, NULL, PeriodShape,
+    Records, TableShape, UnitShape, release_table, statistics,
 };
-use loda_disclosure::{CellKeyRules, Method, NoiseKey, default_table};
+use loda_disclosure::{CellKey, NoiseKey, default_table};
 use proptest::prelude::*;
 
 fn labelled(label: &str, dataset: usize) -> Labelled {
@@ -56,12 +56,13 @@ fn shape(columns: Vec<ColumnShape>, functionals: Vec<FunctionalShape>) -> TableS
         whole: None,
         max_rows: 1,
         epochs: vec!["a 2026Q4 00".to_owned(), "b 2026Q4 11".to_owned()],
+        period: None,
     }
 }
 
-fn method() -> Method {
+fn method() -> CellKey {
     let table = Arc::new(default_table().unwrap());
-    Method::CellKey(CellKeyRules { table, noise: Some(NoiseKey::new(&[7; 32])), threshold: 10 })
+    CellKey { table, noise: Some(NoiseKey::new(&[7; 32])), threshold: 10 }
 }
 
 fn people(n: u64, code: impl Fn(u64) -> Vec<u32>) -> Records {
@@ -194,6 +195,47 @@ fn noise_is_within_the_table_and_sums_within_their_bounds() {
         assert!(figures[1].unwrap() >= 0);
     }
     assert!(seen > 35 && moved > seen / 2, "{moved} of {seen}");
+}
+
+/// What is released of rows that come by period: by month (and by outcome, where the table has it) how many.
+fn by_month(months: &[(&str, &str)], epoch: &str) -> BTreeMap<(String, Option<String>), i64> {
+    let names: Vec<&str> = months.iter().map(|(month, _)| *month).collect();
+    let columns = vec![column("month", 0, &names, None), column("outcome", 0, &["arrest", "none"], None)];
+    let mut of = shape(columns, vec![FunctionalShape::Units(0)]);
+    of.register = false;
+    of.units.truncate(1);
+    of.measures.clear();
+    of.epochs = vec![epoch.to_owned(), String::new()];
+    let epochs = months.iter().map(|(month, epoch)| format!("{month} {epoch}")).collect();
+    of.period = Some(PeriodShape { column: 0, epochs });
+    let rows: Vec<(u32, u32, u64)> = (0..names.len() as u32 * 400).map(|n| (n / 400, n % 2, u64::from(n))).collect();
+    let records = Records {
+        columns: vec![rows.iter().map(|r| CLASSES + r.0).collect(), rows.iter().map(|r| CLASSES + r.1).collect()],
+        units: vec![rows.iter().map(|r| r.2).collect()],
+        measures: Vec::new(),
+    };
+    let cells = statistics(&of, &records, &|| false).unwrap();
+    let batch = release_table(&of, &cells, &method()).unwrap().into_inner();
+    let (month, outcome) = (batch.column(0).as_string::<i32>(), batch.column(2).as_string::<i32>());
+    let counts = batch.column(4).as_primitive::<Int64Type>();
+    let of_row = |row: usize| {
+        assert!(month.is_valid(row), "a cell of several months");
+        let outcome = outcome.is_valid(row).then(|| outcome.value(row).to_owned());
+        ((month.value(row).to_owned(), outcome), counts.value(row))
+    };
+    (0..batch.num_rows()).map(of_row).collect()
+}
+
+#[test]
+fn a_closed_period_is_drawn_once_whatever_else_closes() {
+    let first = by_month(&[("2026-01", "aa"), ("2026-02", "bb")], "2026Q1 11");
+    let later = by_month(&[("2025-12", "cc"), ("2026-01", "aa"), ("2026-02", "bb")], "2026Q2 22");
+    assert_eq!((first.len(), later.len()), (6, 9));
+    assert!(first.iter().all(|(cell, count)| later[cell] == *count));
+    let restated = by_month(&[("2026-01", "aa"), ("2026-02", "dd restated")], "2026Q1 11");
+    let others = restated.iter().filter(|(cell, count)| first[*cell] != **count).count();
+    assert!(others > 0);
+    assert!(first.iter().filter(|((month, _), _)| month == "2026-01").all(|(cell, count)| restated[cell] == *count));
 }
 
 proptest! {

@@ -55,6 +55,14 @@ pub(crate) fn contract_of(
     }
     questions.push("The draft protects figures as those about people are (protection = \"cell-key\", about = \"people\"). Only for things, such as planning applications, is \"threshold\" with about = \"things\" right, without dimensions and epoch.".to_owned());
     questions.push("How many columns may one table about people have? dimensions = 2 is right below some 20,000 people and for what is sensitive, 3 above. Which columns tell of another unit than the row's (of = \"…\"), and which of a place (place = true)?".to_owned());
+    if let Some(when) =
+        columns.iter().find(|column| unit.is_none() && column.kind() == Kind::Date && column.filled == column.rows)
+    {
+        questions.push(format!(
+            "Do rows come month by month? Then write period = {} at the contract's top, with every = \"quarter\" and settle-days = 30: they are served as periods close, and nobody sees what came from one day to the next.",
+            quoted(&snake(&when.name))
+        ));
+    }
     let mut seen: Vec<String> = Vec::new();
     // The federation itself says which borough a row is of.
     for column in columns.iter().filter(|column| !column.holds_boroughs()) {

@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, UInt64Type};
 use datafusion::common::ScalarValue;
-use loda_contract::{Column, ColumnType, Role, Test, Value};
+use loda_contract::{Column, ColumnType, Period, Role, Test, Value};
 use loda_disclosure::table::{CLASSES, Code, NULL};
 use loda_question::plan::{arrow_type, value_at, value_scalar};
 use loda_question::table::{Classes, Table, TableColumn};
@@ -43,6 +43,7 @@ impl Codes {
 impl Dictionary {
     pub(crate) fn of(column: &TableColumn, table: &Table, snapshots: &Pinned<'_>) -> anyhow::Result<Self> {
         let values = match &column.classes {
+            _ if column.period.is_some() => snapshots.of(&column.reference.dataset)?.closed.periods.clone(),
             Classes::Presence => vec![Value::Boolean(true)],
             Classes::Coded(values) => values.clone(),
             Classes::Open => {
@@ -109,12 +110,31 @@ impl Dictionary {
     }
 }
 
+/// A column of a snapshot, whole.
+pub(crate) fn column(snapshot: &Snapshot, name: &str) -> anyhow::Result<ArrayRef> {
+    read(snapshot, &[name])?.pop().context("a snapshot has no such column")
+}
+
+/// The values of a column, row by row.
+pub(crate) fn values(snapshot: &Snapshot, name: &str) -> anyhow::Result<Vec<Value>> {
+    let kind = snapshot.contract.column(name).context("no such column")?.kind;
+    let values = plain(&column(snapshot, name)?, kind)?;
+    (0..values.len()).map(|row| value_at(&values, kind, row).context("a column of another type")).collect()
+}
+
+/// The period that each row is in.
+pub(crate) fn periods(snapshot: &Snapshot, period: &Period) -> anyhow::Result<Vec<Value>> {
+    let of_value = |value| match value {
+        Value::Date(day) => Value::Date(period.every.floor(day)),
+        other => other,
+    };
+    Ok(values(snapshot, &period.column)?.into_iter().map(of_value).collect())
+}
+
 /// The words of a text column, in order.
 pub(crate) fn words_of(snapshot: &Snapshot, name: &str) -> anyhow::Result<Vec<String>> {
-    let values = read(snapshot, &[name])?;
-    let values = plain(values.first().context("a code list of no column")?, ColumnType::Text)?;
-    let words = (0..values.len()).filter_map(|row| match value_at(&values, ColumnType::Text, row) {
-        Some(Value::Text(word)) => Some(word),
+    let words = values(snapshot, name)?.into_iter().filter_map(|value| match value {
+        Value::Text(word) => Some(word),
         _ => None,
     });
     Ok(words.collect::<BTreeSet<String>>().into_iter().collect())

@@ -16,7 +16,8 @@ use anyhow::Context;
 use arrow::array::RecordBatch;
 use loda_contract::{Contract, Role};
 use loda_disclosure::table::{
-    ColumnShape, FunctionalShape, Labelled, MeasureShape, Records, TableShape, UnitShape, release_table, statistics,
+    ColumnShape, FunctionalShape, Labelled, MeasureShape, PeriodShape, Records, TableShape, UnitShape, release_table,
+    statistics,
 };
 use loda_disclosure::{Method, Released};
 use loda_question::plan::arrow_type;
@@ -24,8 +25,8 @@ use loda_question::scale;
 use loda_question::table::{Classes, ColumnRef, Functional, Made, RowDomain, Table, TableColumn};
 
 use crate::snapshot::Snapshot;
-pub(crate) use columns::words_of;
 use columns::{Codes, Dictionary};
+pub(crate) use columns::{column, periods, words_of};
 
 /// What was read of columns, for as long as the snapshots that it was read from are served.
 #[derive(Default)]
@@ -62,7 +63,7 @@ impl Tables {
         &self,
         table: &Table,
         snapshots: &Pinned<'_>,
-        method: &Method,
+        method: &dyn Method,
         stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<Released<RecordBatch>> {
         if method.draws_noise() {
@@ -111,7 +112,7 @@ impl Tables {
             let through = reference.via.as_ref().map(|(dataset, _)| dataset.as_str());
             let datasets: Vec<&str> = std::iter::once(reference.dataset.as_str()).chain(through).collect();
             ColumnShape {
-                listed: matches!(column.classes, Classes::Open),
+                listed: column.period.is_some() || matches!(column.classes, Classes::Open),
                 value: labelled(dictionary.label(column), &datasets),
                 presence: labelled(reference.presence().to_string(), &datasets),
                 through: through.map(|dataset| {
@@ -157,6 +158,12 @@ impl Tables {
             max_rows,
             domain,
             epochs,
+            period: match (table.domain(), table.period()) {
+                (RowDomain::Rows(dataset), Some(column)) => {
+                    Some(PeriodShape { column, epochs: snapshots.of(dataset)?.closed.epochs.clone() })
+                }
+                _ => None,
+            },
         };
         Ok((shape, records))
     }

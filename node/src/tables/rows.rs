@@ -9,6 +9,7 @@ use loda_question::table::Table;
 
 use super::columns::{self, Dictionary};
 use super::{Pinned, Unit, measures};
+use crate::snapshot::Snapshot;
 
 /// Where no unit has a declared number of rows, and rows are not counted.
 const UNBOUNDED: u64 = 1_000_000;
@@ -21,6 +22,14 @@ pub(super) fn read(
     dictionaries: &[Dictionary],
 ) -> anyhow::Result<(Vec<Unit>, u64, Records)> {
     let snapshot = snapshots.of(&contract.dataset)?;
+    let by_period;
+    let snapshot = match contract.closure.period {
+        None => snapshot,
+        Some(_) => {
+            by_period = Snapshot { files: snapshot.closed.files.clone(), ..snapshot.clone() };
+            &by_period
+        }
+    };
     let mut units: Vec<&loda_contract::Unit> = contract.units.iter().filter(|u| u.about_people).collect();
     // The unit whose rows are bounded first.
     units.sort_by_key(|unit| unit.max_rows.unwrap_or(u64::MAX));
@@ -32,6 +41,11 @@ pub(super) fn read(
         records.units.push(columns::ids(read.first().context("a unit has no ids")?)?);
     }
     for (column, dictionary) in table.columns().iter().zip(dictionaries) {
+        if let Some(period) = &column.period {
+            let periods = columns::periods(snapshot, period)?;
+            records.columns.push(periods.iter().map(|value| dictionary.code(value)).collect());
+            continue;
+        }
         let name = column.reference.column.as_deref().context("rows have columns alone")?;
         let read = columns::read(snapshot, &[name])?;
         records.columns.push(dictionary.codes(read.first().context("a column is not there")?, column.kind)?);

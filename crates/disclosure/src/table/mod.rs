@@ -26,6 +26,7 @@ use arrow::array::ArrayRef;
 
 pub use release::release_table;
 pub use statistics::{CellStatistics, Grouped, Records, statistics};
+pub(crate) use statistics::{is_value, there};
 
 /// What a record has of a column: its class's number from [`CLASSES`] on, or one of the numbers below that.
 pub type Code = u32;
@@ -67,7 +68,18 @@ pub struct TableShape {
     pub whole: Option<Labelled>,
     /// How many rows of the first unit count at most in a cell.
     pub max_rows: u64,
-    /// Of each dataset the epoch, the hash of what is pinned for it, and its restatement, in words.
+    /// Of each dataset the epoch and the hash of what is pinned for it, in words.
+    pub epochs: Vec<String>,
+    /// Of rows that come by period.
+    pub period: Option<PeriodShape>,
+}
+
+/// The column that every table of a row domain has: a cell is of one period, and drawn in it alone.
+#[derive(Clone, Debug)]
+pub struct PeriodShape {
+    /// The column's place in K.
+    pub column: usize,
+    /// By class, in words: the period, the hash of its rows, and whether they are restated. It stands for the dataset's epoch.
     pub epochs: Vec<String>,
 }
 
@@ -131,14 +143,14 @@ pub enum FunctionalShape {
 
 impl ColumnShape {
     /// Whether a unit with this code is in a dataset of the column: its own, or the one that it is reached through.
-    fn holds(&self, code: Code) -> bool {
+    pub(crate) fn holds(&self, code: Code) -> bool {
         code == NULL || code >= CLASSES || (code == ABSENT && self.through.is_some())
     }
 }
 
 impl MeasureShape {
     /// The middle of the bounds, and how far a value can be from it.
-    fn about(&self) -> Option<(i128, i128)> {
+    pub(crate) fn about(&self) -> Option<(i128, i128)> {
         let width = self.upper.checked_sub(self.lower)?;
         let half = width.checked_add(1)?.checked_div(2)?;
         Some((self.lower.checked_add(width.checked_div(2)?)?, half))

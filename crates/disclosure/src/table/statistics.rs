@@ -92,7 +92,8 @@ impl Exact {
 
 /// The statistics of every cell of a table and of its subsets.
 ///
-/// Of a register the table without columns is left out: a figure always needs a dataset that holds its units.
+/// Of a register the table without columns is left out: a figure always needs a dataset that holds its units. Of rows that
+/// come by period there is no table over several.
 ///
 /// `stopped` is asked between tables: nobody wants the rest of what is stopped.
 ///
@@ -117,7 +118,8 @@ pub fn statistics(
     }
     let mut grouped = Grouped::new();
     for subset in 0..(1_u32 << columns) {
-        if subset == 0 && shape.register {
+        let without_period = shape.period.as_ref().is_some_and(|period| subset >> period.column & 1 == 0);
+        if subset == 0 && shape.register || without_period {
             continue;
         }
         if stopped() {
@@ -188,7 +190,7 @@ fn cells(
 }
 
 /// The columns that a subset has.
-pub(super) fn there<T>(subset: u32, all: &[T]) -> Vec<&T> {
+pub(crate) fn there<T>(subset: u32, all: &[T]) -> Vec<&T> {
     all.iter().enumerate().filter(|(place, _)| subset >> place & 1 == 1).map(|(_, of)| of).collect()
 }
 
@@ -283,6 +285,6 @@ fn add_unit(
 }
 
 /// Whether a code is a class, NULL among them.
-pub(super) fn is_value(code: Code) -> bool {
+pub(crate) fn is_value(code: Code) -> bool {
     code == NULL || code >= CLASSES
 }

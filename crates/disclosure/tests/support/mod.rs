@@ -111,7 +111,7 @@ pub fn from_columns(columns: Vec<ArrayRef>) -> RecordBatch {
 }
 
 /// Runs the method over the rows as one batch and reads the figures by cell.
-pub fn run(spec: &TableSpec, rows: &[StageRow], method: &Method) -> Result<Released, DisclosureError> {
+pub fn run(spec: &TableSpec, rows: &[StageRow], method: &dyn Method) -> Result<Released, DisclosureError> {
     let released = disclose(spec, &[batch(spec, rows)], method)?;
     Ok(read(spec, released.get()))
 }

@@ -130,10 +130,11 @@ const POSSIBLE: usize = 500_000;
 /// Every cell that there can be. `None`: too many, or a borough does not say which classes it has.
 fn possible(columns: &[TableColumn], lists: &[Option<&Vec<Value>>]) -> Option<Vec<Vec<(State, Value)>>> {
     let all = columns.iter().zip(lists).map(|(column, list)| {
-        choices(column).or_else(|| {
-            let listed = list.as_ref()?.iter().map(|value| (State::Value, value.clone()));
-            Some(listed.chain(beside(column)).collect())
-        })
+        let listed = |list: &&Vec<Value>| {
+            let listed = list.iter().map(|value| (State::Value, value.clone()));
+            listed.chain(beside(column)).collect()
+        };
+        list.as_ref().map(listed).or_else(|| choices(column))
     });
     let all: Vec<Vec<(State, Value)>> = all.collect::<Option<_>>()?;
     let total = all.iter().try_fold(1_usize, |n, of| n.checked_mul(of.len()));
@@ -162,6 +163,12 @@ fn somebody(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
 
 /// Whether a unit can be in and out of datasets as a cell says.
 pub(super) fn consistent(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
+    let of_period = columns.iter().zip(cell).find(|(column, _)| column.period.is_some());
+    if let Some((period, (_, value))) = of_period
+        && !columns.iter().zip(cell).all(|(other, (_, of_other))| period.agrees(value, other, of_other))
+    {
+        return false;
+    }
     let mut known: Vec<(ColumnRef, bool)> = Vec::new();
     let mut holds = |presence: ColumnRef, present: bool| match known.iter().find(|(of, _)| *of == presence) {
         Some((_, before)) => *before == present,
@@ -234,6 +241,11 @@ pub(super) fn readings(
         if let Some(place) = columns.iter().position(|c| c.reference == wanted) {
             return Reading::Column { place, zero: columns.get(place).is_some_and(zero) };
         }
+        // What depends on a month by its quarter alone reads the quarter.
+        let by_period = |c: &TableColumn| c.reference.dataset == wanted.dataset && named(c, &wanted);
+        if let (Some(place), false) = (columns.iter().position(by_period), dropped.contains_key(&wanted)) {
+            return Reading::Column { place, zero: false };
+        }
         let Some(column) = dropped.get(&wanted) else { return Reading::Nothing };
         let value = column.class(0).unwrap_or_else(|| Value::Text(String::new()));
         let presence = presence(&wanted).map(Box::new);
@@ -243,6 +255,11 @@ pub(super) fn readings(
         }
     };
     names.iter().map(|name| (name.clone(), reading(name))).collect()
+}
+
+/// Whether a column holds the periods that another says when of.
+fn named(column: &TableColumn, other: &ColumnRef) -> bool {
+    column.period.as_ref().is_some_and(|period| Some(&period.column) == other.column.as_ref())
 }
 
 /// What a cell says of a name.

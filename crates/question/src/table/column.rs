@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use loda_contract::{ColumnType, Contract, Role, Value};
+use loda_contract::{Column, ColumnType, Contract, Domain, Period, Role, Unit, Value};
 
 use super::RowDomain;
 use crate::refusal::{Refusal, Rule};
@@ -57,6 +57,8 @@ pub struct TableColumn {
     /// What it is made of.
     pub made: Made,
     pub weight: u32,
+    /// Of the column that holds the periods that rows come by: every table has it, and a borough lists those that are closed.
+    pub period: Option<Period>,
     /// The domain of another unit that it tells of, and that a cell needs enough of.
     pub unit: Option<String>,
 }
@@ -79,6 +81,10 @@ impl ColumnRef {
     #[must_use]
     pub fn presence(&self) -> Self {
         Self { column: None, ..self.clone() }
+    }
+
+    fn name(&self) -> &str {
+        self.column.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn own(dataset: &str, column: &str) -> Self {
@@ -104,6 +110,39 @@ impl fmt::Display for ColumnRef {
             write!(f, "{dataset}.{column}>")?;
         }
         write!(f, "{}.{}", self.dataset, self.column.as_deref().unwrap_or("*"))
+    }
+}
+
+/// Follows the name of the column by which rows come by period, where periods are longer than its grain.
+const PERIOD: &str = "/period";
+
+/// The name of the column of K that holds the periods.
+pub(super) fn period_name(period: &Period, column: &Column) -> String {
+    let longer = matches!(&column.role, Role::Dimension(Domain::Dates { grain, .. }) if *grain < period.every);
+    if longer { format!("{}{PERIOD}", column.name) } else { column.name.clone() }
+}
+
+impl TableColumn {
+    /// Whether another column's value is in the period of this one's: a month in its quarter.
+    pub(super) fn agrees(&self, value: &Value, other: &Self, of_other: &Value) -> bool {
+        match (self.within(other), value, of_other) {
+            (Some(period), Value::Date(first), Value::Date(day)) => period.every.floor(*day) == *first,
+            _ => true,
+        }
+    }
+
+    /// The period that a value of its column is in.
+    pub(super) fn period_of(&self, value: &Value) -> Value {
+        match (&self.period, value) {
+            (Some(period), Value::Date(day)) => Value::Date(period.every.floor(*day)),
+            _ => value.clone(),
+        }
+    }
+
+    /// The period that another column says when of, where this one holds it.
+    pub(super) fn within(&self, other: &Self) -> Option<&Period> {
+        let of_dataset = self.reference.dataset == other.reference.dataset && self.reference != other.reference;
+        self.period.as_ref().filter(|period| of_dataset && other.reference.name() == period.column)
     }
 }
 
@@ -139,7 +178,9 @@ pub(super) fn resolve(
     let held = match &holder {
         None => None,
         Some(unit) => {
-            let unit = contract.unit(unit);
+            // A row that is a unit of its own is counted in its period, and has no register beside.
+            let of_rows = |unit: &&Unit| unit.column.is_none() && contract.period().is_some();
+            let unit = contract.unit(unit).filter(|unit| !of_rows(unit));
             Some(unit.ok_or_else(|| outside(reference, "a register of units that the dataset does not hold"))?.clone())
         }
     };
@@ -156,6 +197,7 @@ pub(super) fn resolve(
             optional: true,
             made: Made::Presence,
             weight: 0,
+            period: None,
             unit,
         };
         return Ok((column, read));
@@ -181,11 +223,17 @@ pub(super) fn resolve(
             optional: true,
             made: Made::Derived { counts },
             weight: 0,
+            period: None,
             unit: None,
         };
         return Ok((column, read));
     }
-    let column = contract.column(name).ok_or_else(|| {
+    let (name, longer) = match name.strip_suffix(PERIOD) {
+        Some(of) => (of, contract.closure.period.as_ref().filter(|period| period.column == of && held.is_none())),
+        None => (name.as_str(), None),
+    };
+    let column = contract.column(name).filter(|_| longer.is_some() || name == reference.name());
+    let column = column.ok_or_else(|| {
         Refusal::new(
             Rule::Unknown,
             format!("column '{reference}' is in no contract"),
@@ -205,7 +253,13 @@ pub(super) fn resolve(
             ));
         }
     }
+    let period = contract.period().filter(|(of, column)| held.is_none() && reference.name() == period_name(of, column));
+    let period = period.map(|(of, _)| of.clone());
     let (classes, made) = match &column.role {
+        Role::Dimension(Domain::Dates { from, to, .. }) if let Some(longer) = longer => {
+            let periods = Domain::Dates { from: *from, to: *to, grain: longer.every };
+            (periods.values().map_or(Classes::Open, Classes::Coded), Made::Dimension)
+        }
         Role::Dimension(domain) => (domain.values().map_or(Classes::Open, Classes::Coded), Made::Dimension),
         Role::Measure { lower, upper, edges, .. } => {
             let inner = edges.iter().filter(|edge| *lower < **edge && **edge <= *upper);
@@ -231,6 +285,7 @@ pub(super) fn resolve(
         optional: held.is_some(),
         made,
         weight: 0,
+        period,
         unit,
     };
     Ok((column, read))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use loda_contract::Value;
+use loda_contract::{Period, Value};
 
 use super::cells::consistent;
 use super::lower::{Draft, ENUMERATED, beside, choices};
@@ -22,6 +22,8 @@ enum Told {
     Match,
     /// Whether it is there at all.
     There,
+    /// Its value within its period, where there are tables by period: a month within its quarter.
+    Within,
 }
 
 /// The literals that a column is compared with; whether it is read in no other way.
@@ -66,10 +68,12 @@ impl Draft {
                 Refusal::new(Rule::Table, format!("'{}' is no column of a table", bare_name(name)), "See the catalogue")
             })?);
         }
-        for told in [Told::Value, Told::Match, Told::There] {
+        let period = super::rules::period(&self.domain, contracts);
+        for told in [Told::Value, Told::Match, Told::There, Told::Within] {
             let columns = self.resolved(contracts)?;
             self.columns = columns.iter().map(|c| c.reference.clone()).collect();
-            let Some(read) = self.depends(&columns, told) else { break };
+            let periods = period.as_ref().map(|of| super::column::resolve(of, &self.domain, contracts)).transpose()?;
+            let Some(read) = self.depends(&columns, told, periods.as_ref().map(|(column, _)| column)) else { break };
             for (column, _) in columns.into_iter().zip(read).filter(|(_, read)| !read) {
                 let reference = column.reference.clone();
                 let presence = reference.presence();
@@ -80,6 +84,11 @@ impl Draft {
                         Some(ColumnRef { via: None, dataset: through.clone(), column: None })
                     }
                     (Told::Match, None) => continue,
+                    // It is read by its period.
+                    (Told::Within, _) => {
+                        self.columns.remove(&reference);
+                        continue;
+                    }
                     (Told::Value | Told::There, _) => None,
                 };
                 self.columns.remove(&reference);
@@ -88,6 +97,7 @@ impl Draft {
             }
         }
         self.columns = self.resolved(contracts)?.into_iter().map(|c| c.reference).collect();
+        self.columns.extend(period);
         if let (RowDomain::Units(_), true) = (&self.domain, self.columns.is_empty()) {
             self.columns.extend(any);
         }
@@ -103,7 +113,7 @@ impl Draft {
 
     /// For each column, whether rows, condition or keys depend on what it tells; `None` where there are too many classes to
     /// try.
-    fn depends(&self, columns: &[TableColumn], told: Told) -> Option<Vec<bool>> {
+    fn depends(&self, columns: &[TableColumn], told: Told, periods: Option<&TableColumn>) -> Option<Vec<bool>> {
         let choices: Vec<Vec<(State, Value)>> =
             columns.iter().map(|column| choices(column).or_else(|| self.stretches(column))).collect::<Option<_>>()?;
         let total = choices.iter().try_fold(1_usize, |n, c| n.checked_mul(c.len()))?;
@@ -115,6 +125,8 @@ impl Draft {
         let mut read = vec![false; columns.len()];
         let mut at = vec![0_usize; columns.len()];
         let readings = super::cells::readings(columns, &self.dropped, &self.names());
+        let within: Vec<Option<&Period>> =
+            columns.iter().map(|column| periods.and_then(|p| p.within(column))).collect();
         for _ in 0..total {
             let cell: Vec<(State, Value)> =
                 choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
@@ -127,17 +139,25 @@ impl Draft {
                 );
                 // Keys of cells that hold no rows say nothing.
                 let outcome = if outcome.0 { Some(outcome) } else { None };
-                for (((column, known), reads), (state, _)) in seen.iter_mut().enumerate().zip(&mut read).zip(&cell) {
+                for (((column, known), reads), (state, value)) in seen.iter_mut().enumerate().zip(&mut read).zip(&cell)
+                {
+                    let period = within.get(column).copied().flatten();
                     let compared = match told {
                         Told::Value => *state == State::Value,
                         Told::Match => *state != State::Unreached,
                         Told::There => true,
+                        Told::Within => period.is_some(),
                     };
                     if !compared {
+                        // What is not looked at stays.
+                        *reads |= told == Told::Within;
                         continue;
                     }
                     let mut others = at.clone();
                     others.remove(column);
+                    if let (Told::Within, Some(period), Value::Date(day)) = (told, period, value) {
+                        others.push(usize::try_from(period.every.floor(*day)).unwrap_or(usize::MAX));
+                    }
                     match known.get(&others) {
                         None => {
                             known.insert(others, outcome.clone());

@@ -90,8 +90,10 @@ impl Lowered {
         let figure = self.figures.get(figure).and_then(|f| Some((self.tables.get(f.table)?, f.functional)));
         figure.is_some_and(|(table, functional)| match (table.domain(), table.functionals().get(functional)) {
             (RowDomain::Units(_), _) => true,
-            (RowDomain::Rows(_), Some(Functional::Units(_)) | None) => false,
-            (RowDomain::Rows(_), Some(_)) => true,
+            (RowDomain::Rows(of), Some(Functional::Units(_))) => {
+                table.contract(of).is_some_and(|contract| contract.one_row_a_unit())
+            }
+            (RowDomain::Rows(_), functional) => functional.is_some(),
         })
     }
 
@@ -180,14 +182,30 @@ fn lowered(
             return match (register, several) {
                 (Err(refusal), Some(contract)) => {
                     let rows = Draft::of_rows(question, &contract.dataset, measure, condition, contracts);
-                    rows.and_then(|draft| draft.single_celled(contracts)).map_err(|_| refusal)
+                    let of_period = |refusal: Refusal| match contract.period() {
+                        None => refusal,
+                        Some((period, column)) => Refusal {
+                            advice: format!(
+                                "Ask of one {0} at a time, GROUP BY date_trunc('{0}', {1}) among others; or: {2}",
+                                period.every.name(),
+                                column.name,
+                                refusal.advice
+                            ),
+                            ..refusal
+                        },
+                    };
+                    rows.and_then(|draft| draft.single_celled(contracts)).map_err(|_| of_period(refusal))
                 }
                 (register, _) => register,
             };
         }
         moment => moment.columns().first().and_then(|name| scope.counted_for(name)),
     };
+    let of_rows = rows.dataset().and_then(contracts).filter(|c| c.one_row_a_unit() && c.period().is_some());
     match (counted, rows.dataset()) {
+        (Some(_), Some(dataset)) if of_rows.is_some() => {
+            Draft::of_rows(question, dataset, measure, condition, contracts)
+        }
         (Some((place, 1)), _) => {
             let unit = scope.units.get(place).ok_or_else(nobody)?;
             Draft::of_register(question, &unit.unit.domain, measure, condition, contracts)
@@ -254,13 +272,17 @@ impl Draft {
         let own = |name: String| ColumnRef::own(dataset, &name).to_string();
         let measured = |name: &String| ColumnRef::own(dataset, name);
         let contract = super::column::people(dataset, contracts)?;
+        let rows = match contract.units.iter().find(|unit| unit.one_row) {
+            Some(unit) => Functional::Units(unit.domain.clone()),
+            None => Functional::Rows,
+        };
         let functional = match measure {
-            Measure::Rows => Functional::Rows,
+            Measure::Rows => rows,
             Measure::Units(name) => match contract.unit_of_column(name) {
                 Some(unit) => Functional::Units(unit.domain.clone()),
                 None => return Err(nobody()),
             },
-            Measure::Present(name) if contract.column(name).is_some_and(|c| !c.nullable) => Functional::Rows,
+            Measure::Present(name) if contract.column(name).is_some_and(|c| !c.nullable) => rows,
             Measure::Present(name) => Functional::Present(measured(name)),
             Measure::Sum(name) => Functional::Sum(measured(name)),
             Measure::Square(name) => Functional::Square(measured(name)),
@@ -304,7 +326,12 @@ impl Draft {
             let value = fixed(&self.counts, &name).or_else(|| key.then(|| Value::Text(String::new())))?;
             Some(vec![(State::Value, value)])
         };
-        let choices = columns.iter().map(|column| choices(column).or_else(|| one_value(column)));
+        // A month is in one quarter.
+        let follows = |column: &TableColumn| columns.iter().position(|other| column.within(other).is_some());
+        let choices = columns.iter().map(|column| match follows(column) {
+            Some(_) => Some(vec![(State::Value, Value::Null)]),
+            None => choices(column).or_else(|| one_value(column)),
+        });
         let choices: Vec<Vec<(State, Value)>> = choices.collect::<Option<_>>().ok_or_else(several)?;
         let total = choices.iter().try_fold(1_usize, |n, c| n.checked_mul(c.len()));
         if total.is_none_or(|n| n > ENUMERATED) {
@@ -314,8 +341,15 @@ impl Draft {
         let mut groups = BTreeSet::new();
         let mut at = vec![0_usize; columns.len()];
         for _ in 0..total.unwrap_or(0) {
-            let cell: Vec<(State, Value)> =
+            let mut cell: Vec<(State, Value)> =
                 choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
+            for (place, column) in columns.iter().enumerate() {
+                if let Some((_, value)) = follows(column).and_then(|other| cell.get(other).cloned())
+                    && let Some(slot) = cell.get_mut(place)
+                {
+                    slot.1 = column.period_of(&value);
+                }
+            }
             let row = |name: &str| super::cells::value_of(&readings, &cell, name);
             if self.counts.evaluate(&row) == Some(true)
                 && !groups.insert(self.keys.iter().map(|key| key.evaluate(&row)).collect::<Vec<Value>>())

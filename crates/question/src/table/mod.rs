@@ -112,10 +112,17 @@ impl Table {
         self.datasets.iter().map(|c| c.dataset.as_str()).collect::<Vec<_>>().join(" ")
     }
 
+    /// The place in K of the periods that its rows come by.
+    #[must_use]
+    pub fn period(&self) -> Option<usize> {
+        self.columns.iter().position(|column| column.period.is_some())
+    }
+
     /// The most cells that the columns of K with classes of the contract have.
     pub(crate) fn coded(&self) -> u64 {
         let cells = self.columns.iter().map(|column| match &column.classes {
             Classes::Presence => 2,
+            _ if column.period.is_some() => 1,
             Classes::Coded(values) => values.len() as u64 + 2,
             Classes::Open => 1,
         });
@@ -128,6 +135,7 @@ impl Table {
         self.columns.iter().try_fold(1_u64, |cells, column| {
             let classes = match &column.classes {
                 Classes::Presence => 2,
+                _ if column.period.is_some() => return None,
                 Classes::Coded(values) => values.len() as u64 + 2,
                 Classes::Open => return None,
             };

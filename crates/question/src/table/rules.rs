@@ -30,12 +30,15 @@ impl Table {
         functionals: impl IntoIterator<Item = Functional>,
         contracts: Contracts<'_>,
     ) -> Result<Self, Refusal> {
-        let references = without_told_presence(columns.into_iter().collect());
+        let mut references = without_told_presence(columns.into_iter().collect());
+        let period = period(&domain, contracts);
+        references.extend(period.clone());
         let mut functionals: BTreeSet<Functional> = functionals.into_iter().collect();
         // Squares and products are taken about the middle of bounds, and rest on the sums.
         let sums: Vec<Functional> = functionals.iter().flat_map(rests_on).collect();
         functionals.extend(sums);
-        if references.len() > MAX_COLUMNS || functionals.is_empty() || functionals.len() > MAX_FUNCTIONALS {
+        let named = references.iter().filter(|of| Some(*of) != period.as_ref()).count();
+        if named > MAX_COLUMNS || functionals.is_empty() || functionals.len() > MAX_FUNCTIONALS {
             return Err(Refusal::new(
                 Rule::Table,
                 format!("a table has 1 to {MAX_FUNCTIONALS} figures and at most {MAX_COLUMNS} columns"),
@@ -107,6 +110,7 @@ impl Table {
             return Ok(());
         }
         let mut heaviest: Vec<&TableColumn> = self.columns.iter().collect();
+        heaviest.retain(|c| c.weight > 0);
         heaviest.sort_by_key(|c| std::cmp::Reverse(c.weight));
         let columns = heaviest.iter().map(|c| format!("{} ({})", c.reference, c.weight)).collect::<Vec<_>>().join(", ");
         let mut over = self.weight().saturating_sub(self.dimensions());
@@ -139,7 +143,8 @@ impl Table {
         let Some(first) = self.columns.first() else { return false };
         let one_dataset =
             self.columns.iter().all(|c| c.reference.dataset == first.reference.dataset && c.reference.via.is_none());
-        let names: Option<BTreeSet<String>> = self.columns.iter().map(|c| c.reference.column.clone()).collect();
+        let names = self.columns.iter().filter(|c| c.period.is_none()).map(|c| c.reference.column.clone());
+        let names: Option<BTreeSet<String>> = names.collect();
         let (Some(names), true) = (names, one_dataset && self.datasets.len() == 1) else { return false };
         let contract = self.contract(&first.reference.dataset);
         // A table below a named one is a margin of it.
@@ -177,6 +182,14 @@ fn rests_on(functional: &Functional) -> Vec<Functional> {
     }
 }
 
+/// The column that every table of a row domain has.
+pub(super) fn period(domain: &RowDomain, contracts: Contracts<'_>) -> Option<ColumnRef> {
+    let RowDomain::Rows(dataset) = domain else { return None };
+    let contract = people(dataset, contracts).ok()?;
+    let (period, column) = contract.period()?;
+    Some(ColumnRef::own(dataset, &super::column::period_name(period, column)))
+}
+
 fn check_domain(
     domain: &RowDomain,
     references: &BTreeSet<ColumnRef>,
@@ -185,7 +198,7 @@ fn check_domain(
     match domain {
         RowDomain::Rows(dataset) => {
             let contract = people(dataset, contracts)?;
-            if contract.one_row_a_unit() {
+            if contract.one_row_a_unit() && contract.period().is_none() {
                 return Err(Refusal::new(
                     Rule::Table,
                     format!("a row of {dataset} is a unit, and units have their register"),
@@ -236,6 +249,9 @@ fn check_functional(
         }
         (Functional::Rows, RowDomain::Rows(dataset)) => {
             let contract = people(dataset, contracts)?;
+            if contract.one_row_a_unit() {
+                return Err(refuse(format!("a row of {dataset} is a unit, and units are counted")));
+            }
             bounded(&contract)?;
             Ok(vec![contract])
         }
@@ -280,6 +296,7 @@ fn weight(column: &TableColumn, domain: &RowDomain, datasets: &[Arc<Contract>]) 
         .and_then(|c| c.column(column.reference.column.as_deref()?))
         .map(|c| &c.attribute);
     match (domain, column.made) {
+        _ if column.period.is_some() => 0,
         (RowDomain::Rows(_), _) | (_, Made::Derived { .. }) => 1,
         // Reached through another dataset, its presence there weighs as the other unit's does.
         (RowDomain::Units(_), _) if attribute.is_some_and(|a| a.place) && column.reference.via.is_none() => 1,
@@ -305,7 +322,7 @@ fn alternatives(columns: &[TableColumn], datasets: &[Arc<Contract>]) -> Result<(
     }
     for column in columns {
         let Some(of) = attribute(column) else { continue };
-        if of.alone && columns.len() > 1 {
+        if of.alone && columns.iter().filter(|c| c.period.is_none()).count() > 1 {
             return Err(Refusal::new(
                 Rule::Table,
                 format!("'{}' is a finer level, and there are tables of it alone", column.reference),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use loda_contract::{ColumnType, Contract, Value};
+use loda_contract::{ColumnType, Contract, Grain, Value};
 
 use super::{ColumnRef, Functional, Lowered, RowDomain, State, Table, TableCells, TableRow};
 use crate::decode::LIMITS;
@@ -117,8 +117,39 @@ const REPAIRS: &str = r#"
     max = "1000"
 "#;
 
+/// Rows that come by quarter; each is a unit of its own.
+const STOPS: &str = r#"
+    dataset = "stops"
+    version = 1
+    title = "Stops"
+    period = "month"
+    every = "quarter"
+    [[unit]]
+    domain = "stop"
+    about = "people"
+    [[column]]
+    name = "month"
+    type = "date"
+    role = "dimension"
+    grain = "month"
+    min = "2025-01-01"
+    max = "2026-12-31"
+    [[column]]
+    name = "outcome"
+    type = "text"
+    role = "dimension"
+    codes = ["arrest", "none"]
+    nullable = true
+    [[column]]
+    name = "power"
+    type = "text"
+    role = "dimension"
+    codes = ["1", "23", "60"]
+"#;
+
 fn contracts(name: &str) -> Option<Arc<Contract>> {
-    let text = [("people", PEOPLE), ("homes", HOMES), ("repairs", REPAIRS)].into_iter().find(|(n, _)| *n == name)?.1;
+    let all = [("people", PEOPLE), ("homes", HOMES), ("repairs", REPAIRS), ("stops", STOPS)];
+    let text = all.into_iter().find(|(n, _)| *n == name)?.1;
     Some(Arc::new(Contract::parse(text, name).unwrap()))
 }
 
@@ -293,6 +324,64 @@ fn joins_are_predicates_over_the_register() {
     let toml = &refused.advice[refused.advice.find("[[derived]]").unwrap()..];
     let contract = Contract::parse(&format!("{PEOPLE}\n{toml}"), "people").unwrap();
     assert_eq!(contract.closure.derived.len(), 2);
+}
+
+/// A question over stops.
+fn stops(filter: Option<Predicate>, keys: Vec<Scalar>) -> Result<Lowered, crate::Refusal> {
+    let rows = Rows::of("stops", filter);
+    let draft = Draft { rows, keys, figures: vec![count(None)] };
+    Lowered::of(&Question::derive(draft, &contracts).unwrap(), &contracts)
+}
+
+#[test]
+fn the_period_is_part_of_every_table_and_weighs_nothing() {
+    let month = || Scalar::Column("month".to_owned());
+    let from = |op: Comparison, day: &str| Predicate::Compare {
+        left: month(),
+        op,
+        right: Scalar::Literal(Value::parse(day, ColumnType::Date).unwrap(), ColumnType::Date),
+    };
+    let within = |first: &str, after: &str| {
+        Some(Predicate::And(vec![from(Comparison::GreaterOrEqual, first), from(Comparison::Less, after)]))
+    };
+    let quarter = "stops.month/period";
+    let of = |lowered: Result<Lowered, crate::Refusal>| columns(&lowered.unwrap());
+    assert_eq!(of(stops(None, vec![])), [[quarter]]);
+    assert_eq!(of(stops(Some(is("outcome", "arrest")), vec![])), [[quarter, "stops.outcome"]]);
+    // A quarter by its months is the quarter; some of its months are months.
+    assert_eq!(of(stops(within("2025-04-01", "2025-10-01"), vec![])), [[quarter]]);
+    assert_eq!(of(stops(None, vec![Scalar::DateTrunc(Grain::Year, Box::new(month()))])), [[quarter]]);
+    assert_eq!(of(stops(within("2025-04-01", "2025-09-01"), vec![])), [["stops.month", quarter]]);
+    assert_eq!(of(stops(None, vec![month()])), [["stops.month", quarter]]);
+    let rows = |columns: &[&str], figures| table(RowDomain::Rows("stops".to_owned()), columns, figures);
+    let counted = || vec![Functional::Units("stop".to_owned())];
+    let both = rows(&["stops.outcome", "stops.power"], counted()).unwrap();
+    assert_eq!((both.weight(), both.period(), both.columns().len()), (2, Some(0), 3));
+    assert_eq!(rows(&["stops.month", "stops.outcome", "stops.power"], counted()).unwrap_err().rule, Rule::Dimensions);
+    // A stop is a row: it has no register beside, and rows are not counted in another way.
+    assert!(table(units("stop"), &["stops.outcome"], counted()).is_err());
+    assert!(rows(&[], vec![Functional::Rows]).is_err());
+    let again = Table::decode(&both.encode(), LIMITS, &contracts).unwrap();
+    assert_eq!(again.columns(), both.columns());
+}
+
+#[test]
+fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
+    let lowered = stops(Some(is("outcome", "arrest")), vec![]).unwrap();
+    let day = |text: &str| Value::parse(text, ColumnType::Date).unwrap();
+    let cell = |quarter: &str, n: i128| TableRow {
+        cell: vec![Some((State::Value, day(quarter))), Some((State::Value, Value::Text("arrest".to_owned())))],
+        figures: vec![Some(n)],
+    };
+    let found = |listed: &[&str]| {
+        let lists = vec![Some(listed.iter().map(|quarter| day(quarter)).collect()), None];
+        let rows = vec![cell("2025-01-01", 20), cell("2025-04-01", 30)];
+        lowered.cells(&[TableCells { rows, lists }], true)[&vec![]][0]
+    };
+    let closed = found(&["2025-01-01", "2025-04-01"]);
+    assert_eq!((closed.value, closed.lacks), (Some(50), false));
+    let another = found(&["2025-01-01", "2025-04-01", "2025-07-01"]);
+    assert_eq!((another.value, another.lacks), (Some(50), true));
 }
 
 #[test]

@@ -5,55 +5,122 @@
 
 use std::collections::BTreeSet;
 
+use super::{NOT_OF_PEOPLE, Statistics};
 use crate::atoms::AtomRule;
 use crate::cell::{Cell, holds};
 use crate::dominance;
 use crate::error::DisclosureError;
 use crate::exact;
 use crate::keys::KeyCodec;
-use crate::method::ThresholdRules;
 use crate::output::{OutputRow, withhold_together};
 use crate::spec::{DomainSpec, FigureKind, FigureSpec, TableSpec};
 use crate::stage::Stage;
+use crate::table::{CellStatistics, Code, TableShape};
 
-/// The cells with at least one released figure, in key order.
-pub(crate) fn release(
-    spec: &TableSpec,
-    codec: &KeyCodec,
-    stage: &Stage,
-    rules: &ThresholdRules,
-) -> Result<Vec<OutputRow>, DisclosureError> {
-    let possible = spec.possible.as_ref().map(|possible| codec.possible(possible)).transpose()?;
-    let mut released = Vec::new();
-    for (key, cell) in stage.cells() {
-        let possible_here = match &possible {
-            None => None,
-            // Data that contradict what contract and logic allow are judged as if anything were possible, which
-            // withholds more: that they do must not show.
-            Some(masks_of) => masks_of.get(key).filter(|masks| cell.masks().iter().all(|mask| masks.contains(mask))),
-        };
-        let rule = AtomRule {
-            domains: spec.domains.len(),
-            live: spec.live_conditions(),
-            possible: possible_here,
-            units: rules.units,
-        };
-        let Some(kept) = rule.kept(&cell)? else {
-            continue;
-        };
-        let figures = release_cell(spec, &cell, kept, rules)?;
-        if figures.iter().any(Option::is_some) {
-            released.push(OutputRow { key: key.clone(), figures });
-        }
-    }
-    Ok(released)
+/// Exact figures of enough units, for data that is not about people. Gives no protection against
+/// differencing between questions. The defaults are those of the Office for National Statistics, ACRO and
+/// UK LLC: 10 units, (2, 90 %) dominance, p 10 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threshold {
+    /// Distinct units, of every domain, that each atom must have. At least 1.
+    pub units: u64,
+    /// k of the (n, k) rule with n = 2: a sum is withheld where the two largest contributions are
+    /// k % of it or more. At most 100.
+    pub dominance_n_k_percent: u8,
+    /// p of the p % rule: a sum is withheld where all but the two largest contributions come to
+    /// less than p % of the largest, for then the second could estimate the largest too well.
+    pub p_percent: u8,
 }
 
-fn release_cell(
+impl Default for Threshold {
+    fn default() -> Self {
+        Self { units: 10, dominance_n_k_percent: 90, p_percent: 10 }
+    }
+}
+
+impl super::Method for Threshold {
+    fn name(&self) -> &'static str {
+        "threshold"
+    }
+
+    fn parameters(&self) -> String {
+        format!(
+            "at least {} units, (2, {} %) dominance, p {} %",
+            self.units, self.dominance_n_k_percent, self.p_percent
+        )
+    }
+
+    fn expected_error(&self) -> f64 {
+        0.0
+    }
+
+    fn draws_noise(&self) -> bool {
+        false
+    }
+
+    fn absent_is_withheld(&self) -> bool {
+        true
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics::Atoms
+    }
+
+    fn check(&self) -> Result<(), DisclosureError> {
+        if self.units == 0 {
+            return Err(DisclosureError::Spec("a threshold of zero units protects nothing"));
+        }
+        if self.dominance_n_k_percent > 100 {
+            return Err(DisclosureError::Spec("a dominance share above 100 % protects nothing"));
+        }
+        Ok(())
+    }
+
+    fn release(&self, spec: &TableSpec, codec: &KeyCodec, stage: &Stage) -> Result<Vec<OutputRow>, DisclosureError> {
+        let possible = spec.possible.as_ref().map(|possible| codec.possible(possible)).transpose()?;
+        let mut released = Vec::new();
+        for (key, cell) in stage.cells() {
+            let possible_here = match &possible {
+                None => None,
+                // Data that contradict what contract and logic allow are judged as if anything were possible, which
+                // withholds more: that they do must not show.
+                Some(masks_of) => {
+                    masks_of.get(key).filter(|masks| cell.masks().iter().all(|mask| masks.contains(mask)))
+                }
+            };
+            let rule = AtomRule {
+                domains: spec.domains.len(),
+                live: spec.live_conditions(),
+                possible: possible_here,
+                units: self.units,
+            };
+            let Some(kept) = rule.kept(&cell)? else {
+                continue;
+            };
+            let figures = figures_of(spec, &cell, kept, self)?;
+            if figures.iter().any(Option::is_some) {
+                released.push(OutputRow { key: key.clone(), figures });
+            }
+        }
+        Ok(released)
+    }
+
+    fn release_cell(
+        &self,
+        _shape: &TableShape,
+        _subset: u32,
+        _codes: &[Code],
+        _statistics: &CellStatistics,
+    ) -> Result<Option<Vec<Option<i128>>>, DisclosureError> {
+        Err(NOT_OF_PEOPLE)
+    }
+}
+
+fn figures_of(
     spec: &TableSpec,
     cell: &Cell<'_>,
     kept: u16,
-    rules: &ThresholdRules,
+    rules: &Threshold,
 ) -> Result<Vec<Option<i128>>, DisclosureError> {
     let mut values = Vec::with_capacity(spec.figures.len());
     let apart = measures_told_apart(spec, cell, kept, rules)?;
@@ -82,7 +149,7 @@ fn measures_told_apart(
     spec: &TableSpec,
     cell: &Cell<'_>,
     kept: u16,
-    rules: &ThresholdRules,
+    rules: &Threshold,
 ) -> Result<Vec<bool>, DisclosureError> {
     let mut apart = Vec::with_capacity(spec.measures.len());
     for measure in 0..spec.measures.len() {
@@ -110,7 +177,7 @@ fn units_pass(
     cell: &Cell<'_>,
     figure: &FigureSpec,
     domain: usize,
-    rules: &ThresholdRules,
+    rules: &Threshold,
 ) -> Result<bool, DisclosureError> {
     // Where every row has a value, those that have one are all.
     let rows = |kind: FigureKind| matches!(kind, FigureKind::Rows | FigureKind::Present { .. });
@@ -135,7 +202,7 @@ fn present_passes(
     cell: &Cell<'_>,
     figure: &FigureSpec,
     measure: usize,
-    rules: &ThresholdRules,
+    rules: &Threshold,
 ) -> Result<bool, DisclosureError> {
     for domain in 0..spec.domains.len() {
         let units = cell.units_with(domain, measure, figure.requires)?.len();
@@ -151,7 +218,7 @@ fn sum_passes(
     cell: &Cell<'_>,
     figure: &FigureSpec,
     measure: usize,
-    rules: &ThresholdRules,
+    rules: &Threshold,
 ) -> Result<bool, DisclosureError> {
     for judged in spec.judged(measure) {
         if !adds_up(spec, cell, judged, rules, |mask| holds(mask, figure.requires))? {
@@ -167,7 +234,7 @@ fn adds_up(
     spec: &TableSpec,
     cell: &Cell<'_>,
     measure: usize,
-    rules: &ThresholdRules,
+    rules: &Threshold,
     in_set: impl Fn(u16) -> bool + Copy,
 ) -> Result<bool, DisclosureError> {
     let least = spec.least(measure)?;

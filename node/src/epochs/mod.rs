@@ -5,29 +5,34 @@
 //! What is read later is checked and waits: several snapshots in one epoch would give newcomers record by record. A dataset
 //! whose pinned snapshot is lost, or whose contract, perturbation or secret changed, is not served until the next epoch.
 //!
+//! Rows that come by period are served as the periods close ([`periods`]); registers see those that were closed when the epoch
+//! opened.
+//!
 //! The log holds what each epoch opened with. An `epochs.json` that is lost, or an old one that is put back, cannot give the
 //! cells of one epoch another draw or other data: what the log does not know is not served under that epoch's name.
 
-use std::collections::{BTreeMap, HashMap};
+mod changed;
+mod opening;
+mod periods;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::hash::{DefaultHasher, Hasher};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use arrow::array::AsArray;
-use arrow::datatypes::UInt64Type;
-use arrow::row::{RowConverter, SortField};
-use chrono::{Datelike, NaiveDate};
-use loda_contract::{Contract, Epoch};
+use chrono::NaiveDate;
+use loda_contract::{Contract, Period, Value};
 use loda_ledger::{Entry, Kind, Log};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ring::digest::{Context as Digest, SHA256};
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{self, Snapshot, unit_column};
+use crate::snapshot::{self, Snapshot};
 use crate::tables::words_of;
+use changed::{changed, hash};
+pub(crate) use opening::Openings;
+use opening::{Opening, end, name};
+use periods::Periods;
+pub(crate) use periods::{Closed, Restated, listed, next_closing};
 
 /// Fewer changed units than this would be known by how figures change: the data stand for another epoch.
 const FEWEST_CHANGED: usize = 1_000;
@@ -77,80 +82,12 @@ pub(crate) struct Pin {
     pub(crate) sha256: String,
     #[serde(default)]
     pub(crate) lists: CodeLists,
+    /// Of rows that come by period: the files of those that were closed.
+    #[serde(default)]
+    pub(crate) periods: Vec<String>,
     /// Of the perturbation that its cells are drawn by: two tables at the same keys would give the noise away.
     #[serde(default)]
     pub(crate) method: String,
-}
-
-/// What a dataset opened with, by the epoch in which it is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Opening {
-    /// The epoch whose name keys of cells hold.
-    drawn: String,
-    snapshot: u64,
-    sha256: String,
-}
-
-/// By dataset and epoch.
-#[derive(Debug, Default)]
-pub(crate) struct Openings(BTreeMap<(String, String), Opening>);
-
-impl Openings {
-    /// Takes up what an entry of the log says of an epoch.
-    pub(crate) fn note(&mut self, entry: &Entry) {
-        if entry.kind == Kind::Admin
-            && let Some((epoch, opening)) = Opening::parse(&entry.detail)
-        {
-            self.0.insert((entry.dataset.clone(), epoch), opening);
-        }
-    }
-
-    fn of(&self, dataset: &str, epoch: &str) -> Option<&Opening> {
-        self.0.get(&(dataset.to_owned(), epoch.to_owned()))
-    }
-}
-
-impl Opening {
-    /// In the log.
-    fn words(&self, epoch: &str) -> String {
-        format!(
-            "epoch {epoch} is served from snapshot {} drawn as {} sha256 {}",
-            self.snapshot, self.drawn, self.sha256
-        )
-    }
-
-    /// Reads what [`Opening::words`] writes: the epoch, and what it opened with.
-    fn parse(detail: &str) -> Option<(String, Self)> {
-        let words: Vec<&str> = detail.split(' ').collect();
-        let ["epoch", epoch, "is", "served", "from", "snapshot", snapshot, "drawn", "as", drawn, "sha256", sha256] =
-            words.as_slice()
-        else {
-            return None;
-        };
-        let opening =
-            Self { drawn: (*drawn).to_owned(), snapshot: snapshot.parse().ok()?, sha256: (*sha256).to_owned() };
-        Some(((*epoch).to_owned(), opening))
-    }
-}
-
-/// The name of the epoch that a day is in: `2026Q4`, `2026-11`, `2026`.
-pub(crate) fn name(epoch: Epoch, day: NaiveDate) -> String {
-    match epoch {
-        Epoch::Month => format!("{}-{:02}", day.year(), day.month()),
-        Epoch::Quarter => format!("{}Q{}", day.year(), day.month0() / 3 + 1),
-        Epoch::Year => day.year().to_string(),
-    }
-}
-
-/// The first day after the epoch that a day is in.
-fn end(epoch: Epoch, day: NaiveDate) -> NaiveDate {
-    let (year, month) = match epoch {
-        Epoch::Month => (day.year(), day.month() + 1),
-        Epoch::Quarter => (day.year(), day.month0() / 3 * 3 + 4),
-        Epoch::Year => (day.year() + 1, 1),
-    };
-    let (year, month) = if month > 12 { (year + 1, month - 12) } else { (year, month) };
-    NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(NaiveDate::MAX)
 }
 
 fn file(state: &Path) -> PathBuf {
@@ -226,11 +163,16 @@ impl Epochs {
         &self,
         contract: &Arc<Contract>,
         newest: Option<Snapshot>,
+        restated: &Restated,
         today: NaiveDate,
     ) -> anyhow::Result<Option<Snapshot>> {
         if !contract.protection.may_be_about_people() {
             return Ok(newest);
         }
+        let newest = match (&contract.closure.period, newest) {
+            (Some(period), Some(newest)) => self.by_period(contract, period, newest, restated, today)?,
+            (_, newest) => newest,
+        };
         if !self.on {
             let listed = |newest: Snapshot| Ok(Snapshot { lists: Arc::new(self.lists(contract)?), ..newest });
             return newest.map(listed).transpose();
@@ -239,16 +181,18 @@ impl Epochs {
         let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pins.datasets.get(&contract.dataset).cloned();
         if let Some(pin) = pin.as_ref().filter(|pin| today.to_string() < pin.ends) {
-            return self.standing(contract, pin).map(Some);
+            return self.standing(contract, pin, newest.as_ref()).map(Some);
         }
         let Some(newest) = newest else { return Ok(None) };
         // The day has come. Where next to nothing has changed, the data and their noise stand.
         let last = match &pin {
-            Some(pin) if pin.contract == contract.sha256 && pin.method == self.method => self.whole(contract, pin)?,
+            Some(pin) if pin.contract == contract.sha256 && pin.method == self.method => {
+                self.whole(contract, pin, Some(&newest))?
+            }
             _ => None,
         };
         let stands = match &last {
-            Some(last) if last.id == newest.id => true,
+            Some(last) if last.files == newest.files => true,
             Some(last) => changed(contract, last, &newest)? < FEWEST_CHANGED,
             None => false,
         };
@@ -263,6 +207,7 @@ impl Epochs {
                     snapshot: newest.id,
                     sha256: hash(&newest.files)?,
                     lists: self.lists(contract)?,
+                    periods: names_of(&newest.closed.files),
                     method: self.method.clone(),
                 };
                 (pin.clone(), with_epoch(newest, &pin))
@@ -275,8 +220,8 @@ impl Epochs {
             // The file was lost, or is an old one: other data, or another draw, under the epoch's name.
             Some(_) => Pin { snapshot: 0, ..pin },
             None => {
-                self.note(contract, opening.words(&pin.until))?;
-                opened.0.insert((contract.dataset.clone(), pin.until.clone()), opening);
+                self.note(contract, opening.words("epoch", &pin.until))?;
+                opened.insert(&contract.dataset, &pin.until, opening);
                 pin
             }
         };
@@ -286,7 +231,28 @@ impl Epochs {
         next.datasets.insert(contract.dataset.clone(), pin.clone());
         self.write(&next)?;
         *pins = next;
-        if pin.snapshot == 0 { self.standing(contract, &pin).map(Some) } else { Ok(Some(served)) }
+        if pin.snapshot == 0 { self.standing(contract, &pin, None).map(Some) } else { Ok(Some(served)) }
+    }
+
+    /// What is served of rows that come by period: all that are closed.
+    fn by_period(
+        &self,
+        contract: &Arc<Contract>,
+        period: &Period,
+        newest: Snapshot,
+        restated: &Restated,
+        today: NaiveDate,
+    ) -> anyhow::Result<Option<Snapshot>> {
+        if !self.on {
+            let values: BTreeSet<Value> = crate::tables::periods(&newest, period)?.into_iter().collect();
+            let epochs = vec!["none".to_owned(); values.len()];
+            let closed = Closed { periods: values.into_iter().collect(), epochs, files: newest.files.clone() };
+            return Ok(Some(Snapshot { closed: Arc::new(closed), ..newest }));
+        }
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut periods = Periods::open(&self.state, contract, period, &opened, restated)?;
+        periods.close(&newest, restated, today, &mut opened, &|detail| self.note(contract, detail))?;
+        Ok(periods.served(&newest))
     }
 
     /// Whether another epoch has begun for a dataset.
@@ -297,7 +263,7 @@ impl Epochs {
     }
 
     /// The pinned snapshot, whole and unchanged.
-    fn standing(&self, contract: &Arc<Contract>, pin: &Pin) -> anyhow::Result<Snapshot> {
+    fn standing(&self, contract: &Arc<Contract>, pin: &Pin, newest: Option<&Snapshot>) -> anyhow::Result<Snapshot> {
         let dataset = &contract.dataset;
         ensure!(
             pin.contract == contract.sha256,
@@ -316,7 +282,7 @@ impl Epochs {
              epochs.json from the backup, or wait for the next epoch",
             pin.until
         );
-        self.whole(contract, pin)?.with_context(|| {
+        self.whole(contract, pin, newest)?.with_context(|| {
             format!(
                 "dataset '{dataset}': snapshot {}, pinned for epoch {}, is lost or not as it was; restore it from the backup, or \
                  wait for the next epoch",
@@ -325,9 +291,22 @@ impl Epochs {
         })
     }
 
-    /// The pinned snapshot; `None` where it is lost, or not as it was.
-    fn whole(&self, contract: &Arc<Contract>, pin: &Pin) -> anyhow::Result<Option<Snapshot>> {
-        let Ok(found) = snapshot::by_id(&self.state, contract, pin.snapshot) else { return Ok(None) };
+    /// The pinned snapshot; `None` where it is lost, or not as it was. Of rows that come by period: the newest, with the pinned
+    /// periods for registers.
+    fn whole(
+        &self,
+        contract: &Arc<Contract>,
+        pin: &Pin,
+        newest: Option<&Snapshot>,
+    ) -> anyhow::Result<Option<Snapshot>> {
+        let found = match (&contract.closure.period, newest) {
+            (None, _) => snapshot::by_id(&self.state, contract, pin.snapshot).ok(),
+            (Some(_), newest) => newest.map(|newest| {
+                let folder = periods::folder(&self.state, contract);
+                Snapshot { files: pin.periods.iter().map(|file| folder.join(file)).collect(), ..newest.clone() }
+            }),
+        };
+        let Some(found) = found.filter(|found| found.files.iter().all(|file| file.is_file())) else { return Ok(None) };
         Ok((hash(&found.files)? == pin.sha256).then(|| with_epoch(found, pin)))
     }
 
@@ -383,83 +362,11 @@ impl Epochs {
     }
 }
 
+fn names_of(files: &[PathBuf]) -> Vec<String> {
+    files.iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned())).collect()
+}
+
 fn with_epoch(snapshot: Snapshot, pin: &Pin) -> Snapshot {
     let epoch = Some(format!("{} {}", pin.epoch, pin.sha256).into());
     Snapshot { epoch, lists: Arc::new(pin.lists.clone()), ..snapshot }
-}
-
-/// SHA-256 over pieces, in their order.
-fn hash(files: &[PathBuf]) -> anyhow::Result<String> {
-    let mut digest = Digest::new(&SHA256);
-    let mut buffer = vec![0; 1 << 16];
-    for path in files {
-        let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        digest.update(&file.metadata()?.len().to_be_bytes());
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            digest.update(buffer.get(..read).unwrap_or_default());
-        }
-    }
-    Ok(hex::encode(digest.finish()))
-}
-
-/// How many units have other records in one snapshot than in another.
-fn changed(contract: &Contract, last: &Snapshot, next: &Snapshot) -> anyhow::Result<usize> {
-    let Some(unit) = contract.main_unit() else { return Ok(usize::MAX) };
-    let (before, mut after) = (records(&unit.domain, last)?, records(&unit.domain, next)?);
-    let mut differ = 0_usize;
-    for (id, records) in before {
-        differ += usize::from(after.remove(&id) != Some(records));
-    }
-    Ok(differ.saturating_add(after.len()))
-}
-
-/// For each unit a sum of hashes of its records.
-fn records(domain: &str, snapshot: &Snapshot) -> anyhow::Result<HashMap<u64, u64>> {
-    let mut found: HashMap<u64, u64> = HashMap::new();
-    for file in &snapshot.files {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?.build()? {
-            let batch = batch?;
-            let ids = batch.column_by_name(&unit_column(domain)).and_then(|ids| ids.as_primitive_opt::<UInt64Type>());
-            let ids = ids.context("a piece has no ids")?;
-            let fields = batch.columns().iter().map(|column| SortField::new(column.data_type().clone()));
-            let rows = RowConverter::new(fields.collect())?.convert_columns(batch.columns())?;
-            for (id, row) in ids.values().iter().zip(rows.iter()) {
-                let mut hasher = DefaultHasher::new();
-                hasher.write(row.as_ref());
-                let slot = found.entry(*id).or_default();
-                *slot = slot.wrapping_add(hasher.finish());
-            }
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn what_an_epoch_opened_with_is_read_from_the_log() {
-        let opening = Opening { drawn: "2026Q3".to_owned(), snapshot: 7, sha256: "ab12".to_owned() };
-        assert_eq!(Opening::parse(&opening.words("2026Q4")), Some(("2026Q4".to_owned(), opening)));
-        assert_eq!(Opening::parse("snapshot 7 of 2026-11-28"), None);
-    }
-
-    #[test]
-    fn epochs_have_the_names_of_their_days() {
-        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        assert_eq!(name(Epoch::Quarter, day("2026-11-28")), "2026Q4");
-        assert_eq!(name(Epoch::Quarter, day("2027-01-01")), "2027Q1");
-        assert_eq!(name(Epoch::Month, day("2026-03-31")), "2026-03");
-        assert_eq!(name(Epoch::Year, day("2026-01-01")), "2026");
-        assert_eq!(end(Epoch::Quarter, day("2026-11-28")), day("2027-01-01"));
-        assert_eq!(end(Epoch::Quarter, day("2026-03-31")), day("2026-04-01"));
-        assert_eq!(end(Epoch::Month, day("2026-12-31")), day("2027-01-01"));
-        assert_eq!(end(Epoch::Year, day("2026-02-28")), day("2027-01-01"));
-    }
 }

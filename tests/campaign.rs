@@ -80,6 +80,40 @@ const WORLDS: &[World] = &[
         boroughs: 33,
         dimensions: 3,
     },
+    World {
+        name: "income of pensioners (sums)",
+        from: "pension_credit",
+        borough: "borough",
+        columns: &[
+            ("ward", 1),
+            ("pension_credit", 1),
+            (
+                "CASE WHEN weekly_rent < 0.01 THEN 'none' WHEN weekly_rent < 100 THEN 'low' WHEN weekly_rent < 150 THEN 'some' \
+                 WHEN weekly_rent < 200 THEN 'more' ELSE 'much' END",
+                1,
+            ),
+        ],
+        secret: Secret::AtLeast("weekly_income", 227.0),
+        boroughs: 33,
+        dimensions: 3,
+    },
+    World {
+        name: "unclaimed credit (sums)",
+        from: "pension_credit",
+        borough: "borough",
+        columns: &[
+            ("ward", 1),
+            (
+                "CASE WHEN weekly_income < 100 THEN 'a' WHEN weekly_income < 150 THEN 'b' WHEN weekly_income < 200 THEN 'c' \
+                 WHEN weekly_income < 227 THEN 'd' WHEN weekly_income < 300 THEN 'e' ELSE 'f' END",
+                1,
+            ),
+            ("CASE WHEN weekly_rent < 0.01 THEN 'none' WHEN weekly_rent < 150 THEN 'some' ELSE 'much' END", 1),
+        ],
+        secret: Secret::AtLeast("unclaimed", 25.0),
+        boroughs: 33,
+        dimensions: 3,
+    },
 ];
 
 const STOPS: World = World {
@@ -577,6 +611,63 @@ async fn campaign(world: &World, protected: &'static Federation, exact: &'static
             }
         }
     }
+    let (tenth, exact) = (tenths(world, &boroughs, wanted), tenths(world, &exactly, wanted));
+    if tenth.len() >= 20 {
+        let [difference, change, likelihood, _] = scored(world, &tenth);
+        let by_exact = scored(world, &exact)[0];
+        let tables = tenth.iter().map(|(_, seen)| seen.len()).sum::<usize>() as f64 / tenth.len() as f64;
+        println!(
+            "  a tenth person: {} targets in {tables:.1} tables each, {difference:.1} % {change:.1} % {likelihood:.1} %, exact {by_exact:.1} %",
+            tenth.len()
+        );
+        assert!(by_exact > 95.0, "{}: {by_exact}", world.name);
+        let luck = 200.0 * (0.25 / tenth.len() as f64).sqrt();
+        for guessed in [difference, change, likelihood] {
+            assert!(guessed <= BOUND + luck, "{}: a tenth person: {guessed}", world.name);
+        }
+    }
+}
+
+/// Somebody who knows nine others that a cell counts, and asks whether this one is the tenth: what is withheld tells as well.
+///
+/// For each target and each table that tells: how far the cell is from the nine.
+fn tenths(world: &World, boroughs: &[Borough], wanted: usize) -> Vec<(bool, Vec<Option<f64>>)> {
+    let Secret::Is(value) = world.secret else { return Vec::new() };
+    let secret = world.columns.len() - 1;
+    let mut found: Vec<(bool, Vec<Option<f64>>)> = Vec::new();
+    for borough in boroughs {
+        let class = borough.classes[secret].iter().position(|class| class == value).unwrap_or(usize::MAX);
+        // One for each cell, or the same noise would be looked at again: by person and what is seen of them.
+        let mut by_person: BTreeMap<usize, Vec<Option<f64>>> = BTreeMap::new();
+        for table in world.tables().into_iter().filter(|table| table.contains(&secret)) {
+            let mut cells: BTreeMap<Vec<usize>, (usize, [Option<usize>; 2])> = BTreeMap::new();
+            for (number, (person, _)) in borough.people.iter().enumerate() {
+                let known = table.iter().filter(|column| **column != secret).map(|column| person[*column]).collect();
+                let (with, first) = cells.entry(known).or_default();
+                let has = person[secret] == class;
+                *with += usize::from(has);
+                first[usize::from(has)].get_or_insert(number);
+            }
+            for (mut cell, (with, first)) in cells {
+                let target = match with {
+                    9 => first[0],
+                    10 => first[1],
+                    _ => None,
+                };
+                cell.push(class);
+                let seen = borough.released[&table].get(&cell);
+                let seen = seen.map_or(if borough.protected { -30.0 } else { 0.0 }, |count| count - 9.0);
+                if let Some(target) = target {
+                    by_person.entry(target).or_default().push(Some(seen));
+                }
+            }
+        }
+        found.extend(by_person.into_iter().map(|(person, seen)| (borough.people[person].0[secret] == class, seen)));
+    }
+    found.sort_by_key(|(_, seen)| std::cmp::Reverse(seen.len()));
+    let (with, without): (Vec<_>, Vec<_>) = found.into_iter().partition(|(has, _)| *has);
+    let each = (wanted / 2).min(with.len()).min(without.len());
+    with.into_iter().take(each).zip(without.into_iter().take(each)).flat_map(|(a, b)| [a, b]).collect()
 }
 
 /// All families but lists come to the same from a hundred attempts as from twenty.
@@ -609,6 +700,23 @@ async fn compare(world: &World, federation: &Federation, gss: &str, borough: &Bo
             .collect();
         let sql = format!("SELECT {} FROM {} WHERE {} = '{gss}'", figures.join(", "), world.from, world.borough);
         let answer = ask(&federation.client, &sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+        if let Secret::AtLeast(measure, _) = world.secret {
+            // A mean tells no more than the sum and the count that it is of.
+            let set = some[0].sql(world, &borough.classes);
+            let of = |figure: &str| format!("{figure}({measure}) FILTER (WHERE {set})");
+            let sql = format!(
+                "SELECT {}, {}, {} FROM {} WHERE {} = '{gss}'",
+                of("AVG"),
+                of("SUM"),
+                of("COUNT"),
+                world.from,
+                world.borough
+            );
+            let answer = ask(&federation.client, &sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+            let [mean, sum, count] = &rows(&answer)[0][..3] else { panic!("{sql}") };
+            let [mean, sum, count] = [mean, sum, count].map(|figure| figure.parse::<f64>().unwrap());
+            assert!((mean * count - sum).abs() <= 0.005 * count.abs() + 0.01, "{mean} {sum} {count}: {sql}");
+        }
         for (said, set) in rows(&answer)[0].iter().zip(some) {
             let added = borough.figure(set, None).unwrap();
             let said: f64 = said.parse().unwrap_or_else(|_| panic!("{said}: {sql}"));

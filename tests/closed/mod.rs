@@ -2,6 +2,7 @@
 //!
 //! `LODA_CLOSED_QUESTIONS` sets how many questions the reconstruction asks (default 1,200).
 
+mod doors;
 mod draws;
 mod epochs;
 mod fragments;
@@ -22,6 +23,14 @@ async fn figures(federation: &Federation, sql: &str) -> Vec<Vec<String>> {
     let answer = ask(&federation.client, sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
     text(&answer.batches, answer.schema.fields().len() - 1)
 }
+
+/// Everybody who is on the register of residents, four times.
+const SOURCES: [&str; 4] = [
+    "residents a",
+    "residents a JOIN residents b ON a.person_key = b.person_key AND a.borough = b.borough",
+    "residents a LEFT JOIN social_care_clients s ON a.person_key = s.person_key AND a.borough = s.borough",
+    "(SELECT * FROM residents r WHERE EXISTS (SELECT 1 FROM residents b WHERE r.person_key = b.person_key AND r.borough = b.borough)) a",
+];
 
 /// Least squares with bounds, cell after cell: Σ over a set of what each cell holds is what was answered.
 fn solved(sets: &[Vec<usize>], answers: &[f64], cells: usize) -> Vec<f64> {
@@ -46,7 +55,7 @@ fn solved(sets: &[Vec<usize>], answers: &[f64], cells: usize) -> Vec<f64> {
 }
 
 /// The attack that read a borough's exact table in 20 statements: random unions of wards and age bands, by sex, and
-/// least squares. For people who are alone in ward and age the sex is guessed.
+/// least squares. Lists are worded by IN, OR, LIKE, CASE, NOT and what they leave out, over joins and EXISTS. For people who are alone in ward and age the sex is guessed.
 #[test]
 fn random_unions_and_least_squares_name_nobody() {
     support::run(async {
@@ -91,18 +100,43 @@ fn random_unions_and_least_squares_name_nobody() {
                     let named = |of: &[String], places: &[usize]| {
                         list(&places.iter().map(|place| &of[*place]).collect::<Vec<_>>())
                     };
-                    conditions.push(format!(
-                        "(ward IN ({})) = (age_band IN ({}))",
-                        named(&wards, &w),
-                        named(&ages, &a)
-                    ));
+                    let worded = |column: &str, of: &[String], places: &[usize], dice: &mut Dice| {
+                        let out: Vec<usize> = (0..of.len()).filter(|place| !places.contains(place)).collect();
+                        let each = |places: &[usize], is: &str, word: &str| -> String {
+                            let each = places
+                                .iter()
+                                .map(|place| format!("a.{column} {is} '{}'", of[*place].replace('\'', "''")));
+                            each.collect::<Vec<_>>().join(word)
+                        };
+                        // Patterns are for columns with a code list.
+                        let word = match dice.below(if out.is_empty() { 4 } else { 6 }) {
+                            2 if column == "ward" => 1,
+                            word => word,
+                        };
+                        match word {
+                            0 => format!("a.{column} IN ({})", named(of, places)),
+                            1 => each(places, "=", " OR "),
+                            2 => each(places, "LIKE", " OR "),
+                            3 => format!("CASE WHEN a.{column} IN ({}) THEN 1 ELSE 0 END = 1", named(of, places)),
+                            4 => each(&out, "<>", " AND "),
+                            _ => format!("NOT (a.{column} IN ({}))", named(of, &out)),
+                        }
+                    };
+                    let (of_ward, of_age) =
+                        (worded("ward", &wards, &w, &mut dice), worded("age_band", &ages, &a, &mut dice));
+                    conditions.push(match dice.below(3) {
+                        0 => format!("({of_ward}) = ({of_age})"),
+                        1 => format!("(({of_ward}) AND ({of_age})) OR (NOT ({of_ward}) AND NOT ({of_age}))"),
+                        _ => format!("CASE WHEN {of_ward} THEN ({of_age}) ELSE NOT ({of_age}) END"),
+                    });
                 }
                 let mut answers: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-                for some in conditions.chunks(15) {
+                for (number, some) in conditions.chunks(15).enumerate() {
                     let counted = some.iter().enumerate().map(|(i, c)| format!("COUNT(*) FILTER (WHERE {c}) AS f{i}"));
                     let counted = counted.collect::<Vec<_>>().join(", ");
                     let sql = format!(
-                        "SELECT sex, {counted} FROM residents WHERE borough = '{gss}' GROUP BY sex ORDER BY sex"
+                        "SELECT a.sex, {counted} FROM {} WHERE a.borough = '{gss}' GROUP BY a.sex ORDER BY 1",
+                        SOURCES[number % SOURCES.len()]
                     );
                     for row in figures(federation, &sql).await {
                         let of = answers.entry(row[0].clone()).or_default();
@@ -184,5 +218,95 @@ fn figures_over_places_say_what_they_lack() {
         }
         println!("{in_part} figures in part, {listed} places listed");
         assert!(in_part > 0);
+    });
+}
+
+/// A household of four and more moves four people at once: who could part it from the others by its members would see its
+/// tenure. Whatever parts it weighs too much beside the tenure, in whatever words; and what is left to ask parts no home.
+#[test]
+fn no_pair_of_sets_parts_a_home() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let holdings = holdings(federation).await;
+        let (mut homes, mut refused) = (0, 0);
+        for gss in ["E09000001", "E09000002", "E09000022"] {
+            let held = holdings.iter().find(|h| h.dataset == "residents" && h.gss == gss).unwrap();
+            let names: Vec<String> = contract("residents").columns.iter().map(|c| c.name.clone()).collect();
+            let place = |name: &str| names.iter().position(|n| n == name).unwrap();
+            let people = text(&held.rows, 99);
+            let known = ["ward", "age_band", "sex"].map(place);
+            let mut of_home: BTreeMap<&String, Vec<&Vec<String>>> = BTreeMap::new();
+            people.iter().for_each(|row| of_home.entry(&row[place("household_key")]).or_default().push(row));
+            for members in of_home.values().filter(|members| members.len() >= 4) {
+                homes += 1;
+                // Beside a tenure a table has one more column: no class of it is this home's alone.
+                for column in known {
+                    for class in members.iter().map(|row| &row[column]) {
+                        let with = people.iter().filter(|row| row[column] == *class);
+                        assert!(with.count() > members.iter().filter(|row| row[column] == *class).count());
+                    }
+                }
+                // Two would part some of them, and are refused.
+                let member = members[0];
+                let (ward, age) = (member[place("ward")].replace('\'', "''"), &member[place("age_band")]);
+                let pair = [
+                    format!("tenure = 'Social rented' AND ward = '{ward}' AND age_band = '{age}'"),
+                    format!("tenure = 'Social rented' AND NOT (ward = '{ward}' AND age_band = '{age}')"),
+                    format!("CASE WHEN ward = '{ward}' THEN age_band <> '{age}' ELSE tenure = 'Social rented' END"),
+                    format!("(tenure = 'Social rented') = (ward = '{ward}' OR age_band LIKE '{age}')"),
+                ];
+                if homes % 40 == 1 {
+                    for condition in pair {
+                        let sql = format!("SELECT COUNT(*) FROM residents WHERE borough = '{gss}' AND ({condition})");
+                        match ask(&federation.client, &sql).await {
+                            Err(loda::ClientError::Refused { rule, .. }) => {
+                                assert_eq!(rule, "too-many-columns", "{sql}")
+                            }
+                            other => panic!("{sql}: {:?}", other.map(|answer| answer.rows())),
+                        }
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        println!("{homes} homes of four and more are parted by nothing that is answered; {refused} pairs refused");
+        assert!(homes > 100 && refused >= 12);
+    });
+}
+
+/// Of things, counts and sums and means of one statement side by side: whoever divides them learns how many have no value,
+/// which is none or ten and more.
+#[test]
+fn counts_sums_and_means_give_no_small_remainder() {
+    support::run(async {
+        let Some(federation) = support::real().await else { return };
+        let (mut told, mut rows_of) = (0, 0);
+        for keys in
+            ["borough, business_type", "borough", "borough, rating", "business_type", "borough, business_type, rating"]
+        {
+            for figures_of in [
+                "COUNT(*) AS n, SUM(hygiene_score) AS s, AVG(hygiene_score) AS a",
+                "COUNT(DISTINCT fhrsid) AS n, SUM(hygiene_score) AS s, AVG(hygiene_score) AS a",
+                "COUNT(*) AS n, SUM(hygiene_score + 0) AS s, AVG(hygiene_score) AS a",
+                "SUM(1) AS n, SUM(hygiene_score) AS s, AVG(hygiene_score) AS a",
+            ] {
+                let sql = format!("SELECT {keys}, {figures_of} FROM food_businesses GROUP BY {keys}");
+                let Ok(answer) = ask(&federation.client, &sql).await else { continue };
+                let keys = keys.split(',').count();
+                for row in text(&answer.batches, keys + 3) {
+                    rows_of += 1;
+                    let numbers: Vec<f64> = row[keys..].iter().filter_map(|figure| figure.parse().ok()).collect();
+                    let [n, sum, mean] = numbers[..] else { continue };
+                    if mean == 0.0 {
+                        continue;
+                    }
+                    let missing = n - (sum / mean).round();
+                    told += 1;
+                    assert!(missing == 0.0 || missing >= 10.0, "{row:?}: {missing} have none: {sql}");
+                }
+            }
+        }
+        println!("{told} of {rows_of} rows have count, sum and mean, and none a small remainder");
+        assert!(told > 50);
     });
 }

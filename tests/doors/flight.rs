@@ -135,7 +135,7 @@ fn adbc_lists_prepares_asks_and_is_kept_out() {
 }
 
 /// arrow-flight's client over TLS that believes the door's authority.
-async fn client(door: &Door, token: &str) -> FlightSqlServiceClient<Channel> {
+pub async fn client(door: &Door, token: &str) -> FlightSqlServiceClient<Channel> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&door.authority).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

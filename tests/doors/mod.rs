@@ -2,7 +2,7 @@
 
 mod abuse;
 mod ending;
-mod flight;
+pub mod flight;
 mod guides;
 mod http;
 mod provider;

@@ -87,7 +87,7 @@ fn lambeths_planning_decisions_as_published_are_served_whole() {
         (serve(dir.path(), "node", "node.toml"), serve(dir.path(), "coordinator", "coordinator/coordinator.toml"));
     let csv = answered(dir.path(), "SELECT COUNT(*) AS decisions FROM planning");
     let count: i64 = csv.lines().nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
-    assert!((count - 15_283).abs() <= 5, "{csv}");
+    assert!((count - 15_283).abs() <= 8, "{csv}");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn lambeths_payments_as_published_name_their_malformed_rows_and_serve_the_rest()
     let csv = answered(dir.path(), "SELECT COUNT(*) AS payments FROM payments");
     let count: i64 = csv.lines().nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
     let kept: i64 = report.split(" keep the contract").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-    assert!((count - kept).abs() <= 5 && kept > 18_000, "{csv} {report}");
+    assert!((count - kept).abs() <= 8 && kept > 18_000, "{csv} {report}");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn recorded_crime_of_three_vintages_becomes_one_table_of_ones_own_borough() {
     let expected: i64 = names.iter().map(|name| lambeth(name)).sum();
     let csv = answered(dir.path(), "SELECT COUNT(*) AS n FROM recorded_crime");
     let count: i64 = csv.lines().nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
-    assert!((count - expected).abs() <= 5, "{csv}, {expected}: {report}");
+    assert!((count - expected).abs() <= 8, "{csv}, {expected}: {report}");
 }
 
 #[test]

@@ -123,6 +123,14 @@ impl Federation {
         Self::serving(layout, methods, dir).await
     }
 
+    /// A federation over generated data that a test has changed.
+    pub async fn changed(nodes: usize, methods: Methods, change: &(dyn Fn(&Layout) + Sync)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&options(dir.path(), nodes, None), &mut |_| {}).unwrap();
+        change(&layout);
+        Self::serving(layout, methods, dir).await
+    }
+
     /// Nodes of a layout, served, with a coordinator and a client.
     async fn serving(layout: Layout, methods: Methods, dir: tempfile::TempDir) -> Self {
         let handle = RUNTIME.handle().clone();

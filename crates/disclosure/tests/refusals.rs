@@ -29,7 +29,7 @@ fn methods_say_what_they_do() {
     let threshold = Threshold::default();
     assert_eq!([Public.name(), threshold.name(), cell_key().name()], ["public", "threshold", "cell-key"]);
     assert_eq!(threshold.parameters(), "at least 10 units, (2, 90 %) dominance, p 10 %");
-    assert_eq!(cell_key().parameters(), "modulus 4096, max noise 5, variance 3, threshold 10");
+    assert_eq!(cell_key().parameters(), "modulus 4096, max noise 8, variance 5, threshold 10");
     assert!(threshold.absent_is_withheld() && cell_key().absent_is_withheld() && !Public.absent_is_withheld());
 }
 

@@ -12,6 +12,7 @@
 //! cells of one epoch another draw or other data: what the log does not know is not served under that epoch's name.
 
 mod changed;
+mod late;
 mod opening;
 mod periods;
 

@@ -26,6 +26,18 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
             let config = Config::load(&layout.node(gss).join("node.toml")).unwrap();
             Node::open(config, methods, handle.clone()).await
         };
+        let version = |from: &str, to: &str| {
+            // Agreed in the manifest as well.
+            let (contract, manifest) = (layout.dir.join("contracts/residents.toml"), layout.manifest());
+            let text = std::fs::read_to_string(&contract).unwrap();
+            let other = text.replacen(from, to, 1);
+            assert_ne!(other, text);
+            let sha = |text: &str| loda_contract::Contract::parse(text, "residents").unwrap().sha256;
+            let agreed = std::fs::read_to_string(&manifest).unwrap();
+            assert!(agreed.contains(&sha(&text)));
+            std::fs::write(&manifest, agreed.replace(&sha(&text), &sha(&other))).unwrap();
+            std::fs::write(&contract, other).unwrap();
+        };
         let serves = async |methods: Methods| {
             let node = open(methods).await.unwrap();
             let listener = node.bind().await.unwrap();
@@ -41,6 +53,10 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
         assert!(serves(standard()).await);
         let other = TableParameters { variance: 4.0, ..TableParameters::default() };
         assert!(!serves(Methods::with(&other).unwrap()).await, "two perturbations of one epoch give the noise away");
+        assert!(serves(standard()).await);
+        version("version = 1", "version = 2");
+        assert!(!serves(standard()).await, "two versions of a contract in one epoch draw the same people twice");
+        version("version = 2", "version = 1");
         assert!(serves(standard()).await);
         // Last year's file, put back.
         let file = state.join("epochs.json");
@@ -93,6 +109,14 @@ fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
         };
         let mut answers = BTreeSet::new();
         for start in 0..4 {
+            if start == 2 {
+                // Another agreement of the same parties.
+                let path = folder.join("agreement.toml");
+                let text = std::fs::read_to_string(&path).unwrap();
+                let other = text.replace("DEMO-2026-01", "OTHER-2027-09").replace("version = 1", "version = 7");
+                assert_ne!(other, text);
+                std::fs::write(&path, other).unwrap();
+            }
             if start == 3 {
                 std::fs::remove_file(folder.join("state/epochs.json")).unwrap();
             }

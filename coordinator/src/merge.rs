@@ -79,8 +79,8 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &mut BTreeMap<Gss, A
     for (gss, question) in &part.questions {
         let (Some(question), Some(answer)) = (question, answers.get_mut(gss)) else { continue };
         let grid = grids.entry(question.encode()).or_insert_with(|| question.cells().map(Arc::new)).clone();
-        // Of rows that come by period, those that are closed somewhere: their cells are all there.
-        let grid = if sparse || part.comes_by_period() { None } else { grid };
+        // Of periods, those that are closed somewhere: their cells are all there.
+        let grid = if sparse || part.is_by_period() { None } else { grid };
         if let Some(fault) = misfit(answer, sparse, grid.as_ref()) {
             tracing::warn!(borough = %gss, "an answer is dropped: {fault}");
             *answer = Answer::None;
@@ -160,7 +160,7 @@ fn add_missing(
     figures: usize,
     groups: &mut BTreeMap<Vec<Value>, Group>,
 ) {
-    let enumerable = part.questions.values().flatten().all(|q| q.grid().is_some()) && !part.comes_by_period();
+    let enumerable = part.questions.values().flatten().all(|q| q.grid().is_some()) && !part.is_by_period();
     if !sparse && enumerable {
         return;
     }

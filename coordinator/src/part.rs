@@ -103,9 +103,18 @@ impl Part {
         asked.into_iter().any(|(gss, _)| !seen.insert(self.borough_values(gss)))
     }
 
-    /// Whether boroughs say which periods there are.
-    pub(crate) fn comes_by_period(&self) -> bool {
-        self.lowered.values().flat_map(|lowered| lowered.tables()).any(|table| table.period().is_some())
+    /// Whether groups are periods, of which boroughs say which there are.
+    pub(crate) fn is_by_period(&self) -> bool {
+        let tables = self.lowered.values().flat_map(|lowered| lowered.tables());
+        let mut periods = tables.flat_map(|table| table.datasets()).filter_map(|contract| contract.period());
+        periods.any(|(_, column)| {
+            let keys = self.questions.values().flatten().flat_map(|question| question.keys());
+            keys.into_iter().any(|key| {
+                let mut columns = BTreeSet::new();
+                key.scalar.columns(&mut columns);
+                columns.iter().any(|name| bare_name(name) == column.name)
+            })
+        })
     }
 
     /// An output figure as SQL writes it.

@@ -116,7 +116,7 @@ fn cells(bytes: &[u8], columns: usize) -> Cells {
     found
 }
 
-/// How many rows of a period's file name each period.
+/// How many rows of a period's file name each day.
 fn named(file: &Path) -> BTreeMap<i32, usize> {
     let mut found = BTreeMap::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(fs::File::open(file).unwrap()).unwrap().build().unwrap() {
@@ -135,6 +135,7 @@ fn repairs(homes: std::ops::Range<u32>, month: u32, cost: u32) -> Vec<String> {
 }
 
 const JANUARY: i32 = 20_089;
+const FEBRUARY: i32 = 20_120;
 const APRIL: i32 = 20_179;
 
 #[test]
@@ -156,7 +157,10 @@ fn what_is_closed_stands_and_what_is_late_counts_when_it_comes() {
         let quarters = |cells: &Cells| -> BTreeSet<String> { cells.keys().flatten().flatten().cloned().collect() };
         assert!(quarters(&june).contains("2025-01-01") && !quarters(&june).contains("2025-04-01"), "{june:?}");
         assert_eq!(of(&june, "2025-01-01").len(), june.len(), "every cell is of one period");
-        assert_eq!(named(&node.periods().join("2025-01-01.parquet")), BTreeMap::from([(JANUARY, 4_000)]));
+        assert_eq!(
+            named(&node.periods().join("2025-01-01.parquet")),
+            BTreeMap::from([(JANUARY, 2_000), (FEBRUARY, 2_000)])
+        );
         assert!(
             node.doctor().contains(
                 "1 periods are closed, the last 2025-01-01; the next closes with data that describe 2025-07-31"
@@ -167,12 +171,14 @@ fn what_is_closed_stands_and_what_is_late_counts_when_it_comes() {
         // In August: 600 repairs of February come late, 300 of January cost something else, and 100 are gone.
         let corrected = [repairs(0..100, 1, 100), repairs(100..400, 1, 250), repairs(400..1_900, 1, 100)].concat();
         let late = repairs(3_000..3_600, 2, 100);
-        let all = [corrected, repairs(0..2_000, 2, 100), late, spring].concat();
+        // One names a year of which nothing was known: it makes no period of its own.
+        let stray = vec!["000000009999,2024-05-01,Roof,100.00".to_owned()];
+        let all = [corrected, repairs(0..2_000, 2, 100), late, stray, spring].concat();
         node.extract("2025-08-15", &all);
         let august = node.asked(&["code"]).await.unwrap();
         assert_eq!(of(&august, "2025-01-01"), of(&june, "2025-01-01"));
         let second = node.periods().join("2025-04-01.parquet");
-        assert_eq!(named(&second), BTreeMap::from([(JANUARY, 600), (APRIL, 2_000)]));
+        assert_eq!(named(&second), BTreeMap::from([(FEBRUARY, 600), (APRIL, 2_000)]));
         let total: i64 =
             of(&august, "2025-04-01").iter().filter(|(key, _)| key.iter().flatten().count() == 1).map(|(_, n)| n).sum();
         assert!((total - 2_600).abs() <= 60, "{total}");
@@ -192,6 +198,16 @@ fn what_is_closed_stands_and_what_is_late_counts_when_it_comes() {
             assert_eq!(node.asked(&["code"]).await.unwrap(), august);
         }
         fs::remove_file(&file).unwrap();
+        assert_eq!(node.asked(&["code"]).await.unwrap(), august);
+        // Units that have lost their ids would all be late.
+        let units = node.folder().join("state/units/property");
+        let ids = fs::read(&units).unwrap();
+        fs::remove_file(&units).unwrap();
+        let turned = std::iter::once("000000000001,2025-07-01,Roof,1.00".to_owned()).chain(all.iter().rev().cloned());
+        node.extract("2025-11-15", &turned.collect::<Vec<_>>());
+        assert_eq!(node.asked(&["code"]).await, None);
+        fs::write(&units, ids).unwrap();
+        node.extract("2025-08-15", &all);
         assert_eq!(node.asked(&["code"]).await.unwrap(), august);
         // Other rows under a closed period's name are not served.
         let whole = fs::read(&second).unwrap();
@@ -225,7 +241,10 @@ fn a_closed_period_is_declared_anew_once_and_only_where_many_change() {
         node.extract("2025-07-02", &many);
         let restated = node.asked(&["code"]).await.unwrap();
         assert_ne!(first(&restated), first(&june));
-        assert_eq!(named(&node.periods().join("2025-01-01.restated.parquet")), BTreeMap::from([(JANUARY, 3_800)]));
+        assert_eq!(
+            named(&node.periods().join("2025-01-01.restated.parquet")),
+            BTreeMap::from([(JANUARY, 2_000), (FEBRUARY, 1_800)])
+        );
         let log = fs::read_to_string(node.folder().join("state/log.jsonl")).unwrap();
         assert!(log.contains("is restated: a load without February"));
         // Never twice.

@@ -373,6 +373,10 @@ fn period(
             format!("every = '{text}': write month, quarter or year, no shorter than the grain of '{name}'")
         })?,
     };
+    if let Some(open) = columns.iter().find(|column| column.attribute.codes_from.is_some()) {
+        // Another list would draw all periods again.
+        return Err(format!("rows that come by period have no open column, and '{}' is one: give it codes", open.name));
+    }
     if settle_days > MOST_SETTLE_DAYS {
         return Err(format!("settle-days is at most {MOST_SETTLE_DAYS}"));
     }

@@ -34,6 +34,16 @@ pub(super) fn hash(files: &[PathBuf]) -> anyhow::Result<String> {
     Ok(hex::encode(digest.finish()))
 }
 
+/// SHA-256 over words, in their order.
+pub(super) fn digest(words: &[&str]) -> String {
+    let mut digest = Digest::new(&SHA256);
+    for word in words {
+        digest.update(&(word.len() as u64).to_be_bytes());
+        digest.update(word.as_bytes());
+    }
+    hex::encode(digest.finish())
+}
+
 /// How many units have other records in one snapshot than in another.
 pub(super) fn changed(contract: &Contract, last: &Snapshot, next: &Snapshot) -> anyhow::Result<usize> {
     let Some(unit) = contract.main_unit() else { return Ok(usize::MAX) };

@@ -1,6 +1,6 @@
 //! The rows of periods: which of a snapshot's are late, and what a period's file holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
@@ -19,8 +19,18 @@ use super::periods::days_of;
 use crate::ingest::snapshot_schema;
 use crate::snapshot::{Snapshot, unit_column};
 
-/// The period that a row names itself, where it counts in a later one.
+/// The day that a row names itself, where it counts in a later period.
 const OF: &str = "__of";
+
+/// So many rows may be others, whatever share of all they are.
+const FEW: usize = 100;
+
+/// The unit that a row is of, and a hash of what else it says, with the day that it names itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Print {
+    unit: u64,
+    rest: u64,
+}
 
 /// A snapshot's rows, to be parted by period.
 pub(super) struct Rows<'a> {
@@ -63,63 +73,116 @@ impl<'a> Rows<'a> {
         self.named.iter().enumerate().filter(|(_, named)| **named == wanted).map(|(row, _)| row).collect()
     }
 
-    /// The rows of a period that are not among those that are known, in order. `net`: of each unit no more than it has more
-    /// rows than before: where one is gone as well, another was corrected.
-    pub(super) fn beyond(&self, period: NaiveDate, known: &[RecordBatch], net: bool) -> anyhow::Result<Vec<usize>> {
-        let mut left: HashMap<(u64, u64), usize> = HashMap::new();
+    /// The rows of a period that are not among others, in order.
+    pub(super) fn not_among(&self, period: NaiveDate, others: &[RecordBatch]) -> anyhow::Result<Vec<usize>> {
+        let mut left: HashMap<Print, usize> = HashMap::new();
+        for batch in others {
+            self.prints(batch)?.into_iter().for_each(|print| *left.entry(print).or_default() += 1);
+        }
+        let own = self.of_period(period);
+        let mut kept = Vec::new();
+        for (row, print) in own.iter().zip(self.prints(&take(&self.whole, &own)?)?) {
+            match left.get_mut(&print).filter(|left| **left > 0) {
+                Some(left) => *left -= 1,
+                None => kept.push(*row),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The rows that name a closed period, the earliest of them `since`, or one before the `first` that closes now, and have not
+    /// been counted, in order.
+    ///
+    /// Rows have no name, so that one that was corrected is another. Of each unit no more rows are late than it has more than
+    /// before; and no row is late that stands there for one that is gone and said the same of another unit (who is who has
+    /// changed). What an extract has no longer, because it holds the last years alone, is not gone.
+    ///
+    /// # Errors
+    /// Where most of what is known is gone and as much is new: units have lost their ids, and everything would count twice.
+    pub(super) fn late(&self, since: NaiveDate, first: NaiveDate, known: &[RecordBatch]) -> anyhow::Result<Vec<usize>> {
+        let closed = days_of(since)..days_of(first);
+        let still: BTreeSet<i32> = self.named.iter().copied().collect();
+        let mut left: HashMap<Print, usize> = HashMap::new();
         for batch in known {
-            for print in self.prints(batch)? {
+            let of = batch.column_by_name(OF).context("a period's file does not say what its rows name")?;
+            let is_still = |day: i32| still.contains(&self.rule.every.floor(day));
+            for (_, print) in dates(of)?.into_iter().zip(self.prints(batch)?).filter(|(day, _)| is_still(*day)) {
                 *left.entry(print).or_default() += 1;
             }
         }
-        let own = self.of_period(period);
-        let (mut fresh, mut of_unit): (BTreeMap<u64, Vec<(u64, usize)>>, HashMap<u64, usize>) = Default::default();
-        for (row, (unit, print)) in own.iter().zip(self.prints(&take(&self.whole, &own)?)?) {
-            match left.get_mut(&(unit, print)).filter(|left| **left > 0) {
-                Some(left) => *left -= 1,
-                None => fresh.entry(unit).or_default().push((print, *row)),
+        let earlier: Vec<usize> =
+            (0..self.named.len()).filter(|row| self.named.get(*row).is_some_and(|of| closed.contains(of))).collect();
+        let (mut same, mut fresh) = (0_usize, BTreeMap::<u64, Vec<(u64, usize)>>::new());
+        for (row, print) in earlier.iter().zip(self.prints(&take(&self.whole, &earlier)?)?) {
+            match left.get_mut(&print).filter(|left| **left > 0) {
+                Some(left) => (*left, same) = (*left - 1, same + 1),
+                None => fresh.entry(print.unit).or_default().push((print.rest, *row)),
             }
         }
-        for ((unit, _), count) in left {
-            *of_unit.entry(unit).or_default() += count;
+        let mut gone: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for (print, count) in left {
+            gone.entry(print.unit).or_default().extend(std::iter::repeat_n(print.rest, count));
         }
-        let mut beyond = Vec::new();
-        for (unit, mut rows) in fresh {
+        let (new, lost) = (fresh.values().map(Vec::len).sum::<usize>(), gone.values().map(Vec::len).sum::<usize>());
+        ensure!(
+            new.min(lost) <= same.max(FEW),
+            "nearly all rows of closed periods are others than before: units have lost their ids, or the source is another. Restore \
+             state/units and record.key from the backup; no period closes meanwhile"
+        );
+        let mut late: Vec<(u64, usize)> = Vec::new();
+        for (unit, rows) in &mut fresh {
             rows.sort_unstable();
-            let gone = if net { of_unit.get(&unit).copied().unwrap_or(0) } else { 0 };
-            beyond.extend(rows.into_iter().skip(gone).map(|(_, row)| row));
+            let of_unit = gone.entry(*unit).or_default();
+            let corrected = rows.len().min(of_unit.len());
+            of_unit.truncate(of_unit.len() - corrected);
+            late.extend(rows.drain(corrected..));
         }
-        beyond.sort_unstable();
-        Ok(beyond)
+        let mut elsewhere: HashMap<u64, usize> = HashMap::new();
+        gone.into_values().flatten().for_each(|rest| *elsewhere.entry(rest).or_default() += 1);
+        late.retain(|(rest, _)| match elsewhere.get_mut(rest).filter(|left| **left > 0) {
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => true,
+        });
+        let mut late: Vec<usize> = late.into_iter().map(|(_, row)| row).collect();
+        late.sort_unstable();
+        Ok(late)
     }
 
-    /// Of each row the unit that it is of and a hash of the rest, the period aside. A row that is a unit of its own is of none:
-    /// a corrected one is another.
-    fn prints(&self, batch: &RecordBatch) -> anyhow::Result<Vec<(u64, u64)>> {
+    /// A row that is a unit of its own is of none: a corrected one is another.
+    fn prints(&self, batch: &RecordBatch) -> anyhow::Result<Vec<Print>> {
         let unit = self.contract.main_unit().filter(|unit| unit.column.is_some());
-        let ids: Option<&UInt64Array> = match unit {
+        let unit = unit.map(|unit| unit_column(&unit.domain));
+        let ids: Option<&UInt64Array> = match &unit {
             None => None,
             Some(unit) => {
-                let ids = batch.column_by_name(&unit_column(&unit.domain)).context("rows have no ids")?;
+                let ids = batch.column_by_name(unit).context("rows have no ids")?;
                 Some(ids.as_primitive_opt::<UInt64Type>().context("unit ids are of another type")?)
             }
         };
         let mut columns: Vec<ArrayRef> = Vec::new();
+        let of_file = batch.column_by_name(OF).is_some();
+        let mut day = None;
         for (place, (column, field)) in batch.columns().iter().zip(batch.schema().fields()).enumerate() {
-            if place == self.place || field.name() == OF {
+            if place == self.place && of_file || Some(field.name()) == unit.as_ref() {
                 continue;
             }
-            columns.push(match column.data_type() {
+            let column = match column.data_type() {
                 DataType::Dictionary(_, words) => cast(column, words)?,
                 _ => Arc::clone(column),
-            });
+            };
+            // The day comes last, wherever it stands.
+            if place == self.place { day = Some(column) } else { columns.push(column) }
         }
+        columns.extend(day);
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
         let rows = RowConverter::new(fields.collect())?.convert_columns(&columns)?;
         let of_row = |(place, row): (usize, arrow::row::Row<'_>)| {
             let mut hasher = DefaultHasher::new();
             hasher.write(row.as_ref());
-            (ids.map_or(0, |ids| ids.value(place)), hasher.finish())
+            Print { unit: ids.map_or(0, |ids| ids.value(place)), rest: hasher.finish() }
         };
         Ok(rows.iter().enumerate().map(of_row).collect())
     }
@@ -129,12 +192,13 @@ impl<'a> Rows<'a> {
         let taken = take(&self.whole, rows)?;
         let mut columns = taken.columns().to_vec();
         let when = columns.get_mut(self.place).context("rows have no period")?;
+        let of = Arc::clone(when);
         let own = dates(when)?;
         let (first, last) = (days_of(period), self.rule.every.next(days_of(period)).saturating_sub(1));
-        let of: Vec<i32> = own.iter().map(|day| self.rule.every.floor(*day)).collect();
-        let came = own.iter().zip(&of).map(|(day, of)| if *of == first { *day } else { self.grain.floor(last) });
+        let came =
+            own.iter().map(|day| if self.rule.every.floor(*day) == first { *day } else { self.grain.floor(last) });
         *when = Arc::new(Date32Array::from_iter_values(came));
-        columns.push(Arc::new(Date32Array::from(of)));
+        columns.push(of);
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 }
@@ -149,11 +213,7 @@ pub(super) fn dates(values: &ArrayRef) -> anyhow::Result<Vec<i32>> {
     Ok(values.as_primitive_opt::<Date32Type>().context("a period is no date")?.values().to_vec())
 }
 
-/// The rows of a period's file that name a period.
-pub(super) fn rows_of(file: &Path, period: NaiveDate) -> anyhow::Result<Vec<RecordBatch>> {
-    rows_where(file, &|of| of == days_of(period))
-}
-
+/// The rows of a period's file by the day that they name.
 pub(super) fn rows_where(file: &Path, wanted: &dyn Fn(i32) -> bool) -> anyhow::Result<Vec<RecordBatch>> {
     let mut found = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?.build()? {

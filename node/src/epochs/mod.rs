@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{self, Snapshot};
 use crate::tables::words_of;
-use changed::{changed, hash};
+use changed::{changed, digest, hash};
 pub(crate) use opening::Openings;
 use opening::{Opening, end, name};
 use periods::Periods;
@@ -215,7 +215,9 @@ impl Epochs {
             }
         };
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let opening = Opening { drawn: pin.epoch.clone(), snapshot: pin.snapshot, sha256: pin.sha256.clone() };
+        // A lost file and another perturbation or secret would draw the same data again.
+        let sha256 = digest(&[&pin.sha256, &self.version(contract)]);
+        let opening = Opening { drawn: pin.epoch.clone(), snapshot: pin.snapshot, sha256 };
         let pin = match opened.of(&contract.dataset, &pin.until) {
             Some(before) if before.drawn == opening.drawn && before.sha256 == opening.sha256 => pin,
             // The file was lost, or is an old one: other data, or another draw, under the epoch's name.
@@ -235,6 +237,11 @@ impl Epochs {
         if pin.snapshot == 0 { self.standing(contract, &pin, None).map(Some) } else { Ok(Some(served)) }
     }
 
+    /// Of what a dataset's cells are drawn by, in sixteen digits: contract, perturbation and secret.
+    fn version(&self, contract: &Contract) -> String {
+        digest(&[&contract.sha256, &self.method, &self.secret]).chars().take(16).collect()
+    }
+
     /// What is served of rows that come by period: all that are closed.
     fn by_period(
         &self,
@@ -251,7 +258,8 @@ impl Epochs {
             return Ok(Some(Snapshot { closed: Arc::new(closed), ..newest }));
         }
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut periods = Periods::open(&self.state, contract, period, &opened, restated)?;
+        let folder = periods::folder(&self.state, contract, &self.version(contract));
+        let mut periods = Periods::open(folder, contract, period, &opened, restated)?;
         periods.close(&newest, restated, today, &mut opened, &|detail| self.note(contract, detail))?;
         Ok(periods.served(&newest))
     }
@@ -260,7 +268,12 @@ impl Epochs {
     pub(crate) fn is_over(&self, contract: &Contract, today: NaiveDate) -> bool {
         let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pins.datasets.get(&contract.dataset);
-        self.on && contract.protection.may_be_about_people() && pin.is_none_or(|pin| today.to_string() >= pin.ends)
+        let over = match (&contract.closure.period, pin) {
+            // Nothing is closed: a reading closes it, and no day.
+            (Some(_), None) => false,
+            (_, pin) => pin.is_none_or(|pin| today.to_string() >= pin.ends),
+        };
+        self.on && contract.protection.may_be_about_people() && over
     }
 
     /// The pinned snapshot, whole and unchanged.
@@ -303,7 +316,7 @@ impl Epochs {
         let found = match (&contract.closure.period, newest) {
             (None, _) => snapshot::by_id(&self.state, contract, pin.snapshot).ok(),
             (Some(_), newest) => newest.map(|newest| {
-                let folder = periods::folder(&self.state, contract);
+                let folder = periods::folder(&self.state, contract, &self.version(contract));
                 Snapshot { files: pin.periods.iter().map(|file| folder.join(file)).collect(), ..newest.clone() }
             }),
         };

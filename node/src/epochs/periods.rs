@@ -1,13 +1,13 @@
 //! Closed periods: rows that are appended count in the period in which they come, and stand from then on.
 //!
 //! ```text
-//! periods/<dataset>/<contract>/periods.json        the periods that are closed, each with the hash of its rows
-//! periods/<dataset>/<contract>/2026-03-01.parquet  its rows, as a snapshot's piece; `__of`: the period that each names itself
+//! periods/<dataset>/<contract>-<version>/periods.json        the periods that are closed, each with the hash of its rows
+//! periods/<dataset>/<contract>-<version>/2026-03-01.parquet  its rows; `__of`: the day that each names itself
 //! ```
 //!
-//! A period closes with the first snapshot that describes a day `settle-days` after its end. Rows of it that come later count
-//! in the period that closes next. A record that is corrected afterwards stays as it was: of each unit as many rows are taken
-//! to be late as there are more of than before. What a period closed with is an entry of the node's log, so that no other
+//! A period closes with the first snapshot that describes a day `settle-days` after its end, whether or not it has rows: which
+//! periods there are tells nothing of who is in them. Rows of it that come later count in the period that closes next. A
+//! record that is corrected afterwards stays as it was ([`super::late`]). What a period closed with is an entry of the node's log, so that no other
 //! rows are ever served under its name, but for one declared restatement.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,17 +16,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
+use arrow::datatypes::UInt64Type;
 use chrono::{Days, NaiveDate};
 use loda_contract::{Contract, Period, Value};
 use serde::{Deserialize, Serialize};
 
 use super::FEWEST_CHANGED;
 use super::changed::{changed, hash};
-use super::late::{Rows, dates, rows_of, rows_where};
+use super::late::{Rows, dates, rows_where};
 use super::opening::{Opening, Openings};
-use crate::snapshot::{Snapshot, write_piece};
+use crate::snapshot::{Snapshot, unit_column, write_piece};
 
 /// The periods of a dataset that are closed, as tables read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,10 +46,8 @@ pub(crate) struct ClosedPeriod {
     pub(crate) period: NaiveDate,
     file: String,
     sha256: String,
-    /// The snapshot that its rows are from, and the day that it describes.
+    /// The snapshot that its rows are from.
     snapshot: u64,
-    #[serde(with = "iso")]
-    as_at: NaiveDate,
     #[serde(default)]
     restated: bool,
 }
@@ -76,25 +75,52 @@ pub(super) struct Periods<'a> {
     rule: &'a Period,
     folder: PathBuf,
     closed: Vec<ClosedPeriod>,
+    /// Those whose rows are not there as the log tells, and are to be declared anew.
+    lost: BTreeSet<NaiveDate>,
 }
+
+/// Units of a period from which on periods are closed at all: that there is one is told to everybody.
+const FEWEST_OF_FIRST: usize = 10;
 
 /// The day on which the period after one closes.
 pub(crate) fn next_closing(rule: &Period, last: NaiveDate) -> NaiveDate {
-    day_of(rule.every.next(days_of(last))).map_or(NaiveDate::MAX, |next| closes(rule, next))
+    closes(rule, after(rule, last))
+}
+
+/// The period after one.
+fn after(rule: &Period, period: NaiveDate) -> NaiveDate {
+    day_of(rule.every.next(days_of(period))).unwrap_or(NaiveDate::MAX)
 }
 
 /// The day on which a period closes.
 fn closes(rule: &Period, period: NaiveDate) -> NaiveDate {
-    let after = day_of(rule.every.next(days_of(period)));
-    after.and_then(|day| day.checked_add_days(Days::new(rule.settle_days.into()))).unwrap_or(NaiveDate::MAX)
+    after(rule, period).checked_add_days(Days::new(rule.settle_days.into())).unwrap_or(NaiveDate::MAX)
 }
 
-/// The periods that are closed, as the file says.
+/// The periods of a dataset that are closed, as the file that was written last says.
 ///
 /// # Errors
 /// Where there is a file that cannot be read.
 pub(crate) fn listed(state: &Path, contract: &Contract) -> anyhow::Result<Vec<ClosedPeriod>> {
-    let path = folder(state, contract).join("periods.json");
+    let folder = state.join("periods").join(&contract.dataset);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut newest = None;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let of_contract = entry.file_name().to_string_lossy().starts_with(&named(contract));
+        if let Ok(about) = std::fs::metadata(entry.path().join("periods.json"))
+            && of_contract
+        {
+            newest = newest.max(Some((about.modified()?, entry.path())));
+        }
+    }
+    newest.map_or(Ok(Vec::new()), |(_, folder)| read(&folder))
+}
+
+fn read(folder: &Path) -> anyhow::Result<Vec<ClosedPeriod>> {
+    let path = folder.join("periods.json");
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -106,14 +132,14 @@ pub(crate) fn listed(state: &Path, contract: &Contract) -> anyhow::Result<Vec<Cl
     Ok(closed)
 }
 
-/// Where the rows of a dataset's closed periods lie.
-pub(super) fn folder(state: &Path, contract: &Contract) -> PathBuf {
-    state.join("periods").join(&contract.dataset).join(version(contract))
+/// Where the rows of a dataset's closed periods lie. `version`: of what they are drawn by. Of another contract, perturbation
+/// or secret they are others: at equal keys two draws would give the noise away.
+pub(super) fn folder(state: &Path, contract: &Contract, version: &str) -> PathBuf {
+    state.join("periods").join(&contract.dataset).join(format!("{}{version}", named(contract)))
 }
 
-/// Periods of another version of the contract are others: their columns may mean something else.
-fn version(contract: &Contract) -> String {
-    contract.sha256.chars().take(16).collect()
+fn named(contract: &Contract) -> String {
+    format!("{}-", contract.sha256.chars().take(16).collect::<String>())
 }
 
 pub(super) fn days_of(day: NaiveDate) -> i32 {
@@ -127,21 +153,23 @@ fn day_of(days: i32) -> Option<NaiveDate> {
 impl<'a> Periods<'a> {
     /// Those that are closed, each whole and unchanged as the log tells; one that is to be declared anew may be lost.
     pub(super) fn open(
-        state: &Path,
+        folder: PathBuf,
         contract: &'a Arc<Contract>,
         rule: &'a Period,
         opened: &Openings,
         restated: &Restated,
     ) -> anyhow::Result<Self> {
-        let mut periods = Self { contract, rule, folder: folder(state, contract), closed: listed(state, contract)? };
+        let closed = read(&folder)?;
+        let mut periods = Self { contract, rule, folder, closed, lost: BTreeSet::new() };
         periods.recover(opened)?;
         for closed in &periods.closed {
             let logged = opened.of(&contract.dataset, &periods.name(closed.period));
             let as_logged = logged.is_some_and(|logged| logged.sha256 == closed.sha256);
-            let whole = as_logged && hash(&[periods.folder.join(&closed.file)]).is_ok_and(|h| h == closed.sha256);
-            let anew = !closed.restated && restated.contains_key(&closed.period);
+            if as_logged && hash(&[periods.folder.join(&closed.file)]).is_ok_and(|h| h == closed.sha256) {
+                continue;
+            }
             ensure!(
-                whole || anew,
+                !closed.restated && restated.contains_key(&closed.period),
                 "dataset '{}': the rows of period {} are lost, or not those that it closed with. Restore {} from the backup; if \
                  there is none, declare them anew, [dataset.restate] \"{}\" = \"why\", and they are served when the next epoch begins",
                 contract.dataset,
@@ -149,16 +177,16 @@ impl<'a> Periods<'a> {
                 periods.folder.display(),
                 closed.period
             );
+            periods.lost.insert(closed.period);
         }
         Ok(periods)
     }
 
     /// Takes up a period that the log knows and the file does not: the process ended between the two, or the file is an old one.
     fn recover(&mut self, opened: &Openings) -> anyhow::Result<()> {
+        let version = self.version();
         for (name, logged) in opened.names(&self.contract.dataset) {
-            let Some((period, _)) = name.split_once('/').filter(|(_, of)| *of == version(self.contract)) else {
-                continue;
-            };
+            let Some((period, _)) = name.split_once('/').filter(|(_, of)| *of == version) else { continue };
             let period: NaiveDate = period.parse().context("a period of the log has no date")?;
             let restated = logged.drawn == RESTATED;
             if self.closed.iter().any(|closed| closed.period == period && closed.restated == restated) {
@@ -166,14 +194,13 @@ impl<'a> Periods<'a> {
             }
             let (file, sha256) = (file_name(period, restated), logged.sha256.clone());
             self.closed.retain(|closed| closed.period != period);
-            let as_at = closes(self.rule, period);
-            self.closed.push(ClosedPeriod { period, file, sha256, snapshot: logged.snapshot, as_at, restated });
+            self.closed.push(ClosedPeriod { period, file, sha256, snapshot: logged.snapshot, restated });
         }
         self.closed.sort_by_key(|closed| closed.period);
         Ok(())
     }
 
-    /// Closes what a snapshot lets close, and declares anew what is to be, each durable and in the log before it counts.
+    /// Declares anew what is to be, and closes what a snapshot lets close, each durable and in the log before it counts.
     pub(super) fn close(
         &mut self,
         newest: &Snapshot,
@@ -189,23 +216,25 @@ impl<'a> Periods<'a> {
             return Ok(());
         }
         let rows = Rows::of(self.contract, self.rule, newest)?;
-        let (last, mut late) = (due.last().copied(), Vec::new());
-        if last.is_some() {
-            let closed: Vec<NaiveDate> = self.closed.iter().map(|closed| closed.period).collect();
-            for period in closed.into_iter().filter(|period| !anew.contains(period)) {
-                late.extend(rows.beyond(period, &self.known(period)?, true)?);
-            }
-        }
-        for period in due {
-            let mut own = rows.of_period(period);
-            if Some(period) == last {
-                own.append(&mut late);
-            }
-            self.write(period, false, &rows.taken(&own, period)?, newest)?;
-            self.tell(period, opened, tell)?;
-        }
         for period in anew {
             self.restate(period, &rows, newest, restated.get(&period).map_or("", String::as_str), opened, tell)?;
+        }
+        let Some(first) = due.first() else { return Ok(()) };
+        let mut known = Vec::new();
+        for closed in &self.closed {
+            known.extend(rows_where(&self.folder.join(&closed.file), &|_| true)?);
+        }
+        let mut late = match self.closed.first() {
+            Some(since) => rows.late(since.period, *first, &known)?,
+            None => Vec::new(),
+        };
+        for period in &due {
+            let mut own = rows.of_period(*period);
+            if Some(period) == due.last() {
+                own.append(&mut late);
+            }
+            self.write(*period, false, &rows.taken(&own, *period)?, newest)?;
+            self.tell(*period, opened, tell)?;
         }
         Ok(())
     }
@@ -216,32 +245,38 @@ impl<'a> Periods<'a> {
         let files: Vec<PathBuf> = self.closed.iter().map(|closed| self.folder.join(&closed.file)).collect();
         let closed = Closed {
             periods: self.closed.iter().map(|closed| Value::Date(days_of(closed.period))).collect(),
-            epochs: self.closed.iter().map(ClosedPeriod::epoch).collect(),
+            epochs: self.closed.iter().map(|closed| closed.epoch(&self.version())).collect(),
             files: files.clone(),
         };
-        Some(Snapshot { id: last.snapshot, as_at: last.as_at, files, closed: Arc::new(closed), ..newest.clone() })
+        let until = self.closed.last().and_then(|closed| after(self.rule, closed.period).pred_opt())?;
+        Some(Snapshot { id: last.snapshot, as_at: until, files, closed: Arc::new(closed), ..newest.clone() })
     }
 
-    /// The periods of a snapshot that are not closed and whose day has come, in order.
+    /// The periods after those that are closed whose day has come, in order.
     fn due(&self, newest: &Snapshot, today: NaiveDate) -> anyhow::Result<Vec<NaiveDate>> {
-        let named = crate::tables::column(newest, &self.rule.column)?;
-        let known: BTreeSet<NaiveDate> = self.closed.iter().map(|closed| closed.period).collect();
-        let periods: BTreeSet<i32> = dates(&named)?.into_iter().map(|day| self.rule.every.floor(day)).collect();
-        let periods = periods.into_iter().filter_map(day_of).filter(|period| !known.contains(period));
-        Ok(periods.filter(|period| closes(self.rule, *period) <= newest.as_at.min(today)).collect())
+        let until = newest.as_at.min(today);
+        let mut next = match self.closed.last() {
+            Some(last) => Some(after(self.rule, last.period)),
+            None => Some(first(self.contract, self.rule, newest, until)?),
+        };
+        let mut due = Vec::new();
+        while let Some(period) = next.filter(|period| closes(self.rule, *period) <= until) {
+            due.push(period);
+            next = Some(after(self.rule, period));
+        }
+        Ok(due)
+    }
+
+    fn is_of(&self, day: i32, period: NaiveDate) -> bool {
+        self.rule.every.floor(day) == days_of(period)
     }
 
     fn name(&self, period: NaiveDate) -> String {
-        format!("{period}/{}", version(self.contract))
+        format!("{period}/{}", self.version())
     }
 
-    /// The rows that name a period, wherever they count.
-    fn known(&self, period: NaiveDate) -> anyhow::Result<Vec<RecordBatch>> {
-        let mut found = Vec::new();
-        for closed in &self.closed {
-            found.extend(rows_of(&self.folder.join(&closed.file), period)?);
-        }
-        Ok(found)
+    fn version(&self) -> String {
+        self.folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     fn write(
@@ -258,7 +293,7 @@ impl<'a> Periods<'a> {
         File::open(&self.folder)?.sync_all()?;
         let sha256 = hash(&[path])?;
         self.closed.retain(|closed| closed.period != period);
-        self.closed.push(ClosedPeriod { period, file, sha256, snapshot: newest.id, as_at: newest.as_at, restated });
+        self.closed.push(ClosedPeriod { period, file, sha256, snapshot: newest.id, restated });
         self.closed.sort_by_key(|closed| closed.period);
         Ok(())
     }
@@ -294,16 +329,17 @@ impl<'a> Periods<'a> {
     ) -> anyhow::Result<()> {
         let before = self.closed.iter().find(|closed| closed.period == period).cloned().context("not closed")?;
         let old = self.folder.join(&before.file);
-        let is_whole = hash(std::slice::from_ref(&old)).is_ok_and(|found| found == before.sha256);
+        let is_whole = !self.lost.contains(&period);
         // What came late has been counted elsewhere, and late rows of others that count here stay.
         let mut elsewhere = Vec::new();
-        for closed in self.closed.iter().filter(|closed| closed.period != period) {
-            elsewhere.extend(rows_of(&self.folder.join(&closed.file), period)?);
+        let others = self.closed.iter().filter(|closed| closed.period != period && !self.lost.contains(&closed.period));
+        for closed in others {
+            elsewhere.extend(rows_where(&self.folder.join(&closed.file), &|day| self.is_of(day, period))?);
         }
-        let own = rows.taken(&rows.beyond(period, &elsewhere, false)?, period)?;
+        let own = rows.taken(&rows.not_among(period, &elsewhere)?, period)?;
         let mut all = vec![own];
         if is_whole {
-            all.extend(rows_where(&old, &|of| of != days_of(period))?);
+            all.extend(rows_where(&old, &|day| !self.is_of(day, period))?);
         }
         let all = concat_batches(&rows.schema, &all)?;
         let closed = self.closed.clone();
@@ -312,7 +348,8 @@ impl<'a> Periods<'a> {
         let of_file = |file: PathBuf| Snapshot { files: vec![file], ..newest.clone() };
         let differ = match is_whole {
             true => changed(self.contract, &of_file(old), &of_file(anew.clone()))?,
-            false => all.num_rows(),
+            // Nobody can say how many would change.
+            false => usize::MAX,
         };
         if differ < FEWEST_CHANGED {
             self.closed = closed;
@@ -321,9 +358,9 @@ impl<'a> Periods<'a> {
                 dataset = self.contract.dataset,
                 "the restatement of {period} waits: fewer than {FEWEST_CHANGED} units would change, and figures would tell who"
             );
-            ensure!(is_whole, "the rows of period {period} are lost, and too few are there to declare them anew");
             return Ok(());
         }
+        self.lost.remove(&period);
         tell(format!("period {period} is restated: {}", why.escape_debug()))?;
         self.tell(period, opened, tell)
     }
@@ -337,8 +374,31 @@ fn file_name(period: NaiveDate, restated: bool) -> String {
 }
 
 impl ClosedPeriod {
-    fn epoch(&self) -> String {
+    fn epoch(&self, version: &str) -> String {
         let restated = if self.restated { " restated" } else { "" };
-        format!("{} {}{restated}", self.period, self.sha256)
+        format!("{} {} {version}{restated}", self.period, self.sha256)
     }
+}
+
+/// The first period of enough units, and where none has enough the newest that closes. Rows that name an earlier one are left
+/// out: that there is a period tells nothing of few people.
+fn first(contract: &Contract, rule: &Period, newest: &Snapshot, until: NaiveDate) -> anyhow::Result<NaiveDate> {
+    let named = dates(&crate::tables::column(newest, &rule.column)?)?;
+    let unit = contract.main_unit().context("rows are of nobody")?;
+    let ids = crate::tables::column(newest, &unit_column(&unit.domain))?;
+    let ids = ids.as_primitive_opt::<UInt64Type>().context("unit ids are of another type")?;
+    let mut units: BTreeMap<i32, BTreeSet<u64>> = BTreeMap::new();
+    for (day, id) in named.into_iter().zip(ids.values()) {
+        units.entry(rule.every.floor(day)).or_default().insert(*id);
+    }
+    let enough = units.into_iter().find(|(_, units)| units.len() >= FEWEST_OF_FIRST);
+    if let Some(first) = enough.and_then(|(period, _)| day_of(period)) {
+        return Ok(first);
+    }
+    let mut last = day_of(rule.every.floor(days_of(until))).unwrap_or(until);
+    while closes(rule, last) > until {
+        let before = last.pred_opt().and_then(|day| day_of(rule.every.floor(days_of(day))));
+        last = before.context("no period has ever closed")?;
+    }
+    Ok(last)
 }

@@ -120,7 +120,42 @@ impl Lowered {
         if all.is_none() {
             found.values_mut().for_each(|figure| figure.lacks = true);
         }
+        self.not_closed(figure, &lists, &mut found);
         found
+    }
+
+    /// A condition that names periods may hold in such as no borough has closed: the figure lacks them.
+    fn not_closed(&self, figure: &Figure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
+        let of_period = figure.columns.iter().zip(lists).find(|(column, _)| column.period.is_some());
+        let Some((column, Some(closed))) = of_period else { return };
+        let mut names = BTreeSet::new();
+        figure.rows.columns(&mut names);
+        figure.counts.columns(&mut names);
+        let says_when =
+            |name: &String| ColumnRef::parse(name).is_some_and(|of| named(column, &of) || of == column.reference);
+        if !names.iter().any(says_when) {
+            return;
+        }
+        let open: Vec<Value> = choices(column)
+            .into_iter()
+            .flatten()
+            .map(|(_, value)| value)
+            .filter(|value| closed.last().is_none_or(|last| value > last))
+            .collect();
+        let open =
+            figure.columns.iter().zip(lists).map(|(of, list)| if of.period.is_some() { Some(&open) } else { *list });
+        for cell in possible(&figure.columns, &open.collect::<Vec<_>>()).iter().flatten() {
+            let row = |name: &str| value_of(&figure.readings, cell, name);
+            if figure.rows.evaluate(&row) != Some(true) || figure.counts.evaluate(&row) != Some(true) {
+                continue;
+            }
+            let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
+            if key.is_empty() {
+                found.entry(key).or_default().lacks = true;
+            } else if let Some(figure) = found.get_mut(&key) {
+                figure.lacks = true;
+            }
+        }
     }
 }
 
@@ -129,7 +164,19 @@ const POSSIBLE: usize = 500_000;
 
 /// Every cell that there can be. `None`: too many, or a borough does not say which classes it has.
 fn possible(columns: &[TableColumn], lists: &[Option<&Vec<Value>>]) -> Option<Vec<Vec<(State, Value)>>> {
+    // A month is in one quarter: the month says which.
+    let follows = |column: &TableColumn| columns.iter().position(|other| column.within(other).is_some());
+    let closed =
+        columns.iter().zip(lists).find_map(|(column, list)| follows(column).and(*list).map(|list| (column, list)));
     let all = columns.iter().zip(lists).map(|(column, list)| {
+        if follows(column).is_some() {
+            return Some(vec![(State::Value, Value::Null)]);
+        }
+        if let Some((period, closed)) = closed.filter(|(period, _)| period.within(column).is_some()) {
+            let mut of_column = choices(column)?;
+            of_column.retain(|(_, value)| closed.contains(&period.period_of(value)));
+            return Some(of_column);
+        }
         let listed = |list: &&Vec<Value>| {
             let listed = list.iter().map(|value| (State::Value, value.clone()));
             listed.chain(beside(column)).collect()
@@ -147,6 +194,13 @@ fn possible(columns: &[TableColumn], lists: &[Option<&Vec<Value>>]) -> Option<Ve
             .iter()
             .flat_map(|cell| of.iter().map(|value| [cell.as_slice(), std::slice::from_ref(value)].concat()))
             .collect();
+    }
+    for (place, column) in columns.iter().enumerate() {
+        let Some(other) = follows(column) else { continue };
+        for cell in &mut cells {
+            let period = cell.get(other).map(|(_, value)| column.period_of(value));
+            cell.get_mut(place).zip(period).into_iter().for_each(|(slot, period)| slot.1 = period);
+        }
     }
     cells.retain(|cell| consistent(columns, cell) && somebody(columns, cell));
     Some(cells)

@@ -382,6 +382,27 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
     assert_eq!((closed.value, closed.lacks), (Some(50), false));
     let another = found(&["2025-01-01", "2025-04-01", "2025-07-01"]);
     assert_eq!((another.value, another.lacks), (Some(50), true));
+    // What is asked of by name and closed nowhere is not there, and not nothing.
+    let from = |first: &str, after: &str| {
+        let compared = |op: Comparison, text: &str| Predicate::Compare {
+            left: Scalar::Column("month".to_owned()),
+            op,
+            right: Scalar::Literal(day(text), ColumnType::Date),
+        };
+        let within = vec![compared(Comparison::GreaterOrEqual, first), compared(Comparison::Less, after)];
+        let lowered = stops(Some(Predicate::And(within)), vec![]).unwrap();
+        let lists = vec![Some(["2025-01-01", "2025-04-01"].map(day).to_vec())];
+        let cell = |quarter: &str, n: i128| TableRow {
+            cell: vec![Some((State::Value, day(quarter)))],
+            figures: vec![Some(n)],
+        };
+        let rows = vec![cell("2025-01-01", 20), cell("2025-04-01", 30)];
+        let cells = lowered.cells(&[TableCells { rows, lists }], true);
+        (cells[&vec![]][0].value, cells[&vec![]][0].lacks)
+    };
+    assert_eq!(from("2025-01-01", "2025-07-01"), (Some(50), false));
+    assert_eq!(from("2025-01-01", "2026-01-01"), (Some(50), true));
+    assert_eq!(from("2026-01-01", "2026-04-01"), (None, true));
 }
 
 #[test]

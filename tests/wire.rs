@@ -205,6 +205,11 @@ fn flat(holdings: &[Holding], gss: &str, table: &Table, node: &LogicalPlanNode) 
         if name.ends_with(".*") {
             return Arc::new(BooleanArray::from(vec![true; whole.num_rows()]));
         }
+        if let Some((_, bare)) = name.strip_suffix("/period").and_then(|name| name.split_once('.')) {
+            let every = contract.closure.period.as_ref().unwrap().every;
+            let days = whole.column_by_name(bare).unwrap().as_primitive::<arrow::datatypes::Date32Type>();
+            return Arc::new(days.unary::<_, arrow::datatypes::Date32Type>(|day| every.floor(day)));
+        }
         if let Some((_, bare)) = name.split_once('.') {
             return Arc::clone(whole.column_by_name(bare).unwrap());
         }
@@ -244,8 +249,11 @@ fn tables_decode_with_datafusion_proto_to_the_cube_that_nodes_answer() {
             for mut row in text(&batches, 99) {
                 if keys > 0 {
                     let id: u32 = row.remove(keys).parse().unwrap();
-                    // Of a register there is no table without columns.
-                    if matches!(table.domain(), RowDomain::Units(_)) && id == (1 << keys) - 1 {
+                    // Of a register there is no table without columns, and of rows that come by period none without it.
+                    let is_without = |place: usize| id >> (keys - 1 - place) & 1 == 1;
+                    if matches!(table.domain(), RowDomain::Units(_)) && id == (1 << keys) - 1
+                        || table.period().is_some_and(is_without)
+                    {
                         continue;
                     }
                 }

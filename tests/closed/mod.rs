@@ -200,7 +200,7 @@ fn figures_over_places_say_what_they_lack() {
                     let said = row[0].parse::<f64>().unwrap_or(0.0);
                     in_part += usize::from(row[1].contains("in part"));
                     assert!(
-                        (said - total).abs() < 30.0 || row[1].contains("in part") || row[1].starts_with('c'),
+                        (said - total).abs() < 60.0 || row[1].contains("in part") || row[1].starts_with('c'),
                         "{gss} {dataset} {condition}: {row:?} of {total}"
                     );
                 }

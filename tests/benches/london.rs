@@ -29,7 +29,8 @@ use loda_demo::layout::{Layout, Options};
 use loda_demo::processes::Processes;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
-const TABLES: [&str; 4] = ["residents", "electoral_roll", "properties", "social_care_clients"];
+/// `wards` lists the values of the others' wards.
+const TABLES: [&str; 5] = ["residents", "electoral_roll", "properties", "social_care_clients", "wards"];
 
 /// Title, and SQL that means the same everywhere.
 const QUESTIONS: [(&str, &str); 6] = [

@@ -1,4 +1,4 @@
-//! One set of people asked for through every door, by whoever asks, under one agreement or another: one draw.
+//! The same people are counted through every door and for several analysts: all of them see one draw.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;

@@ -38,7 +38,7 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
             std::fs::write(&manifest, agreed.replace(&sha(&text), &sha(&other))).unwrap();
             std::fs::write(&contract, other).unwrap();
         };
-        let serves = async |methods: Methods| {
+        let serves_all = async |methods: Methods| {
             let node = open(methods).await.unwrap();
             let listener = node.bind().await.unwrap();
             let serving = handle.spawn(async move { node.serve(listener).await.unwrap() });
@@ -47,7 +47,13 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
             let held = client.describe(request).await.unwrap().into_inner().datasets;
             serving.abort();
             let _ended = serving.await.is_err();
-            held.iter().any(|held| held.name == "residents")
+            ["residents", "repairs"].map(|name| held.iter().any(|held| held.name == name))
+        };
+        // Registers, and rows that come by period.
+        let serves = async |methods: Methods| match serves_all(methods).await {
+            [true, true] => true,
+            [false, false] => false,
+            some => panic!("one is served and the other not: {some:?}"),
         };
         let standard = || Methods::standard().unwrap();
         assert!(serves(standard()).await);
@@ -55,7 +61,8 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
         assert!(!serves(Methods::with(&other).unwrap()).await, "two perturbations of one epoch give the noise away");
         assert!(serves(standard()).await);
         version("version = 1", "version = 2");
-        assert!(!serves(standard()).await, "two versions of a contract in one epoch draw the same people twice");
+        let served = serves_all(standard()).await;
+        assert_eq!(served, [false, true], "two versions of a contract in one epoch draw the same people twice");
         version("version = 2", "version = 1");
         assert!(serves(standard()).await);
         // Last year's file, put back.
@@ -77,7 +84,16 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
         std::fs::write(&key, "0".repeat(64)).unwrap();
         let fault = open(standard()).await.err().unwrap().to_string();
         assert!(fault.contains("record.key is not the one"), "{fault}");
+        // Without the file that holds the fingerprints nothing tells what stood there before but the log.
+        std::fs::remove_file(&file).unwrap();
+        assert!(!serves(standard()).await, "another secret draws the same people twice");
+        std::fs::remove_file(&file).unwrap();
         std::fs::write(&key, secret).unwrap();
+        assert!(
+            !serves(Methods::with(&other).unwrap()).await,
+            "another perturbation at the same keys gives the noise away"
+        );
+        std::fs::remove_file(&file).unwrap();
         assert!(serves(standard()).await);
     });
 }

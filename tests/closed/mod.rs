@@ -274,8 +274,8 @@ fn no_pair_of_sets_parts_a_home() {
     });
 }
 
-/// Of things, counts and sums and means of one statement side by side: whoever divides them learns how many have no value,
-/// which is none or ten and more.
+/// Of things, exact counts, sums and means stand in one statement. The sum over the mean says how many have no value: that is
+/// none, or at least ten.
 #[test]
 fn counts_sums_and_means_give_no_small_remainder() {
     support::run(async {

@@ -231,7 +231,7 @@ fn a_closed_period_is_declared_anew_once_and_only_where_many_change() {
         };
         node.extract("2025-06-30", &repairs(0..2_000, 1, 100));
         let june = node.asked(&["code"]).await.unwrap();
-        // Few: whoever knows the others would see who it was.
+        // Where few change, somebody who knows the others would see who they are.
         let few = [repairs(0..1_950, 1, 100), repairs(1_950..2_000, 2, 400)].concat();
         node.extract("2025-07-01", &few);
         node.configured("repairs", "restate", "{ \"2025-01-01\" = \"a load without February\" }");

@@ -7,8 +7,8 @@
 //!
 //! A period closes with the first snapshot that describes a day `settle-days` after its end, whether or not it has rows: which
 //! periods there are tells nothing of who is in them. Rows of it that come later count in the period that closes next. A
-//! record that is corrected afterwards stays as it was ([`super::late`]). What a period closed with is an entry of the node's log, so that no other
-//! rows are ever served under its name, but for one declared restatement.
+//! record that is corrected afterwards stays as it was ([`super::late`]). What a period closed with is an entry of the node's
+//! log, so that no other rows are ever served under its name, but for one declared restatement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! The methods of disclosure control: one a dataset and epoch, whoever asks, and one file a method.
+//! The methods of disclosure control, each in a file of its own. A dataset has one method for an epoch, whoever asks.
 //!
 //! A method sees the statistics that it says it needs ([`Statistics`]) and nothing else of the data. There is no default answer
 //! to any of its questions, so that a new one cannot fail open.

@@ -48,6 +48,7 @@ impl Input {
             | Expr::IsNotNull(_)
             | Expr::InList(_)
             | Expr::Between(_)
+            | Expr::Like(_)
             | Expr::IsTrue(_)
             | Expr::IsNotTrue(_)
             | Expr::IsFalse(_)

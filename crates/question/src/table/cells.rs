@@ -120,41 +120,40 @@ impl Lowered {
         if all.is_none() {
             found.values_mut().for_each(|figure| figure.lacks = true);
         }
-        self.not_closed(figure, &lists, &mut found);
+        not_closed(figure, &lists, &mut found);
         found
     }
+}
 
-    /// A condition that names periods may hold in such as no borough has closed: the figure lacks them.
-    fn not_closed(&self, figure: &Figure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
-        let of_period = figure.columns.iter().zip(lists).find(|(column, _)| column.period.is_some());
-        let Some((column, Some(closed))) = of_period else { return };
-        let mut names = BTreeSet::new();
-        figure.rows.columns(&mut names);
-        figure.counts.columns(&mut names);
-        let says_when =
-            |name: &String| ColumnRef::parse(name).is_some_and(|of| named(column, &of) || of == column.reference);
-        if !names.iter().any(says_when) {
-            return;
+/// A condition that names periods may hold in such as no borough has closed: the figure lacks them.
+fn not_closed(figure: &Figure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
+    let of_period = figure.columns.iter().zip(lists).find(|(column, _)| column.period.is_some());
+    let Some((column, Some(closed))) = of_period else { return };
+    let mut names = BTreeSet::new();
+    figure.rows.columns(&mut names);
+    figure.counts.columns(&mut names);
+    let says_when =
+        |name: &String| ColumnRef::parse(name).is_some_and(|of| named(column, &of) || of == column.reference);
+    if !names.iter().any(says_when) {
+        return;
+    }
+    let open: Vec<Value> = choices(column)
+        .into_iter()
+        .flatten()
+        .map(|(_, value)| value)
+        .filter(|value| closed.last().is_none_or(|last| value > last))
+        .collect();
+    let open = figure.columns.iter().zip(lists).map(|(of, list)| if of.period.is_some() { Some(&open) } else { *list });
+    for cell in possible(&figure.columns, &open.collect::<Vec<_>>()).iter().flatten() {
+        let row = |name: &str| value_of(&figure.readings, cell, name);
+        if figure.rows.evaluate(&row) != Some(true) || figure.counts.evaluate(&row) != Some(true) {
+            continue;
         }
-        let open: Vec<Value> = choices(column)
-            .into_iter()
-            .flatten()
-            .map(|(_, value)| value)
-            .filter(|value| closed.last().is_none_or(|last| value > last))
-            .collect();
-        let open =
-            figure.columns.iter().zip(lists).map(|(of, list)| if of.period.is_some() { Some(&open) } else { *list });
-        for cell in possible(&figure.columns, &open.collect::<Vec<_>>()).iter().flatten() {
-            let row = |name: &str| value_of(&figure.readings, cell, name);
-            if figure.rows.evaluate(&row) != Some(true) || figure.counts.evaluate(&row) != Some(true) {
-                continue;
-            }
-            let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
-            if key.is_empty() {
-                found.entry(key).or_default().lacks = true;
-            } else if let Some(figure) = found.get_mut(&key) {
-                figure.lacks = true;
-            }
+        let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
+        if key.is_empty() {
+            found.entry(key).or_default().lacks = true;
+        } else if let Some(figure) = found.get_mut(&key) {
+            figure.lacks = true;
         }
     }
 }
@@ -164,12 +163,10 @@ const POSSIBLE: usize = 500_000;
 
 /// Every cell that there can be. `None`: too many, or a borough does not say which classes it has.
 fn possible(columns: &[TableColumn], lists: &[Option<&Vec<Value>>]) -> Option<Vec<Vec<(State, Value)>>> {
-    // A month is in one quarter: the month says which.
-    let follows = |column: &TableColumn| columns.iter().position(|other| column.within(other).is_some());
-    let closed =
-        columns.iter().zip(lists).find_map(|(column, list)| follows(column).and(*list).map(|list| (column, list)));
+    let by_period = columns.iter().zip(lists).find(|(column, _)| follows(columns, column).is_some());
+    let closed = by_period.and_then(|(column, list)| Some((column, (*list)?)));
     let all = columns.iter().zip(lists).map(|(column, list)| {
-        if follows(column).is_some() {
+        if follows(columns, column).is_some() {
             return Some(vec![(State::Value, Value::Null)]);
         }
         if let Some((period, closed)) = closed.filter(|(period, _)| period.within(column).is_some()) {
@@ -195,15 +192,22 @@ fn possible(columns: &[TableColumn], lists: &[Option<&Vec<Value>>]) -> Option<Ve
             .flat_map(|cell| of.iter().map(|value| [cell.as_slice(), std::slice::from_ref(value)].concat()))
             .collect();
     }
-    for (place, column) in columns.iter().enumerate() {
-        let Some(other) = follows(column) else { continue };
-        for cell in &mut cells {
-            let period = cell.get(other).map(|(_, value)| column.period_of(value));
-            cell.get_mut(place).zip(period).into_iter().for_each(|(slot, period)| slot.1 = period);
-        }
-    }
+    cells.iter_mut().for_each(|cell| set_period(columns, cell));
     cells.retain(|cell| consistent(columns, cell) && somebody(columns, cell));
     Some(cells)
+}
+
+/// The place of the column whose value says which period a cell is in: a month is in one quarter.
+pub(super) fn follows(columns: &[TableColumn], period: &TableColumn) -> Option<usize> {
+    columns.iter().position(|other| period.within(other).is_some())
+}
+
+/// Gives a cell the period that another column of it says.
+pub(super) fn set_period(columns: &[TableColumn], cell: &mut [(State, Value)]) {
+    for (place, column) in columns.iter().enumerate() {
+        let said = follows(columns, column).and_then(|other| cell.get(other)).map(|(_, value)| column.period_of(value));
+        cell.get_mut(place).zip(said).into_iter().for_each(|(slot, period)| slot.1 = period);
+    }
 }
 
 /// Whether a dataset holds the units of a cell: others are nobody.

@@ -326,9 +326,7 @@ impl Draft {
             let value = fixed(&self.counts, &name).or_else(|| key.then(|| Value::Text(String::new())))?;
             Some(vec![(State::Value, value)])
         };
-        // A month is in one quarter.
-        let follows = |column: &TableColumn| columns.iter().position(|other| column.within(other).is_some());
-        let choices = columns.iter().map(|column| match follows(column) {
+        let choices = columns.iter().map(|column| match super::cells::follows(&columns, column) {
             Some(_) => Some(vec![(State::Value, Value::Null)]),
             None => choices(column).or_else(|| one_value(column)),
         });
@@ -343,13 +341,7 @@ impl Draft {
         for _ in 0..total.unwrap_or(0) {
             let mut cell: Vec<(State, Value)> =
                 choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
-            for (place, column) in columns.iter().enumerate() {
-                if let Some((_, value)) = follows(column).and_then(|other| cell.get(other).cloned())
-                    && let Some(slot) = cell.get_mut(place)
-                {
-                    slot.1 = column.period_of(&value);
-                }
-            }
+            super::cells::set_period(&columns, &mut cell);
             let row = |name: &str| super::cells::value_of(&readings, &cell, name);
             if self.counts.evaluate(&row) == Some(true)
                 && !groups.insert(self.keys.iter().map(|key| key.evaluate(&row)).collect::<Vec<Value>>())

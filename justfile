@@ -57,6 +57,10 @@ campaign TARGETS="1000":
 closed QUESTIONS="10000":
     LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_SETS=200 LODA_CLOSED_STATEMENTS=100000 LODA_CLOSED_DRAFTS=1000000 cargo test --release --test federation closed:: -- --nocapture
 
+# How good figures about people are at 5,000 to 300,000 people a borough, printed
+utility:
+    LODA_UTILITY=1 cargo test --release --test federation utility:: -- --nocapture
+
 # Processes killed at random moments: just crashes 500
 crashes RUNS="500" SEED="1":
     LODA_CRASH_RUNS={{RUNS}} LODA_SEED={{SEED}} cargo test --release --test federation crashes -- --nocapture

@@ -37,4 +37,5 @@ mod scenarios;
 mod simulation;
 mod sources;
 mod support;
+mod utility;
 mod wire;

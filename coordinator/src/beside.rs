@@ -17,7 +17,7 @@ use loda_question::plan::{
 use loda_question::{JoinKind, Measure, Refusal, Rule, Scalar, bare_name};
 
 use crate::federated::NOTE;
-use crate::merge::IN_PART;
+use crate::group::IN_PART;
 use crate::part::{Output, OutputKey, Part};
 use crate::split::{Split, refuse};
 

@@ -19,6 +19,9 @@ pub(crate) type Cells = BTreeMap<Vec<Value>, Vec<Option<i128>>>;
 /// Cells of a question whose keys are open, at most.
 const OPEN_CELLS: u64 = 2_000_000;
 
+/// No noise on a count varies by more.
+const NOISE: f64 = 1_000_000.0;
+
 /// Classes of a column that a borough lists, at most.
 const LISTED: usize = 10_000;
 
@@ -50,11 +53,12 @@ pub(crate) fn read(question: &Question, bytes: Vec<u8>) -> anyhow::Result<Cells>
     cells_of(question, &batch)
 }
 
-/// The cells of a table about people.
+/// The cells of a table about people. `noise`: the variance of that on a count of units.
 ///
 /// # Errors
 /// What does not fit. It is the node's fault, and costs its answer alone.
-pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<TableCells> {
+pub(crate) fn read_table(table: &Table, noise: f64, bytes: Vec<u8>) -> anyhow::Result<TableCells> {
+    ensure!((0.0..=NOISE).contains(&noise), "the noise of the answer is none that there is");
     framed(&bytes)?;
     let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
     let mut expected = Vec::new();
@@ -76,7 +80,7 @@ pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<TableC
             _ => Some(list_of(listed.context("a column comes without its classes")?, column)?),
         });
     }
-    let Some(batch) = reader.next().transpose()? else { return Ok(TableCells { rows: Vec::new(), lists }) };
+    let Some(batch) = reader.next().transpose()? else { return Ok(TableCells { rows: Vec::new(), noise, lists }) };
     ensure!(reader.next().is_none(), "the answer has more batches than one");
     ensure!(batch.num_rows() as u64 <= OPEN_CELLS, "the answer has more cells than there are");
     let (columns, figures) = batch.columns().split_at(table.columns().len().saturating_mul(2).min(batch.num_columns()));
@@ -98,7 +102,7 @@ pub(crate) fn read_table(table: &Table, bytes: Vec<u8>) -> anyhow::Result<TableC
         let figures = figures.iter().map(|values| figure_at(values, row)).collect::<anyhow::Result<Vec<_>>>()?;
         rows.push(TableRow { cell, figures });
     }
-    Ok(TableCells { rows, lists })
+    Ok(TableCells { rows, noise, lists })
 }
 
 /// The classes of a column that a borough lists, in order.

@@ -89,7 +89,20 @@ pub(crate) fn complete(bins: &Bins, row: &mut [Option<i128>]) {
 /// The quantile of the histogram: where the share is reached, evenly within its bin.
 pub(crate) fn quantile(bins: &Bins, figures: Figures<'_>) -> Option<f64> {
     let total = figures(bins.total).filter(|n| *n > 0)?;
-    let target = as_float(total) * f64::from(bins.per_mille) / 1000.0;
+    at_rank(bins, as_float(total) * f64::from(bins.per_mille) / 1000.0, figures)
+}
+
+/// How far a quantile is off where the number of values up to it is off by so many.
+pub(crate) fn off(bins: &Bins, by: f64, figures: Figures<'_>) -> Option<f64> {
+    let total = as_float(figures(bins.total).filter(|n| *n > 0)?);
+    let rank = total * f64::from(bins.per_mille) / 1000.0;
+    let (low, high) = ((rank - by).max(total * 1e-9), (rank + by).min(total));
+    Some((at_rank(bins, high, figures)? - at_rank(bins, low, figures)?) / 2.0)
+}
+
+/// The value up to which so many are.
+fn at_rank(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<f64> {
+    let total = figures(bins.total)?;
     let mut before = (as_float(bins.lower), 0.0_f64);
     let edges = bins.below.iter().map(|(edge, figure)| Some((as_float(*edge), as_float(figures(*figure)?))));
     let edges = edges.chain([Some((as_float(bins.upper), as_float(total)))]);

@@ -12,7 +12,7 @@ use loda_identity::Gss;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
-use loda_question::table::{Lowered, TableCells};
+use loda_question::table::{CellFigure, Lowered, TableCells};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cells::{self, Cells};
@@ -38,8 +38,8 @@ pub(crate) enum Answer {
     Cells {
         header: v1::ReleasedHeader,
         cells: Cells,
-        /// Figures (by cell and place) that lack cells of the tables that they add up.
-        partial: BTreeSet<(Vec<Value>, usize)>,
+        /// Of people: what is known of each figure of each cell.
+        known: BTreeMap<Vec<Value>, Vec<CellFigure>>,
     },
     /// A table about people, before a question's cells are made of it.
     Table {
@@ -194,9 +194,12 @@ impl Nodes {
         let read = std::panic::catch_unwind(AssertUnwindSafe(|| match &errand.fragment {
             Fragment::Question(question) => {
                 let cells = cells::read(question, bytes)?;
-                anyhow::Ok(Answer::Cells { header, cells, partial: BTreeSet::new() })
+                anyhow::Ok(Answer::Cells { header, cells, known: BTreeMap::new() })
             }
-            Fragment::Table(table) => Ok(Answer::Table { header, table: cells::read_table(table, bytes)? }),
+            Fragment::Table(table) => {
+                let table = cells::read_table(table, header.count_variance, bytes)?;
+                Ok(Answer::Table { header, table })
+            }
         }));
         read.map_err(|_| anyhow::anyhow!("reading the answer stopped"))?
     }
@@ -230,16 +233,10 @@ impl Answer {
         }
         let Some(mut header) = headers.into_iter().reduce(joined) else { return Self::None };
         header.snapshots.sort_by(|a, b| a.dataset.cmp(&b.dataset));
-        let (mut cells, mut partial) = (Cells::new(), BTreeSet::new());
-        for (cell, figures) in lowered.cells(&tables, dense) {
-            for (place, figure) in figures.iter().enumerate().filter(|(_, figure)| figure.lacks) {
-                if figure.value.is_some() {
-                    partial.insert((cell.clone(), place));
-                }
-            }
-            cells.insert(cell, figures.into_iter().map(|figure| figure.value).collect());
-        }
-        Self::Cells { header, cells, partial }
+        let known = lowered.cells(&tables, dense);
+        let values = |figures: &Vec<CellFigure>| figures.iter().map(|figure| figure.value).collect();
+        let cells = known.iter().map(|(cell, figures)| (cell.clone(), values(figures))).collect();
+        Self::Cells { header, cells, known }
     }
 }
 

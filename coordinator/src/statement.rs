@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
 use loda_proto::v1;
-use loda_question::{Measure, bare_name, scale};
+use loda_question::{Measure, bare_name};
 
 use crate::dispatch::Answer;
 use crate::merge::MergedPart;
-use crate::part::{Output, OutputKey, Part};
+use crate::part::{OutputKey, Part};
 use crate::split::SplitPlan;
 
 /// Lacks that are listed one by one at most.
@@ -40,7 +40,14 @@ pub(crate) fn statement(
     if merged.iter().any(|part| part.in_part) {
         notes.push(
             "Figures of rows marked 'in part' add up the released cells of a table; cells of too few units are missing from \
-             them. A figure that adds up n cells is off by about √n times as much as one cell"
+             them"
+                .to_owned(),
+        );
+    }
+    if merged.iter().any(|part| part.estimated) {
+        notes.push(
+            "Rows marked 'estimated' hold cells of too few units to be released: how many they hold is estimated from the \
+             released totals that they are part of"
                 .to_owned(),
         );
     }
@@ -92,11 +99,7 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
         open: merged.open,
-        // Of the borough where figures are off the most.
-        errors: expected_errors(
-            part,
-            headers.iter().map(|h| h.count_error).filter(|e| e.is_finite()).fold(0.0, f64::max),
-        ),
+        errors: expected_errors(part, merged),
         units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }
 }
@@ -109,42 +112,20 @@ fn each_once<'a>(said: impl Iterator<Item = &'a str>) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", or ")))
 }
 
-/// How far each figure of one borough's cell is off on average. A sum is noise about the middle of the bounds and the
-/// middle times a perturbed count: half a width each.
-fn expected_errors(part: &Part, count_error: f64) -> Vec<String> {
-    if count_error.is_nan() || count_error <= 0.0 {
+/// How far each figure is off on average, over all rows; and in the row where it is off the most, where rows differ.
+fn expected_errors(part: &Part, merged: &MergedPart) -> Vec<String> {
+    if merged.errors.iter().all(Option::is_none) {
         return Vec::new();
     }
-    #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
-    let rows = part.scope.counted().map_or(1.0, |(_, rows)| rows as f64);
-    #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
-    let half_width = |name: &str| match part.scope.column(name).map(|c| (&c.role, c.kind)) {
-        Some((Role::Measure { lower, upper, clamp, .. }, kind)) => {
-            let (lower, upper) = clamp.unwrap_or((*lower, *upper));
-            let rows = part.scope.counted_for(name).map_or(1.0, |(_, rows)| rows as f64);
-            (upper - lower) as f64 / 2.0 / 10_f64.powi(i32::from(scale(kind))) * rows
-        }
-        _ => 0.0,
-    };
-    let of = |measure: &Measure| match measure {
-        Measure::Units(_) => Some(count_error),
-        Measure::Rows | Measure::Present(_) => Some(count_error * rows),
-        Measure::Sum(name) => Some(count_error * std::f64::consts::SQRT_2 * half_width(name)),
-        _ => None,
-    };
-    let mut said = Vec::new();
-    for output in &part.outputs {
+    let mut said: Vec<String> = Vec::new();
+    for (output, error) in part.outputs.iter().zip(&merged.errors) {
+        let Some((mean, most)) = error else { continue };
         let words = part.figure_words(output);
-        let text = match output {
-            Output::Figure { figure, .. } => {
-                part.measures.get(*figure).and_then(of).map(|e| format!("{words} ±{e:.1}"))
-            }
-            Output::Average { sum, .. } => {
-                part.measures.get(*sum).and_then(of).map(|e| format!("{words} ±{e:.1} / its count"))
-            }
-            Output::Spread(_) | Output::Quantile(_) => None,
-        };
-        said.extend(text.filter(|text| !said.contains(text)));
+        let most = if *most > mean * 1.1 { format!(" (at most ±{most:.1})") } else { String::new() };
+        let text = format!("{words} ±{mean:.1}{most}");
+        if !said.contains(&text) {
+            said.push(text);
+        }
     }
     for name in part.measures.iter().filter_map(|m| if let Measure::Sum(name) = m { Some(name) } else { None }) {
         let column = part.scope.column(name);

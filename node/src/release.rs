@@ -80,6 +80,7 @@ impl Gate {
             dense: method.absent_is_withheld(),
             receipt: Vec::new(),
             count_error: method.expected_error(),
+            count_variance: method.variance(),
             snapshots: snapshots
                 .iter()
                 .map(|s| SnapshotUsed {

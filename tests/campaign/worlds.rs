@@ -196,6 +196,9 @@ pub(super) struct Borough {
     pub(super) released: HashMap<BTreeSet<usize>, HashMap<Vec<usize>, f64>>,
     /// Whether a cell that is not there may be withheld.
     pub(super) protected: bool,
+    pub(super) gss: String,
+    /// What is told of sets by SQL; `None`: it is withheld.
+    pub(super) told: HashMap<String, Option<f64>>,
 }
 
 impl Borough {
@@ -221,6 +224,33 @@ impl Borough {
             }
         }
         if self.protected { sum } else { Some(sum.unwrap_or(0.0)) }
+    }
+
+    /// How many cells a set has, and how many of them are not there.
+    pub(super) fn cells(&self, set: &Set) -> (u32, u32) {
+        let mut columns = BTreeSet::new();
+        set.columns(&mut columns);
+        let columns: Vec<usize> = columns.into_iter().collect();
+        let released = self.released.get(&columns.iter().copied().collect::<BTreeSet<usize>>());
+        let mut cells: Vec<Vec<usize>> = vec![Vec::new()];
+        for column in &columns {
+            let classes = 0..self.classes[*column].len();
+            cells =
+                cells.iter().flat_map(|cell| classes.clone().map(move |c| [cell.as_slice(), &[c]].concat())).collect();
+        }
+        let place = |column: usize| columns.iter().position(|c| *c == column);
+        cells.retain(|cell| set.holds(&|column| place(column).map_or(0, |at| cell[at])));
+        let lacking = cells.iter().filter(|cell| released.is_none_or(|released| !released.contains_key(*cell)));
+        (cells.len() as u32, lacking.count() as u32)
+    }
+
+    /// The same from what is told by SQL, where it was asked.
+    pub(super) fn told(&self, world: &World, terms: &[(f64, Set)]) -> Option<f64> {
+        let of = |set: &Set| match self.told.get(&set.sql(world, &self.classes)) {
+            Some(told) => *told,
+            None => self.figure(set, None),
+        };
+        terms.iter().map(|(sign, set)| Some(sign * of(set)?)).sum()
     }
 
     pub(super) fn difference(&self, terms: &[(f64, Set)], blind: Option<&Target>) -> Option<f64> {
@@ -290,6 +320,6 @@ impl World {
             let cells: HashMap<Vec<usize>, f64> = cells.collect();
             released.insert(table, cells);
         }
-        Borough { classes, people, released, protected }
+        Borough { classes, people, released, protected, gss: gss.to_owned(), told: HashMap::new() }
     }
 }

@@ -67,13 +67,13 @@ fn missing(part: &Part) -> String {
     text
 }
 
-/// "  off on average, in one borough's cell: COUNT(*) ±1.3; SUM(weekly_cost) ±9,546.0".
+/// "  off on average: COUNT(*) ±1.8; SUM(weekly_cost) ±9546.0 (at most ±12004.1)".
 fn errors(part: &Part) -> String {
     if part.errors.is_empty() {
         return String::new();
     }
     let errors: Vec<String> = part.errors.iter().map(|e| plain::line(e)).collect();
-    format!("  off on average, in one borough's cell: {}\n", errors.join("; "))
+    format!("  off on average: {}\n", errors.join("; "))
 }
 
 fn withheld(part: &Part) -> String {

@@ -49,6 +49,10 @@ impl super::Method for CellKey {
         self.table.summary().expected_error
     }
 
+    fn variance(&self) -> f64 {
+        self.table.summary().variance
+    }
+
     fn draws_noise(&self) -> bool {
         true
     }

@@ -35,6 +35,9 @@ pub trait Method: sealed::Sealed + fmt::Debug + Send + Sync {
     /// How far a count of units is off on average; 0 where figures are exact.
     fn expected_error(&self) -> f64;
 
+    /// The variance of the noise on a count of units; 0 where figures are exact.
+    fn variance(&self) -> f64;
+
     /// Whether figures have noise that data have to stand still for.
     fn draws_noise(&self) -> bool;
 

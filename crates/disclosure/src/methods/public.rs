@@ -26,6 +26,10 @@ impl super::Method for Public {
         0.0
     }
 
+    fn variance(&self) -> f64 {
+        0.0
+    }
+
     fn draws_noise(&self) -> bool {
         false
     }

@@ -54,6 +54,10 @@ impl super::Method for Threshold {
         0.0
     }
 
+    fn variance(&self) -> f64 {
+        0.0
+    }
+
     fn draws_noise(&self) -> bool {
         false
     }

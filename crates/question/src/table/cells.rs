@@ -1,14 +1,13 @@
 //! Released cells of tables → the cells of a question.
 //!
-//! A figure is the sum of the released cells that satisfy its condition. What is empty and what is withheld look alike: a
-//! figure lacks both, and says so.
+//! A figure is of the cells that satisfy its condition ([`super::adding`]). What is empty and what is withheld look alike.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::Value;
 
 use super::column::Made;
-use super::lower::{Figure, Lowered, beside, choices};
+use super::lower::Lowered;
 use super::{Classes, ColumnRef, Functional, State, TableColumn};
 
 /// One released cell of a table, or of one of fewer of its columns.
@@ -24,17 +23,78 @@ pub struct TableRow {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableCells {
     pub rows: Vec<TableRow>,
+    /// The variance of the noise on a count of units.
+    pub noise: f64,
     /// For each column of K the classes that the borough lists of it; `None` where the contract does.
     pub lists: Vec<Option<Vec<Value>>>,
 }
 
 /// A figure of the question in one of its cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CellFigure {
     /// `None`: all of it is withheld, or there is nothing to add up.
     pub value: Option<i128>,
-    /// Whether cells that it would have are not released.
+    /// Whether cells that it would have are not released, and are not in the value.
     pub lacks: bool,
+    /// Where something is known of all of its cells.
+    pub estimate: Option<Estimate>,
+}
+
+/// What is known of a figure: also of one withheld cell, which has no value by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// In the figure's smallest units, as `variance` is in their squares.
+    pub figure: i128,
+    pub variance: f64,
+    /// What it counts, or what is counted where it is summed; and the variance of that.
+    pub units: f64,
+    pub doubt: f64,
+    /// Of the figure and what is counted.
+    pub covariance: f64,
+    /// How many of these are estimated, for their cells are withheld; `None`: no cell is.
+    pub withheld: Option<f64>,
+    /// A figure of fewer units is not told.
+    pub least: f64,
+}
+
+/// The average of how far a normal figure is off, in its standard deviations.
+const TO_AVERAGE: f64 = 0.797_884_560_8;
+
+/// A figure that holds estimates is told where it is off on average by no more than the larger of these: so many units, or so
+/// large a share of it.
+const OFF: f64 = 10.0;
+const SHARE: f64 = 0.2;
+
+impl Estimate {
+    /// Adds what is known of another borough's figure.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        let withheld = match (self.withheld, other.withheld) {
+            (None, None) => None,
+            (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
+        };
+        Self {
+            figure: self.figure.saturating_add(other.figure),
+            variance: self.variance + other.variance,
+            units: self.units + other.units,
+            doubt: self.doubt + other.doubt,
+            covariance: self.covariance + other.covariance,
+            withheld,
+            least: self.least.max(other.least),
+        }
+    }
+
+    /// How far a figure of such a variance is off on average.
+    #[must_use]
+    pub fn off(variance: f64) -> f64 {
+        TO_AVERAGE * variance.max(0.0).sqrt()
+    }
+
+    /// Whether the figure may be told: what holds no estimate may, and what does where it is good enough.
+    #[must_use]
+    pub fn will_do(&self) -> bool {
+        self.withheld.is_none() || Self::off(self.doubt) <= OFF.max(SHARE * self.units) && self.units >= self.least
+    }
 }
 
 impl Lowered {
@@ -57,7 +117,7 @@ impl Lowered {
             let figures = row.into_iter().zip(&self.figures).map(|(found, figure)| {
                 // Of a group that another figure names, this one may have cells that only the borough knows.
                 let open = figure.columns.iter().any(|column| column.classes == Classes::Open);
-                let mut found = found.unwrap_or(CellFigure { value: None, lacks: dense && open });
+                let mut found = found.unwrap_or(CellFigure { lacks: dense && open, ..CellFigure::default() });
                 let functional = self.tables.get(figure.table).and_then(|t| t.functionals().get(figure.functional));
                 let counts =
                     matches!(functional, Some(Functional::Units(_) | Functional::Rows | Functional::Present(_)));
@@ -71,187 +131,6 @@ impl Lowered {
         });
         finished.collect()
     }
-
-    fn figure(&self, figure: &Figure, answer: &TableCells, dense: bool) -> BTreeMap<Vec<Value>, CellFigure> {
-        let mut found: BTreeMap<Vec<Value>, CellFigure> = BTreeMap::new();
-        let mut released: HashMap<Vec<(State, Value)>, Option<i128>> = HashMap::new();
-        for row in &answer.rows {
-            // The cells of exactly the figure's own columns.
-            let of_others =
-                row.cell.iter().enumerate().any(|(place, value)| value.is_some() != figure.places.contains(&place));
-            if of_others {
-                continue;
-            }
-            let cell: Option<Vec<(State, Value)>> =
-                figure.places.iter().map(|place| row.cell.get(*place).cloned().flatten()).collect();
-            if let Some(cell) = cell {
-                released.insert(cell, row.figures.get(figure.functional).copied().flatten());
-            }
-        }
-        let mut take = |cell: &[(State, Value)], value: Option<i128>| {
-            let row = |name: &str| value_of(&figure.readings, cell, name);
-            if figure.rows.evaluate(&row) != Some(true) {
-                return;
-            }
-            let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
-            let slot = found.entry(key).or_default();
-            if figure.counts.evaluate(&row) != Some(true) {
-                return;
-            }
-            match value {
-                Some(value) => slot.value = Some(slot.value.unwrap_or(0).saturating_add(value)),
-                None => slot.lacks |= dense,
-            }
-        };
-        if !dense {
-            for (cell, value) in &released {
-                take(cell, *value);
-            }
-            return found;
-        }
-        let lists: Vec<Option<&Vec<Value>>> =
-            figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect();
-        let all = possible(&figure.columns, &lists);
-        for cell in all.iter().flatten() {
-            take(cell, released.remove(cell).flatten());
-        }
-        // Rows that disagree are in a class that the contract does not know.
-        released.iter().for_each(|(cell, value)| take(cell, *value));
-        if all.is_none() {
-            found.values_mut().for_each(|figure| figure.lacks = true);
-        }
-        not_closed(figure, &lists, &mut found);
-        found
-    }
-}
-
-/// A condition that names periods may hold in such as no borough has closed: the figure lacks them.
-fn not_closed(figure: &Figure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
-    let of_period = figure.columns.iter().zip(lists).find(|(column, _)| column.period.is_some());
-    let Some((column, Some(closed))) = of_period else { return };
-    let mut names = BTreeSet::new();
-    figure.rows.columns(&mut names);
-    figure.counts.columns(&mut names);
-    let says_when =
-        |name: &String| ColumnRef::parse(name).is_some_and(|of| named(column, &of) || of == column.reference);
-    if !names.iter().any(says_when) {
-        return;
-    }
-    let open: Vec<Value> = choices(column)
-        .into_iter()
-        .flatten()
-        .map(|(_, value)| value)
-        .filter(|value| closed.last().is_none_or(|last| value > last))
-        .collect();
-    let open = figure.columns.iter().zip(lists).map(|(of, list)| if of.period.is_some() { Some(&open) } else { *list });
-    for cell in possible(&figure.columns, &open.collect::<Vec<_>>()).iter().flatten() {
-        let row = |name: &str| value_of(&figure.readings, cell, name);
-        if figure.rows.evaluate(&row) != Some(true) || figure.counts.evaluate(&row) != Some(true) {
-            continue;
-        }
-        let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
-        if key.is_empty() {
-            found.entry(key).or_default().lacks = true;
-        } else if let Some(figure) = found.get_mut(&key) {
-            figure.lacks = true;
-        }
-    }
-}
-
-/// Cells that are looked at one by one at most.
-const POSSIBLE: usize = 500_000;
-
-/// Every cell that there can be. `None`: too many, or a borough does not say which classes it has.
-fn possible(columns: &[TableColumn], lists: &[Option<&Vec<Value>>]) -> Option<Vec<Vec<(State, Value)>>> {
-    let by_period = columns.iter().zip(lists).find(|(column, _)| follows(columns, column).is_some());
-    let closed = by_period.and_then(|(column, list)| Some((column, (*list)?)));
-    let all = columns.iter().zip(lists).map(|(column, list)| {
-        if follows(columns, column).is_some() {
-            return Some(vec![(State::Value, Value::Null)]);
-        }
-        if let Some((period, closed)) = closed.filter(|(period, _)| period.within(column).is_some()) {
-            let mut of_column = choices(column)?;
-            of_column.retain(|(_, value)| closed.contains(&period.period_of(value)));
-            return Some(of_column);
-        }
-        let listed = |list: &&Vec<Value>| {
-            let listed = list.iter().map(|value| (State::Value, value.clone()));
-            listed.chain(beside(column)).collect()
-        };
-        list.as_ref().map(listed).or_else(|| choices(column))
-    });
-    let all: Vec<Vec<(State, Value)>> = all.collect::<Option<_>>()?;
-    let total = all.iter().try_fold(1_usize, |n, of| n.checked_mul(of.len()));
-    if total.is_none_or(|n| n > POSSIBLE) {
-        return None;
-    }
-    let mut cells: Vec<Vec<(State, Value)>> = vec![Vec::new()];
-    for of in &all {
-        cells = cells
-            .iter()
-            .flat_map(|cell| of.iter().map(|value| [cell.as_slice(), std::slice::from_ref(value)].concat()))
-            .collect();
-    }
-    cells.iter_mut().for_each(|cell| set_period(columns, cell));
-    cells.retain(|cell| consistent(columns, cell) && somebody(columns, cell));
-    Some(cells)
-}
-
-/// The place of the column whose value says which period a cell is in: a month is in one quarter.
-pub(super) fn follows(columns: &[TableColumn], period: &TableColumn) -> Option<usize> {
-    columns.iter().position(|other| period.within(other).is_some())
-}
-
-/// Gives a cell the period that another column of it says.
-pub(super) fn set_period(columns: &[TableColumn], cell: &mut [(State, Value)]) {
-    for (place, column) in columns.iter().enumerate() {
-        let said = follows(columns, column).and_then(|other| cell.get(other)).map(|(_, value)| column.period_of(value));
-        cell.get_mut(place).zip(said).into_iter().for_each(|(slot, period)| slot.1 = period);
-    }
-}
-
-/// Whether a dataset holds the units of a cell: others are nobody.
-fn somebody(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
-    columns.is_empty()
-        || columns.iter().zip(cell).any(|(column, (state, _))| {
-            let through = column.reference.via.is_some() && *state == State::Absent;
-            !column.optional || *state == State::Value || through
-        })
-}
-
-/// Whether a unit can be in and out of datasets as a cell says.
-pub(super) fn consistent(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
-    let of_period = columns.iter().zip(cell).find(|(column, _)| column.period.is_some());
-    if let Some((period, (_, value))) = of_period
-        && !columns.iter().zip(cell).all(|(other, (_, of_other))| period.agrees(value, other, of_other))
-    {
-        return false;
-    }
-    let mut known: Vec<(ColumnRef, bool)> = Vec::new();
-    let mut holds = |presence: ColumnRef, present: bool| match known.iter().find(|(of, _)| *of == presence) {
-        Some((_, before)) => *before == present,
-        None => {
-            known.push((presence, present));
-            true
-        }
-    };
-    for (column, (state, _)) in columns.iter().zip(cell) {
-        if !column.optional {
-            continue;
-        }
-        let fits = match &column.reference.via {
-            None => holds(column.reference.presence(), *state == State::Value),
-            Some((through, _)) => {
-                let through = ColumnRef { via: None, dataset: through.clone(), column: None };
-                holds(through, *state != State::Unreached)
-                    && (*state == State::Unreached || holds(column.reference.presence(), *state == State::Value))
-            }
-        };
-        if !fits {
-            return false;
-        }
-    }
-    true
 }
 
 /// Where the value of a name stands in a cell.
@@ -316,7 +195,7 @@ pub(super) fn readings(
 }
 
 /// Whether a column holds the periods that another says when of.
-fn named(column: &TableColumn, other: &ColumnRef) -> bool {
+pub(super) fn named(column: &TableColumn, other: &ColumnRef) -> bool {
     column.period.as_ref().is_some_and(|period| Some(&period.column) == other.column.as_ref())
 }
 

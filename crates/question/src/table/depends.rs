@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::{Period, Value};
 
-use super::cells::consistent;
 use super::lower::{Draft, ENUMERATED, beside, choices};
+use super::possible::consistent;
 use super::{ColumnRef, RowDomain, State, TableColumn};
 use crate::draft::{Predicate, Scalar, bare_name};
 use crate::refusal::{Refusal, Rule};

@@ -37,6 +37,8 @@ pub(super) struct Figure {
     /// The place of its table, and of its functional there.
     pub(super) table: usize,
     pub(super) functional: usize,
+    /// Of a sum the functional that counts what it adds up; of a count itself.
+    pub(super) counted: usize,
     /// The places in the table's K of the columns that it reads, and those columns.
     pub(super) places: Vec<usize>,
     pub(super) columns: Vec<TableColumn>,
@@ -55,6 +57,7 @@ pub(super) struct Draft {
     /// Columns of which only presence is read, and those that are not read at all.
     pub(super) dropped: BTreeMap<ColumnRef, TableColumn>,
     pub(super) functional: Functional,
+    pub(super) counted: Functional,
     pub(super) rows: Predicate,
     pub(super) counts: Predicate,
     pub(super) keys: Vec<Scalar>,
@@ -113,7 +116,7 @@ impl Lowered {
                 wanted.len() - 1
             });
             if let Some((_, _, functionals)) = wanted.get_mut(table) {
-                functionals.insert(draft.functional.clone());
+                functionals.extend([draft.functional.clone(), draft.counted.clone()]);
             }
             of_draft.insert(place, table);
         }
@@ -134,14 +137,16 @@ impl Lowered {
             let Some(of) = tables.get(table) else { continue };
             let position = |reference: &ColumnRef| of.columns().iter().position(|c| c.reference == *reference);
             let places: Vec<usize> = draft.columns.iter().filter_map(position).collect();
-            let functional = of.functionals().iter().position(|f| *f == draft.functional);
+            let place_of = |wanted: &Functional| of.functionals().iter().position(|f| f == wanted).unwrap_or_default();
+            let (functional, counted) = (place_of(&draft.functional), place_of(&draft.counted));
             let columns: Vec<TableColumn> =
                 places.iter().filter_map(|place| of.columns().get(*place).cloned()).collect();
             let readings = super::cells::readings(&columns, &draft.dropped, &draft.names());
             figures.push(Figure {
                 readings,
                 table,
-                functional: functional.unwrap_or_default(),
+                functional,
+                counted,
                 columns,
                 places,
                 rows: draft.rows,
@@ -236,17 +241,25 @@ impl Draft {
         let attached = Attached::new(rows, unit, contracts)?;
         let (there, counts) = attached.conditions(rows.filter.as_ref(), condition)?;
         let mut counts = counts;
+        let units = Functional::Units(unit.to_owned());
+        let mut counted = None;
         let functional = match measure {
-            Measure::Rows | Measure::Units(_) => Functional::Units(unit.to_owned()),
+            Measure::Rows | Measure::Units(_) => units,
             Measure::Present(name) => {
                 let (of, nullable, present) = attached.measure(name)?;
                 counts = Predicate::And(vec![counts, present]);
-                if nullable { Functional::Present(of) } else { Functional::Units(unit.to_owned()) }
+                if nullable { Functional::Present(of) } else { units }
             }
-            Measure::Sum(name) | Measure::Square(name) => {
+            Measure::Sum(name) => {
+                let (of, nullable, present) = attached.measure(name)?;
+                counts = Predicate::And(vec![counts, present]);
+                counted = Some(if nullable { Functional::Present(of.clone()) } else { units });
+                Functional::Sum(of)
+            }
+            Measure::Square(name) => {
                 let (of, _, present) = attached.measure(name)?;
                 counts = Predicate::And(vec![counts, present]);
-                if matches!(measure, Measure::Sum(_)) { Functional::Sum(of) } else { Functional::Square(of) }
+                Functional::Square(of)
             }
             Measure::Product(a, b) => {
                 let ((a, _, present), (b, ..)) = (attached.measure(a)?, attached.measure(b)?);
@@ -258,7 +271,9 @@ impl Draft {
         let keys = question.draft().keys.iter().map(|key| attached.scalar(key)).collect::<Checked<Vec<_>>>()?;
         let domain = RowDomain::Units(unit.to_owned());
         let (columns, dropped) = (BTreeSet::new(), BTreeMap::new());
-        Self { domain, columns, dropped, functional, rows: there, counts, keys }.with_columns(attached.any(), contracts)
+        let counted = counted.unwrap_or_else(|| functional.clone());
+        Self { domain, columns, dropped, functional, counted, rows: there, counts, keys }
+            .with_columns(attached.any(), contracts)
     }
 
     /// A figure over a dataset's own rows and columns.
@@ -276,19 +291,26 @@ impl Draft {
             Some(unit) => Functional::Units(unit.domain.clone()),
             None => Functional::Rows,
         };
+        let present = |name: &String| match contract.column(name) {
+            Some(column) if !column.nullable => rows.clone(),
+            _ => Functional::Present(measured(name)),
+        };
         let functional = match measure {
-            Measure::Rows => rows,
+            Measure::Rows => rows.clone(),
             Measure::Units(name) => match contract.unit_of_column(name) {
                 Some(unit) => Functional::Units(unit.domain.clone()),
                 None => return Err(nobody()),
             },
-            Measure::Present(name) if contract.column(name).is_some_and(|c| !c.nullable) => rows,
-            Measure::Present(name) => Functional::Present(measured(name)),
+            Measure::Present(name) => present(name),
             Measure::Sum(name) => Functional::Sum(measured(name)),
             Measure::Square(name) => Functional::Square(measured(name)),
             Measure::Product(a, b) if a < b => Functional::Product(measured(a), measured(b)),
             Measure::Product(a, b) => Functional::Product(measured(b), measured(a)),
             Measure::Least(_) | Measure::Greatest(_) => return Err(nobody()),
+        };
+        let counted = match measure {
+            Measure::Sum(name) => present(name),
+            _ => functional.clone(),
         };
         let there = question.filter().cloned().unwrap_or(Predicate::Constant(Some(true))).renamed(&own);
         let counts = match condition {
@@ -298,7 +320,7 @@ impl Draft {
         let keys = question.draft().keys.iter().map(|key| key.clone().renamed(&own)).collect();
         let domain = RowDomain::Rows(dataset.to_owned());
         let (columns, dropped) = (BTreeSet::new(), BTreeMap::new());
-        Self { domain, columns, dropped, functional, rows: there, counts, keys }.with_columns(None, contracts)
+        Self { domain, columns, dropped, functional, counted, rows: there, counts, keys }.with_columns(None, contracts)
     }
 
     /// The names that rows, condition and keys read.
@@ -326,7 +348,7 @@ impl Draft {
             let value = fixed(&self.counts, &name).or_else(|| key.then(|| Value::Text(String::new())))?;
             Some(vec![(State::Value, value)])
         };
-        let choices = columns.iter().map(|column| match super::cells::follows(&columns, column) {
+        let choices = columns.iter().map(|column| match super::possible::follows(&columns, column) {
             Some(_) => Some(vec![(State::Value, Value::Null)]),
             None => choices(column).or_else(|| one_value(column)),
         });
@@ -341,7 +363,7 @@ impl Draft {
         for _ in 0..total.unwrap_or(0) {
             let mut cell: Vec<(State, Value)> =
                 choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
-            super::cells::set_period(&columns, &mut cell);
+            super::possible::set_period(&columns, &mut cell);
             let row = |name: &str| super::cells::value_of(&readings, &cell, name);
             if self.counts.evaluate(&row) == Some(true)
                 && !groups.insert(self.keys.iter().map(|key| key.evaluate(&row)).collect::<Vec<Value>>())

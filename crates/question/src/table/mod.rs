@@ -13,14 +13,18 @@
 //! | `lower`, `depends` | question → tables, and what is added up from their cells; which columns that depends on |
 //! | `attach`, `conditions`, `several` | how a question's sources hang on a register, and what its conditions are there |
 //! | `proposal` | the derived value that a contract would need |
-//! | `cells` | released cells → the question's cells |
+//! | `possible` | which cells there can be |
+//! | `cells`, `adding`, `fit` | released cells → the question's cells; what each adds up; withheld ones estimated |
 
+mod adding;
 mod attach;
 mod cells;
 mod column;
 mod conditions;
 mod depends;
+mod fit;
 mod lower;
+mod possible;
 mod proposal;
 mod rules;
 mod several;
@@ -33,7 +37,7 @@ use std::sync::Arc;
 
 use loda_contract::Contract;
 
-pub use cells::{CellFigure, TableCells, TableRow};
+pub use cells::{CellFigure, Estimate, TableCells, TableRow};
 pub use column::{Classes, ColumnRef, Made, State, TableColumn};
 pub use lower::Lowered;
 

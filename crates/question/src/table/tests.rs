@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use loda_contract::{ColumnType, Contract, Grain, Value};
 
-use super::{ColumnRef, Functional, Lowered, RowDomain, State, Table, TableCells, TableRow};
+use super::{CellFigure, ColumnRef, Functional, Lowered, RowDomain, State, Table, TableCells, TableRow};
 use crate::decode::LIMITS;
 use crate::draft::{Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source};
 use crate::{Question, Rule};
@@ -376,7 +376,7 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
     let found = |listed: &[&str]| {
         let lists = vec![Some(listed.iter().map(|quarter| day(quarter)).collect()), None];
         let rows = vec![cell("2025-01-01", 20), cell("2025-04-01", 30)];
-        lowered.cells(&[TableCells { rows, lists }], true)[&vec![]][0]
+        lowered.cells(&[TableCells { rows, lists, noise: 5.0 }], true)[&vec![]][0]
     };
     let closed = found(&["2025-01-01", "2025-04-01"]);
     assert_eq!((closed.value, closed.lacks), (Some(50), false));
@@ -397,7 +397,7 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
             figures: vec![Some(n)],
         };
         let rows = vec![cell("2025-01-01", 20), cell("2025-04-01", 30)];
-        let cells = lowered.cells(&[TableCells { rows, lists }], true);
+        let cells = lowered.cells(&[TableCells { rows, lists, noise: 5.0 }], true);
         (cells[&vec![]][0].value, cells[&vec![]][0].lacks)
     };
     assert_eq!(from("2025-01-01", "2025-07-01"), (Some(50), false));
@@ -414,18 +414,33 @@ fn figures_are_sums_of_released_cells_and_say_what_they_lack() {
         cell: [age, sex].map(|value| value.map(|v| (State::Value, text(v)))).to_vec(),
         figures: vec![Some(n)],
     };
-    let rows = vec![
+    let mut rows = vec![
         cell(Some("middle"), Some("F"), 20),
         cell(Some("old"), Some("F"), 15),
         cell(Some("young"), Some("F"), 50),
         cell(Some("middle"), Some("M"), 11),
-        // Cells of other tables of the cube are no part of it.
-        cell(None, Some("M"), 90),
     ];
-    let cells = question.cells(&[TableCells { rows, lists: Vec::new() }], true);
-    let of = |sex: &str| cells[&vec![text(sex)]][0];
-    assert_eq!((of("F").value, of("F").lacks), (Some(35), false));
-    assert_eq!((of("M").value, of("M").lacks), (Some(11), true));
+    let found =
+        |rows: &[TableRow]| question.cells(&[TableCells { rows: rows.to_vec(), lists: Vec::new(), noise: 5.0 }], true);
+    let cells = found(&rows);
+    let of = |cells: &std::collections::BTreeMap<Vec<Value>, Vec<CellFigure>>, sex: &str| cells[&vec![text(sex)]][0];
+    assert_eq!((of(&cells, "F").value, of(&cells, "F").lacks), (Some(35), false));
+    // No margin says how many men are old.
+    assert_eq!((of(&cells, "M").value, of(&cells, "M").lacks), (Some(11), true));
     let keys: BTreeSet<&Vec<Value>> = cells.keys().collect();
     assert_eq!(keys.len(), 2);
+    // Twenty men: nine of them young, old or of no known age.
+    rows.push(cell(None, Some("M"), 20));
+    let (men, women) = (of(&found(&rows), "M"), of(&found(&rows), "F"));
+    assert!(!men.lacks && (12..=17).contains(&men.value.unwrap()), "{men:?}");
+    let estimate = men.estimate.unwrap();
+    assert!((1.0..6.0).contains(&estimate.withheld.unwrap()) && estimate.variance > 5.0, "{estimate:?}");
+    assert_eq!((women.value, women.lacks), (Some(35), false));
+    // Nobody's own cell is told.
+    let by_age = lowered(Rows::of("people", None), &["sex", "age"], vec![count(None)]).unwrap();
+    let cells = by_age.cells(&[TableCells { rows, lists: Vec::new(), noise: 5.0 }], true);
+    let old = cells[&vec![text("M"), text("old")]][0];
+    assert_eq!((old.value, old.lacks), (None, true));
+    assert!((1..=6).contains(&old.estimate.unwrap().figure), "{old:?}");
+    assert_eq!(cells[&vec![text("M"), text("middle")]][0].value, Some(11));
 }

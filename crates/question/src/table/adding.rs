@@ -1,0 +1,503 @@
+//! The figures of a question in each of its cells, from the released cells that satisfy its conditions.
+//!
+//! One cell by itself is what was released of it. Several together are fitted to all that is released of the table
+//! ([`super::fit`]), so that withheld ones are estimated.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use loda_contract::Value;
+
+use super::cells::{CellFigure, Estimate, TableCells, TableRow, named, value_of};
+use super::fit::{Fit, Fitted, Margin, NOWHERE};
+use super::lower::{Figure, Lowered, choices};
+use super::possible::{Cell, possible, somebody};
+use super::{ColumnRef, Functional, RowDomain, State, Table, TableColumn};
+
+/// Cells of a table that are fitted at most, of each period.
+const FITTED: usize = 60_000;
+
+/// A cell with enough units of another kind may hold so many times as many of those that are counted.
+const TO_A_UNIT: f64 = 2.5;
+
+type Found = BTreeMap<Vec<Value>, CellFigure>;
+
+impl Lowered {
+    /// `dense`: what is absent is withheld, or empty.
+    pub(super) fn figure(&self, figure: &Figure, answer: &TableCells, dense: bool) -> Found {
+        let Some(table) = self.tables.get(figure.table) else { return Found::new() };
+        let lists: Vec<Option<&Vec<Value>>> =
+            figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect();
+        let mut released: BTreeMap<Cell, &TableRow> = BTreeMap::new();
+        for row in &answer.rows {
+            if let Some(cell) = within(figure, row, &all_places(figure)) {
+                released.insert(cell, row);
+            }
+        }
+        if !dense {
+            let cells: Vec<(Cell, Option<&TableRow>)> =
+                released.into_iter().map(|(cell, row)| (cell, Some(row))).collect();
+            return groups(figure, &cells)
+                .into_iter()
+                .map(|(key, members)| {
+                    let value = total(figure.functional, members.iter().filter_map(|place| cells.get(*place)?.1));
+                    (key, CellFigure { value, ..CellFigure::default() })
+                })
+                .collect();
+        }
+        let all = possible(&figure.columns, &lists, &unknown(figure, answer));
+        let known = all.is_some();
+        let mut cells: Vec<(Cell, Option<&TableRow>)> = Vec::new();
+        for cell in all.into_iter().flatten() {
+            let row = released.remove(&cell);
+            cells.push((cell, row));
+        }
+        cells.extend(released.into_iter().map(|(cell, row)| (cell, Some(row))));
+        let groups = groups(figure, &cells);
+        let mut found = match known {
+            true => Adding::new(table, figure, answer, &cells).figures(&groups),
+            false => groups
+                .into_iter()
+                .map(|(key, members)| {
+                    let value = total(figure.functional, members.iter().filter_map(|place| cells.get(*place)?.1));
+                    (key, CellFigure { value, lacks: true, estimate: None })
+                })
+                .collect(),
+        };
+        not_closed(figure, &lists, &mut found);
+        found
+    }
+}
+
+fn all_places(figure: &Figure) -> Vec<usize> {
+    (0..figure.places.len()).collect()
+}
+
+/// The cell of a row, where its table is that of exactly these columns of the figure.
+fn within(figure: &Figure, row: &TableRow, columns: &[usize]) -> Option<Cell> {
+    let places: Vec<usize> = columns.iter().filter_map(|column| figure.places.get(*column).copied()).collect();
+    let of_others = row.cell.iter().enumerate().any(|(place, value)| value.is_some() != places.contains(&place));
+    if of_others {
+        return None;
+    }
+    places.iter().map(|place| row.cell.get(*place).cloned().flatten()).collect()
+}
+
+/// For each column the classes that were released of it and that the contract does not know.
+fn unknown(figure: &Figure, answer: &TableCells) -> Vec<BTreeSet<(State, Value)>> {
+    let of_column = |(place, column): (&usize, &TableColumn)| {
+        let null = (State::Value, Value::Null);
+        let there = column.differs
+            && answer.rows.iter().any(|row| row.cell.get(*place).is_some_and(|c| c.as_ref() == Some(&null)));
+        if there { BTreeSet::from([null]) } else { BTreeSet::new() }
+    };
+    figure.places.iter().zip(&figure.columns).map(of_column).collect()
+}
+
+/// The places of the cells that each of the question's cells adds up.
+fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)]) -> BTreeMap<Vec<Value>, Vec<usize>> {
+    let mut groups: BTreeMap<Vec<Value>, Vec<usize>> = BTreeMap::new();
+    for (place, (cell, _)) in cells.iter().enumerate() {
+        let row = |name: &str| value_of(&figure.readings, cell, name);
+        if figure.rows.evaluate(&row) != Some(true) {
+            continue;
+        }
+        let members = groups.entry(figure.keys.iter().map(|key| key.evaluate(&row)).collect()).or_default();
+        if figure.counts.evaluate(&row) == Some(true) {
+            members.push(place);
+        }
+    }
+    groups
+}
+
+fn figure_of(row: &TableRow, functional: usize) -> Option<i128> {
+    row.figures.get(functional).copied().flatten()
+}
+
+/// `None`: nothing to add up.
+fn total<'a>(functional: usize, rows: impl Iterator<Item = &'a TableRow>) -> Option<i128> {
+    rows.filter_map(|row| figure_of(row, functional)).reduce(i128::saturating_add)
+}
+
+/// A figure's cells, and what else is released of their table.
+struct Adding<'a> {
+    table: &'a Table,
+    figure: &'a Figure,
+    answer: &'a TableCells,
+    cells: &'a [(Cell, Option<&'a TableRow>)],
+}
+
+/// What the fitted cells of a group come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    units: f64,
+    doubt: f64,
+    withheld: Option<f64>,
+    /// Of a sum: what estimated units add about the middle of the bounds, and what that varies by.
+    more: f64,
+    variance: f64,
+}
+
+/// Some of the cells, fitted.
+struct Slice {
+    /// Where each cell is here.
+    at: HashMap<usize, usize>,
+    fitted: Fitted,
+    /// For each cell the mean of what is summed, of the released margin that is nearest to it.
+    means: Vec<Option<f64>>,
+}
+
+impl<'a> Adding<'a> {
+    fn new(
+        table: &'a Table,
+        figure: &'a Figure,
+        answer: &'a TableCells,
+        cells: &'a [(Cell, Option<&'a TableRow>)],
+    ) -> Self {
+        Self { table, figure, answer, cells }
+    }
+
+    fn functional(&self) -> Option<&Functional> {
+        self.table.functionals().get(self.figure.functional)
+    }
+
+    fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>) -> Found {
+        let estimated = match self.functional() {
+            // Units that stand in several cells do not add up, and of moments nothing is estimated.
+            Some(Functional::Square(_) | Functional::Product(..)) | None => false,
+            Some(Functional::Units(_)) => match self.table.domain() {
+                RowDomain::Units(_) => true,
+                RowDomain::Rows(of) => self.table.contract(of).is_some_and(|contract| contract.one_row_a_unit()),
+            },
+            Some(_) => true,
+        };
+        let withheld = |members: &[usize]| members.iter().any(|place| self.value(*place).is_none());
+        let plain = groups.values().all(|members| members.len() <= 1 && !withheld(members));
+        let slices = if !estimated || plain { Vec::new() } else { self.slices() };
+        let mut estimates = self.estimates(&slices, groups.values().map(Vec::as_slice)).into_iter();
+        let found = groups.iter().map(|(key, members)| {
+            let estimate = estimates.next().flatten();
+            let value = total(self.figure.functional, members.iter().filter_map(|place| self.cells.get(*place)?.1));
+            let lacks = withheld(members);
+            let figure = match (lacks, &estimate) {
+                _ if members.is_empty() => CellFigure::default(),
+                // One cell by itself.
+                _ if members.len() == 1 => CellFigure { value, lacks, estimate },
+                (_, Some(of)) => CellFigure { value: Some(of.figure), lacks: false, estimate },
+                (true, None) if !self.is_plain() => CellFigure { value: None, lacks, estimate },
+                (_, None) => CellFigure { value, lacks, estimate },
+            };
+            (key.clone(), figure)
+        });
+        found.collect()
+    }
+
+    /// Whether what is there of it may be told where the rest is withheld.
+    fn is_plain(&self) -> bool {
+        !matches!(self.functional(), Some(Functional::Square(_) | Functional::Product(..)))
+    }
+
+    fn value(&self, place: usize) -> Option<i128> {
+        self.cells.get(place)?.1.and_then(|row| figure_of(row, self.figure.functional))
+    }
+
+    /// What is known of each group; `None` where a withheld cell stands in no released margin.
+    fn estimates<'m>(&self, slices: &[Slice], groups: impl Iterator<Item = &'m [usize]>) -> Vec<Option<Estimate>> {
+        let groups: Vec<&[usize]> = groups.collect();
+        if slices.is_empty() {
+            return groups.iter().map(|members| self.released(members)).collect();
+        }
+        let mut found: Vec<Option<Known>> = groups.iter().map(|_| Some(Known::default())).collect();
+        for slice in slices {
+            let members: Vec<Vec<usize>> = groups.iter().map(|of| slice.here(of.iter())).collect();
+            let withheld = |of: &&usize| self.value(**of).is_none();
+            let lacking: Vec<Vec<usize>> = groups.iter().map(|of| slice.here(of.iter().filter(withheld))).collect();
+            let doubts = slice.fitted.errors(&members);
+            let of_lacking = if self.sums() { slice.fitted.errors(&lacking) } else { vec![0.0; groups.len()] };
+            let each = members.iter().zip(&lacking).zip(doubts.iter().zip(of_lacking));
+            for (known, ((members, lacking), (doubt, of_lacking))) in found.iter_mut().zip(each) {
+                *known = known.take().and_then(|known| self.with(known, slice, members, lacking, *doubt, of_lacking));
+            }
+        }
+        found
+            .into_iter()
+            .zip(&groups)
+            .map(|(known, members)| match (known, members) {
+                // It is what was released of it.
+                (Some(_), [one]) if self.value(*one).is_some() => self.released(members),
+                (Some(known), _) => Some(self.estimate(&known, members)),
+                (None, _) => None,
+            })
+            .collect()
+    }
+
+    /// What one slice adds to what is known of a group.
+    fn with(
+        &self,
+        known: Known,
+        slice: &Slice,
+        members: &[usize],
+        lacking: &[usize],
+        doubt: f64,
+        of_lacking: f64,
+    ) -> Option<Known> {
+        if !lacking.iter().all(|at| slice.fitted.told.get(*at) == Some(&true)) {
+            return None;
+        }
+        let absent: f64 = slice.values(lacking).sum();
+        let mut known = Known {
+            units: known.units + slice.values(members).sum::<f64>(),
+            doubt: known.doubt + doubt,
+            withheld: if lacking.is_empty() { known.withheld } else { Some(known.withheld.unwrap_or(0.0) + absent) },
+            ..known
+        };
+        if self.sums() {
+            let means: Vec<f64> =
+                lacking.iter().map(|at| slice.means.get(*at).copied().flatten()).collect::<Option<_>>()?;
+            let (_, middle) = self.about();
+            known.more += slice.values(lacking).zip(&means).map(|(n, mean)| n * (mean - middle)).sum::<f64>();
+            let mean = means.iter().sum::<f64>() / as_float(means.len().max(1) as i128);
+            known.variance += (mean - middle).powi(2) * of_lacking + absent.max(0.0) * self.spread();
+        }
+        Some(known)
+    }
+
+    /// Of cells that are all released: their sum.
+    fn released(&self, members: &[usize]) -> Option<Estimate> {
+        let rows: Vec<&TableRow> = members.iter().filter_map(|place| self.cells.get(*place)?.1).collect();
+        if rows.len() < members.len() {
+            return None;
+        }
+        let figure = total(self.figure.functional, rows.iter().copied())?;
+        let units = total(self.figure.counted, rows.iter().copied()).unwrap_or(0);
+        let n = as_float(rows.len() as i128);
+        let doubt = n * self.noise();
+        let (half, middle) = self.about();
+        let (variance, covariance) = match self.sums() {
+            true => (n * half * half * (self.answer.noise + 1.0 / 12.0) + middle * middle * doubt, middle * doubt),
+            false => (doubt, doubt),
+        };
+        Some(Estimate {
+            figure,
+            variance,
+            units: as_float(units),
+            doubt,
+            covariance,
+            withheld: None,
+            least: self.least(),
+        })
+    }
+
+    /// A count is what the fitted cells come to. A sum is what its values are away from the middle of their bounds, in released
+    /// cells and by the means of margins in others, and the middle for each that is counted.
+    fn estimate(&self, known: &Known, members: &[usize]) -> Estimate {
+        let (half, middle) = self.about();
+        let (figure, variance, covariance) = if self.sums() {
+            let rows: Vec<&TableRow> = members.iter().filter_map(|place| self.cells.get(*place)?.1).collect();
+            let sum = total(self.figure.functional, rows.iter().copied()).unwrap_or(0);
+            let n = as_float(total(self.figure.counted, rows.iter().copied()).unwrap_or(0));
+            let of_cells = as_float(rows.len() as i128) * half * half * (self.answer.noise + 1.0 / 12.0);
+            let more = known.more + middle * (known.units - n);
+            let variance = of_cells + known.variance + middle * middle * known.doubt;
+            (sum.saturating_add(rounded(more)), variance, middle * known.doubt)
+        } else {
+            (rounded(known.units).max(0), known.doubt, known.doubt)
+        };
+        let Known { units, doubt, withheld, .. } = *known;
+        Estimate { figure, variance, units, doubt, covariance, withheld, least: self.least() }
+    }
+
+    fn sums(&self) -> bool {
+        self.figure.functional != self.figure.counted
+    }
+
+    /// The cells of each period, or all of them, fitted. None where they are too many.
+    fn slices(&self) -> Vec<Slice> {
+        let period = self.figure.columns.iter().position(|column| column.period.is_some());
+        let mut parts: BTreeMap<Option<Value>, Vec<usize>> = BTreeMap::new();
+        for (place, (cell, _)) in self.cells.iter().enumerate() {
+            let of = period.and_then(|period| cell.get(period)).map(|(_, value)| value.clone());
+            parts.entry(of).or_default().push(place);
+        }
+        if parts.values().any(|part| part.len() > FITTED) {
+            return Vec::new();
+        }
+        let margins = self.margins(period);
+        parts.into_values().map(|part| self.slice(part, &margins)).collect()
+    }
+
+    /// Which columns the tables of fewer columns have that a node answers, the most first.
+    fn margins(&self, period: Option<usize>) -> Vec<(Vec<usize>, HashMap<Cell, &'a TableRow>)> {
+        let width = self.figure.columns.len();
+        let register = matches!(self.table.domain(), RowDomain::Units(_));
+        let mut subsets: Vec<Vec<usize>> = (0_u32..1 << width.min(16))
+            .map(|bits| (0..width).filter(|place| bits >> place & 1 == 1).collect())
+            .collect();
+        subsets.retain(|of| of.len() < width && period.is_none_or(|period| of.contains(&period)));
+        // Of whom no column tells, nobody knows in which register they would be.
+        subsets.retain(|of| !(register && of.is_empty()));
+        subsets.sort_by_key(|of| std::cmp::Reverse(of.len()));
+        subsets
+            .into_iter()
+            .map(|of| {
+                let rows = self.answer.rows.iter().filter_map(|row| Some((within(self.figure, row, &of)?, row)));
+                let rows = rows.collect();
+                (of, rows)
+            })
+            .collect()
+    }
+
+    fn slice(&self, part: Vec<usize>, margins: &[(Vec<usize>, HashMap<Cell, &'a TableRow>)]) -> Slice {
+        let sums = self.sums();
+        let mut means = vec![None; part.len()];
+        let mut fitted = Vec::with_capacity(margins.len());
+        for (columns, rows) in margins {
+            let of_margin: Vec<TableColumn> =
+                columns.iter().filter_map(|c| self.figure.columns.get(*c).cloned()).collect();
+            let mut places: HashMap<Cell, usize> = HashMap::new();
+            let mut margin = Margin { of: Vec::with_capacity(part.len()), figures: Vec::new() };
+            for (at, place) in part.iter().enumerate() {
+                let cell: Option<Cell> = self
+                    .cells
+                    .get(*place)
+                    .and_then(|(cell, _)| columns.iter().map(|c| cell.get(*c).cloned()).collect());
+                let cell = cell.unwrap_or_default();
+                let row = rows.get(&cell).copied();
+                let figure = row.map(|row| figure_of(row, self.figure.counted));
+                // A cell that tells nothing of the measure's dataset, or that is nobody's, says nothing here.
+                if figure == Some(None) || !somebody(&of_margin, &cell) {
+                    margin.of.push(NOWHERE);
+                    continue;
+                }
+                let next = places.len();
+                let group = *places.entry(cell).or_insert(next);
+                if group == next {
+                    margin.figures.push(figure.flatten().map(as_float));
+                }
+                margin.of.push(group);
+                let mean = row.filter(|_| sums).and_then(|row| {
+                    let n = figure_of(row, self.figure.counted).filter(|n| *n > 0)?;
+                    Some(as_float(figure_of(row, self.figure.functional)?) / as_float(n))
+                });
+                if let (Some(slot @ None), Some(mean)) = (means.get_mut(at), mean) {
+                    *slot = Some(mean);
+                }
+            }
+            fitted.push(margin);
+        }
+        let counts = part.iter().map(|place| {
+            // A released cell without the measure has none of it.
+            self.cells.get(*place)?.1.map(|row| figure_of(row, self.figure.counted).map_or(0.0, as_float))
+        });
+        let fit = Fit::new(counts.collect(), fitted, self.noise(), self.least() * self.to_a_unit());
+        let at = part.into_iter().enumerate().map(|(at, place)| (place, at)).collect();
+        Slice { at, fitted: fit.solve(), means }
+    }
+
+    /// The least figure of units that is released.
+    fn least(&self) -> f64 {
+        f64::from(self.table.threshold())
+    }
+
+    /// So many of what is counted there may be to one of the units that a cell needs enough of.
+    fn to_a_unit(&self) -> f64 {
+        match self.table.domain() {
+            RowDomain::Units(_) if self.figure.columns.iter().all(|column| column.unit.is_none()) => 1.0,
+            RowDomain::Rows(_) if self.most() <= 1.0 => 1.0,
+            RowDomain::Units(_) | RowDomain::Rows(_) => TO_A_UNIT,
+        }
+    }
+
+    /// How many rows of a unit count in a cell at most.
+    fn most(&self) -> f64 {
+        let RowDomain::Rows(dataset) = self.table.domain() else { return 1.0 };
+        let units = self.table.contract(dataset).into_iter().flat_map(|contract| &contract.units);
+        let most = units.filter(|unit| unit.about_people).filter_map(|unit| unit.max_rows).min();
+        most.map_or(1.0, |most| as_float(i128::from(most)))
+    }
+
+    /// The variance of the noise on what is counted in one cell (`loda-disclosure`).
+    fn noise(&self) -> f64 {
+        let (units, most) = (self.answer.noise, self.most());
+        match self.table.functionals().get(self.figure.counted) {
+            Some(Functional::Units(_)) => units,
+            Some(Functional::Rows | Functional::Present(_)) => most * most * units + (most * most - 1.0) / 12.0,
+            _ => 0.0,
+        }
+    }
+
+    /// Of a sum, what noise is scaled by in one cell, and the middle of the bounds that values are kept within.
+    fn about(&self) -> (f64, f64) {
+        let bounds = match self.functional() {
+            Some(Functional::Sum(of)) => self.bounds(of),
+            _ => None,
+        };
+        bounds.map_or((0.0, 0.0), |(lower, upper)| ((upper - lower) / 2.0 * self.most(), (upper + lower) / 2.0))
+    }
+
+    /// What values between their bounds vary by, when nothing else is known of them.
+    fn spread(&self) -> f64 {
+        let (half, _) = self.about();
+        (half / self.most()).powi(2) / 3.0
+    }
+
+    /// The bounds that each value is kept within, in scaled units.
+    fn bounds(&self, of: &ColumnRef) -> Option<(f64, f64)> {
+        let column = self.table.contract(&of.dataset)?.column(of.column.as_deref()?)?;
+        let loda_contract::Role::Measure { lower, upper, clamp, .. } = &column.role else { return None };
+        let (lower, upper) = clamp.unwrap_or((*lower, *upper));
+        Some((as_float(lower), as_float(upper)))
+    }
+}
+
+impl Slice {
+    fn here<'p>(&self, places: impl Iterator<Item = &'p usize>) -> Vec<usize> {
+        places.filter_map(|place| self.at.get(place).copied()).collect()
+    }
+
+    fn values<'s>(&'s self, places: &'s [usize]) -> impl Iterator<Item = f64> + 's {
+        places.iter().filter_map(|place| self.fitted.values.get(*place).copied())
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "an estimate has 53 bits")]
+fn as_float(value: i128) -> f64 {
+    value as f64
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "what is too large for an integer ends at the largest")]
+fn rounded(value: f64) -> i128 {
+    value.round() as i128
+}
+
+/// A condition that names periods may hold in such as no borough has closed: the figure lacks them.
+fn not_closed(figure: &Figure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
+    let of_period = figure.columns.iter().zip(lists).find(|(column, _)| column.period.is_some());
+    let Some((column, Some(closed))) = of_period else { return };
+    let mut names = BTreeSet::new();
+    figure.rows.columns(&mut names);
+    figure.counts.columns(&mut names);
+    let says_when =
+        |name: &String| ColumnRef::parse(name).is_some_and(|of| named(column, &of) || of == column.reference);
+    if !names.iter().any(says_when) {
+        return;
+    }
+    let open: Vec<Value> = choices(column)
+        .into_iter()
+        .flatten()
+        .map(|(_, value)| value)
+        .filter(|value| closed.last().is_none_or(|last| value > last))
+        .collect();
+    let open = figure.columns.iter().zip(lists).map(|(of, list)| if of.period.is_some() { Some(&open) } else { *list });
+    for cell in possible(&figure.columns, &open.collect::<Vec<_>>(), &[]).iter().flatten() {
+        let row = |name: &str| value_of(&figure.readings, cell, name);
+        if figure.rows.evaluate(&row) != Some(true) || figure.counts.evaluate(&row) != Some(true) {
+            continue;
+        }
+        let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
+        if key.is_empty() {
+            found.entry(key).or_default().lacks = true;
+        } else if let Some(figure) = found.get_mut(&key) {
+            figure.lacks = true;
+        }
+    }
+}

@@ -55,7 +55,7 @@ campaign TARGETS="1000":
 
 # Closed tables under attack at full counts: random unions and least squares, wordings, statements, random questions
 closed QUESTIONS="10000":
-    LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_SETS=200 LODA_CLOSED_STATEMENTS=100000 LODA_CLOSED_DRAFTS=1000000 cargo test --release --test federation closed:: -- --nocapture
+    LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_SETS=200 LODA_CLOSED_STATEMENTS=100000 LODA_CLOSED_DRAFTS=1000000 LODA_ORACLE_PAIRS=40 LODA_ORACLE_QUESTIONS=200 cargo test --release --test federation closed:: -- --nocapture
 
 # How good figures about people are at 5,000 to 300,000 people a borough, printed
 utility:

@@ -1,14 +1,18 @@
 //! What one borough brings to the questions it is asked: agreement, snapshots, engine, disclosure control.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
+use loda_contract::{Contract, Protection};
 use loda_disclosure::{Method, Released};
 use loda_proto::v1;
-use loda_question::Refusal;
+use loda_question::table::Table;
+use loda_question::{Refusal, Rule};
 use loda_service::{AbortOnDrop, compute};
 
 use crate::agreement::Agreement;
@@ -26,6 +30,12 @@ use crate::tables::{Pinned, Tables};
 /// Rows of a stage that disclosure control is done with in a millisecond or so.
 const FEW: usize = 10_000;
 
+/// Of so many rows tables are made ready before they are asked for; of fewer they are made in a moment.
+const MANY: u64 = 20_000;
+
+/// How often it is said how far that has come.
+const SAID: Duration = Duration::from_secs(10);
+
 pub(crate) struct Borough {
     pub(crate) config: Config,
     pub(crate) agreement: Agreement,
@@ -37,6 +47,8 @@ pub(crate) struct Borough {
     pub(crate) methods: Methods,
     pub(crate) engine: Arc<Engine>,
     pub(crate) tables: Arc<Tables>,
+    /// Told when other snapshots are served.
+    pub(crate) replaced: tokio::sync::Notify,
     pub(crate) epochs: Epochs,
     /// Questions share the memory pool; one that did not fit beside others has it for itself.
     pub(crate) memory: tokio::sync::RwLock<()>,
@@ -65,6 +77,49 @@ impl Borough {
         self.engine.forget(&snapshot.contract.dataset);
         self.tables.forget();
         snapshots.push(snapshot);
+        self.replaced.notify_one();
+    }
+
+    /// Makes tables about people ready before they are asked for, whenever other data are served.
+    pub(crate) async fn keep_ready(self: Arc<Self>) {
+        loop {
+            let wanted = Wanted::default();
+            let (borough, stopped) = (Arc::clone(&self), Arc::clone(&wanted.0));
+            let work = tokio::spawn(async move { compute(|| borough.make_ready(&|| stopped.load(Ordering::Relaxed))) });
+            if let Ok(Err(fault)) = AbortOnDrop(work).await {
+                tracing::warn!("tables are not ready before they are asked for: {fault:#}");
+            }
+            self.replaced.notified().await;
+        }
+    }
+
+    fn make_ready(&self, stopped: &dyn Fn() -> bool) -> anyhow::Result<()> {
+        let snapshots = self.snapshots();
+        let large = snapshots.iter().filter(|s| s.rows().is_ok_and(|rows| rows >= MANY));
+        if large.count() == 0 {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let said = Cell::new(began);
+        let told = |all: usize, done: usize| {
+            if said.get().elapsed() > SAID {
+                said.set(Instant::now());
+                tracing::info!("tables about people: {done} of {all} ready");
+            }
+        };
+        let method = self.methods.of(Protection::CellKey);
+        let ready =
+            self.tables.prepare(&snapshots, &*method, &|table| self.within_own(table).is_ok(), stopped, &told)?;
+        if ready.made > 0 {
+            tracing::info!(
+                tables = ready.tables,
+                mb = ready.bytes >> 20,
+                seconds = began.elapsed().as_secs(),
+                "tables about people are ready; {} more are made when they are asked for: [limits] tables_mb makes room",
+                ready.left
+            );
+        }
+        Ok(())
     }
 
     /// What the catalogue says of it.
@@ -78,9 +133,39 @@ impl Borough {
                 as_at: s.as_at.to_string(),
                 method: method.name().to_owned(),
                 parameters: method.parameters(),
+                dimensions: match s.contract.protection.may_be_about_people() {
+                    true => self.dimensions(&s.contract),
+                    false => 0,
+                },
             }
         };
         self.snapshots().iter().map(describe).collect()
+    }
+
+    /// What the weights of a dataset's tables may come to here.
+    fn dimensions(&self, contract: &Contract) -> u32 {
+        let held = self.held.iter().find(|held| held.contract.dataset == contract.dataset);
+        let own = held.and_then(|held| held.config.dimensions).unwrap_or(u32::MAX);
+        own.min(contract.closure.dimensions)
+    }
+
+    /// Refuses a table that weighs more than this borough allows, though the contract does.
+    fn within_own(&self, table: &Table) -> Result<(), Refusal> {
+        for contract in table.datasets() {
+            let most = self.dimensions(contract);
+            if most < contract.closure.dimensions && table.weight() > most {
+                return Err(Refusal::new(
+                    Rule::Dimensions,
+                    format!(
+                        "the figure reads columns that weigh {} together, and this borough has tables of {} of {most} at most",
+                        table.weight(),
+                        contract.dataset
+                    ),
+                    "Read fewer columns, or leave the borough out",
+                ));
+            }
+        }
+        Ok(())
     }
 
     async fn run(&self, accepted: &Accepted) -> anyhow::Result<Released<RecordBatch>> {
@@ -121,11 +206,22 @@ impl Drop for Wanted {
 
 impl Work for Borough {
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
-        asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))
+        let accepted = asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))?;
+        if let Fragment::Table(table) = &accepted.fragment {
+            self.within_own(table)?;
+        }
+        Ok(accepted)
     }
 
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {
         self.methods.of(accepted.fragment.protection())
+    }
+
+    fn step(&self, accepted: &Accepted) -> Option<Duration> {
+        match &accepted.fragment {
+            Fragment::Question(_) => None,
+            Fragment::Table(table) => Some(self.tables.step(table, &Pinned(&accepted.snapshots))),
+        }
     }
 
     fn cells<'a>(

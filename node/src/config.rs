@@ -54,6 +54,8 @@ pub struct Limits {
     pub accepted: usize,
     /// The (cell, unit) stage of one query.
     pub stage_mb: usize,
+    /// Released tables about people, kept for as long as their data stand still.
+    pub tables_mb: usize,
     /// How long a connection lives before another takes its place.
     pub connection_seconds: u64,
     /// How much memory reading extracts may take, and for how long.
@@ -73,6 +75,8 @@ pub struct DatasetConfig {
     pub refresh: Refresh,
     /// Of rows that come by period: closed periods that are declared anew, each once, and why.
     pub restated: BTreeMap<NaiveDate, String>,
+    /// What the weights of a table may come to here, where that is less than the contract allows.
+    pub dimensions: Option<u32>,
 }
 
 /// The day that the data of a dataset describe.
@@ -179,6 +183,7 @@ struct DatasetEntry {
     /// By a period's first day: why its rows are declared anew.
     #[serde(default)]
     restate: BTreeMap<String, String>,
+    dimensions: Option<u32>,
 }
 
 impl Default for Limits {
@@ -189,6 +194,7 @@ impl Default for Limits {
             running: 2,
             accepted: 64,
             stage_mb: 256,
+            tables_mb: 256,
             connection_seconds: 600,
             reading_mb: None,
             reading_minutes: 240,
@@ -246,6 +252,11 @@ impl Config {
                     invalid(format!("as_at = \"{date}\": write YYYY-MM-DD, \"today\" or \"newest-file\""))
                 })?),
             };
+            if entry.dimensions == Some(0) {
+                return Err(invalid(
+                    "[[dataset]] dimensions = 0: no table would be left; leave the dataset out".to_owned(),
+                ));
+            }
             let sources = entry.source.into_iter().map(|source| source.parse(base).map_err(invalid));
             let Thresholds { rejected, shrink } = entry.thresholds;
             if [rejected, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
@@ -266,6 +277,7 @@ impl Config {
                 thresholds: entry.thresholds,
                 refresh,
                 restated: restated.collect::<Result<_, _>>()?,
+                dimensions: entry.dimensions,
             })
         };
         let state = base.join(file.state);

@@ -11,6 +11,7 @@ use loda_proto::v1;
 use loda_question::Refusal;
 use loda_service::{Crew, Outcomes};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -19,6 +20,9 @@ use crate::inspect::{Accepted, Asked};
 use crate::jobs::{Admission, History, Job, Jobs};
 use crate::release::{Gate, Release};
 use crate::turns::Turns;
+
+/// Nobody learns from a deadline whether an answer takes a little longer: none is shorter.
+const SHORTEST: Duration = Duration::from_secs(5);
 
 /// Requests that are judged at once.
 const JUDGING: usize = 4;
@@ -30,6 +34,9 @@ pub(crate) trait Work: Send + Sync + 'static {
 
     /// The disclosure control that its answer goes through.
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method>;
+
+    /// Answers leave at multiples of this: how long one took says no more of the records than their class of cost does.
+    fn step(&self, accepted: &Accepted) -> Option<Duration>;
 
     /// execute → disclose.
     fn cells<'a>(
@@ -131,7 +138,7 @@ impl Queries {
                 return Ok(Some(refusal));
             }
         };
-        let time = deadline.min(self.longest);
+        let time = deadline.max(SHORTEST).min(self.longest);
         let job = match self.jobs.admit(asked.query, &asked.identity(), asked.analyst.to_string(), time) {
             Ok(Admission::New(job)) => job,
             Ok(Admission::Known) => return Ok(None),
@@ -189,9 +196,15 @@ impl Queries {
 
     /// execute → disclose → release.
     async fn answer(&self, asked: &Asked, accepted: &Accepted, job: &Job) -> anyhow::Result<Release> {
-        let _turn = self.turns.take(&asked.analyst.to_string()).await;
+        let turn = self.turns.take(&asked.analyst.to_string()).await;
         job.running();
+        let began = Instant::now();
         let cells = self.work.cells(asked, accepted).await?;
+        drop(turn);
+        if let Some(step) = self.work.step(accepted) {
+            let steps = began.elapsed().as_nanos().div_ceil(step.as_nanos().max(1)).max(1);
+            sleep_until(began + step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))).await;
+        }
         let method = self.work.method(accepted);
         let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
         self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &*method, &cells, &keep)

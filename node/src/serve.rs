@@ -33,6 +33,7 @@ use crate::queries::{Queries, Work};
 use crate::reading::{self, Program};
 use crate::refresh::{self, Held, Index};
 use crate::snapshot::Snapshot;
+use crate::tables::Tables;
 
 /// Threads that run queries have room for DataFusion's deep frames.
 const QUERY_STACK: usize = 32 << 20;
@@ -193,7 +194,8 @@ impl Node {
             methods: methods.with_noise(secret.noise_key()),
             secret,
             engine: Arc::new(Engine::new(&limits)?),
-            tables: Arc::default(),
+            tables: Arc::new(Tables::new(limits.tables_mb)),
+            replaced: tokio::sync::Notify::new(),
             epochs,
             memory: tokio::sync::RwLock::default(),
             config,
@@ -234,6 +236,7 @@ impl Node {
         }
         self.queries.beside(refresh::keep(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         self.queries.beside(refresh::open_epochs(Arc::clone(&self.borough), Arc::clone(&self.queries)));
+        self.queries.beside(Arc::clone(&self.borough).keep_ready());
         tracing::info!(borough = %config.borough, datasets = self.borough.snapshots().len(), "serving");
         server(age)
             .layer(AuthoriseLayer::new(identity.clone()))

@@ -83,6 +83,10 @@ impl Work for Working {
         self.rehearsed.node.borough.method(accepted)
     }
 
+    fn step(&self, accepted: &Accepted) -> Option<std::time::Duration> {
+        self.rehearsed.node.borough.step(accepted)
+    }
+
     fn cells<'a>(
         &'a self,
         asked: &'a Asked,

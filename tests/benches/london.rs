@@ -101,6 +101,8 @@ print(json.dumps({"version": duckdb.__version__, "answers": answers,
 struct Spent {
     wall: Vec<f64>,
     cpu: Vec<f64>,
+    /// Of the nodes among the processes.
+    nodes: Vec<f64>,
     people: i64,
 }
 
@@ -198,6 +200,7 @@ fn duckdb(python: &str, folder: &Path) -> (String, Vec<Spent>) {
     let spent = |of: &serde_json::Value| Spent {
         wall: numbers(&of["wall"]),
         cpu: numbers(&of["cpu"]),
+        nodes: Vec::new(),
         people: of["n"].as_i64().unwrap(),
     };
     let spent = told["answers"].as_array().unwrap().iter().map(spent).collect();
@@ -228,16 +231,19 @@ async fn pooled(folder: &Path) -> Vec<Spent> {
     all
 }
 
-async fn federated(client: &loda::Client, processes: &[u32]) -> Vec<Spent> {
+async fn federated(client: &loda::Client, processes: &[u32], nodes: &[u32]) -> Vec<Spent> {
     let mut all = Vec::new();
     for (title, sql) in QUESTIONS {
         let mut spent = Spent::default();
         for round in 0..=rounds() {
-            let (began, used) = (Instant::now(), cpu(processes));
+            let (began, used, by_nodes) = (Instant::now(), cpu(processes), cpu(nodes));
             let answer = client.query(sql, "demo", None, |_| {}).await.unwrap_or_else(|e| panic!("{title}: {e}"));
             if round > 0 {
                 spent.wall.push(began.elapsed().as_secs_f64());
                 spent.cpu.push(cpu(processes) - used);
+                spent.nodes.push(cpu(nodes) - by_nodes);
+            } else {
+                println!("first asked, {title}: {:.0} ms", 1_000.0 * began.elapsed().as_secs_f64());
             }
             assert!(answer.statement.complete, "{title}: {:?}", answer.statement);
             spent.people = people(&answer.batches);
@@ -245,6 +251,23 @@ async fn federated(client: &loda::Client, processes: &[u32]) -> Vec<Spent> {
         all.push(spent);
     }
     all
+}
+
+/// Waits until nodes have made their tables ready: until they stand still for some seconds.
+async fn ready(nodes: &[u32]) {
+    let (began, first) = (Instant::now(), cpu(nodes));
+    let (mut still, mut used) = (0, first);
+    while still < 5 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = cpu(nodes);
+        still = if now - used < 0.1 { still + 1 } else { 0 };
+        used = now;
+    }
+    println!(
+        "tables about people made ready in {:.0} s, {:.0} s of CPU",
+        began.elapsed().as_secs_f64() - 5.0,
+        used - first
+    );
 }
 
 async fn size(residents: u64, python: Option<&str>) {
@@ -264,7 +287,7 @@ async fn size(residents: u64, python: Option<&str>) {
     let nodes: Vec<u32> = layout.boroughs.iter().map(|b| processes.node_id(b.gss).unwrap()).collect();
     let all = [nodes.clone(), vec![processes.coordinator_id().unwrap()]].concat();
     println!("33 nodes have read them in {:.0} s", began.elapsed().as_secs_f64());
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    ready(&nodes).await;
     let sorted = |of: fn(u32) -> u64| {
         let mut kib: Vec<u64> = nodes.iter().map(|node| of(*node) / 1024).collect();
         kib.sort_unstable();
@@ -275,15 +298,15 @@ async fn size(residents: u64, python: Option<&str>) {
         "at rest: a node {resident} MiB resident (median; largest {largest}), {private} of them its own; the federation {} MiB",
         memory(&all)
     );
-    let ours = federated(&client, &all).await;
+    let ours = federated(&client, &all, &nodes).await;
     println!("after the questions: the federation {} MiB", memory(&all));
     drop(processes);
     let theirs = pooled(&folder).await;
     let (told, ducks) = python.map_or((String::new(), Vec::new()), |python| duckdb(python, &folder));
     println!("{told}\n");
     println!(
-        "| question | federation, wall / CPU | pooled DataFusion | DuckDB | wall, of DataFusion's | of DuckDB's | people: \
-         federation, pooled |\n|---|---|---|---|---|---|---|"
+        "| question | federation, wall / CPU | CPU of a node | pooled DataFusion | DuckDB | wall, of DataFusion's | of DuckDB's | people: \
+         federation, pooled |\n|---|---|---|---|---|---|---|---|"
     );
     let none = Spent::default();
     for (number, (title, _)) in QUESTIONS.iter().enumerate() {
@@ -294,8 +317,9 @@ async fn size(residents: u64, python: Option<&str>) {
         };
         let ratio = |of: &Spent| format!("{:.2}", median(&our.wall) / median(&of.wall));
         println!(
-            "| {title} | {} | {} | {} | {} | {} | {}, {} |",
+            "| {title} | {} | {:.1} ms | {} | {} | {} | {} | {}, {} |",
             shown(our),
+            1_000.0 * our.nodes.iter().sum::<f64>() / our.nodes.len().max(1) as f64 / 33.0,
             shown(their),
             shown(duck),
             ratio(their),

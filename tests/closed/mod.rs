@@ -6,6 +6,7 @@ mod doors;
 mod draws;
 mod epochs;
 mod fragments;
+mod oracles;
 mod periods;
 
 use std::collections::{BTreeMap, BTreeSet};

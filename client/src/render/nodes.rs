@@ -40,6 +40,7 @@ pub fn nodes_json(response: &NodesResponse) -> Value {
             "as_at": held.as_at,
             "method": held.method,
             "parameters": held.parameters,
+            "dimensions": held.dimensions,
         })
     };
     let node = |node: &NodeEntry| {
@@ -72,10 +73,11 @@ fn state(node: &NodeEntry) -> String {
 }
 
 fn dataset(held: &HeldDataset) -> String {
-    match held.as_at.as_str() {
-        "" => plain::line(&held.name),
-        day => format!("{} ({})", plain::line(&held.name), plain::line(day)),
-    }
+    let dimensions = (held.dimensions > 0).then(|| format!("d = {}", held.dimensions));
+    let day = (!held.as_at.is_empty()).then(|| plain::line(&held.as_at));
+    let said: Vec<String> = day.into_iter().chain(dimensions).collect();
+    let name = plain::line(&held.name);
+    if said.is_empty() { name } else { format!("{name} ({})", said.join(", ")) }
 }
 
 #[cfg(test)]

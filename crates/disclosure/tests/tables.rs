@@ -272,4 +272,62 @@ proptest! {
         }
         prop_assert_eq!(whole, merged);
     }
+
+    /// A table that is the sum of a finer one is what a look at every record makes of it.
+    #[test]
+    fn tables_of_a_register_add_up_from_the_finest(
+        rows in proptest::collection::vec((0_u32..5, 0_u32..4, 0_u32..6, proptest::option::of(-500_i128..60_000)), 1..200),
+    ) {
+        let columns = || vec![
+            column("a", 0, &["x", "y"], None), column("b", 0, &["x"], None), column("c", 0, &["x", "y", "z"], None),
+        ];
+        let functionals = || vec![
+            FunctionalShape::Units(0), FunctionalShape::Rows, FunctionalShape::Present(0), FunctionalShape::Sum(0),
+            FunctionalShape::Square(0),
+        ];
+        let people = || (0..rows.len() as u64).collect::<Vec<u64>>();
+        let records = Records {
+            columns: vec![rows.iter().map(|r| r.0).collect(), rows.iter().map(|r| r.1).collect(), rows.iter().map(|r| r.2).collect()],
+            units: vec![people()],
+            measures: vec![rows.iter().map(|r| r.3).collect()],
+        };
+        let alone = TableShape { units: vec![UnitShape { label: "person".to_owned() }], ..shape(columns(), functionals()) };
+        let added = statistics(&alone, &records, &|| false).unwrap();
+        // Beside another unit every table is counted by itself.
+        let mut counted = statistics(&shape(columns(), functionals()), &Records { units: vec![people(), people()], ..records }, &|| false).unwrap();
+        counted.values_mut().flat_map(BTreeMap::values_mut).for_each(|cell| cell.units.truncate(1));
+        prop_assert_eq!(added, counted);
+    }
+
+    /// What a kept table says of fewer columns and figures is what they would be released as by themselves.
+    #[test]
+    fn a_part_of_a_released_table_is_that_table_to_the_byte(
+        rows in proptest::collection::vec((0_u32..5, 0_u32..4, 0_u32..6, proptest::option::of(-500_i128..60_000)), 1..400),
+        bits in 0_usize..8,
+        order in 0_usize..3,
+    ) {
+        let all = [
+            column("a", 0, &["x", "y"], None), column("b", 0, &["x"], Some(1)), column("c", 0, &["x", "y", "z"], None),
+        ];
+        let figures = [FunctionalShape::Units(0), FunctionalShape::Present(0), FunctionalShape::Sum(0)];
+        let people: Vec<u64> = (0..rows.len() as u64).collect();
+        let codes = [rows.iter().map(|r| r.0).collect::<Vec<u32>>(), rows.iter().map(|r| r.1).collect(), rows.iter().map(|r| r.2).collect()];
+        // No column here is reached through another dataset.
+        let codes = codes.map(|of| of.into_iter().map(|code| if code == 1 { ABSENT } else { code }).collect::<Vec<u32>>());
+        let of = |columns: &[usize], wanted: &[usize]| {
+            let records = Records {
+                columns: columns.iter().map(|c| codes[*c].clone()).collect(),
+                units: vec![people.clone(), people.iter().map(|id| id / 3).collect()],
+                measures: vec![rows.iter().map(|r| r.3).collect()],
+            };
+            let of = shape(columns.iter().map(|c| all[*c].clone()).collect(), wanted.iter().map(|f| figures[*f]).collect());
+            release_table(&of, &statistics(&of, &records, &|| false).unwrap(), &method()).unwrap()
+        };
+        let columns: Vec<usize> = (0..3).filter(|c| bits >> c & 1 == 1).collect();
+        let wanted: Vec<usize> = (0..3).filter(|f| *f == 2 || *f >= order).collect();
+        let whole = of(&[0, 1, 2], &[0, 1, 2]);
+        let part = loda_disclosure::table::part_of(&whole, 3, &columns, &wanted).unwrap();
+        let alone = of(&columns, &wanted);
+        prop_assert_eq!(part.get(), alone.get());
+    }
 }

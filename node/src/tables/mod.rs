@@ -1,23 +1,25 @@
 //! Tables about people: registers and rows from pinned snapshots, as records of class numbers.
 //!
 //! A register is logical: what a table's columns have of each unit is read from the snapshots of its datasets, side by side
-//! by the units' dense ids. No plan is made, nothing of a question reaches a record, and what was read is kept for the next
-//! table of the same epoch.
+//! by the units' dense ids. No plan is made, nothing of a question reaches a record, and what was released is kept for as long
+//! as the data stand still ([`prepared`]).
 
 mod columns;
+mod prepared;
 mod register;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
 use loda_contract::{Contract, Role};
 use loda_disclosure::table::{
-    ColumnShape, FunctionalShape, Labelled, MeasureShape, PeriodShape, Records, TableShape, UnitShape, release_table,
-    statistics,
+    ColumnShape, FunctionalShape, Labelled, MeasureShape, PeriodShape, Records, TableShape, UnitShape, part_of,
+    release_table, statistics,
 };
 use loda_disclosure::{Method, Released};
 use loda_question::plan::arrow_type;
@@ -27,12 +29,22 @@ use loda_question::table::{Classes, ColumnRef, Functional, Made, RowDomain, Tabl
 use crate::snapshot::Snapshot;
 use columns::{Codes, Dictionary};
 pub(crate) use columns::{column, periods, words_of};
+use prepared::{Pins, Prepared};
 
-/// What was read of columns, for as long as the snapshots that it was read from are served.
-#[derive(Default)]
+/// What was read of columns, for as long as the snapshots that it was read from are served; and what was released.
 pub(crate) struct Tables {
     kept: Mutex<HashMap<Kept, Arc<Codes>>>,
+    prepared: Prepared,
+    /// Rows of snapshots.
+    sizes: Mutex<HashMap<Vec<PathBuf>, u64>>,
 }
+
+/// What one row costs in one table, in nanoseconds, about.
+const A_ROW: u64 = 40;
+
+/// Steps of time in which answers leave.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A column of a register, and the files that it was read from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +66,22 @@ impl Pinned<'_> {
     }
 }
 
+/// What was made ready.
+pub(crate) struct Ready {
+    /// Tables, and those among them that were made now.
+    pub(crate) tables: usize,
+    pub(crate) made: usize,
+    /// For which there is no room.
+    pub(crate) left: usize,
+    pub(crate) bytes: u64,
+}
+
 impl Tables {
+    /// `megabytes`: what released tables may take.
+    pub(crate) fn new(megabytes: usize) -> Self {
+        Self { kept: Mutex::default(), prepared: Prepared::new(megabytes), sizes: Mutex::default() }
+    }
+
     /// The released cells of a table.
     ///
     /// # Errors
@@ -70,9 +97,97 @@ impl Tables {
             let pinned = |contract: &Arc<Contract>| snapshots.of(&contract.dataset).is_ok_and(|s| s.epoch.is_some());
             anyhow::ensure!(table.datasets().iter().all(pinned), "a dataset about people is pinned for no epoch");
         }
+        let pins = Pins::of(table, snapshots, method)?;
+        if let Some(found) = self.prepared.find(table, &pins)? {
+            return Ok(found);
+        }
+        // With every figure: who asks for a count today asks for a sum tomorrow.
+        let whole = whole(table, snapshots);
+        let (columns, figures) = whole.answers(table).context("a table does not answer itself")?;
+        let released = self.compute(&whole, snapshots, method, stopped)?;
+        let part = part_of(&released, whole.columns().len(), &columns, &figures)?;
+        let bytes = Prepared::bytes(&whole, snapshots);
+        self.prepared.keep(whole, pins, released, bytes);
+        Ok(part)
+    }
+
+    /// Answers leave at multiples of this: of an eighth of what it takes to make the table from records, by contract and by
+    /// how many rows there are to the next thousand.
+    pub(crate) fn step(&self, table: &Table, snapshots: &Pinned<'_>) -> Duration {
+        let rows = table.datasets().iter().filter_map(|contract| self.rows(snapshots.of(&contract.dataset).ok()?));
+        let thousands = rows.max().unwrap_or(0).div_ceil(1_000);
+        let tables = 1_u64 << table.columns().len().min(16);
+        let nanos = thousands.saturating_mul(1_000).saturating_mul(tables).saturating_mul(A_ROW);
+        Duration::from_nanos(nanos / 8).clamp(SHORTEST, LONGEST)
+    }
+
+    /// How many rows a snapshot has.
+    fn rows(&self, snapshot: &Snapshot) -> Option<u64> {
+        let lock = || self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rows) = lock().get(&snapshot.files) {
+            return Some(*rows);
+        }
+        let rows = snapshot.rows().ok()?;
+        lock().insert(snapshot.files.clone(), rows);
+        Some(rows)
+    }
+
+    /// From the records.
+    fn compute(
+        &self,
+        table: &Table,
+        snapshots: &Pinned<'_>,
+        method: &dyn Method,
+        stopped: &dyn Fn() -> bool,
+    ) -> anyhow::Result<Released<RecordBatch>> {
         let (shape, records) = self.records(table, snapshots)?;
         let cells = statistics(&shape, &records, stopped)?;
         Ok(release_table(&shape, &cells, method)?)
+    }
+
+    /// Makes ready, within what may be kept, the largest tables of each dataset about people; they answer all others of its
+    /// columns. `allowed`: by this borough; `told`: how many there are, and how many are done.
+    ///
+    /// # Errors
+    /// Where a snapshot cannot be read.
+    pub(crate) fn prepare(
+        &self,
+        snapshots: &[Snapshot],
+        method: &dyn Method,
+        allowed: &dyn Fn(&Table) -> bool,
+        stopped: &dyn Fn() -> bool,
+        told: &dyn Fn(usize, usize),
+    ) -> anyhow::Result<Ready> {
+        let held = |name: &str| snapshots.iter().find(|s| s.contract.dataset == name).map(|s| Arc::clone(&s.contract));
+        let people = snapshots.iter().filter(|s| s.contract.protection.may_be_about_people() && s.epoch.is_some());
+        let tables: Vec<Table> = people.flat_map(|s| Table::largest(&s.contract, allowed, &held)).collect();
+        let (mut made, mut left) = (0, 0);
+        for (number, table) in tables.iter().enumerate() {
+            if stopped() {
+                break;
+            }
+            told(tables.len(), number);
+            let pinned: Vec<Snapshot> = table
+                .datasets()
+                .iter()
+                .filter_map(|contract| snapshots.iter().find(|s| s.contract == *contract).cloned())
+                .collect();
+            let pinned = Pinned(&pinned);
+            let whole = whole(table, &pinned);
+            let (pins, bytes) = (Pins::of(&whole, &pinned, method)?, Prepared::bytes(&whole, &pinned));
+            if self.prepared.has(&whole, &pins) {
+                continue;
+            }
+            if !self.prepared.has_room(bytes) {
+                left += 1;
+                continue;
+            }
+            let released = self.compute(&whole, &pinned, method, stopped)?;
+            self.prepared.keep(whole, pins, released, bytes);
+            made += 1;
+        }
+        let (tables, bytes) = self.prepared.size();
+        Ok(Ready { tables, made, left, bytes })
     }
 
     /// The records of a table, and its shape.
@@ -186,7 +301,13 @@ impl Tables {
     /// Lets go of what was read: other snapshots are served from now on.
     pub(crate) fn forget(&self) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// A table with every figure.
+fn whole(table: &Table, snapshots: &Pinned<'_>) -> Table {
+    table.with_all_figures(&|name| snapshots.of(name).ok().map(|snapshot| Arc::clone(&snapshot.contract)))
 }
 
 /// A unit that a table counts or protects.

@@ -106,6 +106,9 @@ pub(crate) struct Held {
     as_at: String,
     method: String,
     parameters: String,
+    /// About people: what the weights of a table may come to at this borough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
 }
 
 /// Who takes part now. Every node is asked.
@@ -141,5 +144,6 @@ fn held(held: loda_proto::v1::HeldDataset) -> Held {
         as_at: held.as_at,
         method: held.method,
         parameters: held.parameters,
+        dimensions: (held.dimensions > 0).then_some(held.dimensions),
     }
 }

@@ -24,7 +24,7 @@ use std::fmt;
 
 use arrow::array::ArrayRef;
 
-pub use release::release_table;
+pub use release::{part_of, release_table};
 pub use statistics::{CellStatistics, Grouped, Records, statistics};
 pub(crate) use statistics::{is_value, there};
 

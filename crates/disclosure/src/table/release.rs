@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Array, Int8Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take;
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Decimal128Array, Int8Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+};
+use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::{ABSENT, CLASSES, CODE_END, CODES, Code, FunctionalShape, Grouped, NULL, TableShape, UNREACHED, there};
@@ -37,6 +39,48 @@ pub fn release_table(
         }
     }
     batch(shape, &rows).map(Released::new)
+}
+
+/// What a table of some of the columns and figures of a released one is: to the byte what would be released of it by itself,
+/// where the same threshold holds. Its rows are those that are without the other columns.
+///
+/// # Errors
+/// Where there are no such columns or figures.
+pub fn part_of(
+    table: &Released<RecordBatch>,
+    width: usize,
+    columns: &[usize],
+    figures: &[usize],
+) -> Result<Released<RecordBatch>, DisclosureError> {
+    let batch = table.get();
+    let absent = || DisclosureError::Spec("no such column of a released table");
+    let at = |place: usize| batch.columns().get(place).ok_or_else(absent);
+    let state =
+        |column: usize| column.checked_mul(2).and_then(|place| place.checked_add(1)).ok_or(DisclosureError::Overflow);
+    let mut kept = vec![true; batch.num_rows()];
+    for other in (0..width).filter(|column| !columns.contains(column)) {
+        let states = at(state(other)?)?;
+        kept.iter_mut().enumerate().for_each(|(row, kept)| *kept &= states.is_null(row));
+    }
+    let kept = BooleanArray::from(kept);
+    let schema = batch.schema();
+    let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+    let mut take = |name: String, place: usize| {
+        let field = schema.fields().get(place).ok_or_else(absent)?;
+        fields.push(field.as_ref().clone().with_name(name));
+        arrays.push(filter(at(place)?.as_ref(), &kept)?);
+        Ok::<(), DisclosureError>(())
+    };
+    for (place, column) in columns.iter().enumerate() {
+        let of_state = state(*column)?;
+        take(format!("k{place}"), of_state.saturating_sub(1))?;
+        take(format!("s{place}"), of_state)?;
+    }
+    for (place, figure) in figures.iter().enumerate() {
+        take(format!("f{place}"), width.saturating_mul(2).saturating_add(*figure))?;
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(kept.true_count()));
+    Ok(Released::new(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?))
 }
 
 struct Row<'a> {

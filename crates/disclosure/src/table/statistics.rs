@@ -45,7 +45,10 @@ pub struct Exact {
 }
 
 /// The cells of a table and of every table of fewer of its columns: by the columns that are there (bits), then by code.
-pub type Grouped = BTreeMap<u32, BTreeMap<Vec<Code>, CellStatistics>>;
+pub type Grouped = BTreeMap<u32, Cells>;
+
+/// By the code of each column.
+type Cells = BTreeMap<Vec<Code>, CellStatistics>;
 
 impl CellStatistics {
     /// Adds those of another part of the data.
@@ -117,7 +120,10 @@ pub fn statistics(
         return Err(DisclosureError::Stage("records are not of the table's shape"));
     }
     let mut grouped = Grouped::new();
-    for subset in 0..(1_u32 << columns) {
+    // Each unit of a register stands in one cell of each table, so that a table is the sum of any with more columns. Other
+    // units, and rows of which each unit adds so many at most, are counted in every table by themselves.
+    let adds_up = shape.register && shape.units.len() == 1;
+    for subset in (0..(1_u32 << columns)).rev() {
         let without_period = shape.period.as_ref().is_some_and(|period| subset >> period.column & 1 == 0);
         if subset == 0 && shape.register || without_period {
             continue;
@@ -125,38 +131,32 @@ pub fn statistics(
         if stopped() {
             return Err(DisclosureError::Stopped);
         }
-        grouped.insert(subset, cells(shape, records, subset, length)?);
+        let finer = (0..columns).map(|place| subset | 1 << place).find(|finer| *finer != subset);
+        let cells = match finer.and_then(|finer| Some((finer, grouped.get(&finer)?))).filter(|_| adds_up) {
+            Some((finer, cells)) => added_up(finer, subset, cells)?,
+            None => cells(shape, records, subset, length)?,
+        };
+        grouped.insert(subset, cells);
     }
     Ok(grouped)
 }
 
-/// The cells of one subset of the columns.
-fn cells(
-    shape: &TableShape,
-    records: &Records,
-    subset: u32,
-    length: usize,
-) -> Result<BTreeMap<Vec<Code>, CellStatistics>, DisclosureError> {
-    let of: Vec<&Vec<Code>> = there(subset, &records.columns);
-    // Cells are numbered as they come, so that a record carries a small number.
-    let mut numbers: HashMap<Vec<Code>, usize, FixedState> = HashMap::default();
-    let mut codes: Vec<Vec<Code>> = Vec::new();
-    let mut cell_of: Vec<usize> = Vec::with_capacity(length);
-    let mut cell: Vec<Code> = vec![0; of.len()];
-    for row in 0..length {
-        for (slot, column) in cell.iter_mut().zip(&of) {
-            *slot = column.get(row).copied().unwrap_or(NULL);
-        }
-        let number = match numbers.get(cell.as_slice()) {
-            Some(number) => *number,
-            None => {
-                numbers.insert(cell.clone(), codes.len());
-                codes.push(cell.clone());
-                codes.len() - 1
-            }
-        };
-        cell_of.push(number);
+/// The cells of a table from those of one that has a column more.
+fn added_up(finer: u32, subset: u32, cells: &Cells) -> Result<Cells, DisclosureError> {
+    let mut found = Cells::new();
+    let bits = (0..u32::BITS).filter(|place| finer >> place & 1 == 1);
+    let kept: Vec<bool> = bits.map(|place| subset >> place & 1 == 1).collect();
+    for (codes, statistics) in cells {
+        let codes = codes.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(code, _)| *code).collect();
+        found.entry(codes).or_default().merge(statistics)?;
     }
+    Ok(found)
+}
+
+/// The cells of one subset of the columns.
+fn cells(shape: &TableShape, records: &Records, subset: u32, length: usize) -> Result<Cells, DisclosureError> {
+    let of: Vec<&Vec<Code>> = there(subset, &records.columns);
+    let (codes, cell_of) = numbered(&of, length);
     let mut found: Vec<CellStatistics> = vec![CellStatistics::default(); codes.len()];
     for statistics in &mut found {
         statistics.units = vec![0; shape.units.len()];
@@ -187,6 +187,55 @@ fn cells(
         add_unit(shape, records, rows, statistics)?;
     }
     Ok(codes.into_iter().zip(found).collect())
+}
+
+/// Places of cells that are looked up by number at most.
+const PLACES: u64 = 1 << 21;
+
+/// The cells that there are, numbered as they come, and the number of each record's.
+fn numbered(columns: &[&Vec<Code>], length: usize) -> (Vec<Vec<Code>>, Vec<usize>) {
+    let mut codes: Vec<Vec<Code>> = Vec::new();
+    let mut cell_of: Vec<usize> = Vec::with_capacity(length);
+    let mut cell: Vec<Code> = vec![0; columns.len()];
+    let classes = columns.iter().map(|column| u64::from(column.iter().copied().max().unwrap_or(0)).saturating_add(1));
+    let classes: Vec<u64> = classes.collect();
+    let places = classes.iter().copied().fold(1, u64::saturating_mul);
+    if places <= PLACES {
+        let mut numbers = vec![usize::MAX; usize::try_from(places).unwrap_or(0)];
+        for row in 0..length {
+            let mut place = 0_u64;
+            for ((slot, column), classes) in cell.iter_mut().zip(columns).zip(&classes) {
+                *slot = column.get(row).copied().unwrap_or(NULL);
+                place = place.saturating_mul(*classes).saturating_add(u64::from(*slot));
+            }
+            let Some(number) = usize::try_from(place).ok().and_then(|place| numbers.get_mut(place)) else {
+                cell_of.push(usize::MAX);
+                continue;
+            };
+            if *number == usize::MAX {
+                *number = codes.len();
+                codes.push(cell.clone());
+            }
+            cell_of.push(*number);
+        }
+        return (codes, cell_of);
+    }
+    let mut numbers: HashMap<Vec<Code>, usize, FixedState> = HashMap::default();
+    for row in 0..length {
+        for (slot, column) in cell.iter_mut().zip(columns) {
+            *slot = column.get(row).copied().unwrap_or(NULL);
+        }
+        let number = match numbers.get(cell.as_slice()) {
+            Some(number) => *number,
+            None => {
+                numbers.insert(cell.clone(), codes.len());
+                codes.push(cell.clone());
+                codes.len() - 1
+            }
+        };
+        cell_of.push(number);
+    }
+    (codes, cell_of)
 }
 
 /// The columns that a subset has.

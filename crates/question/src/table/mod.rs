@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `column` | what a column of a table is, and what contracts say of it |
 //! | `rules` | which tables there are: weights, limits, alternatives |
+//! | `whole` | tables that answer others |
 //! | `wire` | the canonical bytes, a plan of `GROUP BY CUBE (K)` |
 //! | `words` | rendering for people |
 //! | `lower`, `depends` | question → tables, and what is added up from their cells; which columns that depends on |
@@ -30,6 +31,7 @@ mod rules;
 mod several;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod wire;
 mod words;
 

@@ -217,7 +217,7 @@ fn check_domain(
     }
 }
 
-fn check_functional(
+pub(super) fn check_functional(
     functional: &Functional,
     domain: &RowDomain,
     contracts: Contracts<'_>,

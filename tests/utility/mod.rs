@@ -92,7 +92,7 @@ fn asked(
 ) -> BTreeMap<Vec<usize>, Vec<(Option<f64>, Estimate)>> {
     let contracts = |name: &str| (name == "people").then(|| world.contract.clone());
     let conditions: Vec<Predicate> = filter.iter().map(|(column, classes)| is_in(world, *column, classes)).collect();
-    let rows = Rows::of("people", (!conditions.is_empty()).then(|| Predicate::And(conditions)));
+    let rows = Rows::of("people", (!conditions.is_empty()).then_some(Predicate::And(conditions)));
     let keys: Vec<Scalar> = keys.iter().map(|key| Scalar::Column(world.columns[*key].0.clone())).collect();
     let names: Vec<Vec<String>> = keys
         .iter()

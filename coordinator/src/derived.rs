@@ -122,7 +122,12 @@ fn at_rank(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation
+    )]
     use super::*;
 
     #[test]
@@ -150,5 +155,48 @@ mod tests {
         let figures = [3, values.iter().sum(), values.iter().map(|v| v * v).sum()];
         let found = spread(&moments, (0, 0), &|f| figures.get(f).copied()).unwrap();
         assert!((found - 1.0).abs() < 1e-12, "{found}");
+    }
+
+    /// The error that is said of a quantile is how far it is off where the counts below each edge have noise.
+    #[test]
+    fn a_quantile_is_off_by_as_much_as_is_said() {
+        let edges: Vec<i128> = (1..20).map(|place| place * 50).collect();
+        // More values below than above.
+        let below =
+            |edge: i128| 5_000.0 * (1.0 - (-(edge as f64) / 300.0).exp()) / (1.0 - (-1_000.0_f64 / 300.0).exp());
+        for per_mille in [250, 500, 900] {
+            let bins = Bins {
+                per_mille,
+                lower: 0,
+                upper: 1_000,
+                below: edges.iter().enumerate().map(|(place, edge)| (*edge, place + 1)).collect(),
+                total: 0,
+                scale: 0,
+            };
+            let exact = |figure: usize| Some(if figure == 0 { 5_000 } else { below(edges[figure - 1]) as i128 });
+            let truth = quantile(&bins, &exact).unwrap();
+            let mut seed = 7_u64;
+            let mut unit = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (seed >> 11) as f64 / (1_u64 << 53) as f64
+            };
+            let mut normal = || (-2.0 * unit().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * unit()).cos();
+            let (variance, rounds) = (400.0_f64, 2_000);
+            let (mut wrong, mut said) = (0.0, 0.0);
+            for _ in 0..rounds {
+                let noisy: Vec<i128> =
+                    (0..20).map(|f| exact(f).unwrap() + (variance.sqrt() * normal()) as i128).collect();
+                let figures = |figure: usize| noisy.get(figure).copied();
+                wrong += (quantile(&bins, &figures).unwrap() - truth).abs();
+                let share = f64::from(per_mille) / 1_000.0;
+                said += off(&bins, 0.797_9 * (variance * (1.0 + share * share)).sqrt(), &figures).unwrap();
+            }
+            assert!(
+                (wrong / said - 1.0_f64).abs() < 0.1,
+                "{per_mille}: off by {} and says {}",
+                wrong / 2_000.0,
+                said / 2_000.0
+            );
+        }
     }
 }

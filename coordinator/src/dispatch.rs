@@ -215,7 +215,7 @@ impl Nodes {
 
 impl Answer {
     /// A borough's answer to its question, from those to the tables that it was asked for.
-    pub(crate) fn of_tables(lowered: &Lowered, answers: Vec<Self>) -> Self {
+    pub(crate) fn of_tables(lowered: &Lowered, together: bool, answers: Vec<Self>) -> Self {
         let (mut headers, mut tables) = (Vec::new(), Vec::new());
         for answer in answers {
             match answer {
@@ -233,7 +233,7 @@ impl Answer {
         }
         let Some(mut header) = headers.into_iter().reduce(joined) else { return Self::None };
         header.snapshots.sort_by(|a, b| a.dataset.cmp(&b.dataset));
-        let known = lowered.cells(&tables, dense);
+        let known = lowered.cells(&tables, dense, together);
         let values = |figures: &Vec<CellFigure>| figures.iter().map(|figure| figure.value).collect();
         let cells = known.iter().map(|(cell, figures)| (cell.clone(), values(figures))).collect();
         Self::Cells { header, cells, known }

@@ -104,7 +104,7 @@ fn asked(
     let figures = figures.into_iter().map(|measure| Figure { measure, condition: None }).collect();
     let question = Question::derive(Draft { rows, keys, figures }, &contracts).unwrap();
     let lowered = Lowered::of(&question, &contracts).unwrap();
-    let cells = lowered.cells(&world.released(&lowered), true);
+    let cells = lowered.cells(&world.released(&lowered), true, true);
     cells
         .into_iter()
         .map(|(key, figures)| {

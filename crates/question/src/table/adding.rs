@@ -23,7 +23,7 @@ type Found = BTreeMap<Vec<Value>, CellFigure>;
 
 impl Lowered {
     /// `dense`: what is absent is withheld, or empty.
-    pub(super) fn figure(&self, figure: &Figure, answer: &TableCells, dense: bool) -> Found {
+    pub(super) fn figure(&self, figure: &Figure, answer: &TableCells, dense: bool, together: bool) -> Found {
         let Some(table) = self.tables.get(figure.table) else { return Found::new() };
         let lists: Vec<Option<&Vec<Value>>> =
             figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect();
@@ -54,7 +54,7 @@ impl Lowered {
         cells.extend(released.into_iter().map(|(cell, row)| (cell, Some(row))));
         let groups = groups(figure, &cells);
         let mut found = match known {
-            true => Adding::new(table, figure, answer, &cells).figures(&groups),
+            true => Adding::new(table, figure, answer, &cells).figures(&groups, together),
             false => groups
                 .into_iter()
                 .map(|(key, members)| {
@@ -160,7 +160,7 @@ impl<'a> Adding<'a> {
         self.table.functionals().get(self.figure.functional)
     }
 
-    fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>) -> Found {
+    fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>, together: bool) -> Found {
         let estimated = match self.functional() {
             // Units that stand in several cells do not add up, and of moments nothing is estimated.
             Some(Functional::Square(_) | Functional::Product(..)) | None => false,
@@ -171,7 +171,7 @@ impl<'a> Adding<'a> {
             Some(_) => true,
         };
         let withheld = |members: &[usize]| members.iter().any(|place| self.value(*place).is_none());
-        let plain = groups.values().all(|members| members.len() <= 1 && !withheld(members));
+        let plain = groups.values().all(|members| members.len() <= 1 && !(together && withheld(members)));
         let slices = if !estimated || plain { Vec::new() } else { self.slices() };
         let mut estimates = self.estimates(&slices, groups.values().map(Vec::as_slice)).into_iter();
         let found = groups.iter().map(|(key, members)| {
@@ -256,7 +256,7 @@ impl<'a> Adding<'a> {
             let (_, middle) = self.about();
             known.more += slice.values(lacking).zip(&means).map(|(n, mean)| n * (mean - middle)).sum::<f64>();
             let mean = means.iter().sum::<f64>() / as_float(means.len().max(1) as i128);
-            known.variance += (mean - middle).powi(2) * of_lacking + absent.max(0.0) * self.spread();
+            known.variance += (mean - middle).powi(2) * of_lacking + absent.max(0.0) * self.spread(mean);
         }
         Some(known)
     }
@@ -434,10 +434,12 @@ impl<'a> Adding<'a> {
         bounds.map_or((0.0, 0.0), |(lower, upper)| ((upper - lower) / 2.0 * self.most(), (upper + lower) / 2.0))
     }
 
-    /// What values between their bounds vary by, when nothing else is known of them.
-    fn spread(&self) -> f64 {
-        let (half, _) = self.about();
-        (half / self.most()).powi(2) / 3.0
+    /// What values of a mean vary by between their bounds: as if they were spread evenly, or less where they are near to one end.
+    fn spread(&self, mean: f64) -> f64 {
+        let Some(Functional::Sum(of)) = self.functional() else { return 0.0 };
+        let Some((lower, upper)) = self.bounds(of) else { return 0.0 };
+        let (below, above) = ((mean - lower).max(0.0), (upper - mean).max(0.0));
+        (below * above / 3.0).min(below * below).min(above * above)
     }
 
     /// The bounds that each value is kept within, in scaled units.

@@ -101,12 +101,13 @@ impl Lowered {
     /// The question's cells from the tables' released ones, in the order of [`Lowered::tables`].
     ///
     /// `dense`: what is absent is withheld, or empty. Otherwise nothing is protected, and what is absent is empty.
+    /// `together`: whether figures of several boroughs are added up, so that a borough's one withheld cell is wanted too.
     #[must_use]
-    pub fn cells(&self, answers: &[TableCells], dense: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
+    pub fn cells(&self, answers: &[TableCells], dense: bool, together: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
         let mut cells: BTreeMap<Vec<Value>, Vec<Option<CellFigure>>> = BTreeMap::new();
         for (place, figure) in self.figures.iter().enumerate() {
             let Some(answer) = answers.get(figure.table) else { continue };
-            for (key, found) in self.figure(figure, answer, dense) {
+            for (key, found) in self.figure(figure, answer, dense, together) {
                 let row = cells.entry(key).or_insert_with(|| vec![None; self.figures.len()]);
                 if let Some(slot) = row.get_mut(place) {
                     *slot = Some(found);

@@ -93,6 +93,19 @@ impl Borough {
         }
     }
 
+    /// Tells what tables about people come to.
+    pub(crate) fn say_tables(&self) {
+        let (tables, bytes) = Tables::largest(&self.snapshots(), &|table| self.within_own(table).is_ok());
+        if !tables.is_empty() {
+            tracing::info!(
+                tables = tables.len(),
+                mb = bytes.div_ceil(1 << 20),
+                room_mb = self.config.limits.tables_mb,
+                "tables about people of each dataset's own columns, and what they take at most when they are kept"
+            );
+        }
+    }
+
     fn make_ready(&self, stopped: &dyn Fn() -> bool) -> anyhow::Result<()> {
         let snapshots = self.snapshots();
         let large = snapshots.iter().filter(|s| s.rows().is_ok_and(|rows| rows >= MANY));

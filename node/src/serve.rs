@@ -72,6 +72,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
     let methods = Methods::with(&config.perturbation)?;
     let node = queries.block_on(Node::open(config, methods, queries.handle().clone()))?;
     if ingest_only {
+        node.borough.say_tables();
         return Ok(());
     }
     serving.block_on(async {

@@ -145,6 +145,17 @@ impl Tables {
         Ok(release_table(&shape, &cells, method)?)
     }
 
+    /// The largest tables of each dataset about people, and what they take at most.
+    pub(crate) fn largest(snapshots: &[Snapshot], allowed: &dyn Fn(&Table) -> bool) -> (Vec<Table>, u64) {
+        let held = |name: &str| snapshots.iter().find(|s| s.contract.dataset == name).map(|s| Arc::clone(&s.contract));
+        let people = snapshots.iter().filter(|s| s.contract.protection.may_be_about_people() && s.epoch.is_some());
+        let tables: Vec<Table> = people.flat_map(|s| Table::largest(&s.contract, allowed, &held)).collect();
+        let pinned = Pinned(snapshots);
+        let bytes = tables.iter().map(|table| Prepared::bytes(&whole(table, &pinned), &pinned));
+        let bytes = bytes.fold(0, u64::saturating_add);
+        (tables, bytes)
+    }
+
     /// Makes ready, within what may be kept, the largest tables of each dataset about people; they answer all others of its
     /// columns. `allowed`: by this borough; `told`: how many there are, and how many are done.
     ///
@@ -158,9 +169,7 @@ impl Tables {
         stopped: &dyn Fn() -> bool,
         told: &dyn Fn(usize, usize),
     ) -> anyhow::Result<Ready> {
-        let held = |name: &str| snapshots.iter().find(|s| s.contract.dataset == name).map(|s| Arc::clone(&s.contract));
-        let people = snapshots.iter().filter(|s| s.contract.protection.may_be_about_people() && s.epoch.is_some());
-        let tables: Vec<Table> = people.flat_map(|s| Table::largest(&s.contract, allowed, &held)).collect();
+        let (tables, _) = Self::largest(snapshots, allowed);
         let (mut made, mut left) = (0, 0);
         for (number, table) in tables.iter().enumerate() {
             if stopped() {

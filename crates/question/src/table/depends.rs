@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use loda_contract::{Period, Value};
 
 use super::lower::{Draft, ENUMERATED, beside, choices};
-use super::possible::consistent;
+use super::released::possible::consistent;
 use super::{ColumnRef, RowDomain, State, TableColumn};
 use crate::draft::{Predicate, Scalar, bare_name};
 use crate::refusal::{Refusal, Rule};
@@ -124,14 +124,14 @@ impl Draft {
         let mut seen: Vec<BTreeMap<Vec<usize>, Outcome>> = vec![BTreeMap::new(); columns.len()];
         let mut read = vec![false; columns.len()];
         let mut at = vec![0_usize; columns.len()];
-        let readings = super::cells::readings(columns, &self.dropped, &self.names());
+        let readings = super::released::readings(columns, &self.dropped, &self.names());
         let within: Vec<Option<&Period>> =
             columns.iter().map(|column| periods.and_then(|p| p.within(column))).collect();
         for _ in 0..total {
             let cell: Vec<(State, Value)> =
                 choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
             if consistent(columns, &cell) {
-                let row = |name: &str| super::cells::value_of(&readings, &cell, name);
+                let row = |name: &str| super::released::value_of(&readings, &cell, name);
                 let outcome = (
                     self.rows.evaluate(&row) == Some(true),
                     self.counts.evaluate(&row) == Some(true),

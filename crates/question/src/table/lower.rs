@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use loda_contract::Value;
 
 use super::attach::Attached;
-use super::cells::Reading;
+use super::released::Reading;
 use super::{Classes, ColumnRef, Functional, RowDomain, State, Table, TableColumn};
 use crate::derive::Question;
 use crate::draft::{Comparison, Measure, Predicate, Scalar};
@@ -141,7 +141,7 @@ impl Lowered {
             let (functional, counted) = (place_of(&draft.functional), place_of(&draft.counted));
             let columns: Vec<TableColumn> =
                 places.iter().filter_map(|place| of.columns().get(*place).cloned()).collect();
-            let readings = super::cells::readings(&columns, &draft.dropped, &draft.names());
+            let readings = super::released::readings(&columns, &draft.dropped, &draft.names());
             figures.push(Figure {
                 readings,
                 table,
@@ -348,7 +348,7 @@ impl Draft {
             let value = fixed(&self.counts, &name).or_else(|| key.then(|| Value::Text(String::new())))?;
             Some(vec![(State::Value, value)])
         };
-        let choices = columns.iter().map(|column| match super::possible::follows(&columns, column) {
+        let choices = columns.iter().map(|column| match super::released::possible::follows(&columns, column) {
             Some(_) => Some(vec![(State::Value, Value::Null)]),
             None => choices(column).or_else(|| one_value(column)),
         });
@@ -357,14 +357,14 @@ impl Draft {
         if total.is_none_or(|n| n > ENUMERATED) {
             return Err(several());
         }
-        let readings = super::cells::readings(&columns, &self.dropped, &self.names());
+        let readings = super::released::readings(&columns, &self.dropped, &self.names());
         let mut groups = BTreeSet::new();
         let mut at = vec![0_usize; columns.len()];
         for _ in 0..total.unwrap_or(0) {
             let mut cell: Vec<(State, Value)> =
                 choices.iter().zip(&at).filter_map(|(of, place)| of.get(*place).cloned()).collect();
-            super::possible::set_period(&columns, &mut cell);
-            let row = |name: &str| super::cells::value_of(&readings, &cell, name);
+            super::released::possible::set_period(&columns, &mut cell);
+            let row = |name: &str| super::released::value_of(&readings, &cell, name);
             if self.counts.evaluate(&row) == Some(true)
                 && !groups.insert(self.keys.iter().map(|key| key.evaluate(&row)).collect::<Vec<Value>>())
             {

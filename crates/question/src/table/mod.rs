@@ -14,19 +14,15 @@
 //! | `lower`, `depends` | question → tables, and what is added up from their cells; which columns that depends on |
 //! | `attach`, `conditions`, `several` | how a question's sources hang on a register, and what its conditions are there |
 //! | `proposal` | the derived value that a contract would need |
-//! | `possible` | which cells there can be |
-//! | `cells`, `adding`, `fit` | released cells → the question's cells; what each adds up; withheld ones estimated |
+//! | `released` | released cells → the question's cells: which there can be, what each adds up, withheld ones estimated |
 
-mod adding;
 mod attach;
-mod cells;
 mod column;
 mod conditions;
 mod depends;
-mod fit;
 mod lower;
-mod possible;
 mod proposal;
+mod released;
 mod rules;
 mod several;
 #[cfg(test)]
@@ -39,9 +35,9 @@ use std::sync::Arc;
 
 use loda_contract::Contract;
 
-pub use cells::{CellFigure, Estimate, TableCells, TableRow};
 pub use column::{Classes, ColumnRef, Made, State, TableColumn};
 pub use lower::Lowered;
+pub use released::{CellFigure, Estimate, TableCells, TableRow};
 
 /// What a row of a table's domain is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,17 +1,15 @@
-//! The figures of a question in each of its cells, from the released cells that satisfy its conditions.
-//!
-//! One cell by itself is what was released of it. Several together are fitted to all that is released of the table
-//! ([`super::fit`]), so that withheld ones are estimated.
+//! What is known of the sum of some cells: released ones and withheld ones together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use loda_contract::Value;
 
-use super::cells::{CellFigure, Estimate, TableCells, TableRow, named, value_of};
+use super::adding::{Found, figure_of, total, within};
 use super::fit::{Fit, Fitted, Margin, NOWHERE};
-use super::lower::{Figure, Lowered, choices};
-use super::possible::{Cell, possible, somebody};
-use super::{ColumnRef, Functional, RowDomain, State, Table, TableColumn};
+use super::possible::{Cell, somebody};
+use super::{CellFigure, Estimate, TableCells, TableRow};
+use crate::table::lower::Figure;
+use crate::table::{ColumnRef, Functional, RowDomain, Table, TableColumn};
 
 /// Cells of a table that are fitted at most, of each period.
 const FITTED: usize = 60_000;
@@ -19,107 +17,8 @@ const FITTED: usize = 60_000;
 /// A cell with enough units of another kind may hold so many times as many of those that are counted.
 const TO_A_UNIT: f64 = 2.5;
 
-type Found = BTreeMap<Vec<Value>, CellFigure>;
-
-impl Lowered {
-    /// `dense`: what is absent is withheld, or empty.
-    pub(super) fn figure(&self, figure: &Figure, answer: &TableCells, dense: bool, together: bool) -> Found {
-        let Some(table) = self.tables.get(figure.table) else { return Found::new() };
-        let lists: Vec<Option<&Vec<Value>>> =
-            figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect();
-        let mut released: BTreeMap<Cell, &TableRow> = BTreeMap::new();
-        for row in &answer.rows {
-            if let Some(cell) = within(figure, row, &all_places(figure)) {
-                released.insert(cell, row);
-            }
-        }
-        if !dense {
-            let cells: Vec<(Cell, Option<&TableRow>)> =
-                released.into_iter().map(|(cell, row)| (cell, Some(row))).collect();
-            return groups(figure, &cells)
-                .into_iter()
-                .map(|(key, members)| {
-                    let value = total(figure.functional, members.iter().filter_map(|place| cells.get(*place)?.1));
-                    (key, CellFigure { value, ..CellFigure::default() })
-                })
-                .collect();
-        }
-        let all = possible(&figure.columns, &lists, &unknown(figure, answer));
-        let known = all.is_some();
-        let mut cells: Vec<(Cell, Option<&TableRow>)> = Vec::new();
-        for cell in all.into_iter().flatten() {
-            let row = released.remove(&cell);
-            cells.push((cell, row));
-        }
-        cells.extend(released.into_iter().map(|(cell, row)| (cell, Some(row))));
-        let groups = groups(figure, &cells);
-        let mut found = match known {
-            true => Adding::new(table, figure, answer, &cells).figures(&groups, together),
-            false => groups
-                .into_iter()
-                .map(|(key, members)| {
-                    let value = total(figure.functional, members.iter().filter_map(|place| cells.get(*place)?.1));
-                    (key, CellFigure { value, lacks: true, estimate: None })
-                })
-                .collect(),
-        };
-        not_closed(figure, &lists, &mut found);
-        found
-    }
-}
-
-fn all_places(figure: &Figure) -> Vec<usize> {
-    (0..figure.places.len()).collect()
-}
-
-/// The cell of a row, where its table is that of exactly these columns of the figure.
-fn within(figure: &Figure, row: &TableRow, columns: &[usize]) -> Option<Cell> {
-    let places: Vec<usize> = columns.iter().filter_map(|column| figure.places.get(*column).copied()).collect();
-    let of_others = row.cell.iter().enumerate().any(|(place, value)| value.is_some() != places.contains(&place));
-    if of_others {
-        return None;
-    }
-    places.iter().map(|place| row.cell.get(*place).cloned().flatten()).collect()
-}
-
-/// For each column the classes that were released of it and that the contract does not know.
-fn unknown(figure: &Figure, answer: &TableCells) -> Vec<BTreeSet<(State, Value)>> {
-    let of_column = |(place, column): (&usize, &TableColumn)| {
-        let null = (State::Value, Value::Null);
-        let there = column.differs
-            && answer.rows.iter().any(|row| row.cell.get(*place).is_some_and(|c| c.as_ref() == Some(&null)));
-        if there { BTreeSet::from([null]) } else { BTreeSet::new() }
-    };
-    figure.places.iter().zip(&figure.columns).map(of_column).collect()
-}
-
-/// The places of the cells that each of the question's cells adds up.
-fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)]) -> BTreeMap<Vec<Value>, Vec<usize>> {
-    let mut groups: BTreeMap<Vec<Value>, Vec<usize>> = BTreeMap::new();
-    for (place, (cell, _)) in cells.iter().enumerate() {
-        let row = |name: &str| value_of(&figure.readings, cell, name);
-        if figure.rows.evaluate(&row) != Some(true) {
-            continue;
-        }
-        let members = groups.entry(figure.keys.iter().map(|key| key.evaluate(&row)).collect()).or_default();
-        if figure.counts.evaluate(&row) == Some(true) {
-            members.push(place);
-        }
-    }
-    groups
-}
-
-fn figure_of(row: &TableRow, functional: usize) -> Option<i128> {
-    row.figures.get(functional).copied().flatten()
-}
-
-/// `None`: nothing to add up.
-fn total<'a>(functional: usize, rows: impl Iterator<Item = &'a TableRow>) -> Option<i128> {
-    rows.filter_map(|row| figure_of(row, functional)).reduce(i128::saturating_add)
-}
-
 /// A figure's cells, and what else is released of their table.
-struct Adding<'a> {
+pub(super) struct Adding<'a> {
     table: &'a Table,
     figure: &'a Figure,
     answer: &'a TableCells,
@@ -147,7 +46,7 @@ struct Slice {
 }
 
 impl<'a> Adding<'a> {
-    fn new(
+    pub(super) fn new(
         table: &'a Table,
         figure: &'a Figure,
         answer: &'a TableCells,
@@ -160,7 +59,7 @@ impl<'a> Adding<'a> {
         self.table.functionals().get(self.figure.functional)
     }
 
-    fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>, together: bool) -> Found {
+    pub(super) fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>, together: bool) -> Found {
         let estimated = match self.functional() {
             // Units that stand in several cells do not add up, and of moments nothing is estimated.
             Some(Functional::Square(_) | Functional::Product(..)) | None => false,
@@ -469,37 +368,4 @@ fn as_float(value: i128) -> f64 {
 #[allow(clippy::cast_possible_truncation, reason = "what is too large for an integer ends at the largest")]
 fn rounded(value: f64) -> i128 {
     value.round() as i128
-}
-
-/// A condition that names periods may hold in such as no borough has closed: the figure lacks them.
-fn not_closed(figure: &Figure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
-    let of_period = figure.columns.iter().zip(lists).find(|(column, _)| column.period.is_some());
-    let Some((column, Some(closed))) = of_period else { return };
-    let mut names = BTreeSet::new();
-    figure.rows.columns(&mut names);
-    figure.counts.columns(&mut names);
-    let says_when =
-        |name: &String| ColumnRef::parse(name).is_some_and(|of| named(column, &of) || of == column.reference);
-    if !names.iter().any(says_when) {
-        return;
-    }
-    let open: Vec<Value> = choices(column)
-        .into_iter()
-        .flatten()
-        .map(|(_, value)| value)
-        .filter(|value| closed.last().is_none_or(|last| value > last))
-        .collect();
-    let open = figure.columns.iter().zip(lists).map(|(of, list)| if of.period.is_some() { Some(&open) } else { *list });
-    for cell in possible(&figure.columns, &open.collect::<Vec<_>>(), &[]).iter().flatten() {
-        let row = |name: &str| value_of(&figure.readings, cell, name);
-        if figure.rows.evaluate(&row) != Some(true) || figure.counts.evaluate(&row) != Some(true) {
-            continue;
-        }
-        let key: Vec<Value> = figure.keys.iter().map(|key| key.evaluate(&row)).collect();
-        if key.is_empty() {
-            found.entry(key).or_default().lacks = true;
-        } else if let Some(figure) = found.get_mut(&key) {
-            figure.lacks = true;
-        }
-    }
 }

@@ -1,6 +1,11 @@
 //! Released cells of tables → the cells of a question.
 //!
-//! A figure is of the cells that satisfy its condition ([`super::adding`]). What is empty and what is withheld look alike.
+//! A figure is of the cells that satisfy its condition ([`adding`], [`estimate`], [`fit`]). What is empty and what is withheld look alike.
+
+mod adding;
+mod estimate;
+mod fit;
+pub(super) mod possible;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use loda_contract::Value;
 
-use super::lower::{beside, choices};
-use super::{ColumnRef, State, TableColumn};
+use crate::table::lower::{beside, choices};
+use crate::table::{ColumnRef, State, TableColumn};
 
 /// Cells that are looked at one by one at most.
 const POSSIBLE: usize = 500_000;
@@ -60,12 +60,12 @@ pub(super) fn possible(
 }
 
 /// The place of the column whose value says which period a cell is in: a month is in one quarter.
-pub(super) fn follows(columns: &[TableColumn], period: &TableColumn) -> Option<usize> {
+pub(in crate::table) fn follows(columns: &[TableColumn], period: &TableColumn) -> Option<usize> {
     columns.iter().position(|other| period.within(other).is_some())
 }
 
 /// Gives a cell the period that another column of it says.
-pub(super) fn set_period(columns: &[TableColumn], cell: &mut [(State, Value)]) {
+pub(in crate::table) fn set_period(columns: &[TableColumn], cell: &mut [(State, Value)]) {
     for (place, column) in columns.iter().enumerate() {
         let said = follows(columns, column).and_then(|other| cell.get(other)).map(|(_, value)| column.period_of(value));
         cell.get_mut(place).zip(said).into_iter().for_each(|(slot, period)| slot.1 = period);
@@ -82,7 +82,7 @@ pub(super) fn somebody(columns: &[TableColumn], cell: &[(State, Value)]) -> bool
 }
 
 /// Whether a unit can be in and out of datasets as a cell says.
-pub(super) fn consistent(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
+pub(in crate::table) fn consistent(columns: &[TableColumn], cell: &[(State, Value)]) -> bool {
     let of_period = columns.iter().zip(cell).find(|(column, _)| column.period.is_some());
     if let Some((period, (_, value))) = of_period
         && !columns.iter().zip(cell).all(|(other, (_, of_other))| period.agrees(value, other, of_other))

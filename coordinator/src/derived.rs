@@ -4,6 +4,7 @@
 //! other, and then there is none.
 
 use loda_question::plan::Spread;
+use loda_question::table::Estimate;
 
 use crate::part::{Bins, Moments, Output};
 
@@ -92,32 +93,52 @@ pub(crate) fn quantile(bins: &Bins, figures: Figures<'_>) -> Option<f64> {
     at_rank(bins, as_float(total) * f64::from(bins.per_mille) / 1000.0, figures)
 }
 
-/// How far a quantile is off where the number of values up to it is off by so many.
-pub(crate) fn off(bins: &Bins, by: f64, figures: Figures<'_>) -> Option<f64> {
+/// How far a quantile is off on average; `variances`: of the node's figures.
+pub(crate) fn off(bins: &Bins, figures: Figures<'_>, variances: &dyn Fn(usize) -> Option<f64>) -> Option<f64> {
     let total = as_float(figures(bins.total).filter(|n| *n > 0)?);
-    let rank = total * f64::from(bins.per_mille) / 1000.0;
+    let share = f64::from(bins.per_mille) / 1000.0;
+    let rank = total * share;
+    let at = place(bins, rank, figures)?;
+    // Between two edges the numbers below both are off, each by its part; and so is the share of all.
+    let of = |figure: Option<usize>| figure.map_or(Some(0.0), variances);
+    let edges = (1.0 - at.share).powi(2) * of(at.before)? + at.share.powi(2) * of(at.after)?;
+    // Up to the last edge all are counted: what they are off by is off in the same way.
+    let of_total = if at.after.is_some() { share } else { at.share - share };
+    let by = Estimate::off(edges + of_total.powi(2) * variances(bins.total)?);
     let (low, high) = ((rank - by).max(total * 1e-9), (rank + by).min(total));
     Some((at_rank(bins, high, figures)? - at_rank(bins, low, figures)?) / 2.0)
 }
 
 /// The value up to which so many are.
 fn at_rank(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<f64> {
-    let total = figures(bins.total)?;
-    let mut before = (as_float(bins.lower), 0.0_f64);
-    let edges = bins.below.iter().map(|(edge, figure)| Some((as_float(*edge), as_float(figures(*figure)?))));
-    let edges = edges.chain([Some((as_float(bins.upper), as_float(total)))]);
-    for edge in edges {
-        let (edge, below) = edge?;
+    place(bins, target, figures).map(|at| at.value)
+}
+
+/// Where a rank is: between the edges whose figures these are, if they have any, by this share.
+struct Place {
+    value: f64,
+    before: Option<usize>,
+    after: Option<usize>,
+    share: f64,
+}
+
+fn place(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<Place> {
+    let unit = 10_f64.powi(i32::from(bins.scale));
+    let total = as_float(figures(bins.total)?);
+    let mut before = (as_float(bins.lower), 0.0_f64, None);
+    let of_edge = |(edge, figure): &(i128, usize)| Some((as_float(*edge), as_float(figures(*figure)?), Some(*figure)));
+    for edge in bins.below.iter().map(of_edge).chain([Some((as_float(bins.upper), total, None))]) {
+        let (edge, below, figure) = edge?;
         // Perturbed counts may fall where they should rise.
-        let below = below.clamp(before.1, as_float(total));
+        let below = below.clamp(before.1, total);
         if below >= target && below > before.1 {
             let share = ((target - before.1) / (below - before.1)).clamp(0.0, 1.0);
-            let value = before.0 + share * (edge - before.0);
-            return Some(value / 10_f64.powi(i32::from(bins.scale)));
+            let value = (before.0 + share * (edge - before.0)) / unit;
+            return Some(Place { value, before: before.2, after: figure, share });
         }
-        before = (edge, below);
+        before = (edge, below, figure);
     }
-    Some(before.0 / 10_f64.powi(i32::from(bins.scale)))
+    Some(Place { value: before.0 / unit, before: before.2, after: None, share: 0.0 })
 }
 
 #[cfg(test)]
@@ -188,8 +209,7 @@ mod tests {
                     (0..20).map(|f| exact(f).unwrap() + (variance.sqrt() * normal()) as i128).collect();
                 let figures = |figure: usize| noisy.get(figure).copied();
                 wrong += (quantile(&bins, &figures).unwrap() - truth).abs();
-                let share = f64::from(per_mille) / 1_000.0;
-                said += off(&bins, 0.797_9 * (variance * (1.0 + share * share)).sqrt(), &figures).unwrap();
+                said += off(&bins, &figures, &|_| Some(variance)).unwrap();
             }
             assert!(
                 (wrong / said - 1.0_f64).abs() < 0.1,

@@ -143,12 +143,8 @@ fn error_of(part: &Part, output: &Output, group: &Group) -> Option<f64> {
             Some(Estimate::off(variance) / n.abs() / scale(*sum))
         }
         Output::Quantile(bins) => {
-            // The number of values below it is off, and so is the share of all of them.
-            let share = f64::from(bins.per_mille) / 1000.0;
-            let below = bins.below.iter().filter_map(|(_, figure)| of(*figure)).map(|figure| figure.known.variance);
-            let total = of(bins.total)?.known.variance;
-            let off = Estimate::off(below.fold(0.0, f64::max) + share * share * total);
-            derived::off(bins, off, &|figure| of(figure)?.sum)
+            let variances = |figure: usize| of(figure).map(|figure| figure.known.variance);
+            derived::off(bins, &|figure| of(figure)?.sum, &variances)
         }
         Output::Spread(_) => None,
     }

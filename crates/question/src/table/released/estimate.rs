@@ -34,6 +34,7 @@ struct Known {
     /// Of a sum: what estimated units add about the middle of the bounds, and what that varies by.
     more: f64,
     variance: f64,
+    covariance: f64,
 }
 
 /// Some of the cells, fitted.
@@ -111,7 +112,15 @@ impl<'a> Adding<'a> {
             let withheld = |of: &&usize| self.value(**of).is_none();
             let lacking: Vec<Vec<usize>> = groups.iter().map(|of| slice.here(of.iter().filter(withheld))).collect();
             let doubts = slice.fitted.errors(&members);
-            let of_lacking = if self.sums() { slice.fitted.errors(&lacking) } else { vec![0.0; groups.len()] };
+            let mut of_lacking = vec![(0.0, 0.0); groups.len()];
+            if self.sums() {
+                // What all are off by and what withheld ones are off by go together, as the rest tells.
+                let rest: Vec<Vec<usize>> =
+                    groups.iter().map(|of| slice.here(of.iter().filter(|place| !withheld(place)))).collect();
+                let (own, rest) = (slice.fitted.errors(&lacking), slice.fitted.errors(&rest));
+                let both = doubts.iter().zip(own).zip(rest);
+                of_lacking = both.map(|((all, own), rest)| (own, (all + own - rest) / 2.0)).collect();
+            }
             let each = members.iter().zip(&lacking).zip(doubts.iter().zip(of_lacking));
             for (known, ((members, lacking), (doubt, of_lacking))) in found.iter_mut().zip(each) {
                 *known = known.take().and_then(|known| self.with(known, slice, members, lacking, *doubt, of_lacking));
@@ -137,7 +146,7 @@ impl<'a> Adding<'a> {
         members: &[usize],
         lacking: &[usize],
         doubt: f64,
-        of_lacking: f64,
+        (of_lacking, with_all): (f64, f64),
     ) -> Option<Known> {
         if !lacking.iter().all(|at| slice.fitted.told.get(*at) == Some(&true)) {
             return None;
@@ -155,7 +164,10 @@ impl<'a> Adding<'a> {
             let (_, middle) = self.about();
             known.more += slice.values(lacking).zip(&means).map(|(n, mean)| n * (mean - middle)).sum::<f64>();
             let mean = means.iter().sum::<f64>() / as_float(means.len().max(1) as i128);
-            known.variance += (mean - middle).powi(2) * of_lacking + absent.max(0.0) * self.spread(mean);
+            let apart = mean - middle;
+            known.variance += apart * apart * of_lacking + 2.0 * middle * apart * with_all;
+            known.variance += absent.max(0.0) * self.spread(mean);
+            known.covariance += apart * with_all;
         }
         Some(known)
     }
@@ -197,7 +209,7 @@ impl<'a> Adding<'a> {
             let of_cells = as_float(rows.len() as i128) * half * half * (self.answer.noise + 1.0 / 12.0);
             let more = known.more + middle * (known.units - n);
             let variance = of_cells + known.variance + middle * middle * known.doubt;
-            (sum.saturating_add(rounded(more)), variance, middle * known.doubt)
+            (sum.saturating_add(rounded(more)), variance.max(0.0), middle * known.doubt + known.covariance)
         } else {
             (rounded(known.units).max(0), known.doubt, known.doubt)
         };

@@ -233,6 +233,8 @@ impl Questions {
             if let Some(of_part) = answers.get_mut(part) {
                 of_part.insert(gss, answer);
             }
+            // What computes for long can be ended between two boroughs.
+            tokio::task::yield_now().await;
         }
         answers
     }

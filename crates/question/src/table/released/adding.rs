@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::Value;
 
-use super::estimate::Adding;
+use super::estimate::{Adding, Fits};
 use super::possible::{Cell, possible};
 use super::{CellFigure, TableCells, TableRow, named, value_of};
 use crate::table::lower::{Figure, Lowered, choices};
@@ -17,7 +17,14 @@ pub(super) type Found = BTreeMap<Vec<Value>, CellFigure>;
 
 impl Lowered {
     /// `dense`: what is absent is withheld, or empty. `together`: whether one withheld cell is wanted too.
-    pub(super) fn figure(&self, figure: &Figure, answer: &TableCells, dense: bool, together: bool) -> Found {
+    pub(super) fn figure(
+        &self,
+        figure: &Figure,
+        answer: &TableCells,
+        dense: bool,
+        together: bool,
+        fits: &mut Fits,
+    ) -> Found {
         let Some(table) = self.tables.get(figure.table) else { return Found::new() };
         let lists: Vec<Option<&Vec<Value>>> =
             figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect();
@@ -48,7 +55,7 @@ impl Lowered {
         cells.extend(released.into_iter().map(|(cell, row)| (cell, Some(row))));
         let groups = groups(figure, &cells);
         let mut found = match known {
-            true => Adding::new(table, figure, answer, &cells).figures(&groups, together),
+            true => Adding::new(table, figure, answer, &cells).figures(&groups, together, fits),
             false => groups
                 .into_iter()
                 .map(|(key, members)| {

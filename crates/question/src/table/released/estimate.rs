@@ -1,6 +1,7 @@
 //! What is known of the sum of some cells: released ones and withheld ones together.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use loda_contract::Value;
 
@@ -37,8 +38,11 @@ struct Known {
     covariance: f64,
 }
 
+/// The fitted cells of each table, by its place, its columns, and what is added up and counted.
+pub(super) type Fits = BTreeMap<(usize, Vec<usize>, usize, usize), Rc<Vec<Slice>>>;
+
 /// Some of the cells, fitted.
-struct Slice {
+pub(super) struct Slice {
     /// Where each cell is here.
     at: HashMap<usize, usize>,
     fitted: Fitted,
@@ -60,7 +64,7 @@ impl<'a> Adding<'a> {
         self.table.functionals().get(self.figure.functional)
     }
 
-    pub(super) fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>, together: bool) -> Found {
+    pub(super) fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>, together: bool, fits: &mut Fits) -> Found {
         let estimated = match self.functional() {
             // Units that stand in several cells do not add up, and of moments nothing is estimated.
             Some(Functional::Square(_) | Functional::Product(..)) | None => false,
@@ -72,7 +76,13 @@ impl<'a> Adding<'a> {
         };
         let withheld = |members: &[usize]| members.iter().any(|place| self.value(*place).is_none());
         let plain = groups.values().all(|members| members.len() <= 1 && !(together && withheld(members)));
-        let slices = if !estimated || plain { Vec::new() } else { self.slices() };
+        let slices = if !estimated || plain {
+            Rc::default()
+        } else {
+            let figure = self.figure;
+            let key = (figure.table, figure.places.clone(), figure.functional, figure.counted);
+            Rc::clone(fits.entry(key).or_insert_with(|| Rc::new(self.slices())))
+        };
         let mut estimates = self.estimates(&slices, groups.values().map(Vec::as_slice)).into_iter();
         let found = groups.iter().map(|(key, members)| {
             let estimate = estimates.next().flatten();

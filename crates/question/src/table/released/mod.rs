@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::Value;
 
+use self::estimate::Fits;
 use super::column::Made;
 use super::lower::Lowered;
 use super::{Classes, ColumnRef, Functional, State, TableColumn};
@@ -110,9 +111,11 @@ impl Lowered {
     #[must_use]
     pub fn cells(&self, answers: &[TableCells], dense: bool, together: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
         let mut cells: BTreeMap<Vec<Value>, Vec<Option<CellFigure>>> = BTreeMap::new();
+        // Figures of the same columns share one fit: it costs more than all else.
+        let mut fits = Fits::new();
         for (place, figure) in self.figures.iter().enumerate() {
             let Some(answer) = answers.get(figure.table) else { continue };
-            for (key, found) in self.figure(figure, answer, dense, together) {
+            for (key, found) in self.figure(figure, answer, dense, together, &mut fits) {
                 let row = cells.entry(key).or_insert_with(|| vec![None; self.figures.len()]);
                 if let Some(slot) = row.get_mut(place) {
                     *slot = Some(found);

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::cells::{self, Cells};
 use crate::fragment::Fragment;
 use crate::lines::{CONNECT, Line, Lines};
+use crate::part::Part;
 
 /// Released bytes of one answer at most.
 const MAX_ANSWER: usize = 64 << 20;
@@ -215,7 +216,7 @@ impl Nodes {
 
 impl Answer {
     /// A borough's answer to its question, from those to the tables that it was asked for.
-    pub(crate) fn of_tables(lowered: &Lowered, together: bool, answers: Vec<Self>) -> Self {
+    pub(crate) fn of_tables(part: &Part, lowered: &Lowered, answers: Vec<Self>) -> Self {
         let (mut headers, mut tables) = (Vec::new(), Vec::new());
         for answer in answers {
             match answer {
@@ -233,7 +234,7 @@ impl Answer {
         }
         let Some(mut header) = headers.into_iter().reduce(joined) else { return Self::None };
         header.snapshots.sort_by(|a, b| a.dataset.cmp(&b.dataset));
-        let known = lowered.cells(&tables, dense, together);
+        let known = lowered.cells(&tables, dense, part.is_london(), &part.wholes());
         let values = |figures: &Vec<CellFigure>| figures.iter().map(|figure| figure.value).collect();
         let cells = known.iter().map(|(cell, figures)| (cell.clone(), values(figures))).collect();
         Self::Cells { header, cells, known }
@@ -270,6 +271,7 @@ fn joined(mut all: v1::ReleasedHeader, one: v1::ReleasedHeader) -> v1::ReleasedH
         all.as_at = one.as_at;
     }
     all.count_error = all.count_error.max(one.count_error);
+    all.count_variance = all.count_variance.max(one.count_variance);
     for used in one.snapshots {
         if !all.snapshots.contains(&used) {
             all.snapshots.push(used);

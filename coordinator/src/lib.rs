@@ -54,6 +54,7 @@ mod part;
 mod plan;
 mod query;
 mod questions;
+mod ratios;
 mod serve;
 #[cfg(feature = "simulation")]
 mod simulation;

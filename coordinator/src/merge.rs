@@ -30,6 +30,8 @@ pub(crate) struct MergedPart {
     pub(crate) estimated: bool,
     /// For each output how far it is off on average, and at most, over all rows; of those that are perturbed.
     pub(crate) errors: Vec<Option<(f64, f64)>>,
+    /// Of each of the part's ratios likewise.
+    pub(crate) ratios: Vec<Option<(f64, f64)>>,
     /// Groups that did not pass are not listed: a key is open.
     pub(crate) open: bool,
 }
@@ -112,7 +114,8 @@ pub(crate) fn merge(part: &Part, leaf: &Federated, answers: &mut BTreeMap<Gss, A
     let in_part = groups.values().any(|group| group.in_part(&part.outputs) > 0);
     let estimated = groups.values().any(|group| group.estimated(&part.outputs).is_some());
     let errors = part.outputs.iter().map(|output| outputs::error(part, output, &groups)).collect();
-    Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, errors, open })
+    let ratios = part.ratios.iter().map(|ratio| outputs::error_of_ratio(ratio, &groups)).collect();
+    Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, errors, ratios, open })
 }
 
 /// Whether what is absent from an answer is nothing, and not withheld: of published data, and where no node protects at all.

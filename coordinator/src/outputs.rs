@@ -17,6 +17,7 @@ use crate::derived;
 use crate::federated::Federated;
 use crate::group::Group;
 use crate::part::{Output, OutputKey, Part};
+use crate::ratios::Ratio;
 
 /// The cells in the aggregate's schema, and the note.
 pub(crate) fn batch(
@@ -123,7 +124,23 @@ fn output_array(
 
 /// How far an output is off on average, and where it is off the most. `None`: it is exact, or nothing is said.
 pub(crate) fn error(part: &Part, output: &Output, groups: &BTreeMap<Vec<Value>, Group>) -> Option<(f64, f64)> {
-    let errors: Vec<f64> = groups.values().filter_map(|group| error_of(part, output, group)).collect();
+    mean_and_most(groups.values().filter_map(|group| error_of(part, output, group)).collect())
+}
+
+/// How far one count divided by another is off, likewise.
+pub(crate) fn error_of_ratio(ratio: &Ratio, groups: &BTreeMap<Vec<Value>, Group>) -> Option<(f64, f64)> {
+    let of_group = |group: &Group| {
+        let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());
+        let (over, under) = (of(ratio.over)?, of(ratio.under)?);
+        let n = as_float(under.sum.filter(|n| *n != 0)?);
+        let share = as_float(over.sum?) / n;
+        let variance = over.known.variance - 2.0 * share * over.known.with_whole + share * share * under.known.variance;
+        Some(ratio.factor.abs() * Estimate::off(variance) / n.abs())
+    };
+    mean_and_most(groups.values().filter_map(of_group).collect())
+}
+
+fn mean_and_most(errors: Vec<f64>) -> Option<(f64, f64)> {
     let most = errors.iter().copied().fold(0.0, f64::max);
     #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
     let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;

@@ -15,6 +15,7 @@ use loda_question::{
 
 use crate::catalogue::{Catalogue, rows_stay_home};
 use crate::fragment::Fragment;
+use crate::ratios::Ratio;
 
 /// The most cells that one part may have over all its boroughs.
 const CELL_LIMIT: u64 = 1_000_000;
@@ -35,6 +36,8 @@ pub(crate) struct Part {
     pub(crate) questions: BTreeMap<Gss, Option<Arc<Question>>>,
     /// About people: the tables that each borough is asked for instead, and how its question follows from them.
     pub(crate) lowered: BTreeMap<Gss, Arc<Lowered>>,
+    /// Columns of the statement that are one of its counts divided by another.
+    pub(crate) ratios: Vec<Ratio>,
     pub(crate) schema: Arc<DFSchema>,
 }
 
@@ -139,6 +142,11 @@ impl Part {
                 words(bins.total).replacen("COUNT", &format!("QUANTILE {share} OF "), 1)
             }
         }
+    }
+
+    /// For each figure that is divided by another, that one.
+    pub(crate) fn wholes(&self) -> BTreeMap<usize, usize> {
+        self.ratios.iter().map(|ratio| (ratio.over, ratio.under)).collect()
     }
 
     /// What a borough is sent.
@@ -260,6 +268,7 @@ pub(crate) fn of(
         outputs,
         questions,
         lowered,
+        ratios: Vec::new(),
         schema: Arc::clone(schema),
     };
     limits(&part)?;

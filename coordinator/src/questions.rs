@@ -24,7 +24,6 @@ use crate::finish::finish;
 use crate::jobs::{Jobs, World};
 use crate::lines::Lines;
 use crate::merge::{MergedPart, merge};
-use crate::part::Part;
 use crate::plan::{Open, Planner, unplanned};
 use crate::query::{Prepared, Query, QueryResult};
 use crate::split::{Split, SplitPlan, bundles};
@@ -224,10 +223,9 @@ impl Questions {
             of_borough.sort_by_key(|(table, _)| *table);
             let mut of_borough: Vec<Answer> = of_borough.into_iter().map(|(_, answer)| answer).collect();
             let of = prepared.split.parts.get(part);
-            let together = of.is_some_and(Part::is_london);
-            let answer = match of.and_then(|part| part.lowered.get(&gss)) {
+            let answer = match of.and_then(|part| Some((part, part.lowered.get(&gss)?))) {
                 // Evaluating conditions over cells is computing.
-                Some(lowered) => compute(|| Answer::of_tables(lowered, together, of_borough)),
+                Some((part, lowered)) => compute(|| Answer::of_tables(part, lowered, of_borough)),
                 None => of_borough.pop().unwrap_or(Answer::None),
             };
             if let Some(of_part) = answers.get_mut(part) {

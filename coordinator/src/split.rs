@@ -19,6 +19,7 @@ use crate::fragment::Fragment;
 use crate::lineage::{self, Figures};
 use crate::notes;
 use crate::part::{self, Part};
+use crate::ratios;
 
 /// Questions to the boroughs in one statement at most.
 const PART_LIMIT: usize = 8;
@@ -97,7 +98,8 @@ impl Split {
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        let parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        ratios::tell(&plan, &mut parts)?;
         let methods: BTreeSet<&str> =
             parts.iter().map(|p| p.scope.protection).filter(|p| !p.is_public()).map(Protection::name).collect();
         if methods.len() > 1 {

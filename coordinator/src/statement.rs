@@ -127,6 +127,13 @@ fn expected_errors(part: &Part, merged: &MergedPart) -> Vec<String> {
             said.push(text);
         }
     }
+    for (ratio, error) in part.ratios.iter().zip(&merged.ratios) {
+        let Some((mean, most)) = error else { continue };
+        // Shares are small numbers: two digits that tell.
+        let digits = |n: f64| format!("{n:.*}", (1.0 - n.log10().floor()).clamp(1.0, 9.0) as usize);
+        let most = if *most > mean * 1.1 { format!(" (at most ±{})", digits(*most)) } else { String::new() };
+        said.push(format!("{} ±{}{most}", ratio.name, digits(*mean)));
+    }
     for name in part.measures.iter().filter_map(|m| if let Measure::Sum(name) = m { Some(name) } else { None }) {
         let column = part.scope.column(name);
         if let Some((Role::Measure { clamp: Some((from, to)), .. }, kind)) = column.map(|c| (&c.role, c.kind)) {

@@ -1,6 +1,6 @@
 //! Boroughs of made-up people, with all that an unlimited asker may get of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
@@ -43,6 +43,9 @@ pub(super) struct World {
     method: CellKey,
     epoch: String,
 }
+
+/// For each of some classes how many there are, and what they cost.
+pub(super) type Truths = BTreeMap<Vec<usize>, (i128, i128)>;
 
 /// What each costs at most, in pence.
 pub(super) const MOST: i128 = 100_000;
@@ -140,14 +143,17 @@ impl World {
         Self::new("Made-up people", columns.collect(), rows, costs, seed)
     }
 
-    /// How many have what a condition says, by the class of each column.
-    pub(super) fn count(&self, holds: impl Fn(&[usize]) -> bool) -> i128 {
-        self.people.iter().filter(|person| holds(person)).count() as i128
-    }
-
-    /// What those cost.
-    pub(super) fn sum(&self, holds: impl Fn(&[usize]) -> bool) -> i128 {
-        self.people.iter().zip(&self.costs).filter(|(person, _)| holds(person)).map(|(_, cost)| cost).sum()
+    /// How many there are and what they cost, by the classes of some columns, of those that a filter lets through.
+    pub(super) fn counts(&self, keys: &[usize], filter: &[(usize, BTreeSet<usize>)]) -> Truths {
+        let mut found = Truths::new();
+        for (person, cost) in self.people.iter().zip(&self.costs) {
+            if filter.iter().all(|(column, classes)| classes.contains(&person[*column])) {
+                let (n, costs) = found.entry(keys.iter().map(|key| person[*key]).collect()).or_default();
+                *n += 1;
+                *costs += cost;
+            }
+        }
+        found
     }
 
     /// What a node releases of the tables of a question.
@@ -256,13 +262,4 @@ pub(super) fn some(world: &World, column: usize, dice: &mut Dice) -> BTreeSet<us
             return chosen;
         }
     }
-}
-
-/// How often each combination of classes stands in the columns.
-pub(super) fn combinations(world: &World, columns: &[usize]) -> HashMap<Vec<usize>, i128> {
-    let mut found = HashMap::new();
-    for person in &world.people {
-        *found.entry(columns.iter().map(|c| person[*c]).collect()).or_insert(0) += 1;
-    }
-    found
 }

@@ -1,7 +1,7 @@
 //! Which tables there are, their bytes, and what questions become.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use loda_contract::{ColumnType, Contract, Grain, Value};
@@ -376,7 +376,7 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
     let found = |listed: &[&str]| {
         let lists = vec![Some(listed.iter().map(|quarter| day(quarter)).collect()), None];
         let rows = vec![cell("2025-01-01", 20), cell("2025-04-01", 30)];
-        lowered.cells(&[TableCells { rows, lists, noise: 5.0 }], true, true)[&vec![]][0]
+        lowered.cells(&[TableCells { rows, lists, noise: 5.0 }], true, true, &BTreeMap::new())[&vec![]][0]
     };
     let closed = found(&["2025-01-01", "2025-04-01"]);
     assert_eq!((closed.value, closed.lacks), (Some(50), false));
@@ -397,7 +397,7 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
             figures: vec![Some(n)],
         };
         let rows = vec![cell("2025-01-01", 20), cell("2025-04-01", 30)];
-        let cells = lowered.cells(&[TableCells { rows, lists, noise: 5.0 }], true, true);
+        let cells = lowered.cells(&[TableCells { rows, lists, noise: 5.0 }], true, true, &BTreeMap::new());
         (cells[&vec![]][0].value, cells[&vec![]][0].lacks)
     };
     assert_eq!(from("2025-01-01", "2025-07-01"), (Some(50), false));
@@ -421,10 +421,15 @@ fn figures_are_sums_of_released_cells_and_say_what_they_lack() {
         cell(Some("middle"), Some("M"), 11),
     ];
     let found = |rows: &[TableRow]| {
-        question.cells(&[TableCells { rows: rows.to_vec(), lists: Vec::new(), noise: 5.0 }], true, true)
+        question.cells(
+            &[TableCells { rows: rows.to_vec(), lists: Vec::new(), noise: 5.0 }],
+            true,
+            true,
+            &BTreeMap::new(),
+        )
     };
     let cells = found(&rows);
-    let of = |cells: &std::collections::BTreeMap<Vec<Value>, Vec<CellFigure>>, sex: &str| cells[&vec![text(sex)]][0];
+    let of = |cells: &BTreeMap<Vec<Value>, Vec<CellFigure>>, sex: &str| cells[&vec![text(sex)]][0];
     assert_eq!((of(&cells, "F").value, of(&cells, "F").lacks), (Some(35), false));
     // No margin says how many men are old.
     assert_eq!((of(&cells, "M").value, of(&cells, "M").lacks), (Some(11), true));
@@ -439,7 +444,7 @@ fn figures_are_sums_of_released_cells_and_say_what_they_lack() {
     assert_eq!((women.value, women.lacks), (Some(35), false));
     // Nobody's own cell is told.
     let by_age = lowered(Rows::of("people", None), &["sex", "age"], vec![count(None)]).unwrap();
-    let cells = by_age.cells(&[TableCells { rows, lists: Vec::new(), noise: 5.0 }], true, true);
+    let cells = by_age.cells(&[TableCells { rows, lists: Vec::new(), noise: 5.0 }], true, true, &BTreeMap::new());
     let old = cells[&vec![text("M"), text("old")]][0];
     assert_eq!((old.value, old.lacks), (None, true));
     assert!((1..=6).contains(&old.estimate.unwrap().figure), "{old:?}");

@@ -15,37 +15,26 @@ use crate::table::{ColumnRef, State, TableColumn};
 
 pub(super) type Found = BTreeMap<Vec<Value>, CellFigure>;
 
-impl Lowered {
-    /// `dense`: what is absent is withheld, or empty. `together`: whether one withheld cell is wanted too.
-    pub(super) fn figure(
-        &self,
-        figure: &Figure,
-        answer: &TableCells,
-        dense: bool,
-        together: bool,
-        fits: &mut Fits,
-    ) -> Found {
-        let Some(table) = self.tables.get(figure.table) else { return Found::new() };
-        let lists: Vec<Option<&Vec<Value>>> =
-            figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect();
+/// The places of the cells that each of the question's cells adds up.
+pub(super) type Groups = BTreeMap<Vec<Value>, Vec<usize>>;
+
+/// All cells that there can be of some columns of a table, laid out once for the figures that are of those columns.
+pub(super) struct Laid<'a> {
+    cells: Vec<(Cell, Option<&'a TableRow>)>,
+    /// Whether these are all: otherwise they are those that are released.
+    known: bool,
+    fits: Fits,
+}
+
+impl<'a> Laid<'a> {
+    pub(super) fn new(figure: &Figure, answer: &'a TableCells, dense: bool) -> Self {
         let mut released: BTreeMap<Cell, &TableRow> = BTreeMap::new();
         for row in &answer.rows {
             if let Some(cell) = within(figure, row, &all_places(figure)) {
                 released.insert(cell, row);
             }
         }
-        if !dense {
-            let cells: Vec<(Cell, Option<&TableRow>)> =
-                released.into_iter().map(|(cell, row)| (cell, Some(row))).collect();
-            return groups(figure, &cells)
-                .into_iter()
-                .map(|(key, members)| {
-                    let value = total(figure.functional, members.iter().filter_map(|place| cells.get(*place)?.1));
-                    (key, CellFigure { value, ..CellFigure::default() })
-                })
-                .collect();
-        }
-        let all = possible(&figure.columns, &lists, &unknown(figure, answer));
+        let all = dense.then(|| possible(&figure.columns, &lists(figure, answer), &unknown(figure, answer))).flatten();
         let known = all.is_some();
         let mut cells: Vec<(Cell, Option<&TableRow>)> = Vec::new();
         for cell in all.into_iter().flatten() {
@@ -53,20 +42,66 @@ impl Lowered {
             cells.push((cell, row));
         }
         cells.extend(released.into_iter().map(|(cell, row)| (cell, Some(row))));
-        let groups = groups(figure, &cells);
+        Self { cells, known, fits: Fits::new() }
+    }
+}
+
+impl Lowered {
+    /// `dense`: what is absent is withheld, or empty. `together`: whether one withheld cell is wanted too.
+    pub(super) fn figure(
+        &self,
+        figure: &Figure,
+        answer: &TableCells,
+        laid: &mut Laid,
+        dense: bool,
+        together: bool,
+    ) -> (Found, Groups) {
+        let Some(table) = self.tables.get(figure.table) else { return Default::default() };
+        let Laid { cells, known, fits } = laid;
+        let groups = groups(figure, cells);
         let mut found = match known {
-            true => Adding::new(table, figure, answer, &cells).figures(&groups, together, fits),
+            true => Adding::new(table, figure, answer, cells).figures(&groups, together, fits),
             false => groups
-                .into_iter()
+                .iter()
                 .map(|(key, members)| {
                     let value = total(figure.functional, members.iter().filter_map(|place| cells.get(*place)?.1));
-                    (key, CellFigure { value, lacks: true, estimate: None })
+                    (key.clone(), CellFigure { value, lacks: dense, estimate: None })
                 })
                 .collect(),
         };
-        not_closed(figure, &lists, &mut found);
-        found
+        if dense {
+            not_closed(figure, &lists(figure, answer), &mut found);
+        }
+        (found, groups)
     }
+
+    /// For each group that a figure and its whole have in common, the covariance of what they are off by.
+    pub(super) fn with_whole<'g>(
+        &self,
+        answer: &TableCells,
+        part: (&Figure, &Laid, &'g Groups),
+        whole: (&Figure, &Laid, &Groups),
+    ) -> Vec<(&'g Vec<Value>, f64)> {
+        let Some(table) = self.tables.get(part.0.table).filter(|_| part.0.table == whole.0.table) else {
+            return Vec::new();
+        };
+        let (keys, groups): (Vec<_>, Vec<_>) = part
+            .2
+            .iter()
+            .filter_map(|(key, members)| Some((key, (members.as_slice(), whole.2.get(key)?.as_slice()))))
+            .unzip();
+        let found = Adding::new(table, part.0, answer, &part.1.cells).with_whole(
+            &Adding::new(table, whole.0, answer, &whole.1.cells),
+            &part.1.fits,
+            &groups,
+        );
+        keys.into_iter().zip(found).collect()
+    }
+}
+
+/// For each column of a figure the classes that the borough lists of it.
+fn lists<'a>(figure: &Figure, answer: &'a TableCells) -> Vec<Option<&'a Vec<Value>>> {
+    figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect()
 }
 
 fn all_places(figure: &Figure) -> Vec<usize> {
@@ -94,9 +129,8 @@ fn unknown(figure: &Figure, answer: &TableCells) -> Vec<BTreeSet<(State, Value)>
     figure.places.iter().zip(&figure.columns).map(of_column).collect()
 }
 
-/// The places of the cells that each of the question's cells adds up.
-fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)]) -> BTreeMap<Vec<Value>, Vec<usize>> {
-    let mut groups: BTreeMap<Vec<Value>, Vec<usize>> = BTreeMap::new();
+fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)]) -> Groups {
+    let mut groups = Groups::new();
     for (place, (cell, _)) in cells.iter().enumerate() {
         let row = |name: &str| value_of(&figure.readings, cell, name);
         if figure.rows.evaluate(&row) != Some(true) {

@@ -1,7 +1,6 @@
 //! What is known of the sum of some cells: released ones and withheld ones together.
 
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
 
 use loda_contract::Value;
 
@@ -38,8 +37,8 @@ struct Known {
     covariance: f64,
 }
 
-/// The fitted cells of each table, by its place, its columns, and what is added up and counted.
-pub(super) type Fits = BTreeMap<(usize, Vec<usize>, usize, usize), Rc<Vec<Slice>>>;
+/// The fitted cells of a table, by what is added up and counted.
+pub(super) type Fits = BTreeMap<(usize, usize), Vec<Slice>>;
 
 /// Some of the cells, fitted.
 pub(super) struct Slice {
@@ -48,6 +47,8 @@ pub(super) struct Slice {
     fitted: Fitted,
     /// For each cell the mean of what is summed, of the released margin that is nearest to it.
     means: Vec<Option<f64>>,
+    /// The cells of each margin by its columns: their places in it.
+    margins: Vec<(Vec<usize>, HashMap<Cell, usize>)>,
 }
 
 impl<'a> Adding<'a> {
@@ -76,14 +77,11 @@ impl<'a> Adding<'a> {
         };
         let withheld = |members: &[usize]| members.iter().any(|place| self.value(*place).is_none());
         let plain = groups.values().all(|members| members.len() <= 1 && !(together && withheld(members)));
-        let slices = if !estimated || plain {
-            Rc::default()
-        } else {
-            let figure = self.figure;
-            let key = (figure.table, figure.places.clone(), figure.functional, figure.counted);
-            Rc::clone(fits.entry(key).or_insert_with(|| Rc::new(self.slices())))
+        let slices: &[Slice] = match estimated && !plain {
+            true => fits.entry((self.figure.functional, self.figure.counted)).or_insert_with(|| self.slices()),
+            false => &[],
         };
-        let mut estimates = self.estimates(&slices, groups.values().map(Vec::as_slice)).into_iter();
+        let mut estimates = self.estimates(slices, groups.values().map(Vec::as_slice)).into_iter();
         let found = groups.iter().map(|(key, members)| {
             let estimate = estimates.next().flatten();
             let value = total(self.figure.functional, members.iter().filter_map(|place| self.cells.get(*place)?.1));
@@ -203,6 +201,7 @@ impl<'a> Adding<'a> {
             units: as_float(units),
             doubt,
             covariance,
+            with_whole: 0.0,
             withheld: None,
             least: self.least(),
         })
@@ -224,7 +223,40 @@ impl<'a> Adding<'a> {
             (rounded(known.units).max(0), known.doubt, known.doubt)
         };
         let Known { units, doubt, withheld, .. } = *known;
-        Estimate { figure, variance, units, doubt, covariance, withheld, least: self.least() }
+        Estimate { figure, variance, units, doubt, covariance, with_whole: 0.0, withheld, least: self.least() }
+    }
+
+    /// For each group the covariance of what a count and its whole are off by, where the whole is of the same columns or of
+    /// fewer. `groups`: of each the members here, and among the cells of the whole.
+    pub(super) fn with_whole(&self, whole: &Self, fits: &Fits, groups: &[(&[usize], &[usize])]) -> Vec<f64> {
+        let columns: Option<Vec<usize>> =
+            whole.figure.places.iter().map(|place| self.figure.places.iter().position(|own| own == place)).collect();
+        let (Some(columns), false) = (columns, self.sums() || whole.sums()) else { return vec![0.0; groups.len()] };
+        let same = columns.len() == self.figure.places.len();
+        let Some(slices) = fits.get(&(self.figure.functional, self.figure.counted)).filter(|slices| !slices.is_empty())
+        else {
+            // Released cells alone: what both hold is off by the same.
+            let both = |(of, others): &(&[usize], &[usize])| of.iter().filter(|place| others.contains(place)).count();
+            let noise = if same { self.noise() } else { 0.0 };
+            return groups.iter().map(|group| as_float(both(group) as i128) * noise).collect();
+        };
+        let of_group = |(members, of_whole): &(&[usize], &[usize])| -> f64 {
+            let each = slices.iter().filter(|slice| slice.fitted.affords(groups.len())).map(|slice| {
+                let own = slice.here(members.iter());
+                if same {
+                    return slice.fitted.covariance(&own, &slice.here(of_whole.iter()));
+                }
+                // One cell is what was released of it, and its noise is its own.
+                let margin = slice.margins.iter().position(|(of, _)| *of == columns).filter(|_| members.len() > 1);
+                let Some((margin, (_, places))) = margin.and_then(|at| Some((at, slice.margins.get(at)?))) else {
+                    return 0.0;
+                };
+                let groups = of_whole.iter().filter_map(|place| places.get(&whole.cells.get(*place)?.0).copied());
+                slice.fitted.with_margin(&own, margin, &groups.collect::<Vec<_>>())
+            });
+            each.sum()
+        };
+        groups.iter().map(of_group).collect()
     }
 
     fn sums(&self) -> bool {
@@ -270,7 +302,7 @@ impl<'a> Adding<'a> {
     fn slice(&self, part: Vec<usize>, margins: &[(Vec<usize>, HashMap<Cell, &'a TableRow>)]) -> Slice {
         let sums = self.sums();
         let mut means = vec![None; part.len()];
-        let mut fitted = Vec::with_capacity(margins.len());
+        let (mut fitted, mut places_of) = (Vec::with_capacity(margins.len()), Vec::with_capacity(margins.len()));
         for (columns, rows) in margins {
             let of_margin: Vec<TableColumn> =
                 columns.iter().filter_map(|c| self.figure.columns.get(*c).cloned()).collect();
@@ -304,6 +336,7 @@ impl<'a> Adding<'a> {
                 }
             }
             fitted.push(margin);
+            places_of.push((columns.clone(), places));
         }
         let counts = part.iter().map(|place| {
             // A released cell without the measure has none of it.
@@ -311,7 +344,7 @@ impl<'a> Adding<'a> {
         });
         let fit = Fit::new(counts.collect(), fitted, self.noise(), self.least() * self.to_a_unit());
         let at = part.into_iter().enumerate().map(|(at, place)| (place, at)).collect();
-        Slice { at, fitted: fit.solve(), means }
+        Slice { at, fitted: fit.solve(), means, margins: places_of }
     }
 
     /// The least figure of units that is released.

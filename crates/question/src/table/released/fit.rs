@@ -182,6 +182,26 @@ impl Fitted {
         sums_of.iter().map(of).collect()
     }
 
+    /// The covariance of what two sums over cells are off by.
+    pub(super) fn covariance(&self, one: &[usize], other: &[usize]) -> f64 {
+        let weighted = self.weighted(one);
+        let own: f64 = other.iter().filter_map(|cell| weighted.get(*cell)).sum();
+        let solved = self.solution(&self.gather(&weighted), ERROR_STEPS);
+        own - dot(&self.gather(&self.weighted(other)), &solved)
+    }
+
+    /// The covariance of what a sum over cells and some released cells of a margin are off by.
+    pub(super) fn with_margin(&self, members: &[usize], margin: usize, groups: &[usize]) -> f64 {
+        let solved = self.solution(&self.gather(&self.weighted(members)), ERROR_STEPS);
+        let (Some(solved), Some(known)) = (solved.get(margin), self.known.get(margin)) else { return 0.0 };
+        groups.iter().filter_map(|group| Some(solved.get(*group)? * known.get(*group)?)).sum()
+    }
+
+    /// Whether so many covariances are few enough to be solved for.
+    pub(super) fn affords(&self, sums: usize) -> bool {
+        sums.saturating_mul(self.values.len()).saturating_mul(self.fit.margins.len()) <= WORK
+    }
+
     fn error(&self, members: &[usize]) -> f64 {
         let weighted = self.weighted(members);
         let own: f64 = weighted.iter().sum();

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::Value;
 
-use self::estimate::Fits;
+use self::adding::{Groups, Laid};
 use super::column::Made;
 use super::lower::Lowered;
 use super::{Classes, ColumnRef, Functional, State, TableColumn};
@@ -55,8 +55,9 @@ pub struct Estimate {
     /// What it counts, or what is counted where it is summed; and the variance of that.
     pub units: f64,
     pub doubt: f64,
-    /// Of the figure and what is counted.
+    /// Of the figure and what is counted; of it and the figure that it is divided by.
     pub covariance: f64,
+    pub with_whole: f64,
     /// How many of these are estimated, for their cells are withheld; `None`: no cell is.
     pub withheld: Option<f64>,
     /// A figure of fewer units is not told.
@@ -85,6 +86,7 @@ impl Estimate {
             units: self.units + other.units,
             doubt: self.doubt + other.doubt,
             covariance: self.covariance + other.covariance,
+            with_whole: self.with_whole + other.with_whole,
             withheld,
             least: self.least.max(other.least),
         }
@@ -108,18 +110,42 @@ impl Lowered {
     ///
     /// `dense`: what is absent is withheld, or empty. Otherwise nothing is protected, and what is absent is empty.
     /// `together`: whether figures of several boroughs are added up, so that a borough's one withheld cell is wanted too.
+    /// `wholes`: figures that are divided by others.
     #[must_use]
-    pub fn cells(&self, answers: &[TableCells], dense: bool, together: bool) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
+    pub fn cells(
+        &self,
+        answers: &[TableCells],
+        dense: bool,
+        together: bool,
+        wholes: &BTreeMap<usize, usize>,
+    ) -> BTreeMap<Vec<Value>, Vec<CellFigure>> {
         let mut cells: BTreeMap<Vec<Value>, Vec<Option<CellFigure>>> = BTreeMap::new();
-        // Figures of the same columns share one fit: it costs more than all else.
-        let mut fits = Fits::new();
+        // Figures of the same columns share their cells and fits: these cost more than all else.
+        let mut laid: BTreeMap<(usize, &[usize]), Laid> = BTreeMap::new();
+        let mut groups: BTreeMap<usize, Groups> = BTreeMap::new();
         for (place, figure) in self.figures.iter().enumerate() {
             let Some(answer) = answers.get(figure.table) else { continue };
-            for (key, found) in self.figure(figure, answer, dense, together, &mut fits) {
+            let of_columns = (figure.table, figure.places.as_slice());
+            let laid = laid.entry(of_columns).or_insert_with(|| Laid::new(figure, answer, dense));
+            let (found, of_figure) = self.figure(figure, answer, laid, dense, together);
+            groups.insert(place, of_figure);
+            for (key, found) in found {
                 let row = cells.entry(key).or_insert_with(|| vec![None; self.figures.len()]);
                 if let Some(slot) = row.get_mut(place) {
                     *slot = Some(found);
                 }
+            }
+        }
+        for (part, whole) in wholes {
+            let of = |place: &usize| {
+                let figure = self.figures.get(*place)?;
+                Some((figure, laid.get(&(figure.table, figure.places.as_slice()))?, groups.get(place)?))
+            };
+            let (Some(of_part), Some(of_whole)) = (of(part), of(whole)) else { continue };
+            let Some(answer) = answers.get(of_part.0.table) else { continue };
+            for (key, with_whole) in self.with_whole(answer, of_part, of_whole) {
+                let slot = cells.get_mut(key).and_then(|row| row.get_mut(*part)?.as_mut()?.estimate.as_mut());
+                slot.into_iter().for_each(|estimate| estimate.with_whole = with_whole);
             }
         }
         let finished = cells.into_iter().map(|(key, row)| {

@@ -51,11 +51,15 @@ properties CASES="50000" SEED="1":
 
 # The attack families and the differencing campaign with so many targets, printed (SECURITY.md)
 campaign TARGETS="1000":
-    LODA_CAMPAIGN_TARGETS={{TARGETS}} cargo test --release --test federation -- --nocapture campaign:: differencing::
+    LODA_CAMPAIGN_TARGETS={{TARGETS}} LODA_AUTOMATIC_QUESTIONS=1000000 cargo test --release --test federation -- --nocapture campaign:: differencing::
 
 # Closed tables under attack at full counts: random unions and least squares, wordings, statements, random questions
-closed QUESTIONS="10000":
-    LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_SETS=200 LODA_CLOSED_STATEMENTS=100000 LODA_CLOSED_DRAFTS=1000000 LODA_ORACLE_PAIRS=40 LODA_ORACLE_QUESTIONS=200 cargo test --release --test federation closed:: -- --nocapture
+closed QUESTIONS="14400":
+    LODA_CLOSED_QUESTIONS={{QUESTIONS}} LODA_CLOSED_BOROUGHS=12 LODA_CLOSED_SETS=200 LODA_CLOSED_STATEMENTS=100000 LODA_CLOSED_DRAFTS=1000000 LODA_ORACLE_PAIRS=40 LODA_ORACLE_QUESTIONS=200 cargo test --release --test federation closed:: -- --nocapture
+
+# What an unlimited asker would learn, at the sizes of an independent study (crates/assessment)
+assess-sizes:
+    cargo test --release -p loda-assessment -- --ignored --nocapture
 
 # How good figures about people are at 5,000 to 300,000 people a borough, printed
 utility:

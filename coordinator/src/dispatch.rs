@@ -272,6 +272,9 @@ fn joined(mut all: v1::ReleasedHeader, one: v1::ReleasedHeader) -> v1::ReleasedH
     }
     all.count_error = all.count_error.max(one.count_error);
     all.count_variance = all.count_variance.max(one.count_variance);
+    if !all.assessed.contains(&one.assessed) {
+        all.assessed = format!("{}; {}", all.assessed, one.assessed);
+    }
     for used in one.snapshots {
         if !all.snapshots.contains(&used) {
             all.snapshots.push(used);

@@ -92,6 +92,8 @@ fn wire_part(number: usize, part: &Part, answers: &BTreeMap<Gss, Answer>, merged
         method: each_once(headers.iter().map(|h| h.method.as_str()))
             .unwrap_or_else(|| part.scope.protection.name().to_owned()),
         parameters: each_once(headers.iter().map(|h| h.parameters.as_str())).unwrap_or_default(),
+        assessed: each_once(headers.iter().map(|h| h.assessed.as_str()).filter(|said| !said.is_empty()))
+            .unwrap_or_default(),
         london: part.is_london(),
         boroughs: boroughs.collect(),
         values: merged.values,

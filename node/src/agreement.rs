@@ -49,6 +49,12 @@ impl Agreement {
         toml::from_str(&text).map_err(|e| ConfigError::Invalid { path: name, problem: e.to_string() })
     }
 
+    /// The last day on which a grant covers a dataset.
+    pub(crate) fn until(&self, dataset: &str) -> Option<NaiveDate> {
+        let of_dataset = self.grant.iter().filter(|grant| grant.datasets.iter().any(|of| of == dataset));
+        of_dataset.map(|grant| grant.until.0).max()
+    }
+
     /// The agreement's name for the log, where a grant covers the question today.
     ///
     /// # Errors

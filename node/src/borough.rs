@@ -1,6 +1,7 @@
 //! What one borough brings to the questions it is asked: agreement, snapshots, engine, disclosure control.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use loda_question::{Refusal, Rule};
 use loda_service::{AbortOnDrop, compute};
 
 use crate::agreement::Agreement;
+use crate::assess::Assessment;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::{Methods, released};
@@ -50,6 +52,8 @@ pub(crate) struct Borough {
     /// Told when other snapshots are served.
     pub(crate) replaced: tokio::sync::Notify,
     pub(crate) epochs: Epochs,
+    /// By dataset what an unlimited asker would learn, where it was assessed under its contract.
+    pub(crate) assessments: BTreeMap<String, Assessment>,
     /// Questions share the memory pool; one that did not fit beside others has it for itself.
     pub(crate) memory: tokio::sync::RwLock<()>,
 }
@@ -150,16 +154,28 @@ impl Borough {
                     true => self.dimensions(&s.contract),
                     false => 0,
                 },
+                assessed: self.assessed(&s.contract),
             }
         };
         self.snapshots().iter().map(describe).collect()
     }
 
-    /// What the weights of a dataset's tables may come to here.
+    /// What the weights of a dataset's tables may come to here: no more than an assessment found good, or a steward decided.
     fn dimensions(&self, contract: &Contract) -> u32 {
         let held = self.held.iter().find(|held| held.contract.dataset == contract.dataset);
         let own = held.and_then(|held| held.config.dimensions).unwrap_or(u32::MAX);
-        own.min(contract.closure.dimensions)
+        let assessed = self.assessments.get(&contract.dataset).filter(|found| found.contract_sha256 == contract.sha256);
+        let decided = held.and_then(|held| held.config.decision.as_ref()).map(|decision| decision.dimensions);
+        let good = assessed.map_or(u32::MAX, |found| found.passes().max(decided.unwrap_or(0)));
+        own.min(good).min(contract.closure.dimensions)
+    }
+
+    /// What was found of a dataset, in the catalogue's words.
+    fn assessed(&self, contract: &Contract) -> String {
+        if !contract.protection.may_be_about_people() {
+            return String::new();
+        }
+        self.assessments.get(&contract.dataset).map_or_else(|| "not assessed".to_owned(), Assessment::words)
     }
 
     /// Refuses a table that weighs more than this borough allows, though the contract does.
@@ -187,6 +203,10 @@ impl Borough {
         let question = match &accepted.fragment {
             Fragment::Question(question) => question.clone(),
             Fragment::Table(table) => {
+                // What is kept takes no time: another thread costs more than it gives.
+                if let Some(kept) = tables.kept(table, &Pinned(&snapshots), &*method)? {
+                    return Ok(kept);
+                }
                 let (table, wanted) = (table.clone(), Wanted::default());
                 let stopped = Arc::clone(&wanted.0);
                 let work = tokio::spawn(async move {
@@ -219,9 +239,12 @@ impl Drop for Wanted {
 
 impl Work for Borough {
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
-        let accepted = asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))?;
+        let mut accepted = asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))?;
         if let Fragment::Table(table) = &accepted.fragment {
             self.within_own(table)?;
+            let found = table.datasets().iter().filter_map(|contract| self.assessments.get(&contract.dataset));
+            let words = found.map(|found| format!("{} {}", found.dataset, found.words()));
+            accepted.assessed = words.collect::<Vec<_>>().join("; ");
         }
         Ok(accepted)
     }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use loda_contract::Contract;
 use loda_disclosure::TableParameters;
 use loda_service::log;
 
-use crate::config::Config;
+use crate::assess;
+use crate::config::{Config, DatasetConfig};
 use crate::dictionary::RecordSecret;
 use crate::doctor::doctor;
 use crate::init::{Request, init};
@@ -68,6 +70,13 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         review: Option<PathBuf>,
     },
+    /// Say what an unlimited asker would learn of people from a dataset, before it is opened, and keep it.
+    ///
+    /// It releases every table that the contracts would allow from the newest snapshot, with throwaway noise, and attacks
+    /// them. The node that serves believes what it found from its next start on: it answers no larger tables than were found
+    /// good, unless the steward decides otherwise in node.toml.
+    #[command(after_help = ASSESS)]
+    Assess(Assess),
     /// List the snapshots that are kept, and their sizes.
     Snapshots {
         /// The node's configuration file.
@@ -91,6 +100,29 @@ enum Command {
 const INIT: &str = "Examples:\n  loda-node init --borough E09000022 --name planning extracts/planning-*.csv\n  \
                     loda-node init --borough E09000022 --contract contracts/residents.toml people.xlsx\n\n\
                     Databases and every other setting: deploy/sample/node.toml.";
+
+const ASSESS: &str = "Examples:\n  loda-node assess residents\n  \
+                      loda-node assess residents --config node.toml --html residents.html\n  \
+                      loda-node assess stops --column outcome --until 2027-12-31";
+
+#[derive(Args)]
+struct Assess {
+    /// The dataset.
+    #[arg(value_name = "DATASET")]
+    dataset: String,
+    /// The node's configuration file.
+    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    config: PathBuf,
+    /// One column alone; what is found is printed, and not kept.
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// Until when the data will be served, as YYYY-MM-DD [default: as the agreement says].
+    #[arg(long, value_name = "DATE")]
+    until: Option<chrono::NaiveDate>,
+    /// Write what is found as a page too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
 
 #[derive(Args)]
 struct Init {
@@ -177,6 +209,7 @@ fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
             return runtime.block_on(runtime.spawn(async move { reading::run(&config, &parts).await }))?;
         }
         Some(Command::Residents { config, review }) => return residents(&config, review.as_deref()),
+        Some(Command::Assess(arguments)) => return assess(&arguments),
         Some(Command::Snapshots { config }) => {
             let text = snapshots(&Config::load(&config)?)?;
             return Ok(std::io::stdout().write_all(text.as_bytes())?);
@@ -185,6 +218,48 @@ fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
     }
     let config = arguments.config.context("no configuration: give --config FILE, or see --help")?;
     crate::serve::run(&config, Program::this(before)?, arguments.ingest_only)
+}
+
+fn assess(arguments: &Assess) -> anyhow::Result<()> {
+    let config = Config::load(&arguments.config)?;
+    let contracts = config.datasets.iter().map(|dataset| Ok((Contract::load(&dataset.contract)?, dataset)));
+    let contracts: Vec<(Contract, &DatasetConfig)> = contracts.collect::<anyhow::Result<_>>()?;
+    let held = contracts.iter().find(|(contract, _)| contract.dataset == arguments.dataset);
+    let (contract, dataset) = held.with_context(|| {
+        let known = contracts.iter().map(|(contract, _)| contract.dataset.as_str()).collect::<Vec<_>>().join(", ");
+        format!("the configuration has no dataset '{}': it has {known}", arguments.dataset)
+    })?;
+    let bar = ProgressBar::new(1_000).with_message("releasing and attacking tables");
+    bar.set_style(ProgressStyle::with_template("{msg} [{bar:30}] {percent} %, {elapsed}, {eta} to go")?);
+    bar.enable_steady_tick(Duration::from_millis(500));
+    let request = assess::Request {
+        config: &config,
+        dataset: &arguments.dataset,
+        column: arguments.column.as_deref(),
+        until: arguments.until,
+        today: chrono::Utc::now().date_naive(),
+    };
+    let found = assess::assess(&request, &|share| bar.set_position((share * 1_000.0) as u64));
+    bar.finish_and_clear();
+    let (found, standing) = (found?, assess::Standing::of(contract, dataset));
+    let mut out = std::io::stdout();
+    out.write_all(found.text(contract, &standing).as_bytes())?;
+    if let Some(path) = &arguments.html {
+        std::fs::write(path, found.html(contract, &standing)).with_context(|| format!("writing {}", path.display()))?;
+        writeln!(out, "\nwrote {}", path.display())?;
+    }
+    if arguments.column.is_none() {
+        let path = found.keep(&config.state)?;
+        writeln!(out, "\nkept in {}; the node believes it from its next start on", path.display())?;
+    }
+    anyhow::ensure!(
+        standing.decided.is_some() || standing.wanted() <= found.passes(),
+        "tables of {} are too much for {}: {} are good",
+        standing.wanted(),
+        arguments.dataset,
+        found.passes()
+    );
+    Ok(())
 }
 
 fn first_mapping(arguments: Init) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use loda_disclosure::TableParameters;
 use loda_identity::{Gss, Paths, TlsSection};
 use serde::Deserialize;
 
+use crate::epochs::iso;
 use crate::mapping::Mapping;
 use crate::reading::{LEAST_MB, Program};
 use crate::refresh::Refresh;
@@ -77,6 +78,20 @@ pub struct DatasetConfig {
     pub restated: BTreeMap<NaiveDate, String>,
     /// What the weights of a table may come to here, where that is less than the contract allows.
     pub dimensions: Option<u32>,
+    /// What a steward decided against an assessment.
+    pub decision: Option<Decision>,
+}
+
+/// Larger tables than an assessment found good are served all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    pub dimensions: u32,
+    /// Who decided, when, and why.
+    pub by: String,
+    #[serde(deserialize_with = "iso::deserialize")]
+    pub on: NaiveDate,
+    pub why: String,
 }
 
 /// The day that the data of a dataset describe.
@@ -184,6 +199,7 @@ struct DatasetEntry {
     #[serde(default)]
     restate: BTreeMap<String, String>,
     dimensions: Option<u32>,
+    decision: Option<Decision>,
 }
 
 impl Default for Limits {
@@ -257,6 +273,14 @@ impl Config {
                     "[[dataset]] dimensions = 0: no table would be left; leave the dataset out".to_owned(),
                 ));
             }
+            if let Some(decision) = &entry.decision
+                && (decision.dimensions == 0 || decision.by.trim().is_empty() || decision.why.trim().is_empty())
+            {
+                return Err(invalid(
+                    "decision needs dimensions from 1 on, by (who decided), on (YYYY-MM-DD) and why, in words"
+                        .to_owned(),
+                ));
+            }
             let sources = entry.source.into_iter().map(|source| source.parse(base).map_err(invalid));
             let Thresholds { rejected, shrink } = entry.thresholds;
             if [rejected, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
@@ -278,6 +302,7 @@ impl Config {
                 refresh,
                 restated: restated.collect::<Result<_, _>>()?,
                 dimensions: entry.dimensions,
+                decision: entry.decision,
             })
         };
         let state = base.join(file.state);

@@ -22,6 +22,8 @@ pub(crate) struct Accepted {
     pub(crate) snapshots: Vec<Snapshot>,
     /// The agreement's id and version.
     pub(crate) agreement: String,
+    /// What was found of its datasets, where they were assessed.
+    pub(crate) assessed: String,
 }
 
 /// What bytes stand for: about people a table, and nothing else.
@@ -169,6 +171,6 @@ impl Asked {
                 }
             }
         }
-        Ok(Accepted { fragment, snapshots: pinned, agreement: agreed })
+        Ok(Accepted { fragment, snapshots: pinned, agreement: agreed, assessed: String::new() })
     }
 }

@@ -21,6 +21,7 @@
 //! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
 //! | `epochs` | the data about people that stand still, and what waits |
 //! | `tables` | tables about people, from registers and rows |
+//! | `assess` | what an unlimited asker would learn from them |
 //! | `disclose` | the stage through the dataset's method: the only way to something released |
 //! | `cli` | what `loda-node` can be told |
 //! | `doctor` | what would keep a node from serving, and the fix |
@@ -31,6 +32,7 @@
 
 mod agreement;
 mod appending;
+mod assess;
 mod borough;
 mod check;
 mod cli;

@@ -207,6 +207,6 @@ impl Queries {
         }
         let method = self.work.method(accepted);
         let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
-        self.gate.release(asked, &accepted.agreement, &accepted.snapshots, &*method, &cells, &keep)
+        self.gate.release(asked, accepted, &*method, &cells, &keep)
     }
 }

@@ -13,8 +13,7 @@ use loda_ledger::{Kind, Log};
 use loda_proto::v1::{ReleasedHeader, SnapshotUsed};
 use prost::Message;
 
-use crate::inspect::Asked;
-use crate::snapshot::Snapshot;
+use crate::inspect::{Accepted, Asked};
 
 /// What Fetch sends, the same bytes each time.
 pub(crate) struct Release {
@@ -60,12 +59,12 @@ impl Gate {
     pub(crate) fn release(
         &self,
         asked: &Asked,
-        agreement: &str,
-        snapshots: &[Snapshot],
+        accepted: &Accepted,
         method: &dyn Method,
         cells: &Released<RecordBatch>,
         keep: &dyn Fn(&Release),
     ) -> anyhow::Result<Release> {
+        let Accepted { agreement, snapshots, assessed, .. } = accepted;
         let batch = cells.get();
         let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
         writer.write(batch)?;
@@ -81,6 +80,7 @@ impl Gate {
             receipt: Vec::new(),
             count_error: method.expected_error(),
             count_variance: method.variance(),
+            assessed: assessed.clone(),
             snapshots: snapshots
                 .iter()
                 .map(|s| SnapshotUsed {

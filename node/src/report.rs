@@ -388,6 +388,6 @@ fn share(rows: u64, of: u64) -> f64 {
     rows as f64 * 100.0 / of.max(1) as f64
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

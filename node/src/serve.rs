@@ -1,5 +1,6 @@
 //! The node's gRPC service, and the program around it.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
 use loda_identity::{AuthoriseLayer, Identity, Limits, SigningKey, dial_out, incoming_with, server};
-use loda_ledger::{Log, SignedLines, Spool};
+use loda_ledger::{Entry, Kind, Log, SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
@@ -22,6 +23,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
 use crate::agreement::Agreement;
+use crate::assess::Assessment;
 use crate::borough::Borough;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
@@ -185,6 +187,7 @@ impl Node {
                 (None, None) => {}
             }
         }
+        let assessments = assessments(&config, &held, &log)?;
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
         let limits = config.limits;
         let borough = Arc::new(Borough {
@@ -198,6 +201,7 @@ impl Node {
             tables: Arc::new(Tables::new(limits.tables_mb)),
             replaced: tokio::sync::Notify::new(),
             epochs,
+            assessments,
             memory: tokio::sync::RwLock::default(),
             config,
         });
@@ -257,6 +261,37 @@ impl Node {
 }
 
 /// What is not there yields nothing, and does not end the server.
+/// What was found of the datasets about people, each told the log.
+fn assessments(config: &Config, held: &[Held], log: &Arc<dyn Log>) -> anyhow::Result<BTreeMap<String, Assessment>> {
+    let mut found = BTreeMap::new();
+    for held in held.iter().filter(|held| held.contract.protection.may_be_about_people()) {
+        let Some(assessment) = Assessment::of(&config.state, &held.contract)? else { continue };
+        let dataset = held.contract.dataset.clone();
+        log.append(&Entry {
+            kind: Kind::Admin,
+            query: String::new(),
+            analyst: String::new(),
+            purpose: String::new(),
+            dataset: dataset.clone(),
+            agreement: String::new(),
+            fragment: String::new(),
+            detail: assessment.words(),
+        })?;
+        let wanted = held.config.dimensions.unwrap_or(u32::MAX).min(held.contract.closure.dimensions);
+        if wanted > assessment.passes() {
+            tracing::warn!(
+                dataset,
+                wanted,
+                good = assessment.passes(),
+                "tables of so many dimensions tell too much: the node answers the smaller ones, unless the steward's decision says \
+                 otherwise; see loda-node assess"
+            );
+        }
+        found.insert(dataset, assessment);
+    }
+    Ok(found)
+}
+
 fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     match stream {
         Some(stream) => stream.left_stream(),

@@ -8,8 +8,10 @@
 //! The families, and the guesses by difference, by change and by a likelihood learnt on other targets, are those of the
 //! simulation that closed tables were designed by. `LODA_CAMPAIGN_TARGETS` sets how many targets (`just campaign`).
 
+mod automatic;
 mod families;
 mod plant;
+mod solver;
 mod targets;
 mod worlds;
 
@@ -101,6 +103,8 @@ async fn campaign(world: &World, protected: &Federation, exact: &Federation) {
         boroughs.push(borough);
         exactly.push(world.read(exact, &pooled, gss, false).await);
     }
+    solver::solved(world, &boroughs);
+    automatic::looked_for(world, &boroughs);
     let targets = targets(world, &boroughs, wanted);
     told_of(world, protected, &mut boroughs, &targets).await;
     println!(

@@ -1,5 +1,6 @@
 //! Closed tables under attack: random lists and least squares, the same people counted again, hand-made bytes, refreshes.
 
+mod assessed;
 mod doors;
 mod draws;
 mod epochs;

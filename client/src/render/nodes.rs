@@ -41,6 +41,7 @@ pub fn nodes_json(response: &NodesResponse) -> Value {
             "method": held.method,
             "parameters": held.parameters,
             "dimensions": held.dimensions,
+            "assessed": held.assessed,
         })
     };
     let node = |node: &NodeEntry| {
@@ -75,7 +76,8 @@ fn state(node: &NodeEntry) -> String {
 fn dataset(held: &HeldDataset) -> String {
     let dimensions = (held.dimensions > 0).then(|| format!("d = {}", held.dimensions));
     let day = (!held.as_at.is_empty()).then(|| plain::line(&held.as_at));
-    let said: Vec<String> = day.into_iter().chain(dimensions).collect();
+    let assessed = (!held.assessed.is_empty()).then(|| plain::line(&held.assessed));
+    let said: Vec<String> = day.into_iter().chain(dimensions).chain(assessed).collect();
     let name = plain::line(&held.name);
     if said.is_empty() { name } else { format!("{name} ({})", said.join(", ")) }
 }

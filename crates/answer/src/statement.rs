@@ -14,6 +14,9 @@ pub fn statement(statement: &Statement) -> String {
     for part in &statement.parts {
         text.push_str(&headline(part));
         text.push_str(&errors(part));
+        if !part.assessed.is_empty() {
+            text.push_str(&format!("  assessed: {}\n", plain::line(&part.assessed)));
+        }
         text.push_str(&missing(part));
         text.push_str(&withheld(part));
         text.push_str(&lacking(part));

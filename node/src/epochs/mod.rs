@@ -31,9 +31,10 @@ use crate::snapshot::{self, Snapshot};
 use crate::tables::words_of;
 use changed::{changed, digest, hash};
 pub(crate) use opening::Openings;
-use opening::{Opening, end, name};
+pub(crate) use opening::end;
+use opening::{Opening, name};
 use periods::Periods;
-pub(crate) use periods::{Closed, Restated, listed, next_closing};
+pub(crate) use periods::{Closed, Restated, iso, listed, next_closing};
 
 /// Fewer changed units than this would be known by how figures change: the data stand for another epoch.
 const FEWEST_CHANGED: usize = 1_000;

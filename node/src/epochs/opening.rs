@@ -89,7 +89,7 @@ pub(super) fn name(epoch: Epoch, day: NaiveDate) -> String {
 }
 
 /// The first day after the epoch that a day is in.
-pub(super) fn end(epoch: Epoch, day: NaiveDate) -> NaiveDate {
+pub(crate) fn end(epoch: Epoch, day: NaiveDate) -> NaiveDate {
     let (year, month) = match epoch {
         Epoch::Month => (day.year(), day.month() + 1),
         Epoch::Quarter => (day.year(), day.month0() / 3 * 3 + 4),

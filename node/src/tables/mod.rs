@@ -82,7 +82,20 @@ impl Tables {
         Self { kept: Mutex::default(), prepared: Prepared::new(megabytes), sizes: Mutex::default() }
     }
 
-    /// The released cells of a table.
+    /// What is kept of a table, or of one that answers it.
+    ///
+    /// # Errors
+    /// Where a snapshot is not pinned.
+    pub(crate) fn kept(
+        &self,
+        table: &Table,
+        snapshots: &Pinned<'_>,
+        method: &dyn Method,
+    ) -> anyhow::Result<Option<Released<RecordBatch>>> {
+        self.prepared.find(table, &pins(table, snapshots, method)?)
+    }
+
+    /// The released cells of a table that is not kept; it is kept from then on.
     ///
     /// # Errors
     /// Where a snapshot cannot be read, or is not what its contract says: one static code for the asker.
@@ -93,14 +106,7 @@ impl Tables {
         method: &dyn Method,
         stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<Released<RecordBatch>> {
-        if method.draws_noise() {
-            let pinned = |contract: &Arc<Contract>| snapshots.of(&contract.dataset).is_ok_and(|s| s.epoch.is_some());
-            anyhow::ensure!(table.datasets().iter().all(pinned), "a dataset about people is pinned for no epoch");
-        }
-        let pins = Pins::of(table, snapshots, method)?;
-        if let Some(found) = self.prepared.find(table, &pins)? {
-            return Ok(found);
-        }
+        let pins = pins(table, snapshots, method)?;
         // With every figure: who asks for a count today asks for a sum tomorrow.
         let whole = whole(table, snapshots);
         let (columns, figures) = whole.answers(table).context("a table does not answer itself")?;
@@ -314,8 +320,17 @@ impl Tables {
     }
 }
 
+/// What a table's cells are drawn for; of people nothing that an epoch has not pinned.
+fn pins(table: &Table, snapshots: &Pinned<'_>, method: &dyn Method) -> anyhow::Result<Pins> {
+    if method.draws_noise() {
+        let pinned = |contract: &Arc<Contract>| snapshots.of(&contract.dataset).is_ok_and(|s| s.epoch.is_some());
+        anyhow::ensure!(table.datasets().iter().all(pinned), "a dataset about people is pinned for no epoch");
+    }
+    Pins::of(table, snapshots, method)
+}
+
 /// A table with every figure.
-fn whole(table: &Table, snapshots: &Pinned<'_>) -> Table {
+pub(crate) fn whole(table: &Table, snapshots: &Pinned<'_>) -> Table {
     table.with_all_figures(&|name| snapshots.of(name).ok().map(|snapshot| Arc::clone(&snapshot.contract)))
 }
 

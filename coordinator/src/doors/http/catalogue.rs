@@ -109,6 +109,9 @@ pub(crate) struct Held {
     /// About people: what the weights of a table may come to at this borough.
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u32>,
+    /// About people: "assessed 27 November 2026, d = 2", or "not assessed".
+    #[serde(skip_serializing_if = "String::is_empty")]
+    assessed: String,
 }
 
 /// Who takes part now. Every node is asked.
@@ -145,5 +148,6 @@ fn held(held: loda_proto::v1::HeldDataset) -> Held {
         method: held.method,
         parameters: held.parameters,
         dimensions: (held.dimensions > 0).then_some(held.dimensions),
+        assessed: held.assessed,
     }
 }

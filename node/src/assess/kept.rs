@@ -1,0 +1,172 @@
+//! What an assessment found, as it is kept beside the snapshots, and what a node believes of it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use chrono::NaiveDate;
+use loda_contract::Contract;
+use serde::{Deserialize, Serialize};
+
+use crate::epochs::iso;
+
+/// Shares of guesses that are right, of one column at one number of dimensions, in per cent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    /// `units of person`, `rows of repairs`.
+    pub(crate) domain: String,
+    pub(crate) column: String,
+    pub(crate) dimensions: u32,
+    pub(crate) chance: f64,
+    pub(crate) asking: f64,
+    pub(crate) typical: f64,
+    pub(crate) exposed: f64,
+    /// One standard error of `exposed`.
+    pub(crate) luck: f64,
+    pub(crate) alone: f64,
+    /// By one who knows everything about everybody but this bit, of two values: over so many figures, of which a unit moves
+    /// so many records, on average and at most.
+    pub(crate) everything: f64,
+    pub(crate) figures: f64,
+    pub(crate) moved: f64,
+    pub(crate) most: f64,
+}
+
+/// What was found of a dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Assessment {
+    pub(crate) dataset: String,
+    pub(crate) contract_sha256: String,
+    #[serde(with = "iso")]
+    pub(crate) made: NaiveDate,
+    /// To the next thousand.
+    pub(crate) units: u64,
+    pub(crate) rows: u64,
+    /// Until when the data are served, and how often with other noise.
+    #[serde(with = "iso")]
+    pub(crate) until: NaiveDate,
+    pub(crate) epochs: u32,
+    pub(crate) threshold: u32,
+    /// How many points beyond the guess without data are too many.
+    pub(crate) margin: f64,
+    pub(crate) lines: Vec<Line>,
+}
+
+impl Line {
+    /// Points beyond the guess without data, of the people whom it is worst for.
+    pub(crate) fn gain(&self) -> f64 {
+        self.exposed.max(self.typical) - self.chance
+    }
+}
+
+impl Assessment {
+    /// The most dimensions at which nothing gains more than the margin; 0: not even tables of one column.
+    pub(crate) fn passes(&self) -> u32 {
+        let bad = self.lines.iter().filter(|line| line.gain() > self.margin).map(|line| line.dimensions).min();
+        let assessed = self.lines.iter().map(|line| line.dimensions).max().unwrap_or(0);
+        bad.map_or(assessed, |bad| bad.saturating_sub(1))
+    }
+
+    /// The line that is worst at so many dimensions.
+    pub(crate) fn worst(&self, dimensions: u32) -> Option<&Line> {
+        let of = self.lines.iter().filter(|line| line.dimensions == dimensions);
+        of.max_by(|a, b| a.gain().total_cmp(&b.gain()))
+    }
+
+    /// "assessed 27 November 2026, d = 2".
+    pub(crate) fn words(&self) -> String {
+        format!("assessed {}, d = {}", self.made.format("%-d %B %Y"), self.passes())
+    }
+
+    /// Durable before it is believed.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub(crate) fn keep(&self, state: &Path) -> anyhow::Result<PathBuf> {
+        let path = file(state, &self.dataset);
+        let folder = path.parent().context("no folder")?;
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        let partial = path.with_extension("partial");
+        let mut written = File::create(&partial).with_context(|| format!("writing {}", partial.display()))?;
+        written.write_all(&serde_json::to_vec_pretty(self)?)?;
+        written.sync_all()?;
+        std::fs::rename(&partial, &path).with_context(|| format!("renaming into {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// What was found of a dataset under this very contract; `None`: it was not assessed.
+    ///
+    /// # Errors
+    /// Where the file is there and is no assessment.
+    pub(crate) fn of(state: &Path, contract: &Contract) -> anyhow::Result<Option<Self>> {
+        let path = file(state, &contract.dataset);
+        let text = match std::fs::read(&path) {
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            read => read.with_context(|| format!("reading {}", path.display()))?,
+        };
+        let found: Self = serde_json::from_slice(&text).with_context(|| {
+            format!("{}: not as this node writes it: run `loda-node assess {}` again", path.display(), contract.dataset)
+        })?;
+        Ok((found.contract_sha256 == contract.sha256 && found.dataset == contract.dataset).then_some(found))
+    }
+}
+
+fn file(state: &Path, dataset: &str) -> PathBuf {
+    state.join("assessments").join(format!("{dataset}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn line(column: &str, dimensions: u32, exposed: f64) -> Line {
+        Line {
+            domain: "units of person".to_owned(),
+            column: column.to_owned(),
+            dimensions,
+            chance: 25.0,
+            asking: 25.0,
+            typical: 25.0,
+            exposed,
+            luck: 1.0,
+            alone: 0.0,
+            everything: 90.0,
+            figures: 10.0,
+            moved: 1.0,
+            most: 1.0,
+        }
+    }
+
+    #[test]
+    fn the_worst_column_decides() {
+        let mut found = Assessment {
+            dataset: "residents".to_owned(),
+            contract_sha256: "ab".to_owned(),
+            made: NaiveDate::from_ymd_opt(2026, 11, 27).unwrap(),
+            units: 5_000,
+            rows: 5_000,
+            until: NaiveDate::from_ymd_opt(2026, 12, 31).unwrap(),
+            epochs: 1,
+            threshold: 10,
+            margin: 15.0,
+            lines: vec![
+                line("a", 1, 25.0),
+                line("a", 2, 39.9),
+                line("b", 2, 30.0),
+                line("a", 3, 48.0),
+                line("b", 3, 30.0),
+            ],
+        };
+        assert_eq!((found.passes(), found.words().as_str()), (2, "assessed 27 November 2026, d = 2"));
+        assert_eq!(found.worst(3).unwrap().column, "a");
+        let dir = tempfile::tempdir().unwrap();
+        let path = found.keep(dir.path()).unwrap();
+        assert_eq!(serde_json::from_slice::<Assessment>(&std::fs::read(path).unwrap()).unwrap(), found);
+        found.lines.push(line("b", 1, 60.0));
+        assert_eq!(found.passes(), 0);
+    }
+}

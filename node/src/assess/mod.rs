@@ -1,0 +1,238 @@
+//! `loda-node assess`: what an unlimited asker would learn of people from a dataset, before it is opened.
+//!
+//! Every table that contracts would allow is released from the node's own snapshots with throwaway noise, and attacked
+//! (`loda-assessment`). What was found is kept beside the snapshots: a node answers no larger tables than were found good,
+//! unless the steward's decision stands in the configuration.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `closure` | the columns of a register or of rows, and the tables of so many dimensions |
+//! | `people` | what each record has of them, by class numbers |
+//! | `kept` | what was found, as it is kept and believed |
+//! | `report` | in words, for a person who is no statistician |
+
+mod closure;
+mod kept;
+mod people;
+mod report;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, ensure};
+use chrono::NaiveDate;
+use loda_assessment::known::everything_known;
+use loda_assessment::{Attack, Attribute, Rules, attack};
+use loda_contract::Contract;
+use loda_ledger::{Entry, Log, LogError};
+use loda_question::table::{ColumnRef, RowDomain};
+
+use crate::agreement::Agreement;
+use crate::config::Config;
+use crate::epochs::{Epochs, Openings, Restated, Surroundings};
+use crate::snapshot::{self, Snapshot};
+use crate::tables::Tables;
+
+pub(crate) use kept::Assessment;
+use kept::Line;
+use people::Whom;
+pub(crate) use report::Standing;
+
+/// Weights that are assessed: beyond the greatest that a contract may declare there is nothing to know.
+pub(crate) const DIMENSIONS: std::ops::RangeInclusive<u32> = 1..=4;
+
+/// Points beyond the guess without data that are too many.
+const MARGIN: f64 = 15.0;
+
+/// What is asked of [`assess`].
+pub(crate) struct Request<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) dataset: &'a str,
+    /// One column alone.
+    pub(crate) column: Option<&'a str>,
+    /// Until when the data are served; else as the agreement says.
+    pub(crate) until: Option<NaiveDate>,
+    pub(crate) today: NaiveDate,
+}
+
+/// One attribute of one row domain, at one number of dimensions.
+struct Job<'a> {
+    people: &'a people::People,
+    attribute: usize,
+    dimensions: u32,
+    tables: loda_assessment::Tables,
+}
+
+/// Assesses a dataset. `told`: the share that is done.
+///
+/// # Errors
+/// Where a contract, agreement or snapshot cannot be read, or nothing has been read yet.
+pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyhow::Result<Assessment> {
+    let Request { config, dataset, column, until, today } = request;
+    let snapshots = served(config, *today)?;
+    let snapshot = snapshots.iter().find(|s| s.contract.dataset == *dataset);
+    let snapshot = snapshot.with_context(|| {
+        format!("nothing has been read of '{dataset}' yet: run `loda-node --ingest-only --config …` first")
+    })?;
+    let contract = &snapshot.contract;
+    ensure!(contract.protection.may_be_about_people(), "'{dataset}' is not about people: there is nothing to assess");
+    let until = until.or(Agreement::load(&config.agreement)?.until(dataset)).unwrap_or(*today);
+    let epochs = epochs(contract, *today, until);
+    let tables = Tables::new(1);
+    let mut all = Vec::new();
+    for domain in closure::domains(contract) {
+        for whom in [Whom::Held, Whom::All] {
+            all.extend(people::read(&tables, domain.clone(), whom, contract, &snapshots)?);
+        }
+    }
+    let mut jobs = Vec::new();
+    for people in &all {
+        for (attribute, reference) in people.attributes(contract, *column) {
+            for dimensions in DIMENSIONS {
+                let contracts = closure::at(&snapshots, dimensions);
+                let tables =
+                    closure::tables(&people.domain, reference, &people.columns, &|name| contracts.get(name).cloned());
+                if !tables.0.is_empty() {
+                    jobs.push(Job { people, attribute, dimensions, tables });
+                }
+            }
+        }
+    }
+    ensure!(
+        !jobs.is_empty(),
+        "'{dataset}' has no column that tells of people{}",
+        match column {
+            Some(column) => format!(" by the name '{column}'"),
+            None => String::new(),
+        }
+    );
+    // The greatest first, so that no thread is left alone with one at the end.
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.tables.0.len().saturating_mul(job.people.population.records)));
+    let lines = run(&jobs, config, contract, epochs, told)?;
+    let (rows, units) = (snapshot.rows()?, all.first().map_or(0, |people| people.population.records as u64));
+    Ok(Assessment {
+        dataset: (*dataset).to_owned(),
+        contract_sha256: contract.sha256.clone(),
+        made: *today,
+        units: units.div_ceil(1_000).saturating_mul(1_000),
+        rows: rows.div_ceil(1_000).saturating_mul(1_000),
+        until,
+        epochs,
+        threshold: contract.closure.threshold,
+        margin: MARGIN,
+        lines,
+    })
+}
+
+/// Works the jobs off on all cores.
+fn run(
+    jobs: &[Job<'_>],
+    config: &Config,
+    contract: &Contract,
+    epochs: u32,
+    told: &(dyn Fn(f64) + Sync),
+) -> anyhow::Result<Vec<Line>> {
+    let noise = config.perturbation.table().context("[perturbation]")?;
+    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let found: Mutex<Vec<(usize, Line)>> = Mutex::default();
+    let work = |job: &Job<'_>| job.tables.0.len().min(80).saturating_mul(job.people.population.records).max(1) as f64;
+    let all: f64 = jobs.iter().map(work).sum();
+    let done: Mutex<BTreeMap<usize, f64>> = Mutex::default();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((number, job)) = {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    jobs.get(number).map(|job| (number, job))
+                } {
+                    let by_period = matches!(job.people.domain, RowDomain::Rows(_)) && contract.period().is_some();
+                    let epochs = if by_period { 1 } else { epochs };
+                    let rules =
+                        Rules { noise: &noise, threshold: contract.closure.threshold, epochs, sums: job.people.sums };
+                    let of = Attack { population: &job.people.population, tables: &job.tables, rules, seed: 1 };
+                    let found_of = attack(&of, Attribute(job.attribute), &mut |share| {
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        done.insert(number, share * work(job));
+                        told(done.values().sum::<f64>() / all);
+                        !stopped.load(Ordering::Relaxed)
+                    });
+                    let Some(of_job) = found_of else { continue };
+                    let (moved, most) = job.people.moved(job.attribute);
+                    let figures = of_job.figures * f64::from(epochs) * (1.0 + job.people.sums);
+                    let variance = noise.summary().variance;
+                    let line = Line {
+                        domain: job.people.domain.table_name(),
+                        column: job.people.columns.get(job.attribute).map(ColumnRef::to_string).unwrap_or_default(),
+                        dimensions: job.dimensions,
+                        chance: of_job.chance,
+                        asking: of_job.asking,
+                        typical: of_job.typical,
+                        exposed: of_job.exposed,
+                        luck: of_job.luck,
+                        alone: of_job.alone,
+                        figures,
+                        moved,
+                        most,
+                        everything: 100.0 * everything_known(moved, figures, variance),
+                    };
+                    found.lock().unwrap_or_else(PoisonError::into_inner).push((number, line));
+                }
+            });
+        }
+    });
+    let mut lines: Vec<Line> =
+        found.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().map(|(_, line)| line).collect();
+    lines.sort_by(|a, b| (&a.domain, &a.column, a.dimensions).cmp(&(&b.domain, &b.column, b.dimensions)));
+    Ok(lines)
+}
+
+/// How often the same people are released with other noise from a day on.
+fn epochs(contract: &Contract, today: NaiveDate, until: NaiveDate) -> u32 {
+    let (mut epochs, mut day) = (1, today);
+    while let Some(next) = Some(crate::epochs::end(contract.closure.epoch, day)).filter(|next| *next <= until) {
+        epochs += 1;
+        day = next;
+        if epochs >= 64 {
+            break;
+        }
+    }
+    epochs
+}
+
+/// The newest snapshot of each dataset, as an epoch that opened now would serve it.
+fn served(config: &Config, today: NaiveDate) -> anyhow::Result<Vec<Snapshot>> {
+    let contracts: Vec<Arc<Contract>> = config
+        .datasets
+        .iter()
+        .map(|dataset| Ok(Arc::new(Contract::load(&dataset.contract)?)))
+        .collect::<anyhow::Result<_>>()?;
+    let published = contracts.iter().filter(|contract| contract.protection.is_public()).cloned().collect();
+    let epochs = Epochs::open(
+        &config.state,
+        Surroundings {
+            on: false,
+            published,
+            opened: Openings::default(),
+            log: Arc::new(NoLog),
+            method: String::new(),
+            secret: String::new(),
+        },
+    )?;
+    let mut snapshots = Vec::new();
+    for contract in contracts.iter().filter(|contract| contract.protection.may_be_about_people()) {
+        let Some(newest) = snapshot::newest(&config.state, contract)? else { continue };
+        snapshots.extend(epochs.served(contract, Some(newest), &Restated::default(), today)?);
+    }
+    Ok(snapshots)
+}
+
+/// An assessment opens no epoch, and tells the log nothing.
+struct NoLog;
+
+impl Log for NoLog {
+    fn append(&self, _entry: &Entry) -> Result<(), LogError> {
+        Err(LogError::Stopped)
+    }
+}

@@ -1,0 +1,162 @@
+//! A borough assesses a dataset, and its node answers no larger tables than were found good.
+
+use std::process::Command;
+
+use loda_demo::layout::{Layout, Options};
+use loda_proto::v1::node_client::NodeClient;
+use loda_proto::v1::told::Word;
+use loda_proto::v1::{DescribeRequest, HeldDataset, SubmitRequest};
+use loda_question::table::{ColumnRef, Functional, RowDomain, Table};
+
+use crate::pooled::contract;
+use crate::support;
+
+const TABLES: [&str; 3] = ["residents", "social_care_clients", "wards"];
+
+/// Starts the borough's node, and a client to it. It ends with its runtime.
+async fn started(layout: &Layout, runtime: &tokio::runtime::Handle) -> NodeClient<tonic::transport::Channel> {
+    let gss = layout.boroughs[1].gss;
+    let config = loda_node::Config::load(&layout.node(gss).join("node.toml")).unwrap();
+    let methods = loda_node::Methods::standard().unwrap();
+    let node = loda_node::Node::open(config, methods, runtime.clone()).await.unwrap();
+    let listener = node.bind().await.unwrap();
+    runtime.spawn(async move { node.serve(listener).await.unwrap() });
+    support::node_client(layout, gss, &layout.coordinator())
+}
+
+async fn held(client: &mut NodeClient<tonic::transport::Channel>) -> HeldDataset {
+    let said = client.describe(DescribeRequest { versions: (0..20).collect() }).await.unwrap().into_inner();
+    said.datasets.into_iter().find(|held| held.name == "residents").unwrap()
+}
+
+/// Age by sex by ward, and age by sex.
+fn table(columns: &[&str]) -> Vec<u8> {
+    let of = |name: &str| Some(contract(name));
+    let columns = columns.iter().map(|column| ColumnRef::parse(&format!("residents.{column}")).unwrap());
+    let figures = [Functional::Units("person".to_owned())];
+    Table::new(RowDomain::Units("person".to_owned()), columns, figures, &of).unwrap().encode()
+}
+
+/// The rule that refuses a table, or what the answer says of the assessment.
+async fn asked(
+    client: &mut NodeClient<tonic::transport::Channel>,
+    gss: &str,
+    fragment: Vec<u8>,
+) -> Result<String, String> {
+    let request = SubmitRequest {
+        query_id: uuid::Uuid::new_v4().to_string(),
+        analyst: "spiffe://demo.london/analyst/demo".to_owned(),
+        purpose: "demo".to_owned(),
+        fragment,
+        targets: vec![gss.to_owned()],
+        deadline_ms: 60_000,
+        dry_run: false,
+        authority: None,
+    };
+    let mut words = client.ask(request).await.unwrap().into_inner();
+    while let Some(told) = words.message().await.unwrap() {
+        match told.word.unwrap() {
+            Word::Refusal(refusal) => return Err(refusal.rule),
+            Word::Chunk(chunk) => return Ok(chunk.header.unwrap().assessed),
+            Word::State(_) => {}
+        }
+    }
+    panic!("no answer");
+}
+
+#[test]
+fn a_node_answers_no_larger_tables_than_were_found_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_test = support::options(dir.path(), 2, None);
+    let layout = Layout::create(&Options { tables: TABLES.to_vec(), ..of_test }, &mut |_| {}).unwrap();
+    let gss = layout.boroughs[1].gss;
+    let config = layout.node(gss).join("node.toml");
+    let large = || table(&["age_band", "sex", "ward"]);
+    // Each life of the node has a runtime of its own, which ends it.
+    let life = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let assess = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loda-demo"));
+        command.args(["node", "assess", "residents", "--config", config.to_str().unwrap()]).args(more);
+        let output = command.output().unwrap();
+        (
+            output.status.success(),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
+    };
+    let (good, said) = assess(&[]);
+    assert!(!good && said.contains("nothing has been read of 'residents' yet"), "{said}");
+    let first = life();
+    first.block_on(async {
+        let mut client = started(&layout, first.handle()).await;
+        assert_eq!(held(&mut client).await.assessed, "not assessed");
+        assert_eq!(asked(&mut client, gss, large()).await, Ok(String::new()));
+    });
+    first.shutdown_timeout(std::time::Duration::from_secs(10));
+    // A small borough: tables of three columns tell too much.
+    let page = dir.path().join("page.html");
+    let (good, said) = assess(&["--html", page.to_str().unwrap()]);
+    println!("{said}");
+    assert!(!good && said.contains("Too much: with tables of three columns"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 120 || line.starts_with("  ")), "{said}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<table>") && page.contains("Of 100"), "{page}");
+    let second = life();
+    second.block_on(async {
+        let mut client = started(&layout, second.handle()).await;
+        let of = held(&mut client).await;
+        assert!(of.dimensions < 3 && of.assessed.ends_with(&format!("d = {}", of.dimensions)), "{of:?}");
+        assert_eq!(asked(&mut client, gss, large()).await, Err("too-many-columns".to_owned()));
+        let small = asked(&mut client, gss, table(&["age_band"])).await.unwrap();
+        assert!(small.starts_with("residents assessed"), "{small}");
+    });
+    second.shutdown_timeout(std::time::Duration::from_secs(10));
+    // The steward decides otherwise, and says why.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let at = text.find("residents.toml").unwrap();
+    let line_end = at + text[at..].find('\n').unwrap() + 1;
+    let decision =
+        "decision = { dimensions = 3, by = \"the steward\", on = \"2026-11-27\", why = \"made-up people\" }\n";
+    std::fs::write(&config, format!("{}{decision}{}", &text[..line_end], &text[line_end..])).unwrap();
+    let (good, said) = assess(&["--column", "sex"]);
+    assert!(good && said.contains("the steward decided so: d = 3, the steward, 27 November 2026"), "{said}");
+    let third = life();
+    third.block_on(async {
+        let mut client = started(&layout, third.handle()).await;
+        assert_eq!(held(&mut client).await.dimensions, 3);
+        assert!(asked(&mut client, gss, large()).await.is_ok());
+    });
+    third.shutdown_timeout(std::time::Duration::from_secs(10));
+}
+
+/// `LODA_ASSESS_RESIDENTS` sets how many people the borough has (default 2,000).
+#[test]
+fn a_large_borough_is_assessed_in_minutes() {
+    let people = support::rounds("LODA_ASSESS_RESIDENTS", 2_000);
+    let dir = tempfile::tempdir().unwrap();
+    let of_test = support::options(dir.path(), 1, None);
+    let tables = vec!["residents", "social_care_clients", "electoral_roll", "benefits", "wards"];
+    // Of all of London: this borough has one in 45 of its people.
+    let layout = Layout::create(&Options { scale: people as f64 / 208_900.0, tables, ..of_test }, &mut |_| {}).unwrap();
+    let config = layout.node(layout.boroughs[0].gss).join("node.toml");
+    let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    life.block_on(async {
+        let config = loda_node::Config::load(&config).unwrap();
+        loda_node::Node::open(config, loda_node::Methods::standard().unwrap(), life.handle().clone()).await.unwrap();
+    });
+    life.shutdown_timeout(std::time::Duration::from_secs(10));
+    let began = std::time::Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loda-demo"));
+    command.args(["node", "assess", "residents", "--config", config.to_str().unwrap()]);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = peak.max(line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}\nin {:.0} s, {} MiB at most", began.elapsed().as_secs_f64(), peak / 1024);
+    assert!(said.contains("Of 100, how many would be guessed right?"), "{said}");
+}

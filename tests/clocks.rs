@@ -70,7 +70,7 @@ fn with_clocks_a_day_apart_answers_are_the_same_and_logs_are_ordered_by_place() 
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
         let Some(binary) = binary(dir.path()) else { return };
-        let layout = Layout::create(&support::options(&dir.path().join("federation"), 3, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(&dir.path().join("federation"), 3, None));
         let boroughs: Vec<&'static str> = layout.boroughs.iter().map(|b| b.gss).collect();
         let set =
             |folder: PathBuf, days: i64| std::fs::write(folder.join("clock"), format!("{}\n", days * 86_400)).unwrap();

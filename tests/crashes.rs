@@ -37,7 +37,7 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
         let dir = tempfile::tempdir().unwrap();
         // The last of the three dials out.
         let options = Options { dialling: 1, ..support::options(dir.path(), 3, None) };
-        let layout = Layout::create(&options, &mut |_| {}).unwrap();
+        let layout = support::laid_out(&options);
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
         let whole = text(&client.query(SQL, "demo", None, |_| {}).await.unwrap().batches, 99);
@@ -127,7 +127,7 @@ fn work_stops_within_a_second_of_a_cancel_and_of_a_lost_asker() {
         let dir = tempfile::tempdir().unwrap();
         let of_test = support::options(dir.path(), 2, None);
         let options = Options { scale: 1_400.0 * SMALL, tables: vec!["residents"], ..of_test };
-        let layout = Layout::create(&options, &mut |_| {}).unwrap();
+        let layout = support::laid_out(&options);
         for borough in &layout.boroughs {
             // Nothing is kept: every question works on records.
             let config = layout.node(borough.gss).join("node.toml");

@@ -27,7 +27,7 @@ async fn start(nodes: usize) -> Running {
     let dir = tempfile::tempdir().unwrap();
     // The last of them dials out.
     let options = Options { dialling: 1, ..support::options(dir.path(), nodes, None) };
-    let layout = Layout::create(&options, &mut |_| {}).unwrap();
+    let layout = support::laid_out(&options);
     let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
     let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
     Running { processes, layout, client, _dir: dir }
@@ -109,7 +109,7 @@ fn logs_verify_and_tell_every_query_before_its_release() {
 fn bad_input_keeps_the_last_good_snapshot() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 1, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 1, None));
         let folder = layout.node("E09000001");
         let open = || async {
             let config = loda_node::Config::load(&folder.join("node.toml")).unwrap();
@@ -164,7 +164,7 @@ struct Seen {
 fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 3, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 3, None));
         let handle = support::RUNTIME.handle().clone();
         let mut nodes = Vec::new();
         for borough in &layout.boroughs {
@@ -272,7 +272,7 @@ impl Drop for Disk {
 fn on_a_full_disk_nothing_runs_unlogged_and_after_it_all_is_well() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 2, None));
         let full = layout.boroughs[1].gss;
         let state = layout.node(full).join("state");
         let key = std::fs::read(state.join("log.key")).unwrap();

@@ -186,7 +186,7 @@ async fn others(client: &Client, time: Duration) -> (f64, f64, usize) {
 fn floods_cost_others_little_and_the_process_less() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 2, None));
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
         let mallory = Arc::new(Mallory::new(&layout));

@@ -114,7 +114,7 @@ fn a_running_node_lets_in_nobody_it_should_not() {
 
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 2, None));
         let binary = std::path::Path::new(env!("CARGO_BIN_EXE_loda-demo"));
         let mut processes = Processes::start(binary, &layout).unwrap();
         processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();

@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(4);
 /// 33 boroughs whose nodes are reached through proxies.
 async fn start() -> (support::Federation, BTreeMap<&'static str, Proxy>) {
     let dir = tempfile::tempdir().unwrap();
-    let layout = Layout::create(&support::options(dir.path(), 33, None), &mut |_| {}).unwrap();
+    let layout = support::laid_out(&support::options(dir.path(), 33, None));
     let behind = support::free_ports();
     let handle = support::RUNTIME.handle().clone();
     let (mut nodes, mut proxies) = (Vec::new(), BTreeMap::new());

@@ -75,7 +75,7 @@ fn two_hundred_heavy_questions_in_half_a_gibibyte_all_end() {
             scale: SMALL * support::rounds("LODA_OVERLOAD_SCALE", 120) as f64,
             ..support::options(dir.path(), 2, None)
         };
-        let layout = Layout::create(&options, &mut |_| {}).unwrap();
+        let layout = support::laid_out(&options);
         let config = layout.coordinator().join("coordinator.toml");
         let limits = "\n[limits]\nqueries = 400\nqueries_per_analyst = 400\ndeadline_seconds = 60\n";
         std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + limits).unwrap();

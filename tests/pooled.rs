@@ -28,7 +28,7 @@ pub struct Holding {
 pub fn contract(dataset: &str) -> Arc<Contract> {
     let all: Vec<&Dataset> = REAL.iter().chain(&SYNTHETIC).collect();
     let found = all.iter().find(|d| d.name == dataset).unwrap();
-    Arc::new(Contract::parse(found.contract, dataset).unwrap())
+    Arc::new(Contract::parse(&crate::support::wide(found), dataset).unwrap())
 }
 
 /// Reads what the nodes' configurations name.

@@ -274,7 +274,7 @@ fn what_refusals_propose_runs_once_contracts_say_it() {
     support::run(async {
         let refused = refusals("closed.slt");
         let mut contracts: BTreeMap<&str, String> =
-            SYNTHETIC.iter().map(|dataset| (dataset.name, dataset.contract.to_owned())).collect();
+            SYNTHETIC.iter().map(|dataset| (dataset.name, support::wide(dataset))).collect();
         let nodes = 6;
         let boroughs: Vec<Gss> = BOROUGHS.iter().take(nodes).map(|b| b.gss.parse().unwrap()).collect();
         let mut proposed = BTreeSet::new();

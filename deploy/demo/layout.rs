@@ -1,6 +1,8 @@
 //! The folder of a federation, as an operator would lay it out over many machines.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use anyhow::Context;
 use loda_contract::Contract;
@@ -137,18 +139,47 @@ impl Layout {
         let contracts = layout.write_contracts(&datasets, contract)?;
         layout.write_identities(options, contracts)?;
         layout.write_coordinator(options.port, &datasets)?;
-        for (borough, number) in layout.boroughs.iter().zip(1_u16..) {
-            told(borough.name);
-            let folder = layout.node(borough.gss);
-            let held = match &options.data {
-                Some(data) => real::held(&std::path::absolute(data)?, borough.gss),
-                None => {
-                    generate::write(&folder.join("data"), borough.gss, options.seed, options.scale, &options.tables)?
-                }
-            };
-            layout.write_node(borough, layout.address(options, number), held)?;
-        }
+        layout.write_nodes(options, told)?;
         Ok(layout)
+    }
+
+    /// What boroughs hold and how they are set up, side by side.
+    fn write_nodes(&self, options: &Options, told: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
+        let (next, (done, finished)) = (AtomicUsize::new(0), mpsc::channel());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..threads.min(self.boroughs.len()) {
+                let (next, done) = (&next, done.clone());
+                scope.spawn(move || {
+                    while let Some((borough, number)) = {
+                        let place = next.fetch_add(1, Ordering::Relaxed);
+                        self.boroughs.get(place).zip(u16::try_from(place).ok())
+                    } {
+                        let written = self.write_borough(options, borough, number.saturating_add(1));
+                        let failed = written.is_err();
+                        // Nobody listens any more where another borough failed.
+                        if done.send((borough.name, written)).is_err() || failed {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(done);
+            for (name, written) in finished {
+                told(name);
+                written?;
+            }
+            Ok(())
+        })
+    }
+
+    fn write_borough(&self, options: &Options, borough: &Borough, number: u16) -> anyhow::Result<()> {
+        let folder = self.node(borough.gss).join("data");
+        let held = match &options.data {
+            Some(data) => real::held(&std::path::absolute(data)?, borough.gss),
+            None => generate::write(&folder, borough.gss, options.seed, options.scale, &options.tables)?,
+        };
+        self.write_node(borough, self.address(options, number), held)
     }
 
     fn write_contracts(

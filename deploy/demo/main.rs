@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loda_demo::boroughs::{self, BOROUGHS};
 use loda_demo::layout::{Layout, Options};
-use loda_demo::london::{self, Outputs, Plan, SMALL};
+use loda_demo::london::{self, DEMO, Outputs, Plan};
 use loda_demo::processes::Processes;
 use loda_demo::{real, tour};
 use loda_service::stop::end_with_parent;
@@ -192,7 +192,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         port: arguments.port,
         data: arguments.data.clone(),
         seed: arguments.seed,
-        scale: SMALL,
+        scale: DEMO,
         tables: Vec::new(),
         dialling: usize::from(arguments.dialling),
     };

@@ -275,7 +275,7 @@ async fn size(residents: u64, python: Option<&str>) {
     let began = Instant::now();
     let scale = residents as f64 / 8_800_000.0;
     let options = Options { scale, tables: TABLES.to_vec(), ..support::options(dir.path(), 33, None) };
-    let layout = Layout::create(&options, &mut |_| {}).unwrap();
+    let layout = support::laid_out(&options);
     println!("\n## {residents} residents\n\nextracts written in {:.0} s", began.elapsed().as_secs_f64());
     let began = Instant::now();
     let folder = dir.path().join("pooled");

@@ -35,7 +35,7 @@ const QUERIES: [(&str, &str); 3] = [
 fn main() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 33, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 33, None));
         let started = Instant::now();
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();

@@ -68,7 +68,7 @@ async fn asked(
 fn a_node_answers_no_larger_tables_than_were_found_good() {
     let dir = tempfile::tempdir().unwrap();
     let of_test = support::options(dir.path(), 2, None);
-    let layout = Layout::create(&Options { tables: TABLES.to_vec(), ..of_test }, &mut |_| {}).unwrap();
+    let layout = support::laid_out(&Options { tables: TABLES.to_vec(), ..of_test });
     let gss = layout.boroughs[1].gss;
     let config = layout.node(gss).join("node.toml");
     let large = || table(&["age_band", "sex", "ward"]);
@@ -136,7 +136,7 @@ fn a_large_borough_is_assessed_in_minutes() {
     let of_test = support::options(dir.path(), 1, None);
     let tables = vec!["residents", "social_care_clients", "electoral_roll", "benefits", "wards"];
     // Of all of London: this borough has one in 45 of its people.
-    let layout = Layout::create(&Options { scale: people as f64 / 208_900.0, tables, ..of_test }, &mut |_| {}).unwrap();
+    let layout = support::laid_out(&Options { scale: people as f64 / 208_900.0, tables, ..of_test });
     let config = layout.node(layout.boroughs[0].gss).join("node.toml");
     let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     life.block_on(async {

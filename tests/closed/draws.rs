@@ -163,7 +163,7 @@ fn nobody_draws_twice_for_the_same_people() {
 #[test]
 fn what_a_condition_cannot_tell_is_no_column() {
     support::run(async {
-        let parsed = SYNTHETIC.iter().map(|d| Contract::parse(d.contract, d.name).unwrap());
+        let parsed = SYNTHETIC.iter().map(|d| Contract::parse(&support::wide(d), d.name).unwrap());
         let dry = loda_coordinator::Dry::new(parsed.collect(), vec!["E09000022".parse().unwrap()]).unwrap();
         let pairs = [
             // A value, where one is reached or not.

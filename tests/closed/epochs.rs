@@ -18,7 +18,7 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
     use loda_node::{Config, Methods, Node};
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 2, None));
         let gss = layout.boroughs[1].gss;
         let state = layout.node(gss).join("state");
         let handle = support::RUNTIME.handle().clone();
@@ -106,7 +106,7 @@ fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
     use loda_demo::layout::Layout;
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 2, None));
         let gss = layout.boroughs[1].gss;
         let folder = layout.node(gss);
         let handle = support::RUNTIME.handle().clone();

@@ -258,7 +258,7 @@ fn nothing_of_an_askers_is_in_what_boroughs_are_sent() {
             SYNTHETIC.iter().map(|d| (d.name.to_owned(), contract(d.name))).collect();
         let contracts = |name: &str| held.get(name).cloned();
         let allowed = enumerated(&contracts, &held.keys().cloned().collect::<Vec<_>>());
-        let parsed = SYNTHETIC.iter().map(|d| Contract::parse(d.contract, d.name).unwrap());
+        let parsed = SYNTHETIC.iter().map(|d| Contract::parse(&support::wide(d), d.name).unwrap());
         let dry = loda_coordinator::Dry::new(parsed.collect(), vec!["E09000022".parse().unwrap()]).unwrap();
         let mut dice = Dice::new(support::seed());
         let columns = [

@@ -134,7 +134,7 @@ async fn side(change: Option<(&str, &mut Dice)>, limits: &str) -> Side {
     let dir = tempfile::tempdir().unwrap();
     let of_test = support::options(dir.path(), 2, None);
     let options = Options { tables: TABLES.to_vec(), ..of_test };
-    let layout = Layout::create(&options, &mut |_| {}).unwrap();
+    let layout = support::laid_out(&options);
     let gss = layout.boroughs[1].gss;
     let config = layout.node(gss).join("node.toml");
     let text = std::fs::read_to_string(&config).unwrap();

@@ -30,7 +30,7 @@ type Cells = BTreeMap<Vec<Option<String>>, i64>;
 impl Node {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&support::options(dir.path(), 2, None), &mut |_| {}).unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 2, None));
         let gss = layout.boroughs[1].gss;
         Self { layout, gss, _dir: dir }
     }

@@ -38,7 +38,7 @@ const QUESTIONS: [&str; 3] = [
 /// Lays out a federation, and works out its answers by the real engine.
 fn stage(dir: &Path) -> Arc<Stage> {
     let options = Options { scale: 3.0 * SMALL, ..support::options(dir, NODES, None) };
-    let layout = Layout::create(&options, &mut |_| {}).unwrap();
+    let layout = support::laid_out(&options);
     let config = loda_coordinator::Config::load(&layout.coordinator().join("coordinator.toml")).unwrap();
     let contracts = config.contracts.iter().map(|path| {
         loda_contract::Contract::parse(&std::fs::read_to_string(path).unwrap(), &path.display().to_string()).unwrap()

@@ -73,7 +73,7 @@ impl Doors {
     pub fn start(nodes: usize, of_doors: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options: Options = super::options(dir.path(), nodes, None);
-        let layout = Layout::create(&options, &mut |_| {}).unwrap();
+        let layout = super::laid_out(&options);
         let config = layout.coordinator().join("coordinator.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, format!("{text}\n{of_doors}\n")).unwrap();

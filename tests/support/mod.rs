@@ -112,7 +112,7 @@ impl Federation {
 
     async fn start_of(nodes: usize, data: Option<PathBuf>, methods: Methods) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&options(dir.path(), nodes, data), &mut |_| {}).unwrap();
+        let layout = laid_out(&options(dir.path(), nodes, data));
         Self::serving(layout, methods, dir).await
     }
 
@@ -126,7 +126,7 @@ impl Federation {
     /// A federation over generated data that a test has changed.
     pub async fn changed(nodes: usize, methods: Methods, change: &(dyn Fn(&Layout) + Sync)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&options(dir.path(), nodes, None), &mut |_| {}).unwrap();
+        let layout = laid_out(&options(dir.path(), nodes, None));
         change(&layout);
         Self::serving(layout, methods, dir).await
     }
@@ -167,6 +167,16 @@ impl Federation {
     pub fn node_client(&self, gss: &str) -> NodeClient<Channel> {
         node_client(&self.layout, gss, &self.layout.coordinator())
     }
+}
+
+/// A dataset's contract with tables of three dimensions: tests' people are few and made up, and the larger tables hold more rules.
+pub fn wide(dataset: &Dataset) -> String {
+    dataset.contract.replace("\ndimensions = 2\n", "\ndimensions = 3\n")
+}
+
+/// A federation laid out under such contracts.
+pub fn laid_out(options: &Options) -> Layout {
+    Layout::create_under(options, &mut |_| {}, &wide).unwrap()
 }
 
 /// A client of one node with the certificate in a folder.

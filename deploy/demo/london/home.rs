@@ -10,6 +10,8 @@ use crate::random::{Random, fixed};
 const RESIDENTS: f64 = 2000.0;
 /// The scale of a first look: `RESIDENTS` an average borough.
 pub const SMALL: f64 = 0.0075;
+/// The scale of the demo: 300,000 residents.
+pub const DEMO: f64 = 0.034;
 /// Residents of an average home, empty and shared ones included, as `occupants` fills them.
 const RESIDENTS_A_HOME: f64 = 2.25;
 /// Of 1,000 households, so many moved to the next borough on the list and are still held by both.

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use anyhow::Context;
 
 pub use dialect::{Mapping, Source};
-pub use home::SMALL;
+pub use home::{DEMO, SMALL};
 pub use node::configuration;
 
 use crate::boroughs::{BOROUGHS, Borough};

@@ -3,11 +3,12 @@
 //! One cell by itself is what was released of it. Several together are fitted to all that is released of the table
 //! ([`super::fit`]), so that withheld ones are estimated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use loda_contract::Value;
 
 use super::estimate::{Adding, Fits};
+use super::known::{Condition, Key, Numbered};
 use super::possible::{Cell, possible};
 use super::{CellFigure, TableCells, TableRow, named, value_of};
 use crate::table::lower::{Figure, Lowered, choices};
@@ -23,12 +24,13 @@ pub(super) struct Laid<'a> {
     cells: Vec<(Cell, Option<&'a TableRow>)>,
     /// Whether these are all: otherwise they are those that are released.
     known: bool,
+    numbered: Numbered,
     fits: Fits,
 }
 
 impl<'a> Laid<'a> {
     pub(super) fn new(figure: &Figure, answer: &'a TableCells, dense: bool) -> Self {
-        let mut released: BTreeMap<Cell, &TableRow> = BTreeMap::new();
+        let mut released: HashMap<Cell, &TableRow> = HashMap::new();
         for row in &answer.rows {
             if let Some(cell) = within(figure, row, &all_places(figure)) {
                 released.insert(cell, row);
@@ -41,8 +43,12 @@ impl<'a> Laid<'a> {
             let row = released.remove(&cell);
             cells.push((cell, row));
         }
-        cells.extend(released.into_iter().map(|(cell, row)| (cell, Some(row))));
-        Self { cells, known, fits: Fits::new() }
+        let mut others: Vec<(Cell, Option<&TableRow>)> =
+            released.into_iter().map(|(cell, row)| (cell, Some(row))).collect();
+        others.sort_by(|a, b| a.0.cmp(&b.0));
+        cells.append(&mut others);
+        let numbered = Numbered::new(figure.columns.len(), cells.iter().map(|(cell, _)| cell));
+        Self { cells, known, numbered, fits: Fits::new() }
     }
 }
 
@@ -57,8 +63,8 @@ impl Lowered {
         together: bool,
     ) -> (Found, Groups) {
         let Some(table) = self.tables.get(figure.table) else { return Default::default() };
-        let Laid { cells, known, fits } = laid;
-        let groups = groups(figure, cells);
+        let Laid { cells, known, numbered, fits } = laid;
+        let groups = groups(figure, cells, numbered);
         let mut found = match known {
             true => Adding::new(table, figure, answer, cells).figures(&groups, together, fits),
             false => groups
@@ -129,15 +135,18 @@ fn unknown(figure: &Figure, answer: &TableCells) -> Vec<BTreeSet<(State, Value)>
     figure.places.iter().zip(&figure.columns).map(of_column).collect()
 }
 
-fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)]) -> Groups {
+fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)], numbered: &Numbered) -> Groups {
+    let mut rows = Condition::of(&figure.rows, figure, numbered);
+    let mut counts = Condition::of(&figure.counts, figure, numbered);
+    let mut keys: Vec<Key> = figure.keys.iter().map(|key| Key::of(key, figure, numbered)).collect();
     let mut groups = Groups::new();
     for (place, (cell, _)) in cells.iter().enumerate() {
-        let row = |name: &str| value_of(&figure.readings, cell, name);
-        if figure.rows.evaluate(&row) != Some(true) {
+        if rows.holds(figure, place, cell, numbered) != Some(true) {
             continue;
         }
-        let members = groups.entry(figure.keys.iter().map(|key| key.evaluate(&row)).collect()).or_default();
-        if figure.counts.evaluate(&row) == Some(true) {
+        let key = keys.iter_mut().map(|key| key.at(figure, place, cell, numbered));
+        let members = groups.entry(key.collect()).or_default();
+        if counts.holds(figure, place, cell, numbered) == Some(true) {
             members.push(place);
         }
     }

@@ -5,6 +5,7 @@
 mod adding;
 mod estimate;
 mod fit;
+mod known;
 pub(super) mod possible;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,6 +189,17 @@ pub(super) enum Reading {
         zero: bool,
     },
     Nothing,
+}
+
+impl Reading {
+    /// The columns that it reads.
+    fn places(&self) -> Vec<usize> {
+        match self {
+            Self::Column { place, .. } | Self::Presence { place, .. } => vec![*place],
+            Self::Any { presence, .. } => presence.as_ref().map_or_else(Vec::new, |presence| presence.places()),
+            Self::Nothing => Vec::new(),
+        }
+    }
 }
 
 /// The readings of names by the columns of a cell. `dropped`: columns that are read by their presence alone.

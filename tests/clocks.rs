@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use loda_demo::layout::Layout;
 use loda_demo::processes::Processes;
 
 use crate::pooled::text;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use loda::ClientError;
-use loda_demo::layout::{Layout, Options};
+use loda_demo::layout::Options;
 use loda_demo::london::SMALL;
 use loda_demo::processes::Processes;
 

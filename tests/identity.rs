@@ -108,7 +108,6 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
 fn a_running_node_lets_in_nobody_it_should_not() {
     use std::time::{Duration, Instant};
 
-    use loda_demo::layout::Layout;
     use loda_demo::processes::Processes;
     use loda_identity::pki::describe as described;
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use loda_demo::layout::Layout;
 use loda_node::{Methods, Node};
 
 use crate::pooled::text;

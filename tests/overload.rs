@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use loda::{Client, ClientError};
-use loda_demo::layout::{Layout, Options};
+use loda_demo::layout::Options;
 use loda_demo::london::SMALL;
 use loda_demo::processes::Processes;
 

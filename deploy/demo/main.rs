@@ -102,7 +102,8 @@ fn main() -> ExitCode {
     let ended = match arguments.role {
         Some(Role::Node { arguments }) => {
             // A node that serves ends with the demo that started it.
-            if arguments.first().is_some_and(|first| first == "--config") {
+            let reads = arguments.iter().any(|argument| argument == "--ingest-only");
+            if arguments.first().is_some_and(|first| first == "--config") && !reads {
                 end_with_parent();
             }
             Ok(loda_node::command(&["node"], std::iter::once(OsString::from("loda-node")).chain(arguments)))

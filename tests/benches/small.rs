@@ -18,7 +18,6 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use loda_demo::layout::Layout;
 use loda_demo::processes::Processes;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");

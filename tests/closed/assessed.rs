@@ -133,11 +133,12 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
 fn a_large_borough_is_assessed_in_minutes() {
     let people = support::rounds("LODA_ASSESS_RESIDENTS", 2_000);
     let dir = tempfile::tempdir().unwrap();
-    let of_test = support::options(dir.path(), 1, None);
+    let of_test = support::options(dir.path(), 2, None);
     let tables = vec!["residents", "social_care_clients", "electoral_roll", "benefits", "wards"];
-    // Of all of London: this borough has one in 45 of its people.
-    let layout = support::laid_out(&Options { scale: people as f64 / 208_900.0, tables, ..of_test });
-    let config = layout.node(layout.boroughs[0].gss).join("node.toml");
+    // Of all of London this borough has so many.
+    let scale = people as f64 / 218_900.0;
+    let layout = support::laid_out(&Options { scale, tables, ..of_test });
+    let config = layout.node(layout.boroughs[1].gss).join("node.toml");
     let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     life.block_on(async {
         let config = loda_node::Config::load(&config).unwrap();

@@ -13,7 +13,6 @@ const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 /// `epochs.json` that is not the one that the log tells of.
 #[test]
 fn another_perturbation_secret_or_epochs_file_serves_nothing() {
-    use loda_demo::layout::Layout;
     use loda_disclosure::TableParameters;
     use loda_node::{Config, Methods, Node};
     support::run(async {
@@ -103,7 +102,6 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
 /// served, so nothing is.
 #[test]
 fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
-    use loda_demo::layout::Layout;
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
         let layout = support::laid_out(&support::options(dir.path(), 2, None));

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use loda_coordinator::Plant;
-use loda_demo::layout::{DOMAIN, Layout, Options};
+use loda_demo::layout::{DOMAIN, Options};
 use loda_demo::london::SMALL;
 use loda_node::{Methods, Node, Rehearsed};
 use loda_proto::v1::SubmitRequest;

@@ -128,10 +128,10 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
     third.shutdown_timeout(std::time::Duration::from_secs(10));
 }
 
-/// `LODA_ASSESS_RESIDENTS` sets how many people the borough has (default 2,000).
+/// `LODA_ASSESS_RESIDENTS` sets how many people the borough has (default 300).
 #[test]
 fn a_large_borough_is_assessed_in_minutes() {
-    let people = support::rounds("LODA_ASSESS_RESIDENTS", 2_000);
+    let people = support::rounds("LODA_ASSESS_RESIDENTS", 300);
     let dir = tempfile::tempdir().unwrap();
     let of_test = support::options(dir.path(), 2, None);
     let tables = vec!["residents", "social_care_clients", "electoral_roll", "benefits", "wards"];

@@ -59,7 +59,7 @@ closed QUESTIONS="14400":
 
 # What an unlimited asker would learn, at the sizes of an independent study (crates/assessment)
 assess-sizes:
-    cargo test --release -p loda-assessment -- --ignored --nocapture
+    LODA_ASSESS_SIZES=1 cargo test --release -p loda-assessment -- --nocapture
 
 # How good figures about people are at 5,000 to 300,000 people a borough, printed
 utility:

@@ -190,7 +190,9 @@ impl Nodes {
         }
         // Its last word is a refusal, a state that ends the job, or what it released.
         let mut header = header.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        [&mut header.method, &mut header.parameters, &mut header.as_at].into_iter().for_each(short);
+        [&mut header.method, &mut header.parameters, &mut header.as_at, &mut header.assessed]
+            .into_iter()
+            .for_each(short);
         // Foreign bytes: a panic over them ends this answer alone.
         let read = std::panic::catch_unwind(AssertUnwindSafe(|| match &errand.fragment {
             Fragment::Question(question) => {

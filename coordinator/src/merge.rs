@@ -30,7 +30,7 @@ pub(crate) struct MergedPart {
     pub(crate) estimated: bool,
     /// For each output how far it is off on average, and at most, over all rows; of those that are perturbed.
     pub(crate) errors: Vec<Option<(f64, f64)>>,
-    /// Of each of the part's ratios likewise.
+    /// For each of the part's ratios how far it is off on average, and at most.
     pub(crate) ratios: Vec<Option<(f64, f64)>>,
     /// Groups that did not pass are not listed: a key is open.
     pub(crate) open: bool,

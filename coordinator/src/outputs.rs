@@ -127,7 +127,7 @@ pub(crate) fn error(part: &Part, output: &Output, groups: &BTreeMap<Vec<Value>, 
     mean_and_most(groups.values().filter_map(|group| error_of(part, output, group)).collect())
 }
 
-/// How far one count divided by another is off, likewise.
+/// How far one count divided by another is off on average, and where it is off the most.
 pub(crate) fn error_of_ratio(ratio: &Ratio, groups: &BTreeMap<Vec<Value>, Group>) -> Option<(f64, f64)> {
     let of_group = |group: &Group| {
         let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());

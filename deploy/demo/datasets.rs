@@ -86,7 +86,7 @@ pub const TOUR_REAL: &[(&str, &str, &str)] = &[
     ),
     (
         "Stops by borough and outcome. Stops tell of people, so every count is perturbed by cell keys: up to \
-         five either way, the same whoever asks and however often.",
+         eight either way, the same whoever asks and however often.",
         "SELECT b.name, s.none, s.arrest, s.summons, s.penalty, s.caution, s.resolution \
          FROM (SELECT borough, \
                       COUNT(*) FILTER (WHERE outcome = 'A no further action disposal') AS none, \

@@ -17,7 +17,7 @@ use loda_question::{Refusal, Rule};
 use loda_service::{AbortOnDrop, compute};
 
 use crate::agreement::Agreement;
-use crate::assess::Assessment;
+use crate::assess::Believed;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
 use crate::disclose::{Methods, released};
@@ -52,8 +52,8 @@ pub(crate) struct Borough {
     /// Told when other snapshots are served.
     pub(crate) replaced: tokio::sync::Notify,
     pub(crate) epochs: Epochs,
-    /// By dataset what an unlimited asker would learn, where it was assessed under its contract.
-    pub(crate) assessments: BTreeMap<String, Assessment>,
+    /// What is believed of each dataset that was assessed.
+    pub(crate) assessments: BTreeMap<String, Believed>,
     /// Questions share the memory pool; one that did not fit beside others has it for itself.
     pub(crate) memory: tokio::sync::RwLock<()>,
 }
@@ -164,9 +164,9 @@ impl Borough {
     fn dimensions(&self, contract: &Contract) -> u32 {
         let held = self.held.iter().find(|held| held.contract.dataset == contract.dataset);
         let own = held.and_then(|held| held.config.dimensions).unwrap_or(u32::MAX);
-        let assessed = self.assessments.get(&contract.dataset).filter(|found| found.contract_sha256 == contract.sha256);
+        let assessed = self.assessments.get(&contract.dataset);
         let decided = held.and_then(|held| held.config.decision.as_ref()).map(|decision| decision.dimensions);
-        let good = assessed.map_or(u32::MAX, |found| found.passes().max(decided.unwrap_or(0)));
+        let good = assessed.map_or(u32::MAX, |found| found.dimensions.max(decided.unwrap_or(0)));
         own.min(good).min(contract.closure.dimensions)
     }
 
@@ -175,7 +175,7 @@ impl Borough {
         if !contract.protection.may_be_about_people() {
             return String::new();
         }
-        self.assessments.get(&contract.dataset).map_or_else(|| "not assessed".to_owned(), Assessment::words)
+        self.assessments.get(&contract.dataset).map_or_else(|| "not assessed".to_owned(), |found| found.words.clone())
     }
 
     /// Refuses a table that weighs more than this borough allows, though the contract does.
@@ -242,8 +242,10 @@ impl Work for Borough {
         let mut accepted = asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))?;
         if let Fragment::Table(table) = &accepted.fragment {
             self.within_own(table)?;
-            let found = table.datasets().iter().filter_map(|contract| self.assessments.get(&contract.dataset));
-            let words = found.map(|found| format!("{} {}", found.dataset, found.words()));
+            let words = table.datasets().iter().filter_map(|contract| {
+                let found = self.assessments.get(&contract.dataset)?;
+                Some(format!("{} {}", contract.dataset, found.words))
+            });
             accepted.assessed = words.collect::<Vec<_>>().join("; ");
         }
         Ok(accepted)

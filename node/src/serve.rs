@@ -23,7 +23,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
 use crate::agreement::Agreement;
-use crate::assess::Assessment;
+use crate::assess::{Believed, Standing, rests_on};
 use crate::borough::Borough;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
@@ -187,7 +187,7 @@ impl Node {
                 (None, None) => {}
             }
         }
-        let assessments = assessments(&config, &held, &log)?;
+        let assessments = assessments(&config, &agreement, &held, &log)?;
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
         let limits = config.limits;
         let borough = Arc::new(Borough {
@@ -260,13 +260,20 @@ impl Node {
     }
 }
 
-/// What is not there yields nothing, and does not end the server.
-/// What was found of the datasets about people, each told the log.
-fn assessments(config: &Config, held: &[Held], log: &Arc<dyn Log>) -> anyhow::Result<BTreeMap<String, Assessment>> {
-    let mut found = BTreeMap::new();
+/// What is believed of the datasets that were assessed; the log is told.
+fn assessments(
+    config: &Config,
+    agreement: &Agreement,
+    held: &[Held],
+    log: &Arc<dyn Log>,
+) -> anyhow::Result<BTreeMap<String, Believed>> {
+    let rests_on = rests_on(held.iter().map(|held| held.contract.as_ref()), &config.perturbation);
+    let today = chrono::Utc::now().date_naive();
+    let mut believed = BTreeMap::new();
     for held in held.iter().filter(|held| held.contract.protection.may_be_about_people()) {
-        let Some(assessment) = Assessment::of(&config.state, &held.contract)? else { continue };
         let dataset = held.contract.dataset.clone();
+        let until = agreement.until(&dataset).unwrap_or(today);
+        let Some(found) = Believed::of(&config.state, &dataset, &rests_on, until) else { continue };
         log.append(&Entry {
             kind: Kind::Admin,
             query: String::new(),
@@ -275,23 +282,24 @@ fn assessments(config: &Config, held: &[Held], log: &Arc<dyn Log>) -> anyhow::Re
             dataset: dataset.clone(),
             agreement: String::new(),
             fragment: String::new(),
-            detail: assessment.words(),
+            detail: found.words.clone(),
         })?;
-        let wanted = held.config.dimensions.unwrap_or(u32::MAX).min(held.contract.closure.dimensions);
-        if wanted > assessment.passes() {
+        let wanted = Standing::of(&held.contract, &held.config).wanted();
+        if wanted > found.dimensions {
             tracing::warn!(
                 dataset,
                 wanted,
-                good = assessment.passes(),
+                good = found.dimensions,
                 "tables of so many dimensions tell too much: the node answers the smaller ones, unless the steward's decision says \
                  otherwise; see loda-node assess"
             );
         }
-        found.insert(dataset, assessment);
+        believed.insert(dataset, found);
     }
-    Ok(found)
+    Ok(believed)
 }
 
+/// What is not there yields nothing, and does not end the server.
 fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     match stream {
         Some(stream) => stream.left_stream(),

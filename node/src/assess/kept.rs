@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use chrono::NaiveDate;
 use loda_contract::Contract;
+use loda_disclosure::TableParameters;
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::epochs::iso;
@@ -39,7 +41,8 @@ pub(crate) struct Line {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Assessment {
     pub(crate) dataset: String,
-    pub(crate) contract_sha256: String,
+    /// What the tables follow from: see [`rests_on`].
+    pub(crate) rests_on: String,
     #[serde(with = "iso")]
     pub(crate) made: NaiveDate,
     /// To the next thousand.
@@ -97,21 +100,55 @@ impl Assessment {
         Ok(path)
     }
 
-    /// What was found of a dataset under this very contract; `None`: it was not assessed.
-    ///
-    /// # Errors
-    /// Where the file is there and is no assessment.
-    pub(crate) fn of(state: &Path, contract: &Contract) -> anyhow::Result<Option<Self>> {
-        let path = file(state, &contract.dataset);
+    fn load(state: &Path, dataset: &str) -> anyhow::Result<Option<Self>> {
+        let path = file(state, dataset);
         let text = match std::fs::read(&path) {
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("reading {}", path.display()))?,
         };
         let found: Self = serde_json::from_slice(&text).with_context(|| {
-            format!("{}: not as this node writes it: run `loda-node assess {}` again", path.display(), contract.dataset)
+            format!("{}: not as this node writes it: run `loda-node assess {dataset}` again", path.display())
         })?;
-        Ok((found.contract_sha256 == contract.sha256 && found.dataset == contract.dataset).then_some(found))
+        anyhow::ensure!(found.dataset == dataset, "{}: it is of dataset '{}'", path.display(), found.dataset);
+        Ok(Some(found))
     }
+}
+
+/// What a node believes of a dataset that was assessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Believed {
+    /// It answers tables of no more than these.
+    pub(crate) dimensions: u32,
+    /// In the catalogue, the log and statements.
+    pub(crate) words: String,
+}
+
+impl Believed {
+    /// `None`: the dataset was never assessed. What was found of other tables, of less noise or for a shorter time still
+    /// limits, for it would be no better now; what cannot be read lets nothing through, and the fault is told.
+    pub(crate) fn of(state: &Path, dataset: &str, rests_on: &str, until: NaiveDate) -> Option<Self> {
+        match Assessment::load(state, dataset) {
+            Ok(None) => None,
+            Ok(Some(found)) => {
+                let stands = found.rests_on == rests_on && until <= found.until;
+                let since = if stands { "" } else { ", before its tables, noise or agreement changed" };
+                Some(Self { dimensions: found.passes(), words: format!("{}{since}", found.words()) })
+            }
+            Err(fault) => {
+                tracing::error!(dataset, "nothing about people is answered of the dataset: {fault:#}");
+                Some(Self { dimensions: 0, words: "its assessment cannot be read".to_owned() })
+            }
+        }
+    }
+}
+
+/// What the tables of a borough follow from: every contract about people, for a register is over all of them, and the noise.
+pub(crate) fn rests_on<'a>(contracts: impl Iterator<Item = &'a Contract>, noise: &TableParameters) -> String {
+    let people = contracts.filter(|contract| contract.protection.may_be_about_people());
+    let mut all: Vec<String> = people.map(|contract| format!("{} {}", contract.dataset, contract.sha256)).collect();
+    all.sort();
+    all.push(format!("noise {} {}", noise.max_noise, noise.variance));
+    hex::encode(digest(&SHA256, all.join("\n").as_bytes()))
 }
 
 fn file(state: &Path, dataset: &str) -> PathBuf {
@@ -145,7 +182,7 @@ mod tests {
     fn the_worst_column_decides() {
         let mut found = Assessment {
             dataset: "residents".to_owned(),
-            contract_sha256: "ab".to_owned(),
+            rests_on: "ab".to_owned(),
             made: NaiveDate::from_ymd_opt(2026, 11, 27).unwrap(),
             units: 5_000,
             rows: 5_000,
@@ -166,6 +203,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = found.keep(dir.path()).unwrap();
         assert_eq!(serde_json::from_slice::<Assessment>(&std::fs::read(path).unwrap()).unwrap(), found);
+        let believed = |rests_on: &str, until: &str| {
+            Believed::of(dir.path(), "residents", rests_on, until.parse().unwrap()).unwrap()
+        };
+        assert_eq!(believed("ab", "2026-12-31"), Believed { dimensions: 2, words: found.words() });
+        // Another dataset in the register, other noise or a longer agreement: it still limits, and says that it is old.
+        for old in [believed("cd", "2026-12-31"), believed("ab", "2027-12-31")] {
+            assert!(old.dimensions == 2 && old.words.ends_with("changed"), "{old:?}");
+        }
+        assert_eq!(Believed::of(dir.path(), "stops", "ab", found.until), None);
+        std::fs::write(file(dir.path(), "residents"), "{").unwrap();
+        assert_eq!(believed("ab", "2026-12-31").dimensions, 0);
         found.lines.push(line("b", 1, 60.0));
         assert_eq!(found.passes(), 0);
     }

@@ -17,7 +17,7 @@ mod people;
 mod report;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
@@ -34,8 +34,8 @@ use crate::epochs::{Epochs, Openings, Restated, Surroundings};
 use crate::snapshot::{self, Snapshot};
 use crate::tables::Tables;
 
-pub(crate) use kept::Assessment;
-use kept::Line;
+use kept::{Assessment, Line};
+pub(crate) use kept::{Believed, rests_on};
 use people::Whom;
 pub(crate) use report::Standing;
 
@@ -113,7 +113,7 @@ pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyh
     let (rows, units) = (snapshot.rows()?, all.first().map_or(0, |people| people.population.records as u64));
     Ok(Assessment {
         dataset: (*dataset).to_owned(),
-        contract_sha256: contract.sha256.clone(),
+        rests_on: rests_on(contracts(config)?.iter().map(AsRef::as_ref), &config.perturbation),
         made: *today,
         units: units.div_ceil(1_000).saturating_mul(1_000),
         rows: rows.div_ceil(1_000).saturating_mul(1_000),
@@ -134,7 +134,7 @@ fn run(
     told: &(dyn Fn(f64) + Sync),
 ) -> anyhow::Result<Vec<Line>> {
     let noise = config.perturbation.table().context("[perturbation]")?;
-    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let next = AtomicUsize::new(0);
     let found: Mutex<Vec<(usize, Line)>> = Mutex::default();
     let work = |job: &Job<'_>| job.tables.0.len().min(80).saturating_mul(job.people.population.records).max(1) as f64;
     let all: f64 = jobs.iter().map(work).sum();
@@ -156,7 +156,7 @@ fn run(
                         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                         done.insert(number, share * work(job));
                         told(done.values().sum::<f64>() / all);
-                        !stopped.load(Ordering::Relaxed)
+                        true
                     });
                     let Some(of_job) = found_of else { continue };
                     let (moved, most) = job.people.moved(job.attribute);
@@ -201,13 +201,13 @@ fn epochs(contract: &Contract, today: NaiveDate, until: NaiveDate) -> u32 {
     epochs
 }
 
+fn contracts(config: &Config) -> anyhow::Result<Vec<Arc<Contract>>> {
+    config.datasets.iter().map(|dataset| Ok(Arc::new(Contract::load(&dataset.contract)?))).collect()
+}
+
 /// The newest snapshot of each dataset, as an epoch that opened now would serve it.
 fn served(config: &Config, today: NaiveDate) -> anyhow::Result<Vec<Snapshot>> {
-    let contracts: Vec<Arc<Contract>> = config
-        .datasets
-        .iter()
-        .map(|dataset| Ok(Arc::new(Contract::load(&dataset.contract)?)))
-        .collect::<anyhow::Result<_>>()?;
+    let contracts = contracts(config)?;
     let published = contracts.iter().filter(|contract| contract.protection.is_public()).cloned().collect();
     let epochs = Epochs::open(
         &config.state,

@@ -184,7 +184,7 @@ impl Members {
     }
 }
 
-/// Numbers from 0 on; whoever has no other unit is one of its own.
+/// Each home, or other unit, gets a number from 0 on. A person without one gets a number of their own.
 fn numbered(ids: &[u64]) -> Vec<u32> {
     let mut numbers: HashMap<u64, u32> = HashMap::new();
     let mut next = 0_u32;

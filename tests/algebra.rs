@@ -78,7 +78,7 @@ fn rows() -> Vec<Row> {
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {
-    let text = |v: &Value| if let Value::Text(t) = v { Some(t.clone()) } else { None };
+    let text = |v: &Value| if let Value::Text(t) = v { Some(t.to_string()) } else { None };
     let integer = |v: &Value| if let Value::Integer(i) = v { Some(*i) } else { None };
     let date = |v: &Value| if let Value::Date(d) = v { Some(*d) } else { None };
     let boolean = |v: &Value| if let Value::Boolean(b) = v { Some(*b) } else { None };
@@ -101,7 +101,7 @@ fn column(name: &str) -> Scalar {
 
 fn text() -> impl Strategy<Value = (Value, ColumnType)> {
     let value = prop_oneof![
-        6 => prop::sample::select(vec!["a", "B", "c", "A", "z"]).prop_map(|t| Value::Text(t.to_owned())),
+        6 => prop::sample::select(vec!["a", "B", "c", "A", "z"]).prop_map(|t| Value::Text(t.into())),
         1 => Just(Value::Null),
     ];
     value.prop_map(|v| (v, ColumnType::Text))

@@ -54,7 +54,7 @@ fn fragment() -> pb::LogicalPlanNode {
     let female = Predicate::Compare {
         left: column("sex"),
         op: Comparison::Equal,
-        right: Scalar::Literal(Value::Text("Female".to_owned()), ColumnType::Text),
+        right: Scalar::Literal(Value::Text("Female".into()), ColumnType::Text),
     };
     let filter = Predicate::Or(vec![female, Predicate::IsNull(column("tenure"))]);
     question(Draft {

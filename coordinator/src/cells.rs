@@ -1,6 +1,6 @@
 //! What a borough released, from its bytes: exactly of the shape that the question has, or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Cursor;
 
 use anyhow::{Context, bail, ensure};
@@ -84,21 +84,18 @@ pub(crate) fn read_table(table: &Table, noise: f64, bytes: Vec<u8>) -> anyhow::R
     ensure!(reader.next().is_none(), "the answer has more batches than one");
     ensure!(batch.num_rows() as u64 <= OPEN_CELLS, "the answer has more cells than there are");
     let (columns, figures) = batch.columns().split_at(table.columns().len().saturating_mul(2).min(batch.num_columns()));
-    let (mut rows, mut seen) = (Vec::with_capacity(batch.num_rows()), BTreeSet::new());
+    let mut known: Vec<ClassesOf> =
+        table.columns().iter().zip(&lists).map(|(of, list)| ClassesOf::new(of, list)).collect();
+    let (mut rows, mut seen) = (Vec::with_capacity(batch.num_rows()), HashSet::with_capacity(batch.num_rows()));
     for row in 0..batch.num_rows() {
-        let mut cell = Vec::with_capacity(table.columns().len());
-        for ((pair, column), list) in columns.chunks_exact(2).zip(table.columns()).zip(&lists) {
+        let (mut cell, mut numbers) = (Vec::with_capacity(known.len()), Vec::with_capacity(known.len()));
+        for (pair, of) in columns.chunks_exact(2).zip(&mut known) {
             let [values, states] = pair else { bail!("a column has no state") };
-            let class = class_at(column, values, states, row)?;
-            if let (Some((_, value)), Some(list)) = (&class, list) {
-                ensure!(
-                    *value == Value::Null || list.binary_search(value).is_ok(),
-                    "a cell has a class that is not listed"
-                );
-            }
+            let (class, number) = of.class_at(values, states, row)?;
             cell.push(class);
+            numbers.push(number);
         }
-        ensure!(seen.insert(cell.clone()), "one cell comes twice");
+        ensure!(seen.insert(numbers), "one cell comes twice");
         let figures = figures.iter().map(|values| figure_at(values, row)).collect::<anyhow::Result<Vec<_>>>()?;
         rows.push(TableRow { cell, figures });
     }
@@ -131,33 +128,69 @@ fn functional_type(table: &Table, functional: &Functional) -> DataType {
     }
 }
 
-/// What a cell has of a column; a class that the column has not is a fault.
-fn class_at(
-    column: &TableColumn,
-    values: &ArrayRef,
-    states: &ArrayRef,
-    row: usize,
-) -> anyhow::Result<Option<(State, Value)>> {
-    if states.is_null(row) {
-        ensure!(values.is_null(row), "a cell has a class of a column that its table is without");
-        return Ok(None);
+/// The classes of a column that came already: each is judged once, and all cells share it.
+struct ClassesOf<'a> {
+    column: &'a TableColumn,
+    list: Option<&'a Vec<Value>>,
+    texts: HashMap<&'a str, u32>,
+    seen: Vec<(State, Value)>,
+}
+
+impl<'a> ClassesOf<'a> {
+    fn new(column: &'a TableColumn, list: &'a Option<Vec<Value>>) -> Self {
+        Self { column, list: list.as_ref(), texts: HashMap::new(), seen: Vec::new() }
     }
-    let value = value_at(values, column.kind, row).context("a column came in another type")?;
-    let state = match states.as_primitive::<Int8Type>().value(row) {
-        0 => State::Value,
-        1 if column.optional => State::Absent,
-        2 if column.reference.via.is_some() => State::Unreached,
-        _ => bail!("a cell has a state that its column has not"),
-    };
-    let fits = match (&column.classes, &value) {
-        (_, Value::Null) => state != State::Value || column.nullable,
-        _ if state != State::Value => false,
-        (Classes::Presence, value) => *value == Value::Boolean(true),
-        (Classes::Coded(values), value) => values.contains(value),
-        (Classes::Open, _) => true,
-    };
-    ensure!(fits, "a cell has a class that its column has not");
-    Ok(Some((state, value)))
+
+    /// What a cell has of the column, and its number; a class that the column has not is a fault.
+    fn class_at(
+        &mut self,
+        values: &'a ArrayRef,
+        states: &ArrayRef,
+        row: usize,
+    ) -> anyhow::Result<(Option<(State, Value)>, u32)> {
+        if states.is_null(row) {
+            ensure!(values.is_null(row), "a cell has a class of a column that its table is without");
+            return Ok((None, u32::MAX));
+        }
+        let state = match states.as_primitive::<Int8Type>().value(row) {
+            0 => State::Value,
+            1 if self.column.optional => State::Absent,
+            2 if self.column.reference.via.is_some() => State::Unreached,
+            _ => bail!("a cell has a state that its column has not"),
+        };
+        let text = values.as_string_opt::<i32>().filter(|_| state == State::Value && !values.is_null(row));
+        let text = text.map(|texts| texts.value(row));
+        let before = text.and_then(|text| self.texts.get(text)).copied();
+        let number = match before {
+            Some(number) => number,
+            None => {
+                let value = value_at(values, self.column.kind, row).context("a column came in another type")?;
+                self.number(text, (state, value))?
+            }
+        };
+        Ok((self.seen.get(usize::try_from(number)?).cloned(), number))
+    }
+
+    fn number(&mut self, text: Option<&'a str>, class: (State, Value)) -> anyhow::Result<u32> {
+        if let Some(before) = self.seen.iter().position(|seen| *seen == class).filter(|_| text.is_none()) {
+            return Ok(u32::try_from(before)?);
+        }
+        let (state, value) = &class;
+        let fits = match (&self.column.classes, value) {
+            (_, Value::Null) => *state != State::Value || self.column.nullable,
+            _ if *state != State::Value => false,
+            (Classes::Presence, value) => *value == Value::Boolean(true),
+            (Classes::Coded(values), value) => values.contains(value),
+            (Classes::Open, _) => true,
+        };
+        ensure!(fits, "a cell has a class that its column has not");
+        let listed = self.list.is_none_or(|list| *value == Value::Null || list.binary_search(value).is_ok());
+        ensure!(listed, "a cell has a class that is not listed");
+        let number = u32::try_from(self.seen.len())?;
+        self.seen.push(class);
+        self.texts.extend(text.map(|text| (text, number)));
+        Ok(number)
+    }
 }
 
 /// Whether a stream is messages that lie within it, none compressed: the reader makes room for whatever a message says

@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_contradicts_its_question_is_none() {
-        let cell = |text: &str| vec![Value::Text(text.to_owned())];
+        let cell = |text: &str| vec![Value::Text(text.into())];
         let answer = |dense: bool, of: &str| Answer::Cells {
             header: ReleasedHeader { dense, ..Default::default() },
             cells: Cells::from([(cell(of), vec![Some(12)])]),

@@ -276,7 +276,7 @@ pub(crate) fn of(
 }
 
 fn borough_value(key: &Scalar, gss: &Gss) -> Result<Value, Refusal> {
-    let here = Scalar::Literal(Value::Text(gss.to_string()), ColumnType::Text);
+    let here = Scalar::Literal(Value::Text(gss.to_string().into()), ColumnType::Text);
     let mut columns = BTreeSet::new();
     key.columns(&mut columns);
     let fixed = columns.iter().fold(key.clone(), |key, column| key.fix(column, &here));
@@ -332,7 +332,7 @@ fn too_large(refusal: Refusal) -> Refusal {
 
 /// A condition at one borough: what it says of `borough` is known there.
 fn in_borough(predicate: Predicate, gss: &Gss) -> Predicate {
-    let here = Scalar::Literal(Value::Text(gss.to_string()), ColumnType::Text);
+    let here = Scalar::Literal(Value::Text(gss.to_string().into()), ColumnType::Text);
     let mut columns = BTreeSet::new();
     predicate.columns(&mut columns);
     columns.iter().filter(|c| bare_name(c) == BOROUGH).fold(predicate, |p, column| p.fix(column, &here))

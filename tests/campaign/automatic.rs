@@ -8,6 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 use super::worlds::{Borough, Secret, World};
 use crate::support::{self, Dice};
 
+/// Shares of the questions that are tried side by side, and the rules of each that are kept.
+const SHARES: u64 = 4;
+const KEPT: usize = 100;
+
 /// What a random question says of one column, of whomever it is about.
 #[derive(Clone, Copy, Debug)]
 enum Said {
@@ -19,34 +23,39 @@ enum Said {
     Half(u64),
 }
 
+/// A signed figure of one of the tables: what is said of each of its columns.
+#[derive(Clone, Debug)]
+struct Term {
+    sign: f64,
+    table: usize,
+    said: Vec<Said>,
+}
+
 /// A sum of signed figures.
-type Asked = Vec<(f64, Vec<(usize, Said)>)>;
+type Asked = Vec<Term>;
 
 /// One table of a borough: a figure for each cell by number; none where it is withheld.
 struct Dense {
-    columns: Vec<usize>,
+    /// Of each column the place and how many classes it has.
+    columns: Vec<(usize, usize)>,
     figures: Vec<Option<f64>>,
 }
 
-/// Whom it is guessed of: the borough, the known classes, whether the secret is so.
+/// Whom it is guessed of: the borough, the class of each column with the value that is looked for, whether it is so.
 struct Person {
     borough: usize,
-    known: Vec<usize>,
+    classes: Vec<usize>,
     has: bool,
 }
 
 fn dense(borough: &Borough, columns: &BTreeSet<usize>) -> Dense {
-    let columns: Vec<usize> = columns.iter().copied().collect();
-    let size = columns.iter().map(|column| borough.classes[*column].len()).product();
-    let mut figures = vec![None; size];
-    for (cell, figure) in &borough.released[&columns.iter().copied().collect::<BTreeSet<usize>>()] {
-        figures[number(borough, &columns, cell)] = Some(*figure);
+    let columns: Vec<(usize, usize)> = columns.iter().map(|column| (*column, borough.classes[*column].len())).collect();
+    let mut figures = vec![None; columns.iter().map(|(_, classes)| classes).product()];
+    for (cell, figure) in &borough.released[&columns.iter().map(|(column, _)| *column).collect::<BTreeSet<usize>>()] {
+        let number = columns.iter().zip(cell).fold(0, |number, ((_, classes), class)| number * classes + class);
+        figures[number] = Some(*figure);
     }
     Dense { columns, figures }
-}
-
-fn number(borough: &Borough, columns: &[usize], cell: &[usize]) -> usize {
-    columns.iter().zip(cell).fold(0, |number, (column, class)| number * borough.classes[*column].len() + class)
 }
 
 /// A random question: one to four figures of tables that hold the secret or not, added and taken away.
@@ -54,54 +63,55 @@ fn question(tables: &[BTreeSet<usize>], dice: &mut Dice) -> Asked {
     let terms = 1 + dice.index(4);
     (0..terms)
         .map(|_| {
-            let (table, sign) = (dice.pick(tables), if dice.one_in(2) { 1.0 } else { -1.0 });
-            let said = table.iter().map(|column| {
-                let said = match dice.below(6) {
-                    0..3 => Said::Same,
-                    3 => Said::Further(1 + dice.index(5)),
-                    4 => Said::Other,
-                    _ => Said::Half(dice.next()),
-                };
-                (*column, said)
+            let (table, sign) = (dice.index(tables.len()), if dice.one_in(2) { 1.0 } else { -1.0 });
+            let said = tables[table].iter().map(|_| match dice.below(6) {
+                0..3 => Said::Same,
+                3 => Said::Further(1 + dice.index(5)),
+                4 => Said::Other,
+                _ => Said::Half(dice.next()),
             });
-            (sign, said.collect())
+            Term { sign, table, said: said.collect() }
         })
         .collect()
 }
 
+impl Said {
+    fn holds(self, class: usize, own: usize, classes: usize) -> bool {
+        match self {
+            Self::Same => class == own,
+            Self::Further(by) => class == (own + by) % classes,
+            Self::Other => class != own,
+            Self::Half(seed) => class == own || (seed >> (class % 64)) & 1 == 1,
+        }
+    }
+}
+
 /// What is answered of somebody. Of the secret "same" is the value that is looked for.
-fn answered(
-    asked: &Asked,
-    person: &Person,
-    borough: &Borough,
-    tables: &HashMap<Vec<usize>, Dense>,
-    value: usize,
-) -> Option<f64> {
+fn answered(asked: &Asked, person: &Person, tables: &[Dense]) -> Option<f64> {
     let mut sum = 0.0;
-    for (sign, said) in asked {
-        let columns: Vec<usize> = said.iter().map(|(column, _)| *column).collect();
-        let table = tables.get(&columns)?;
-        let mut cells = vec![0_usize];
-        for (column, said) in said {
-            let classes = borough.classes[*column].len();
-            let own = person.known.get(*column).copied().unwrap_or(value);
-            let chosen: Vec<usize> = match said {
-                Said::Same => vec![own],
-                Said::Further(by) => vec![(own + by) % classes],
-                Said::Other => (0..classes).filter(|class| *class != own).collect(),
-                Said::Half(seed) => {
-                    (0..classes).filter(|class| *class == own || (seed >> (class % 64)) & 1 == 1).collect()
-                }
-            };
-            cells = cells.iter().flat_map(|cell| chosen.iter().map(move |class| cell * classes + class)).collect();
-        }
-        let figures: Vec<f64> = cells.iter().filter_map(|cell| table.figures[*cell]).collect();
-        if figures.is_empty() {
-            return None;
-        }
-        sum += sign * figures.iter().sum::<f64>();
+    for Term { sign, table, said } in asked {
+        let Dense { columns, figures } = &tables[*table];
+        let of = Of { columns, said, figures, own: &person.classes };
+        sum += sign * of.added(0, 0)?;
     }
     Some(sum)
+}
+
+struct Of<'a> {
+    columns: &'a [(usize, usize)],
+    said: &'a [Said],
+    figures: &'a [Option<f64>],
+    own: &'a [usize],
+}
+
+impl Of<'_> {
+    /// The released cells that begin with these classes; none where none is released.
+    fn added(&self, at: usize, cell: usize) -> Option<f64> {
+        let Some((column, classes)) = self.columns.get(at) else { return self.figures[cell] };
+        let (said, own) = (self.said[at], self.own[*column]);
+        let there = (0..*classes).filter(|class| said.holds(*class, own, *classes));
+        there.filter_map(|class| self.added(at + 1, cell * classes + class)).reduce(|a, b| a + b)
+    }
 }
 
 /// A rule: on which side of an edge it is so, and what is said where nothing is released.
@@ -150,7 +160,8 @@ fn people(world: &World, boroughs: &[Borough], value: &[Option<usize>], dice: &m
             let known = person[world.known()].to_vec();
             if groups[&known] <= 3 {
                 let has = person[world.columns.len() - 1] == value;
-                of[usize::from(has)].push(Person { borough: number, known, has });
+                let classes = [known.as_slice(), &[value]].concat();
+                of[usize::from(has)].push(Person { borough: number, classes, has });
             }
         }
         let fewest = of[0].len().min(of[1].len());
@@ -178,34 +189,40 @@ pub(super) fn looked_for(world: &World, boroughs: &[Borough]) {
     let few = (people.len() / 4).min(300);
     let (learn, rest) = people.split_at(few);
     let (choose, tried) = rest.split_at(few.min(rest.len()));
-    let tables: Vec<HashMap<Vec<usize>, Dense>> = boroughs
-        .iter()
-        .map(|borough| {
-            let all = borough.released.keys().map(|columns| dense(borough, columns));
-            all.map(|table| (table.columns.clone(), table)).collect()
-        })
-        .collect();
-    let seen = |asked: &Asked, of: &[Person]| -> Vec<(Option<f64>, bool)> {
-        let of = of.iter().map(|person| {
-            let value = values[person.borough].unwrap_or(0);
-            (answered(asked, person, &boroughs[person.borough], &tables[person.borough], value), person.has)
-        });
-        of.collect()
-    };
     let sets: Vec<BTreeSet<usize>> = world.tables();
-    // What learns best, and of that what does best on others.
-    let mut best: Vec<(f64, Asked, Learnt)> = Vec::new();
-    for _ in 0..questions {
-        let asked = question(&sets, &mut dice);
-        let of_learnt = seen(&asked, learn);
-        let rule = Learnt::of(&of_learnt);
-        let right = rule.right(&of_learnt);
-        if best.len() < 200 || right > best.last().map_or(0.0, |(right, ..)| *right) {
-            let at = best.partition_point(|(other, ..)| *other >= right);
-            best.insert(at, (right, asked, rule));
-            best.truncate(200);
+    let tables: Vec<Vec<Dense>> =
+        boroughs.iter().map(|borough| sets.iter().map(|set| dense(borough, set)).collect()).collect();
+    let seen = |asked: &Asked, of: &[Person]| -> Vec<(Option<f64>, bool)> {
+        of.iter().map(|person| (answered(asked, person, &tables[person.borough]), person.has)).collect()
+    };
+    // What learns best, and of that what does best on others. Each share of the questions has numbers of its own.
+    let search = |share: u64| {
+        let mut dice = Dice::new(support::seed() + 1_000 + share);
+        let mut best: Vec<(f64, Asked, Learnt)> = Vec::new();
+        for _ in 0..questions / SHARES {
+            let asked = question(&sets, &mut dice);
+            let least = best.get(KEPT - 1).map_or(0.0, |(right, ..)| *right);
+            // What does badly on a third of them is given up.
+            let first = seen(&asked, &learn[..few / 3]);
+            if Learnt::of(&first).right(&first) < least - 0.08 {
+                continue;
+            }
+            let of_learnt = seen(&asked, learn);
+            let rule = Learnt::of(&of_learnt);
+            let right = rule.right(&of_learnt);
+            if right > least {
+                let at = best.partition_point(|(other, ..)| *other >= right);
+                best.insert(at, (right, asked, rule));
+                best.truncate(KEPT);
+            }
         }
-    }
+        best
+    };
+    let best: Vec<(f64, Asked, Learnt)> = std::thread::scope(|scope| {
+        let search = &search;
+        let shares: Vec<_> = (0..SHARES).map(|share| scope.spawn(move || search(share))).collect();
+        shares.into_iter().flat_map(|share| share.join().unwrap()).collect()
+    });
     let chosen = best.iter().max_by(|a, b| {
         let of = |(_, asked, rule): &(f64, Asked, Learnt)| rule.right(&seen(asked, choose));
         of(a).total_cmp(&of(b))

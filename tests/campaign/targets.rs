@@ -33,7 +33,8 @@ pub(super) fn targets(world: &World, boroughs: &[Borough], wanted: usize) -> Vec
         };
         let share = borough.people.iter().filter(|p| secret(p)).count() as f64 / borough.people.len().max(1) as f64;
         let mut counts: HashMap<Vec<(usize, usize)>, usize> = HashMap::new();
-        let sets = sets_of(&known, 3);
+        let most = world.dimensions as usize;
+        let sets = sets_of(&known, most);
         let of = |person: &[usize], set: &[usize]| set.iter().map(|c| (*c, person[*c])).collect::<Vec<_>>();
         for (person, _) in &borough.people {
             for set in &sets {
@@ -43,7 +44,7 @@ pub(super) fn targets(world: &World, boroughs: &[Borough], wanted: usize) -> Vec
         for record in &borough.people {
             let person = &record.0;
             let mut alone = Vec::new();
-            for set in sets.iter().filter(|set| set.len() < 3) {
+            for set in sets.iter().filter(|set| set.len() < most) {
                 // Enough of them that the figure of the set is there.
                 let expected = match world.secret {
                     Secret::Is(_) => share,

@@ -8,6 +8,7 @@ use crate::scenarios::{ask, rows};
 use crate::support::Federation;
 
 /// What is asked of, and what is to be found out of somebody who is known by the other columns.
+#[derive(Clone, Copy)]
 pub(super) struct World {
     pub(super) name: &'static str,
     pub(super) from: &'static str,
@@ -20,6 +21,7 @@ pub(super) struct World {
     pub(super) dimensions: u32,
 }
 
+#[derive(Clone, Copy)]
 pub(super) enum Secret {
     /// The last column has this value.
     Is(&'static str),

@@ -161,3 +161,63 @@ fn a_large_borough_is_assessed_in_minutes() {
     println!("{said}\nin {:.0} s, {} MiB at most", began.elapsed().as_secs_f64(), peak / 1024);
     assert!(said.contains("Of 100, how many would be guessed right?"), "{said}");
 }
+
+/// What an assessment says of every contract that tells of people, by size of a borough; then of real stops by borough. Each
+/// dataset alone takes minutes at 300,000: `LODA_ASSESS_CONTRACTS=5000,20000` says which sizes (`just assess-contracts`), and
+/// without it nothing is assessed.
+#[test]
+fn contracts_by_what_an_unlimited_asker_would_learn() {
+    let sizes = std::env::var("LODA_ASSESS_CONTRACTS").unwrap_or_default();
+    let sizes = sizes.split(',').filter_map(|size| size.trim().parse::<u32>().ok());
+    for size in sizes {
+        let dir = tempfile::tempdir().unwrap();
+        let of_test = support::options(dir.path(), 2, None);
+        let layout = support::laid_out(&Options { scale: f64::from(size) / 218_900.0, ..of_test });
+        let datasets = loda_demo::datasets::SYNTHETIC.iter().map(|dataset| dataset.name);
+        assessed_all(&format!("synthetic, {size}"), &layout, layout.boroughs[1].gss, datasets);
+    }
+    let Some(data) = support::open_data().filter(|_| std::env::var("LODA_ASSESS_CONTRACTS").is_ok()) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let layout = support::laid_out(&support::options(dir.path(), 33, Some(data)));
+    // The City of London, Hackney, Westminster.
+    for gss in ["E09000001", "E09000012", "E09000033"] {
+        assessed_all(&format!("stops of {gss}"), &layout, gss, ["stop_and_search"].into_iter());
+    }
+}
+
+fn assessed_all<'a>(title: &str, layout: &Layout, gss: &str, datasets: impl Iterator<Item = &'a str>) {
+    let folder = layout.node(gss);
+    let config = folder.join("node.toml");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loda-demo"));
+        command.arg("node").args(arguments).args(["--config", config.to_str().unwrap()]);
+        command.output().unwrap()
+    };
+    let read = run(&["--ingest-only"]);
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    for dataset in datasets.filter(|name| contract(name).protection.may_be_about_people()) {
+        let began = std::time::Instant::now();
+        run(&["assess", dataset]);
+        let state = loda_node::Config::load(&config).unwrap().state;
+        let Ok(text) = std::fs::read(state.join("assessments").join(format!("{dataset}.json"))) else {
+            println!("| {title} | {dataset} | no column that tells of people |");
+            continue;
+        };
+        let found: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let of = |line: &serde_json::Value, figure: &str| line[figure].as_f64().unwrap();
+        let gain = |line: &serde_json::Value| of(line, "typical").max(of(line, "exposed")) - of(line, "chance");
+        let worst = (1..=4).map(|dimensions| {
+            let lines = found["lines"].as_array().unwrap().iter().filter(|line| line["dimensions"] == dimensions);
+            let worst = lines.max_by(|a, b| gain(a).total_cmp(&gain(b)));
+            worst.map_or("–".to_owned(), |line| {
+                format!("{:+.0} ({}; {:.0})", gain(line), line["column"].as_str().unwrap(), of(line, "chance"))
+            })
+        });
+        println!(
+            "| {title} | {dataset} | {} | {} | {:.0} s |",
+            found["units"],
+            worst.collect::<Vec<_>>().join(" | "),
+            began.elapsed().as_secs_f64()
+        );
+    }
+}

@@ -161,7 +161,7 @@ impl Asker<'_> {
     pub fn key(&mut self, scope: &Scope) -> Scalar {
         let dimensions: Vec<Column> =
             scope.columns.iter().filter(|c| matches!(c.role, Role::Dimension(_))).cloned().collect();
-        let texts = |t: &str| Scalar::Literal(Value::Text(t.to_owned()), ColumnType::Text);
+        let texts = |t: &str| Scalar::Literal(Value::Text(t.into()), ColumnType::Text);
         if dimensions.is_empty() || self.dice.one_in(4) {
             let when = self.predicate(scope, 1);
             let otherwise = self.dice.one_in(2).then(|| Box::new(texts("no")));

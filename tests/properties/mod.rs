@@ -225,7 +225,7 @@ fn records_that_are_not_asked_about_change_no_byte() {
                 for row in rows.iter_mut().filter(|row| !asked(row)) {
                     let mut new = row.clone();
                     new[5] = Value::Integer(dice.number(0, 100));
-                    new[1] = Value::Text(format!("h{}", 900 + dice.below(50)));
+                    new[1] = Value::Text(format!("h{}", 900 + dice.below(50)).into());
                     new[3] = Value::Integer(dice.number(0, 9));
                     if !asked(&new) {
                         *row = new;
@@ -277,8 +277,8 @@ async fn inside_withheld(
     let mut touched = 0;
     for (n, row) in others.0.get_mut("people").unwrap().iter_mut().enumerate() {
         if cells[&(row[2].clone(), row[3].clone())] <= 4 {
-            row[0] = Value::Text(format!("q{n}"));
-            row[1] = Value::Text(format!("h{}", 800 + dice.below(50)));
+            row[0] = Value::Text(format!("q{n}").into());
+            row[1] = Value::Text(format!("h{}", 800 + dice.below(50)).into());
             row[5] = Value::Integer(dice.number(0, 100));
             row[6] = Value::Integer(dice.number(-50, 50));
             touched += 1;

@@ -166,13 +166,13 @@ impl Records {
     pub fn random(dice: &mut Dice) -> Self {
         let people = 40 + dice.below(220);
         let households = 1 + people * 2 / 5;
-        let name = |prefix: &str, n: u64| Value::Text(format!("{prefix}{n}"));
+        let name = |prefix: &str, n: u64| Value::Text(format!("{prefix}{n}").into());
         let mut rows = BTreeMap::new();
         let person = |dice: &mut Dice, n: u64| -> Row {
             vec![
                 name("p", n),
                 name("h", dice.below(households)),
-                Value::Text(dice.pick(&["n", "n", "n", "s", "e"]).to_string()),
+                Value::Text((*dice.pick(&["n", "n", "n", "s", "e"])).into()),
                 Value::Integer(dice.number(0, 9)),
                 dice.pick(&[Value::Null, Value::Boolean(true), Value::Boolean(false)]).clone(),
                 Value::Integer(dice.number(0, 100)),
@@ -192,7 +192,7 @@ impl Records {
         let home = |dice: &mut Dice, n: u64| -> Row {
             let tenure = dice.pick(&["own", "rent"]).to_string();
             let rent = if dice.one_in(3) { Value::Null } else { Value::Decimal(i128::from(dice.below(50_001))) };
-            vec![name("h", n), Value::Text(tenure), rent]
+            vec![name("h", n), Value::Text(tenure.into()), rent]
         };
         rows.insert("homes".to_owned(), homes.into_iter().map(|n| home(dice, n)).collect());
         Self(rows)
@@ -205,7 +205,7 @@ impl Records {
             match column.kind {
                 ColumnType::Text => Arc::new(
                     values
-                        .map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None })
+                        .map(|v| if let Value::Text(t) = v { Some(t.to_string()) } else { None })
                         .collect::<StringArray>(),
                 ),
                 ColumnType::Integer => Arc::new(
@@ -229,11 +229,11 @@ impl Records {
 
 pub fn event(dice: &mut Dice, person: u64) -> Row {
     let kind = dice.pick(&["x", "x", "y", "z", ""]);
-    let kind = if kind.is_empty() { Value::Null } else { Value::Text((*kind).to_owned()) };
+    let kind = if kind.is_empty() { Value::Null } else { Value::Text((*kind).into()) };
     // The first days of January, February and March 2024.
     let month = *dice.pick(&[19_723, 19_754, 19_783]);
     let hours = Value::Integer(dice.number(0, 20));
-    vec![Value::Text(format!("p{person}")), kind, Value::Date(month), hours]
+    vec![Value::Text(format!("p{person}").into()), kind, Value::Date(month), hours]
 }
 
 /// A node's inside, with these records.

@@ -13,7 +13,7 @@ use loda::Client;
 use loda_coordinator::Coordinator;
 use loda_demo::datasets::Dataset;
 use loda_demo::layout::{Layout, Options};
-use loda_demo::london::SMALL;
+use loda_demo::london::{DEMO, SMALL};
 use loda_identity::{Credentials, Denials, Gss, Identity, Manifest, Peer, PeerId, RevocationList, Role, Trust};
 use loda_node::{Methods, Node};
 use loda_proto::v1::node_client::NodeClient;
@@ -100,6 +100,13 @@ pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
     }
 }
 
+/// Which generated London: small tables under contracts of three dimensions, or the demo's, as they are.
+#[derive(Clone, Copy)]
+pub enum Of {
+    Small,
+    Demo,
+}
+
 impl Federation {
     async fn start(data: Option<PathBuf>, methods: Methods) -> Self {
         Self::start_of(33, data, methods).await
@@ -124,9 +131,13 @@ impl Federation {
     }
 
     /// A federation over generated data that a test has changed.
-    pub async fn changed(nodes: usize, methods: Methods, change: &(dyn Fn(&Layout) + Sync)) -> Self {
+    pub async fn changed(nodes: usize, of: Of, methods: Methods, change: &(dyn Fn(&Layout) + Sync)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = laid_out(&options(dir.path(), nodes, None));
+        let small = options(dir.path(), nodes, None);
+        let layout = match of {
+            Of::Small => laid_out(&small),
+            Of::Demo => Layout::create(&Options { scale: DEMO, ..small }, &mut |_| {}).unwrap(),
+        };
         change(&layout);
         Self::serving(layout, methods, dir).await
     }

@@ -87,7 +87,7 @@ fn head() -> String {
 
 fn is_in(world: &World, column: usize, classes: &BTreeSet<usize>) -> Predicate {
     let (name, words) = &world.columns[column];
-    let values = classes.iter().map(|class| (Value::Text(words[*class].clone()), ColumnType::Text));
+    let values = classes.iter().map(|class| (Value::Text(words[*class].as_str().into()), ColumnType::Text));
     Predicate::In { of: Scalar::Column(name.clone()), values: values.collect() }
 }
 
@@ -121,7 +121,7 @@ fn asked(
         .into_iter()
         .map(|(key, figures)| {
             let key = key.iter().zip(&names).map(|(value, words)| {
-                words.iter().position(|w| *value == Value::Text(w.clone())).unwrap_or(usize::MAX)
+                words.iter().position(|w| *value == Value::Text(w.as_str().into())).unwrap_or(usize::MAX)
             });
             let figures = figures.into_iter().map(|figure| {
                 let known = figure.estimate.unwrap_or_default();

@@ -181,7 +181,7 @@ impl World {
                 None => vec![CLASSES; self.people.len()],
             });
             words.push(match of {
-                Some(_) => classes.iter().map(|c| Value::Text(c.clone())).collect(),
+                Some(_) => classes.iter().map(|c| Value::Text(c.as_str().into())).collect(),
                 None if name == "cost" => (0..10).map(|band| Value::Decimal(band * 10_000)).collect(),
                 None => vec![Value::Boolean(true)],
             });

@@ -520,7 +520,7 @@ mod tests {
         let adults = contract.derived("adults").unwrap();
         assert_eq!(adults.reduction, Reduction::Rows);
         let test = adults.conditions.iter().find(|c| c.column == "band").map(|c| &c.test);
-        let text = |t: &str| Value::Text(t.to_owned());
+        let text = |t: &str| Value::Text(t.into());
         assert_eq!(test, Some(&Test::OneOf(vec![text("A"), text("B")])));
         assert_eq!([-1, 0, 1, 4, 5, 100].map(|n| adults.class(n)), [0, 0, 1, 2, 5, 5]);
         assert_eq!(contract.unit_of_attribute(contract.column("band").unwrap()), Some("property"));

@@ -34,7 +34,7 @@ impl Domain {
     #[must_use]
     pub fn values(&self) -> Option<Vec<Value>> {
         match self {
-            Self::Codes(codes) => Some(codes.iter().cloned().map(Value::Text).collect()),
+            Self::Codes(codes) => Some(codes.iter().map(|code| Value::Text(code.as_str().into())).collect()),
             Self::Range { min, max } => Some((*min..=*max).map(Value::Integer).collect()),
             Self::Booleans => Some(vec![Value::Boolean(false), Value::Boolean(true)]),
             Self::Dates { from, to, grain } => {
@@ -54,7 +54,7 @@ impl Domain {
     #[must_use]
     pub fn contains(&self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Codes(codes), Value::Text(text)) => codes.contains(text),
+            (Self::Codes(codes), Value::Text(text)) => codes.iter().any(|code| **code == **text),
             (Self::Range { min, max }, Value::Integer(i)) => (min..=max).contains(&i),
             (Self::Booleans, Value::Boolean(_)) | (Self::Open, _) => true,
             (Self::Dates { from, to, grain }, Value::Date(day)) => {

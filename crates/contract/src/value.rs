@@ -1,6 +1,7 @@
 //! One value of a contract column.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::ColumnType;
 
@@ -14,7 +15,8 @@ pub enum Value {
     Decimal(i128),
     /// Days since 1970-01-01.
     Date(i32),
-    Text(String),
+    /// Shared: a large table names its few classes many times.
+    Text(Arc<str>),
 }
 
 impl Value {
@@ -22,7 +24,7 @@ impl Value {
     #[must_use]
     pub fn parse(text: &str, kind: ColumnType) -> Option<Self> {
         match kind {
-            ColumnType::Text => Some(Self::Text(text.to_owned())),
+            ColumnType::Text => Some(Self::Text(text.into())),
             ColumnType::Integer => text.parse().ok().map(Self::Integer),
             ColumnType::Boolean => text.parse().ok().map(Self::Boolean),
             ColumnType::Date => text.parse::<chrono::NaiveDate>().ok().and_then(days).map(Self::Date),
@@ -51,7 +53,7 @@ impl Value {
             (Self::Decimal(units), ColumnType::Decimal(scale)) => format_decimal(*units, scale),
             (Self::Decimal(units), _) => units.to_string(),
             (Self::Date(d), _) => date(*d).map_or_else(|| format!("day {d}"), |d| d.to_string()),
-            (Self::Text(text), _) => text.clone(),
+            (Self::Text(text), _) => text.to_string(),
         }
     }
 }
@@ -113,6 +115,6 @@ mod tests {
 
     #[test]
     fn sql_text_is_escaped() {
-        assert_eq!(Value::Text("O'Neill".to_owned()).sql(ColumnType::Text), "'O''Neill'");
+        assert_eq!(Value::Text("O'Neill".into()).sql(ColumnType::Text), "'O''Neill'");
     }
 }

@@ -317,7 +317,7 @@ impl Decoder {
             }
             ("date_part", ColumnType::Integer) => DatePart::ALL
                 .into_iter()
-                .find(|p| p.name() == name)
+                .find(|p| *p.name() == *name)
                 .map(|part| Scalar::DatePart(part, of))
                 .ok_or_else(|| function("this date part")),
             _ => Err(function("a cast")),
@@ -443,7 +443,7 @@ fn literal(value: pb::ScalarValue) -> Decoded<Scalar> {
     use pb::scalar_value::Value as Wire;
     let (value, kind) = match value.value.ok_or_else(|| fault("a literal is empty"))? {
         Wire::BoolValue(b) => (Value::Boolean(b), ColumnType::Boolean),
-        Wire::Utf8Value(t) => (Value::Text(t), ColumnType::Text),
+        Wire::Utf8Value(t) => (Value::Text(t.into()), ColumnType::Text),
         Wire::Int64Value(i) => (Value::Integer(i), ColumnType::Integer),
         Wire::Date32Value(d) => (Value::Date(d), ColumnType::Date),
         Wire::Decimal128Value(d) => {

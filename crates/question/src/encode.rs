@@ -201,7 +201,7 @@ fn scalar(scalar_: &Scalar) -> pb::LogicalExprNode {
 }
 
 fn text(text: &str) -> pb::LogicalExprNode {
-    literal(&Value::Text(text.to_owned()), ColumnType::Text)
+    literal(&Value::Text(text.into()), ColumnType::Text)
 }
 
 fn function(name: &str, args: Vec<pb::LogicalExprNode>) -> pb::LogicalExprNode {
@@ -223,7 +223,7 @@ pub(crate) fn literal(value: &Value, kind: ColumnType) -> pb::LogicalExprNode {
         Value::Boolean(b) => Wire::BoolValue(*b),
         Value::Integer(i) => Wire::Int64Value(*i),
         Value::Date(d) => Wire::Date32Value(*d),
-        Value::Text(t) => Wire::Utf8Value(t.clone()),
+        Value::Text(t) => Wire::Utf8Value(t.to_string()),
         Value::Decimal(units) => {
             Wire::Decimal128Value(pb::Decimal128 { value: units.to_be_bytes().to_vec(), p: PRECISION.into(), s: scale })
         }

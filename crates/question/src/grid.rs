@@ -328,7 +328,7 @@ fn representatives(scope: &Scope, name: &str, literals: &Literals) -> Vec<Value>
             bands.dedup();
             bands
         }
-        _ => vec![Value::Text(String::new())],
+        _ => vec![Value::Text("".into())],
     };
     if column.nullable {
         values.push(Value::Null);
@@ -338,11 +338,11 @@ fn representatives(scope: &Scope, name: &str, literals: &Literals) -> Vec<Value>
 
 /// The literals themselves, and something beside, between and beyond them.
 fn open_values(literals: Option<&BTreeSet<Value>>) -> Vec<Value> {
-    let mut values = BTreeSet::from([Value::Text(String::new()), Value::Text("\u{10FFFF}".to_owned())]);
+    let mut values = BTreeSet::from([Value::Text("".into()), Value::Text("\u{10FFFF}".into())]);
     for literal in literals.into_iter().flatten() {
         if let Value::Text(text) = literal {
-            values
-                .extend([text.clone(), format!("{text}\0"), text.to_uppercase(), text.to_lowercase()].map(Value::Text));
+            let beside = [text.to_string(), format!("{text}\0"), text.to_uppercase(), text.to_lowercase()];
+            values.extend(beside.map(|text| Value::Text(text.into())));
         }
     }
     values.into_iter().collect()

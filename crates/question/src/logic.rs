@@ -178,7 +178,7 @@ trait MapText {
 impl MapText for Value {
     fn map_text(self, f: impl Fn(&str) -> String) -> Self {
         match self {
-            Self::Text(text) => Self::Text(f(&text)),
+            Self::Text(text) => Self::Text(f(&text).into()),
             _ => Self::Null,
         }
     }

@@ -73,9 +73,9 @@ impl Assessment {
         bad.map_or(assessed, |bad| bad.saturating_sub(1))
     }
 
-    /// The line that is worst at so many dimensions.
+    /// The line that is worst at so many dimensions, or fewer: where few tell far too much, more are not assessed.
     pub(crate) fn worst(&self, dimensions: u32) -> Option<&Line> {
-        let of = self.lines.iter().filter(|line| line.dimensions == dimensions);
+        let of = self.lines.iter().filter(|line| line.dimensions <= dimensions);
         of.max_by(|a, b| a.gain().total_cmp(&b.gain()))
     }
 

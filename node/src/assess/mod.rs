@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, ensure};
 use chrono::NaiveDate;
 use loda_assessment::known::everything_known;
-use loda_assessment::{Attack, Attribute, Rules, attack};
+use loda_assessment::{Attack, Attribute, Found, Rules, attack};
 use loda_contract::Contract;
 use loda_ledger::{Entry, Log, LogError};
 use loda_question::table::{ColumnRef, RowDomain};
@@ -56,12 +56,25 @@ pub(crate) struct Request<'a> {
     pub(crate) today: NaiveDate,
 }
 
-/// One attribute of one row domain, at one number of dimensions.
+/// Points from which larger tables are not assessed: they tell more.
+const FAR: f64 = 2.0 * MARGIN;
+
+/// One attribute of one row domain, at each number of dimensions.
 struct Job<'a> {
     people: &'a people::People,
     attribute: usize,
-    dimensions: u32,
-    tables: loda_assessment::Tables,
+    sizes: Vec<(u32, loda_assessment::Tables)>,
+}
+
+impl Job<'_> {
+    /// What it takes, about.
+    fn work(&self) -> f64 {
+        self.sizes.iter().map(|(_, tables)| self.work_of(tables)).sum()
+    }
+
+    fn work_of(&self, tables: &loda_assessment::Tables) -> f64 {
+        tables.0.len().min(80).saturating_mul(self.people.population.records).max(1) as f64
+    }
 }
 
 /// Assesses a dataset. `told`: the share that is done.
@@ -89,13 +102,14 @@ pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyh
     let mut jobs = Vec::new();
     for people in &all {
         for (attribute, reference) in people.attributes(contract, *column) {
-            for dimensions in DIMENSIONS {
+            let sizes = DIMENSIONS.map(|dimensions| {
                 let contracts = closure::at(&snapshots, dimensions);
-                let tables =
-                    closure::tables(&people.domain, reference, &people.columns, &|name| contracts.get(name).cloned());
-                if !tables.0.is_empty() {
-                    jobs.push(Job { people, attribute, dimensions, tables });
-                }
+                let of = |name: &str| contracts.get(name).cloned();
+                (dimensions, closure::tables(&people.domain, reference, &people.columns, &of))
+            });
+            let sizes: Vec<_> = sizes.filter(|(_, tables)| !tables.0.is_empty()).collect();
+            if !sizes.is_empty() {
+                jobs.push(Job { people, attribute, sizes });
             }
         }
     }
@@ -108,7 +122,7 @@ pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyh
         }
     );
     // The greatest first, so that no thread is left alone with one at the end.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.tables.0.len().saturating_mul(job.people.population.records)));
+    jobs.sort_by(|a, b| b.work().total_cmp(&a.work()));
     let lines = run(&jobs, config, contract, epochs, told)?;
     let (rows, units) = (snapshot.rows()?, all.first().map_or(0, |people| people.population.records as u64));
     Ok(Assessment {
@@ -135,10 +149,14 @@ fn run(
 ) -> anyhow::Result<Vec<Line>> {
     let noise = config.perturbation.table().context("[perturbation]")?;
     let next = AtomicUsize::new(0);
-    let found: Mutex<Vec<(usize, Line)>> = Mutex::default();
-    let work = |job: &Job<'_>| job.tables.0.len().min(80).saturating_mul(job.people.population.records).max(1) as f64;
-    let all: f64 = jobs.iter().map(work).sum();
+    let found: Mutex<Vec<Line>> = Mutex::default();
+    let all: f64 = jobs.iter().map(Job::work).sum();
     let done: Mutex<BTreeMap<usize, f64>> = Mutex::default();
+    let say = |number: usize, work: f64| {
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.insert(number, work);
+        told(done.values().sum::<f64>() / all);
+    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -151,41 +169,51 @@ fn run(
                     let epochs = if by_period { 1 } else { epochs };
                     let rules =
                         Rules { noise: &noise, threshold: contract.closure.threshold, epochs, sums: job.people.sums };
-                    let of = Attack { population: &job.people.population, tables: &job.tables, rules, seed: 1 };
-                    let found_of = attack(&of, Attribute(job.attribute), &mut |share| {
-                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                        done.insert(number, share * work(job));
-                        told(done.values().sum::<f64>() / all);
-                        true
-                    });
-                    let Some(of_job) = found_of else { continue };
-                    let (moved, most) = job.people.moved(job.attribute);
-                    let figures = of_job.figures * f64::from(epochs) * (1.0 + job.people.sums);
-                    let variance = noise.summary().variance;
-                    let line = Line {
-                        domain: job.people.domain.table_name(),
-                        column: job.people.columns.get(job.attribute).map(ColumnRef::to_string).unwrap_or_default(),
-                        dimensions: job.dimensions,
-                        chance: of_job.chance,
-                        asking: of_job.asking,
-                        typical: of_job.typical,
-                        exposed: of_job.exposed,
-                        luck: of_job.luck,
-                        alone: of_job.alone,
-                        figures,
-                        moved,
-                        most,
-                        everything: 100.0 * everything_known(moved, figures, variance),
-                    };
-                    found.lock().unwrap_or_else(PoisonError::into_inner).push((number, line));
+                    let mut before = 0.0;
+                    for (dimensions, tables) in &job.sizes {
+                        let work = job.work_of(tables);
+                        let of = Attack { population: &job.people.population, tables, rules, seed: 1 };
+                        let said = attack(&of, Attribute(job.attribute), &mut |share| {
+                            say(number, before + share * work);
+                            true
+                        });
+                        before += work;
+                        let Some(said) = said else { continue };
+                        let line = line(job, *dimensions, &said, epochs, noise.summary().variance);
+                        let far = line.gain() > FAR;
+                        found.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                        if far {
+                            break;
+                        }
+                    }
+                    say(number, job.work());
                 }
             });
         }
     });
-    let mut lines: Vec<Line> =
-        found.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().map(|(_, line)| line).collect();
+    let mut lines = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     lines.sort_by(|a, b| (&a.domain, &a.column, a.dimensions).cmp(&(&b.domain, &b.column, b.dimensions)));
     Ok(lines)
+}
+
+fn line(job: &Job<'_>, dimensions: u32, found: &Found, epochs: u32, variance: f64) -> Line {
+    let (moved, most) = job.people.moved(job.attribute);
+    let figures = found.figures * f64::from(epochs) * (1.0 + job.people.sums);
+    Line {
+        domain: job.people.domain.table_name(),
+        column: job.people.columns.get(job.attribute).map(ColumnRef::to_string).unwrap_or_default(),
+        dimensions,
+        chance: found.chance,
+        asking: found.asking,
+        typical: found.typical,
+        exposed: found.exposed,
+        luck: found.luck,
+        alone: found.alone,
+        figures,
+        moved,
+        most,
+        everything: 100.0 * everything_known(moved, figures, variance),
+    }
 }
 
 /// How often the same people are released with other noise from a day on.

@@ -52,7 +52,7 @@ impl Assessment {
         );
         for (name, lines) in self.by_column() {
             let _ = writeln!(text, "  {name}");
-            for line in lines {
+            for line in &lines {
                 let mark = if line.gain() > self.margin { "  too much" } else { "" };
                 let _ = writeln!(
                     text,
@@ -64,6 +64,9 @@ impl Assessment {
                     line.exposed,
                     line.everything
                 );
+            }
+            if let Some(larger) = not_assessed(&lines) {
+                let _ = writeln!(text, "    {larger}");
             }
         }
         text.push_str("\nIn words\n\n");
@@ -81,7 +84,7 @@ impl Assessment {
         let mut rows = String::new();
         for (name, lines) in self.by_column() {
             let _ = writeln!(rows, "<tr><th scope=\"rowgroup\" colspan=\"6\">{}</th></tr>", escaped(&name));
-            for line in lines {
+            for line in &lines {
                 let class = if line.gain() > self.margin { " class=\"bad\"" } else { "" };
                 let bar = |share: f64| {
                     format!(
@@ -98,6 +101,9 @@ impl Assessment {
                     bar(line.exposed),
                     bar(line.everything)
                 );
+            }
+            if let Some(larger) = not_assessed(&lines) {
+                let _ = writeln!(rows, "<tr><th scope=\"row\" colspan=\"6\">{larger}</th></tr>");
             }
         }
         let paragraphs =
@@ -217,6 +223,12 @@ impl Assessment {
         ));
         said
     }
+}
+
+/// What is said of tables that are larger than those that tell far too much.
+fn not_assessed(lines: &[&Line]) -> Option<&'static str> {
+    let last = lines.last()?;
+    (last.dimensions < *super::DIMENSIONS.end() && last.gain() > super::FAR).then_some("larger tables: more than that")
 }
 
 /// Words in lines that fit a terminal.

@@ -50,7 +50,7 @@ impl Dictionary {
                 let contract = table.contract(&column.reference.dataset).context("a column of no dataset")?;
                 let name = column.reference.column.as_deref().context("a column without a name")?;
                 let words = snapshots.of(&contract.dataset)?.lists.get(name).context("a column without classes")?;
-                words.iter().cloned().map(Value::Text).collect()
+                words.iter().map(|word| Value::Text(word.as_str().into())).collect()
             }
         };
         let bands =
@@ -134,7 +134,7 @@ pub(crate) fn periods(snapshot: &Snapshot, period: &Period) -> anyhow::Result<Ve
 /// The words of a text column, in order.
 pub(crate) fn words_of(snapshot: &Snapshot, name: &str) -> anyhow::Result<Vec<String>> {
     let words = values(snapshot, name)?.into_iter().filter_map(|value| match value {
-        Value::Text(word) => Some(word),
+        Value::Text(word) => Some(word.to_string()),
         _ => None,
     });
     Ok(words.collect::<BTreeSet<String>>().into_iter().collect())

@@ -263,10 +263,10 @@ impl Input {
         let fold = |text: &str| if like.case_insensitive { text.to_lowercase() } else { text.to_owned() };
         let wanted: Vec<char> = fold(&pattern).chars().collect();
         let matching = codes.split(CODE_END).filter(|code| matches(&wanted, &fold(code).chars().collect::<Vec<_>>()));
-        let values: Vec<_> = matching.map(|code| (Value::Text(code.to_owned()), kind)).collect();
+        let values: Vec<_> = matching.map(|code| (Value::Text(code.into()), kind)).collect();
         let any = if values.is_empty() {
             // False, and unknown where there is no value.
-            let none = Scalar::Literal(Value::Text(CODE_END.to_string()), kind);
+            let none = Scalar::Literal(Value::Text(CODE_END.to_string().into()), kind);
             Predicate::Compare { left: of, op: Comparison::Equal, right: none }
         } else {
             Predicate::In { of, values }

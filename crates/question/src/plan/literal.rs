@@ -51,7 +51,7 @@ pub(super) fn value(literal: &ScalarValue) -> Option<(Value, ColumnType)> {
     let integer = |i: i64| Some((Value::Integer(i), ColumnType::Integer));
     match literal {
         ScalarValue::Utf8(Some(t)) | ScalarValue::LargeUtf8(Some(t)) | ScalarValue::Utf8View(Some(t)) => {
-            Some((Value::Text(t.clone()), ColumnType::Text))
+            Some((Value::Text(t.as_str().into()), ColumnType::Text))
         }
         ScalarValue::Boolean(Some(b)) => Some((Value::Boolean(*b), ColumnType::Boolean)),
         ScalarValue::Int8(Some(i)) => integer(i64::from(*i)),
@@ -85,7 +85,7 @@ pub fn value_at(values: &ArrayRef, kind: ColumnType, row: usize) -> Option<Value
         return Some(Value::Null);
     }
     match kind {
-        ColumnType::Text => values.as_string_opt::<i32>().map(|a| Value::Text(a.value(row).to_owned())),
+        ColumnType::Text => values.as_string_opt::<i32>().map(|a| Value::Text(a.value(row).into())),
         ColumnType::Integer => values.as_primitive_opt::<Int64Type>().map(|a| Value::Integer(a.value(row))),
         ColumnType::Date => values.as_primitive_opt::<Date32Type>().map(|a| Value::Date(a.value(row))),
         ColumnType::Boolean => values.as_boolean_opt().map(|a| Value::Boolean(a.value(row))),

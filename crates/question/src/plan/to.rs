@@ -40,7 +40,7 @@ pub fn arrow_schema(contract: &Contract) -> SchemaRef {
 #[must_use]
 pub fn value_scalar(value: &Value, kind: ColumnType) -> ScalarValue {
     match (value, kind) {
-        (Value::Text(t), _) => ScalarValue::Utf8(Some(t.clone())),
+        (Value::Text(t), _) => ScalarValue::Utf8(Some(t.to_string())),
         (Value::Integer(i), _) => ScalarValue::Int64(Some(*i)),
         (Value::Date(d), _) => ScalarValue::Date32(Some(*d)),
         (Value::Boolean(b), _) => ScalarValue::Boolean(Some(*b)),

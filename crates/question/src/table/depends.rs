@@ -195,9 +195,9 @@ impl Draft {
             let Value::Text(word) = value else { return None };
             // What comes next after it in order.
             words.insert(format!("{word}\0"));
-            words.insert(word);
+            words.insert(word.to_string());
         }
-        let values = words.into_iter().map(|word| (State::Value, Value::Text(word)));
+        let values = words.into_iter().map(|word| (State::Value, Value::Text(word.into())));
         Some(values.chain(beside(column)).collect())
     }
 }

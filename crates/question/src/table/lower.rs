@@ -345,7 +345,7 @@ impl Draft {
         let one_value = |column: &TableColumn| {
             let name = column.reference.to_string();
             let key = self.keys.iter().any(|key| matches!(key, Scalar::Column(of) if *of == name));
-            let value = fixed(&self.counts, &name).or_else(|| key.then(|| Value::Text(String::new())))?;
+            let value = fixed(&self.counts, &name).or_else(|| key.then(|| Value::Text("".into())))?;
             Some(vec![(State::Value, value)])
         };
         let choices = columns.iter().map(|column| match super::released::possible::follows(&columns, column) {

@@ -246,7 +246,7 @@ fn is(name: &str, value: &str) -> Predicate {
     Predicate::Compare {
         left: Scalar::Column(name.to_owned()),
         op: Comparison::Equal,
-        right: Scalar::Literal(Value::Text(value.to_owned()), ColumnType::Text),
+        right: Scalar::Literal(Value::Text(value.into()), ColumnType::Text),
     }
 }
 
@@ -296,7 +296,7 @@ fn joins_are_predicates_over_the_register() {
     assert_eq!(columns(&electors.unwrap()), [["people.uprn>homes.band"]]);
     let old = Predicate::In {
         of: Scalar::Column("age".to_owned()),
-        values: ["middle", "old"].map(|t| (Value::Text(t.to_owned()), ColumnType::Text)).to_vec(),
+        values: ["middle", "old"].map(|t| (Value::Text(t.into()), ColumnType::Text)).to_vec(),
     };
     let adults = |filter: Predicate| {
         Source::PerUnit(Box::new(PerUnit {
@@ -370,7 +370,7 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
     let lowered = stops(Some(is("outcome", "arrest")), vec![]).unwrap();
     let day = |text: &str| Value::parse(text, ColumnType::Date).unwrap();
     let cell = |quarter: &str, n: i128| TableRow {
-        cell: vec![Some((State::Value, day(quarter))), Some((State::Value, Value::Text("arrest".to_owned())))],
+        cell: vec![Some((State::Value, day(quarter))), Some((State::Value, Value::Text("arrest".into())))],
         figures: vec![Some(n)],
     };
     let found = |listed: &[&str]| {
@@ -409,7 +409,7 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
 fn figures_are_sums_of_released_cells_and_say_what_they_lack() {
     let not_young = Predicate::Not(Box::new(is("age", "young")));
     let question = lowered(Rows::of("people", Some(not_young)), &["sex"], vec![count(None)]).unwrap();
-    let text = |t: &str| Value::Text(t.to_owned());
+    let text = |t: &str| Value::Text(t.into());
     let cell = |age: Option<&str>, sex: Option<&str>, n: i128| TableRow {
         cell: [age, sex].map(|value| value.map(|v| (State::Value, text(v)))).to_vec(),
         figures: vec![Some(n)],

@@ -10,8 +10,9 @@ use loda_contract::Value;
 use super::estimate::{Adding, Fits};
 use super::known::{Condition, Key, Numbered};
 use super::possible::{Cell, possible};
-use super::{CellFigure, TableCells, TableRow, named, value_of};
-use crate::table::lower::{Figure, Lowered, choices};
+use super::{CellFigure, Reading, TableCells, TableRow, named, value_of};
+use crate::draft::Predicate;
+use crate::table::lower::{Figure, Lowered, beside, choices};
 use crate::table::{ColumnRef, State, TableColumn};
 
 pub(super) type Found = BTreeMap<Vec<Value>, CellFigure>;
@@ -108,6 +109,36 @@ impl Lowered {
 /// For each column of a figure the classes that the borough lists of it.
 fn lists<'a>(figure: &Figure, answer: &'a TableCells) -> Vec<Option<&'a Vec<Value>>> {
     figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect()
+}
+
+/// Whether the classes of one column alone keep every cell out of the question: a ward that is another borough's.
+pub(super) fn nobody(figure: &Figure, answer: &TableCells) -> bool {
+    let conjuncts = match &figure.rows {
+        Predicate::And(conjuncts) => conjuncts.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let lists = lists(figure, answer);
+    let holds_nowhere = |conjunct: &Predicate| {
+        let mut names = BTreeSet::new();
+        conjunct.columns(&mut names);
+        let places = names.iter().filter_map(|name| figure.readings.get(name)).flat_map(Reading::places);
+        let places: BTreeSet<usize> = places.collect();
+        let (Some(place), None) = (places.first(), places.iter().nth(1)) else { return false };
+        let Some(column) = figure.columns.get(*place) else { return false };
+        let classes = match lists.get(*place).copied().flatten() {
+            Some(list) => Some(list.iter().map(|value| (State::Value, value.clone())).chain(beside(column)).collect()),
+            None => choices(column),
+        };
+        let mut cell: Cell = vec![(State::Value, Value::Null); figure.columns.len()];
+        let mut holds = |class: (State, Value)| {
+            cell.get_mut(*place).into_iter().for_each(|slot| *slot = class.clone());
+            conjunct.evaluate(&|name: &str| value_of(&figure.readings, &cell, name)) == Some(true)
+        };
+        classes
+            .is_some_and(|classes| !classes.into_iter().chain([(State::Value, Value::Null)]).any(|class| holds(class)))
+    };
+    // What no borough has closed yet is missing, and has to be said.
+    figure.columns.iter().all(|column| column.period.is_none()) && conjuncts.iter().any(holds_nowhere)
 }
 
 fn all_places(figure: &Figure) -> Vec<usize> {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::Value;
 
-use self::adding::{Groups, Laid};
+use self::adding::{Groups, Laid, nobody};
 use super::column::Made;
 use super::lower::Lowered;
 use super::{Classes, ColumnRef, Functional, State, TableColumn};
@@ -125,7 +125,7 @@ impl Lowered {
         let mut laid: BTreeMap<(usize, &[usize]), Laid> = BTreeMap::new();
         let mut groups: BTreeMap<usize, Groups> = BTreeMap::new();
         for (place, figure) in self.figures.iter().enumerate() {
-            let Some(answer) = answers.get(figure.table) else { continue };
+            let Some(answer) = answers.get(figure.table).filter(|answer| !nobody(figure, answer)) else { continue };
             let of_columns = (figure.table, figure.places.as_slice());
             let laid = laid.entry(of_columns).or_insert_with(|| Laid::new(figure, answer, dense));
             let (found, of_figure) = self.figure(figure, answer, laid, dense, together);
@@ -231,7 +231,7 @@ pub(super) fn readings(
             return Reading::Column { place, zero: false };
         }
         let Some(column) = dropped.get(&wanted) else { return Reading::Nothing };
-        let value = column.class(0).unwrap_or_else(|| Value::Text(String::new()));
+        let value = column.class(0).unwrap_or_else(|| Value::Text("".into()));
         let presence = presence(&wanted).map(Box::new);
         match (&presence, column.optional) {
             (None, true) => Reading::Nothing,

@@ -49,9 +49,17 @@ bench-protection:
 properties CASES="50000" SEED="1":
     LODA_PROPERTY_CASES={{CASES}} LODA_PROPERTY_SEED={{SEED}} cargo test --release --test federation properties -- --nocapture
 
-# The attack families and the differencing campaign with so many targets, printed (SECURITY.md)
-campaign TARGETS="1000":
-    LODA_CAMPAIGN_TARGETS={{TARGETS}} LODA_AUTOMATIC_QUESTIONS=1000000 cargo test --release --test federation -- --nocapture campaign:: differencing::
+# Every attack on people at full size, printed (SECURITY.md): families, solver, a million automatic questions, differences, homes, doors
+campaign TARGETS="1000" LONDON="small":
+    LODA_CAMPAIGN_TARGETS={{TARGETS}} LODA_CAMPAIGN_LONDON={{LONDON}} LODA_AUTOMATIC_QUESTIONS=1000000 cargo test --release --test federation -- --nocapture campaign:: differencing:: closed::unions closed::epochs closed::periods
+
+# Statements that would cost a coordinator everything, for so many seconds: just hostile-sql 3600
+hostile-sql SECONDS="3600" SEED="1":
+    LODA_HOSTILE_SECONDS={{SECONDS}} LODA_SEED={{SEED}} cargo test --release --test federation hostile_sql -- --nocapture
+
+# What an assessment says of every contract, by size of a borough, and of real stops (docs/contracts.md)
+assess-contracts SIZES="5000,20000,100000,300000":
+    LODA_ASSESS_CONTRACTS={{SIZES}} cargo test --release --test federation contracts_by_what -- --nocapture
 
 # Closed tables under attack at full counts: random unions and least squares, wordings, statements, random questions
 closed QUESTIONS="14400":

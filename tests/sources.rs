@@ -536,6 +536,23 @@ fn postgresql_is_read_in_one_snapshot_and_killed_in_mid_read_nothing_is_lost() {
         &source(query, "").replace(&server.dir.path().display().to_string(), "db.example"),
         "the database is on another host",
     );
+    // The address that is connected to decides, and not the name beside it.
+    let folder = format!("host={}", server.dir.path().display());
+    refused(
+        &source(query, "").replace(&folder, "host=localhost hostaddr=192.0.2.1"),
+        "the database is on another host",
+    );
+    refused(&source(query, "").replace(&folder, "hostaddr=192.0.2.1"), "the database is on another host");
+    // A value as large as the server gives is no record.
+    let large = format!("{query} UNION ALL SELECT repeat('x', 1000000000), 'Social', DATE '2020-01-01', 90");
+    borough.configure(&source(&large, ""), "");
+    let log = borough.ingest();
+    assert!(log.contains("longer than 1 MiB") && log.contains("stays in use"), "{log}");
+    assert_eq!(borough.snapshots(), before);
+    // Bytes that are not of the encoding end the reading, and are no missing value.
+    server.sql("CREATE DATABASE latin TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
+    let latin = r#"SELECT 'T' || n AS \"Ref\", CASE WHEN n = 7 THEN convert_from('\\xe9'::bytea, 'SQL_ASCII') ELSE 'Social' END AS \"Tenure\", DATE '2020-01-01' AS \"Start\", 90 AS \"Rent\" FROM generate_series(1, 20) n"#;
+    refused(&source(latin, "").replace("dbname=postgres", "dbname=latin"), "invalid byte sequence");
     // Killed while it sends: rows enough, slow enough.
     server.sql("CREATE FUNCTION slow(n int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN IF n % 1000 = 0 THEN PERFORM pg_sleep(0.05); END IF; RETURN 'T' || n; END $$");
     let slow = r#"SELECT slow(n) AS \"Ref\", 'Social' AS \"Tenure\", DATE '2020-01-01' AS \"Start\", 90 AS \"Rent\" FROM generate_series(1, 1000000) n"#;

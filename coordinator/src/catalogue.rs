@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -21,6 +21,7 @@ use loda_identity::Manifest;
 use loda_proto::v1;
 use loda_question::plan::{BOROUGH, CODE_END, CODES, Lookup, Reader, arrow_schema, column_type, value_at};
 use loda_question::{Refusal, Rule};
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Reference};
 
@@ -29,6 +30,28 @@ pub(crate) struct Catalogue {
     pub(crate) contracts: BTreeMap<String, Arc<Contract>>,
     references: Vec<(Reference, Arc<MemTable>)>,
     lookups: BTreeMap<String, Lookup>,
+    files: Files,
+}
+
+/// The files of a catalogue as they were when the coordinator started: what works beside it reads them from here, whatever
+/// becomes of them meanwhile.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Files {
+    /// By the name that faults have.
+    contracts: Vec<(String, String)>,
+    references: Vec<(Reference, String)>,
+}
+
+impl Files {
+    fn read(config: &Config) -> anyhow::Result<Self> {
+        let text = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+        let contracts = config.contracts.iter().map(|path| Ok((path.display().to_string(), text(path)?)));
+        let references = config.references.iter().map(|reference| Ok((reference.clone(), text(&reference.path)?)));
+        Ok(Self {
+            contracts: contracts.collect::<anyhow::Result<_>>()?,
+            references: references.collect::<anyhow::Result<_>>()?,
+        })
+    }
 }
 
 impl Catalogue {
@@ -37,42 +60,59 @@ impl Catalogue {
     /// # Errors
     /// A contract that is not the manifest's, one that is missing, or a table that cannot be read.
     pub(crate) fn load(config: &Config, manifest: &Manifest) -> anyhow::Result<Self> {
-        let mut contracts = BTreeMap::new();
-        for path in &config.contracts {
-            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-            let contract = Contract::parse(&text, &path.display().to_string())?;
+        let loaded = Self::of_files(Files::read(config)?)?;
+        for (path, text) in &loaded.files.contracts {
+            let contract = Contract::parse(text, path)?;
             let pinned = manifest.datasets.iter().find(|d| d.name == contract.dataset);
             if pinned.is_none_or(|d| d.contract_sha256 != contract.sha256) {
-                bail!("{}: not the contract that the manifest pins: use the agreed version", path.display());
+                bail!("{path}: not the contract that the manifest pins: use the agreed version");
             }
-            contracts.insert(contract.dataset.clone(), Arc::new(contract));
         }
-        if let Some(missing) = manifest.datasets.iter().find(|d| !contracts.contains_key(&d.name)) {
+        if let Some(missing) = manifest.datasets.iter().find(|d| !loaded.contracts.contains_key(&d.name)) {
             bail!("the manifest names dataset '{}': add its contract to contracts = […]", missing.name);
+        }
+        Ok(loaded)
+    }
+
+    /// # Errors
+    /// A contract or a table that cannot be read, or those that do not fit together.
+    pub(crate) fn of_files(files: Files) -> anyhow::Result<Self> {
+        let mut contracts = BTreeMap::new();
+        for (path, text) in &files.contracts {
+            let contract = Contract::parse(text, path)?;
+            contracts.insert(contract.dataset.clone(), Arc::new(contract));
         }
         if let Err(fault) = loda_contract::check_together(contracts.values().map(AsRef::as_ref)) {
             bail!("the contracts do not fit together: {fault}");
         }
         let mut lookups = BTreeMap::new();
-        let references = config.references.iter().map(|reference| {
+        let references = files.references.iter().map(|(reference, text)| {
             if contracts.contains_key(&reference.name) {
                 bail!("reference table '{}' has the name of a dataset: rename it", reference.name);
             }
-            let (table, batches) =
-                read_csv(reference).with_context(|| format!("reference {}", reference.path.display()))?;
+            let (table, batches) = read_csv(text).with_context(|| format!("reference {}", reference.path.display()))?;
             if let Some(lookup) = as_lookup(&batches) {
                 lookups.insert(reference.name.clone(), lookup);
             }
             Ok((reference.clone(), Arc::new(table)))
         });
         let references = references.collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { contracts, references, lookups })
+        Ok(Self { contracts, references, lookups, files })
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Datasets alone.
     pub(crate) fn of(contracts: Vec<Contract>) -> Self {
         let contracts = contracts.into_iter().map(|c| (c.dataset.clone(), Arc::new(c)));
-        Self { contracts: contracts.collect(), references: Vec::new(), lookups: BTreeMap::new() }
+        Self {
+            contracts: contracts.collect(),
+            references: Vec::new(),
+            lookups: BTreeMap::new(),
+            files: Files::default(),
+        }
     }
 
     /// Reads plans over these tables.
@@ -198,11 +238,11 @@ fn as_lookup(batches: &[RecordBatch]) -> Option<Lookup> {
     Some(Lookup { columns: columns.collect(), rows })
 }
 
-fn read_csv(reference: &Reference) -> anyhow::Result<(MemTable, Vec<RecordBatch>)> {
+fn read_csv(text: &str) -> anyhow::Result<(MemTable, Vec<RecordBatch>)> {
     let format = Format::default().with_header(true);
-    let (schema, _) = format.infer_schema(File::open(&reference.path)?, None)?;
+    let (schema, _) = format.infer_schema(text.as_bytes(), None)?;
     let schema = Arc::new(schema);
-    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).build(File::open(&reference.path)?)?;
+    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).build(text.as_bytes())?;
     let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
     Ok((MemTable::try_new(schema, vec![batches.clone()])?, batches))
 }

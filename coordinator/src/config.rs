@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loda_identity::{Paths, TlsSection};
-use serde::Deserialize;
+use loda_service::Program;
+use serde::{Deserialize, Serialize};
 
 use crate::doors::ProviderEntry;
 
@@ -23,9 +24,11 @@ pub struct Config {
     pub references: Vec<Reference>,
     /// The doors for people's own tools, if there are any.
     pub doors: Option<DoorsConfig>,
+    /// How this program is started once more, for what must be possible to end; without it everything runs here.
+    pub program: Option<Program>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// The longest that a question may take.
@@ -33,8 +36,12 @@ pub struct Limits {
     /// Queries at once in all, and of one asker.
     pub queries: usize,
     pub queries_per_analyst: usize,
-    /// Memory for what runs after the merge.
+    /// Memory of one process that plans, and runs what follows the merge.
     pub memory_mb: usize,
+    /// Such processes at once. One asker has half of them at most.
+    pub workers: usize,
+    /// The longest that planning may take.
+    pub planning_seconds: u64,
     /// How long a connection lives before another takes its place.
     pub connection_seconds: u64,
 }
@@ -68,7 +75,7 @@ fn per_address() -> usize {
 }
 
 /// A public table of the coordinator's own, from a CSV file with a header.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     pub name: String,
@@ -101,7 +108,15 @@ struct File {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline_seconds: 60, queries: 64, queries_per_analyst: 8, memory_mb: 512, connection_seconds: 600 }
+        Self {
+            deadline_seconds: 60,
+            queries: 64,
+            queries_per_analyst: 8,
+            memory_mb: 512,
+            workers: 6,
+            planning_seconds: 3,
+            connection_seconds: 600,
+        }
     }
 }
 
@@ -121,9 +136,17 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|e| fault(e.to_string()))?;
         let file: File = toml::from_str(&text).map_err(|e| fault(e.to_string()))?;
         let base = path.parent().unwrap_or(Path::new("."));
-        let Limits { deadline_seconds, queries, queries_per_analyst, memory_mb, connection_seconds } = file.limits;
-        if [deadline_seconds, connection_seconds].contains(&0) || [queries, queries_per_analyst, memory_mb].contains(&0)
-        {
+        let Limits {
+            deadline_seconds,
+            queries,
+            queries_per_analyst,
+            memory_mb,
+            workers,
+            planning_seconds,
+            connection_seconds,
+        } = file.limits;
+        let nought = [deadline_seconds, planning_seconds, connection_seconds].contains(&0);
+        if nought || [queries, queries_per_analyst, memory_mb, workers].contains(&0) {
             return Err(fault("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
         }
         let reference = |r: Reference| Reference { path: base.join(&r.path), ..r };
@@ -143,6 +166,7 @@ impl Config {
                 providers: doors.provider.into_iter().map(|provider| provider.within(base)).collect(),
             }),
             references: file.reference.into_iter().map(reference).collect(),
+            program: None,
         })
     }
 }

@@ -1,16 +1,21 @@
 //! What follows the merge: HAVING, ORDER BY, LIMIT, ratios, windows and joins, on protected values only.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 use loda_answer::{PROTECTED, REASON};
+use loda_question::{Refusal, Rule};
 
 use crate::explain::explained_schema;
 use crate::federated::{Merged, NOTE};
@@ -19,6 +24,12 @@ use crate::split::SplitPlan;
 
 /// Rows of a result at most.
 const MAX_ROWS: usize = 2_000_000;
+
+/// Rows that are put side by side without equal columns at most.
+const PAIRS: u64 = 50_000_000;
+
+/// Rows of what does not say how many it has: the catalogue's own tables.
+const UNKNOWN: u64 = 1_000;
 
 /// Runs what follows the merge and folds the notes into one `reason` column, the last.
 ///
@@ -32,6 +43,7 @@ pub(crate) async fn finish(
     let state = SessionStateBuilder::new_from_existing(state).with_query_planner(Arc::new(Merged(parts))).build();
     let plan = state.optimize(&split.plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    crossed(physical.as_ref())?;
     let schema = result_schema(&split.plan, &split.rests);
     let (mut rows, mut bytes, mut results) = (0_usize, 0_usize, Vec::new());
     // As it comes: what is too large is not made first and measured afterwards.
@@ -46,6 +58,40 @@ pub(crate) async fn finish(
         results.push(batch);
     }
     Ok((schema, results))
+}
+
+/// Refuses rows that are put side by side with too many others: how many there are is known before.
+///
+/// # Errors
+/// As an external error, rule `grid-too-large`.
+pub(crate) fn crossed(plan: &dyn ExecutionPlan) -> datafusion::common::Result<()> {
+    let pairs = pairs(plan)?;
+    if pairs > PAIRS {
+        let message = format!("rows are put side by side {pairs} times; the limit is {PAIRS}");
+        let refusal = Refusal::new(Rule::Grid, message, "Join on equal columns, or join less");
+        return Err(DataFusionError::External(Box::new(refusal)));
+    }
+    Ok(())
+}
+
+/// Rows that a part of a plan has at most, where only crossing makes them more.
+fn pairs(plan: &dyn ExecutionPlan) -> datafusion::common::Result<u64> {
+    let children = plan.children();
+    if children.is_empty() {
+        let rows = StatisticsContext::new().compute(plan, &StatisticsArgs::new())?.num_rows;
+        return Ok(rows.get_value().map_or(UNKNOWN, |rows| (*rows as u64).max(1)));
+    }
+    let of: Vec<u64> = children.into_iter().map(|child| pairs(child.as_ref())).collect::<Result<_, _>>()?;
+    Ok(match plan.name() {
+        "CrossJoinExec" | "NestedLoopJoinExec" => of.iter().fold(1, |all, rows| all.saturating_mul(*rows)),
+        _ if is_one_row(plan) => 1,
+        _ => of.iter().fold(0, |all, rows| all.saturating_add(*rows)),
+    })
+}
+
+fn is_one_row(plan: &dyn ExecutionPlan) -> bool {
+    let plan: &dyn Any = plan;
+    plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.group_expr().is_empty())
 }
 
 /// The columns of a question's answer, before it is asked.

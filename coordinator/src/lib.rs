@@ -10,6 +10,7 @@
 //! | `words` | what can be refused by words alone, before anything recurses over them |
 //! | `plan` | SQL to a logical plan: one SELECT, nothing else |
 //! | `syntax` | refuses what the planner would pass over without a word |
+//! | `expansion` | what CTEs come to, written out |
 //! | `split`, `federated` | each aggregate over records becomes a leaf that boroughs answer, or a refusal |
 //! | `part` | one aggregate: the question to each borough, and how output follows from figures |
 //! | `beside` | people's released cells joined to published records |
@@ -26,6 +27,7 @@
 //! | `dry` | planning over contracts alone, for fuzzing and tests |
 //! | `questions`, `jobs`, `query` | a question's life, and what outlives a restart |
 //! | `serve` | all of it over mTLS gRPC |
+//! | `work` | planning, what follows the merge and writing, where they can be ended |
 //! | `doors` | and over HTTP and Flight SQL, for people's own tools |
 
 #![cfg_attr(not(feature = "simulation"), allow(unreachable_pub, reason = "the simulation alone uses some"))]
@@ -38,6 +40,7 @@ mod derived;
 mod dispatch;
 mod doors;
 mod dry;
+mod expansion;
 mod explain;
 mod federated;
 mod finish;
@@ -62,6 +65,7 @@ mod split;
 mod statement;
 mod syntax;
 mod words;
+mod work;
 
 pub use config::{Config, ConfigError, DoorsConfig};
 pub use doors::foreign;
@@ -73,3 +77,4 @@ pub use questions::fragment_id;
 pub use serve::{Coordinator, run};
 #[cfg(feature = "simulation")]
 pub use simulation::{Plant, Surroundings};
+pub use work::work;

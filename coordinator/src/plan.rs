@@ -20,8 +20,8 @@ use loda_question::{Refusal, Rule};
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::split::{Split, SplitPlan};
-use crate::syntax;
 use crate::words::readable;
+use crate::{expansion, syntax};
 
 /// Names that tools write before a table's.
 pub(crate) const CATALOG: &str = "london";
@@ -99,6 +99,7 @@ impl Planner {
         let state = self.state();
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
         syntax::check(&statement)?;
+        expansion::check(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
         only_select(&plan)?;
         let columns =
@@ -116,6 +117,7 @@ impl Planner {
         let state = self.state();
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
         syntax::check(&statement)?;
+        expansion::check(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
         let (plan, explain) = match plan {
             LogicalPlan::Explain(explain) => (Arc::unwrap_or_clone(explain.plan), true),

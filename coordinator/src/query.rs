@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use loda_identity::PeerId;
+use loda_identity::{Gss, PeerId};
 use loda_proto::v1::{State, Statement};
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -24,13 +24,15 @@ pub(crate) struct Prepared {
     pub(crate) owner: PeerId,
     pub(crate) purpose: String,
     pub(crate) sql: String,
+    /// Whom it was planned for.
+    pub(crate) boroughs: Vec<Gss>,
     pub(crate) split: SplitPlan,
     pub(crate) made: Instant,
 }
 
 impl Prepared {
-    pub(crate) fn new(owner: PeerId, purpose: String, sql: String, split: SplitPlan) -> Arc<Self> {
-        Arc::new(Self { owner, purpose, sql, split, made: Instant::now() })
+    pub(crate) fn new(owner: PeerId, purpose: String, sql: String, boroughs: Vec<Gss>, split: SplitPlan) -> Arc<Self> {
+        Arc::new(Self { owner, purpose, sql, boroughs, split, made: Instant::now() })
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use arrow::ipc::writer::StreamWriter;
 use futures::future::join_all;
 use loda_identity::{Gss, Identity, Manifest, PeerId};
 use loda_ledger::{Entry, Kind, Log, LogError, Spool};
 use loda_proto::v1;
 use loda_question::Refusal;
-use loda_service::{AbortOnDrop, Crew, Outcomes, compute};
+use loda_service::{AbortOnDrop, Crew, Outcomes, Program, compute};
 use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -20,7 +19,6 @@ use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::dispatch::{Answer, Errand, Nodes, Tables, share_periods};
 use crate::federated::Federated;
-use crate::finish::finish;
 use crate::jobs::{Jobs, World};
 use crate::lines::Lines;
 use crate::merge::{MergedPart, merge};
@@ -28,9 +26,10 @@ use crate::plan::{Open, Planner, unplanned};
 use crate::query::{Prepared, Query, QueryResult};
 use crate::split::{Split, SplitPlan, bundles};
 use crate::statement::statement;
+use crate::work::Workers;
 
 /// Time kept back from the deadline for merging and finishing.
-const FINISHING: Duration = Duration::from_millis(500);
+const FINISHING: Duration = Duration::from_secs(1);
 
 /// Everything that analysts ask, from one start of a coordinator to its end.
 pub(crate) struct Questions {
@@ -40,6 +39,7 @@ pub(crate) struct Questions {
     limits: Limits,
     identity: Identity,
     pub(crate) planner: Arc<Planner>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) nodes: Nodes,
     log: Arc<dyn Log>,
     /// What the log began and did not end before the last restart.
@@ -86,11 +86,13 @@ pub(crate) struct Parts {
     pub(crate) spool: Spool,
     pub(crate) world: World,
     pub(crate) crew: Crew,
+    pub(crate) program: Option<Program>,
 }
 
 impl Questions {
     pub(crate) fn of(parts: Parts) -> Arc<Self> {
-        let Parts { limits, identity, catalogue, planner, lines, log, unended, spool, world, crew } = parts;
+        let Parts { limits, identity, catalogue, planner, lines, log, unended, spool, world, crew, program } = parts;
+        let workers = Arc::new(Workers::new(&catalogue, &planner, &limits, program));
         Arc::new(Self {
             jobs: Jobs::new(limits, spool, world),
             outcomes: Outcomes::default(),
@@ -100,6 +102,7 @@ impl Questions {
             identity,
             catalogue,
             planner,
+            workers,
             log,
             crew,
         })
@@ -147,6 +150,18 @@ impl Questions {
         })
     }
 
+    /// Why nothing can be logged, and so nothing is answered.
+    pub(crate) fn log_fault(&self) -> Option<String> {
+        self.log.fault()
+    }
+
+    /// Completes when this process will never log again.
+    pub(crate) async fn log_stopped(&self) {
+        while !self.log.is_stopped() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// log INTENT → dispatch → merge → finish → log OUTCOME → released.
     async fn answer(&self, query: &Query, deadline: Instant) -> anyhow::Result<QueryResult> {
         let prepared = &query.prepared;
@@ -168,14 +183,11 @@ impl Questions {
         let statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
         let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
         // A task of its own, so that the deadline and a cancellation reach it.
-        let (state, of) = (self.planner.state(), Arc::clone(prepared));
-        let finishing = tokio::spawn(async move { finish(state, &of.split, cells).await });
-        let (schema, batches) = AbortOnDrop(finishing).await.context("finishing stopped")??;
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-        for batch in &batches {
-            writer.write(batch)?;
-        }
-        let arrow_ipc = writer.into_inner()?;
+        let (workers, of) = (Arc::clone(&self.workers), Arc::clone(prepared));
+        // Whoever runs this ends it at the question's own deadline.
+        let until = deadline + FINISHING;
+        let finishing = tokio::spawn(async move { workers.finish(&of, cells, until).await });
+        let arrow_ipc = AbortOnDrop(finishing).await.context("finishing stopped")??;
         let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
         let result = QueryResult { statement, arrow_ipc };
         anyhow::ensure!(query.close(), "it was cancelled");
@@ -311,11 +323,7 @@ impl Questions {
                 continue;
             }
             let Some(owner) = kept.owner() else { continue };
-            let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
-            let (planner, sql) = (Arc::clone(&self.planner), kept.sql.clone());
-            let planned = self.crew.run(async move { planner.plan_guarded(&sql, split).await }).await;
-            let Ok(Ok(split)) = planned else { continue };
-            let prepared = Prepared::new(owner, kept.purpose.clone(), kept.sql.clone(), split);
+            let Ok(prepared) = self.plan(owner, kept.purpose.clone(), kept.sql.clone()).await else { continue };
             let query = self.jobs.restore(id, prepared, &kept, begun);
             if let Some(result) = result {
                 // A cancellation of it comes too late, as before the restart.
@@ -370,16 +378,19 @@ impl Questions {
         });
     }
 
-    /// Plans a question, on the runtime of queries, with its deep stacks. A panic there ends this request alone.
+    /// Plans a question where it can be ended, and then on the runtime of queries, with its deep stacks. A panic there ends
+    /// this request alone.
     ///
     /// # Errors
     /// The rule that refuses it.
     pub(crate) async fn plan(&self, owner: PeerId, purpose: String, sql: String) -> Result<Arc<Prepared>, Refusal> {
-        let split = Split::new(Arc::clone(&self.catalogue), self.boroughs());
+        let boroughs = self.boroughs();
+        self.workers.try_planning(&owner, &sql, &boroughs).await?;
+        let split = Split::new(Arc::clone(&self.catalogue), boroughs.clone());
         let planner = Arc::clone(&self.planner);
         let planned = self.crew.run(async move {
             let split = planner.plan_guarded(&sql, split).await?;
-            Ok(Prepared::new(owner, purpose, sql, split))
+            Ok(Prepared::new(owner, purpose, sql, boroughs, split))
         });
         planned.await.unwrap_or_else(|_| Err(unplanned()))
     }
@@ -388,7 +399,8 @@ impl Questions {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) async fn columns(&self, sql: String) -> Result<Open, Refusal> {
+    pub(crate) async fn columns(&self, asker: &PeerId, sql: String) -> Result<Open, Refusal> {
+        self.workers.try_columns(asker, &sql).await?;
         let planner = Arc::clone(&self.planner);
         let planned = self.crew.run(async move { planner.columns(&sql).await }).await;
         planned.unwrap_or_else(|_| Err(unplanned()))

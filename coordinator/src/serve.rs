@@ -11,7 +11,7 @@ use loda_identity::{AuthoriseLayer, Dialled, Identity, Limits, PeerId, PeerInfo,
 use loda_ledger::{SignedLines, Spool};
 use loda_proto::v1::query_server::{Query as QueryService, QueryServer};
 use loda_proto::{CHUNK, v1};
-use loda_service::{Crew, Operations, State, log, stop};
+use loda_service::{Crew, Operations, Program, State, log, stop};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -46,11 +46,11 @@ pub struct Coordinator {
     tokens: Arc<Tokens>,
 }
 
-/// Runs a coordinator until it is told to stop.
+/// Runs a coordinator until it is told to stop. `program`: how it is started once more, to [`crate::work()`].
 ///
 /// # Errors
 /// Whatever keeps it from serving, with the file and the fix.
-pub fn run(config: &Path) -> anyhow::Result<()> {
+pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
     log::begin();
     let queries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -60,7 +60,9 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
         .build()?;
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     serving.block_on(async {
-        let coordinator = Coordinator::open(Config::load(config)?, queries.handle().clone())?;
+        let config = Config { program: Some(program), ..Config::load(config)? };
+        let _alone = loda_service::alone(&config.state, "coordinator")?;
+        let coordinator = Coordinator::open(config, queries.handle().clone())?;
         let listener = coordinator.bind().await?;
         let draining = async {
             let _told = stop::signal().await;
@@ -73,6 +75,8 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
         tokio::select! {
             served = coordinator.serve(listener) => served,
             () = draining => Ok(()),
+            // Whoever watches over it starts it again.
+            () = coordinator.questions.log_stopped() => anyhow::bail!("the query log cannot be written any more"),
         }
     })
 }
@@ -91,11 +95,17 @@ impl Coordinator {
         if !log_key.exists() {
             SigningKey::generate()?.0.save(&log_key)?;
         }
+        let key = SigningKey::load(&log_key)?;
+        anyhow::ensure!(
+            identity.manifest().coordinator.log_key == key.public_hex(),
+            "{}: not the key that the manifest names for the coordinator's log: restore it from the backup; where it is lost, the \
+             federation has to agree on a manifest with another",
+            log_key.display()
+        );
         let mut unended = Unended::default();
-        let log =
-            SignedLines::open_telling(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?, &mut |entry| {
-                unended.note(entry);
-            })?;
+        let log = SignedLines::open_telling(&config.state.join("log.jsonl"), key, &mut |entry| {
+            unended.note(entry);
+        })?;
         let dialled = Dialled::default();
         let questions = Questions::of(Parts {
             limits: config.limits,
@@ -108,6 +118,7 @@ impl Coordinator {
             spool: Spool::open(&config.state.join("queries")).context("opening the folder of questions")?,
             world: World::default(),
             crew: Crew::new(queries),
+            program: config.program.clone(),
         });
         let tokens = Arc::new(Tokens::open(&config.state)?);
         Ok(Self { questions, identity, config: Arc::new(config), dialled, tokens })
@@ -136,6 +147,8 @@ impl Coordinator {
         let (identity, questions) = (&self.identity, &self.questions);
         // Before anybody can ask: whoever comes back finds his question.
         Arc::clone(questions).restore().await?;
+        let workers = Arc::clone(&questions.workers);
+        tokio::spawn(async move { workers.warm().await });
         let age = Duration::from_secs(self.config.limits.connection_seconds);
         let limits = Limits { connection_life: age.saturating_add(GRACE), ..Limits::default() };
         let connections = incoming_with(listener, identity.clone(), limits, Some(self.dialled.clone()));
@@ -144,7 +157,7 @@ impl Coordinator {
         tokio::spawn(identity.clone().keep_current());
         if let Some(address) = self.config.operations.clone() {
             let asked = Arc::clone(questions);
-            let state = move || State { active: asked.jobs.active(), ..State::default() };
+            let state = move || State { active: asked.jobs.active(), faults: asked.log_fault().into_iter().collect() };
             Operations::new(identity.clone(), &questions.outcomes, state).start(address);
         }
         if let Some(doors) = &self.config.doors {

@@ -69,6 +69,7 @@ impl Plant {
             spool: Spool::open(&spool)?,
             world: World { clock, ids },
             crew,
+            program: None,
         });
         Arc::clone(&questions).restore().await?;
         Ok(QueryServer::new(Coordinator::over(questions, self.identity.clone(), self.config.clone())?))

@@ -14,6 +14,7 @@ use loda_demo::layout::{Layout, Options};
 use loda_demo::london::{self, DEMO, Outputs, Plan};
 use loda_demo::processes::Processes;
 use loda_demo::{real, tour};
+use loda_service::Program;
 use loda_service::stop::end_with_parent;
 
 /// Starts a federation of 33 borough nodes and a coordinator, asks it a round of questions, and serves.
@@ -65,6 +66,9 @@ enum Role {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Plans and finishes questions for a coordinator that started it.
+    #[command(hide = true)]
+    Work,
     /// Write a synthetic London: what the systems of 33 boroughs hold, each in its own dialect, with the truth beside it.
     ///
     /// extracts/GSS: the files of a borough, and a node.toml that maps them; pooled: every table of all boroughs in one
@@ -110,8 +114,10 @@ fn main() -> ExitCode {
         }
         Some(Role::Coordinator { config }) => {
             end_with_parent();
-            loda_coordinator::run(&config).map(|()| ExitCode::SUCCESS)
+            let program = Program::this(&["work"]).map_err(anyhow::Error::from);
+            program.and_then(|program| loda_coordinator::run(&config, program)).map(|()| ExitCode::SUCCESS)
         }
+        Some(Role::Work) => loda_coordinator::work().map(|()| ExitCode::SUCCESS),
         Some(Role::Loda { arguments }) => client(arguments),
         Some(Role::London(arguments)) => london(&arguments).map(|()| ExitCode::SUCCESS),
         None => demo(&arguments).map(|()| ExitCode::SUCCESS),

@@ -16,7 +16,7 @@ use loda_question::table::Table;
 use loda_question::{Refusal, Rule};
 use loda_service::{AbortOnDrop, compute};
 
-use crate::agreement::Agreement;
+use crate::agreement::Agreed;
 use crate::assess::Believed;
 use crate::config::Config;
 use crate::dictionary::RecordSecret;
@@ -40,7 +40,7 @@ const SAID: Duration = Duration::from_secs(10);
 
 pub(crate) struct Borough {
     pub(crate) config: Config,
-    pub(crate) agreement: Agreement,
+    pub(crate) agreement: Agreed,
     /// What is served now; a question keeps the one that it began with.
     pub(crate) snapshots: RwLock<Vec<Snapshot>>,
     pub(crate) held: Vec<Held>,
@@ -53,7 +53,7 @@ pub(crate) struct Borough {
     pub(crate) replaced: tokio::sync::Notify,
     pub(crate) epochs: Epochs,
     /// What is believed of each dataset that was assessed.
-    pub(crate) assessments: BTreeMap<String, Believed>,
+    pub(crate) assessments: RwLock<BTreeMap<String, Believed>>,
     /// Questions share the memory pool; one that did not fit beside others has it for itself.
     pub(crate) memory: tokio::sync::RwLock<()>,
 }
@@ -71,7 +71,8 @@ impl Borough {
     /// Why datasets are not as new as their extracts, or not served.
     pub(crate) fn faults(&self) -> Vec<String> {
         let index = self.index.iter().map(|index| &index.fault);
-        index.chain(self.held.iter().map(|held| &held.fault)).filter_map(Fault::get).collect()
+        let of_data = index.chain(self.held.iter().map(|held| &held.fault)).filter_map(Fault::get);
+        of_data.chain(self.agreement.fault()).collect()
     }
 
     /// Serves a snapshot from now on.
@@ -164,7 +165,7 @@ impl Borough {
     fn dimensions(&self, contract: &Contract) -> u32 {
         let held = self.held.iter().find(|held| held.contract.dataset == contract.dataset);
         let own = held.and_then(|held| held.config.dimensions).unwrap_or(u32::MAX);
-        let assessed = self.assessments.get(&contract.dataset);
+        let assessed = self.believed(&contract.dataset);
         let decided = held.and_then(|held| held.config.decision.as_ref()).map(|decision| decision.dimensions);
         let good = assessed.map_or(u32::MAX, |found| found.dimensions.max(decided.unwrap_or(0)));
         own.min(good).min(contract.closure.dimensions)
@@ -175,7 +176,11 @@ impl Borough {
         if !contract.protection.may_be_about_people() {
             return String::new();
         }
-        self.assessments.get(&contract.dataset).map_or_else(|| "not assessed".to_owned(), |found| found.words.clone())
+        self.believed(&contract.dataset).map_or_else(|| "not assessed".to_owned(), |found| found.words)
+    }
+
+    fn believed(&self, dataset: &str) -> Option<Believed> {
+        self.assessments.read().unwrap_or_else(PoisonError::into_inner).get(dataset).cloned()
     }
 
     /// Refuses a table that weighs more than this borough allows, though the contract does.
@@ -239,16 +244,25 @@ impl Drop for Wanted {
 
 impl Work for Borough {
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
-        let mut accepted = asked.judge(&self.config.borough, &self.agreement, &|dataset| self.snapshot(dataset))?;
+        let agreement = self.agreement.now();
+        let mut accepted = asked.judge(&self.config.borough, &agreement, &|dataset| self.snapshot(dataset))?;
         if let Fragment::Table(table) = &accepted.fragment {
             self.within_own(table)?;
             let words = table.datasets().iter().filter_map(|contract| {
-                let found = self.assessments.get(&contract.dataset)?;
+                let found = self.believed(&contract.dataset)?;
                 Some(format!("{} {}", contract.dataset, found.words))
             });
             accepted.assessed = words.collect::<Vec<_>>().join("; ");
         }
         Ok(accepted)
+    }
+
+    fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal> {
+        let (agreement, today) = (self.agreement.now(), chrono::Utc::now().date_naive());
+        let analyst = asked.analyst.to_string();
+        accepted.snapshots.iter().try_for_each(|snapshot| {
+            agreement.allows(&analyst, &asked.purpose, &snapshot.contract.dataset, today).map(drop)
+        })
     }
 
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {

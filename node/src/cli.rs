@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loda_contract::Contract;
 use loda_disclosure::TableParameters;
-use loda_service::log;
+use loda_service::{Program, log};
 
 use crate::assess;
 use crate::config::{Config, DatasetConfig};
@@ -19,7 +19,7 @@ use crate::dictionary::RecordSecret;
 use crate::doctor::doctor;
 use crate::init::{Request, init};
 use crate::ptable::ptable;
-use crate::reading::{self, Part, Program};
+use crate::reading::{self, Part};
 use crate::residents::decide;
 use crate::snapshot::snapshots;
 

@@ -11,7 +11,9 @@ use serde::Deserialize;
 
 use crate::epochs::iso;
 use crate::mapping::Mapping;
-use crate::reading::{LEAST_MB, Program};
+use loda_service::Program;
+
+use crate::reading::LEAST_MB;
 use crate::refresh::Refresh;
 use crate::residents::{ResidentsConfig, ResidentsEntry};
 use crate::snapshot::FEWEST;

@@ -57,7 +57,17 @@ pub(crate) async fn doctor(path: &Path) -> Report {
     disk(&config, &mut report);
     private(&config.identity.key, &mut report);
     match Agreement::load(&config.agreement) {
-        Ok(_) => report.good("agreement", &config.agreement.display().to_string()),
+        Ok(agreement) => {
+            let contracts = config.datasets.iter().filter_map(|dataset| Contract::load(&dataset.contract).ok());
+            let held: Vec<String> = contracts.map(|contract| contract.dataset).collect();
+            let doubts = agreement.doubts(&held, chrono::Utc::now().date_naive());
+            if doubts.is_empty() {
+                report.good("agreement", &config.agreement.display().to_string());
+            }
+            for doubt in doubts {
+                report.fault("agreement", &doubt, "correct it, or have it renewed: what it does not grant is refused");
+            }
+        }
         Err(error) => report.fault("agreement", &error.to_string(), "correct it; without it every question is refused"),
     }
     standing(&config, &mut report);

@@ -27,7 +27,7 @@
 //! | `doctor` | what would keep a node from serving, and the fix |
 //! | `ptable` | what a perturbation table does, for whoever chooses one |
 //! | `release` | the one serial, durable point through which figures leave |
-//! | `queries`, `jobs`, `turns` | queries as jobs that outlive a restart, in fair turns |
+//! | `queries`, `jobs` | queries as jobs that outlive a restart, in fair turns |
 //! | `serve` | all of it over mTLS gRPC |
 
 mod agreement;
@@ -65,7 +65,6 @@ mod simulation;
 mod snapshot;
 mod source;
 mod tables;
-mod turns;
 
 pub use cli::command;
 pub use config::{AsAt, Config, ConfigError, DatasetConfig};
@@ -73,8 +72,8 @@ pub use disclose::Methods;
 #[cfg(feature = "unprotected")]
 pub use laboratory::Laboratory;
 pub use loda_disclosure::TableParameters;
+pub use loda_service::Program;
 pub use mapping::Mapping;
-pub use reading::Program;
 pub use refresh::Refresh;
 pub use report::{ColumnReport, Place, Rejected, Report};
 pub use residents::{ResidentsConfig, Service};

@@ -9,7 +9,7 @@ use loda_disclosure::{Method, Released};
 use loda_ledger::{Entry, Kind, Log, LogError, Spool};
 use loda_proto::v1;
 use loda_question::Refusal;
-use loda_service::{Crew, Outcomes};
+use loda_service::{Crew, Outcomes, Turns};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
@@ -19,7 +19,6 @@ use crate::config::Limits;
 use crate::inspect::{Accepted, Asked};
 use crate::jobs::{Admission, History, Job, Jobs};
 use crate::release::{Gate, Release};
-use crate::turns::Turns;
 
 /// Nobody learns from a deadline whether an answer takes a little longer: none is shorter.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -31,6 +30,9 @@ const JUDGING: usize = 4;
 pub(crate) trait Work: Send + Sync + 'static {
     /// Judges a request by contract and agreement.
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal>;
+
+    /// Whether the agreement that is in force now grants what was accepted: it may have ended meanwhile.
+    fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal>;
 
     /// The disclosure control that its answer goes through.
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method>;
@@ -93,6 +95,18 @@ impl Queries {
     /// Where the log cannot be written.
     pub(crate) fn note(&self, entry: &Entry) -> Result<(), LogError> {
         self.gate.log().append(entry)
+    }
+
+    /// Why nothing can be logged, and so nothing is answered.
+    pub(crate) fn log_fault(&self) -> Option<String> {
+        self.gate.log().fault()
+    }
+
+    /// Completes when this process will never log again.
+    pub(crate) async fn log_stopped(&self) {
+        while !self.gate.log().is_stopped() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Runs something where queries run, for as long as they do.
@@ -174,7 +188,7 @@ impl Queries {
                 Ok(Ok(release)) => Ok(release),
                 Ok(Err(fault)) => {
                     tracing::warn!(query = %asked.query, "not answered: {fault:#}");
-                    Err("error")
+                    Err(if fault.is::<Refusal>() { "agreement" } else { "error" })
                 }
                 Err(_elapsed) => Err("deadline"),
             },
@@ -205,6 +219,7 @@ impl Queries {
             let steps = began.elapsed().as_nanos().div_ceil(step.as_nanos().max(1)).max(1);
             sleep_until(began + step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))).await;
         }
+        self.work.agreed(asked, accepted)?;
         let method = self.work.method(accepted);
         let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
         self.gate.release(asked, accepted, &*method, &cells, &keep)

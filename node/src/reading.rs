@@ -1,7 +1,6 @@
 //! Reading what the configuration names, the residents index first: in a process of its own, which may fail, and whose
 //! memory is the system's again when it ends.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,11 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use loda_contract::Contract;
-use loda_service::stop;
+use loda_service::{Program, stop};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::config::Config;
@@ -34,28 +32,6 @@ pub(crate) struct Outcome {
     pub(crate) part: Part,
     /// Why what was there before stays in use; none where it was replaced. It holds no value of the data.
     pub(crate) fault: Option<String>,
-}
-
-/// How this program is started once more, as `loda-node`.
-#[derive(Clone, Debug)]
-pub struct Program(Vec<OsString>);
-
-impl Program {
-    /// The program that runs now, with what its command line has before `loda-node`'s own arguments.
-    ///
-    /// # Errors
-    /// Where the system does not say which it is.
-    pub fn this(before: &[&str]) -> std::io::Result<Self> {
-        let program = std::env::current_exe()?.into_os_string();
-        Ok(Self(std::iter::once(program).chain(before.iter().map(OsString::from)).collect()))
-    }
-
-    fn command(&self) -> Option<Command> {
-        let (program, before) = self.0.split_first()?;
-        let mut command = Command::new(program);
-        command.args(before);
-        Some(command)
-    }
 }
 
 /// Everything of a configuration.
@@ -94,8 +70,6 @@ async fn read_apart(
             Some(dataset) => command.arg("--dataset").arg(dataset),
         };
     }
-    // A backtrace wants memory that may be what is lacking.
-    command.env("RUST_BACKTRACE", "0");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     // It ends when this does, however this ends.
     let _held = child.stdin.take();

@@ -1,10 +1,9 @@
 //! The node's gRPC service, and the program around it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,12 +16,12 @@ use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
-use loda_service::{Crew, Operations, State, log, stop};
+use loda_service::{Crew, Operations, Program, State, log, stop};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
-use crate::agreement::Agreement;
+use crate::agreement::{Agreed, Agreement};
 use crate::assess::{Believed, Standing, rests_on};
 use crate::borough::Borough;
 use crate::config::Config;
@@ -32,7 +31,7 @@ use crate::epochs::{Epochs, Openings, Surroundings};
 use crate::execute::Engine;
 use crate::jobs::{History, Job, is_final};
 use crate::queries::{Queries, Work};
-use crate::reading::{self, Program};
+use crate::reading;
 use crate::refresh::{self, Held, Index};
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
@@ -70,7 +69,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         .build()?;
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let config = Config { program: Some(program), ..Config::load(config)? };
-    let _alone = alone(&config.state)?;
+    let _alone = loda_service::alone(&config.state, "node")?;
     let methods = Methods::with(&config.perturbation)?;
     let node = queries.block_on(Node::open(config, methods, queries.handle().clone()))?;
     if ingest_only {
@@ -90,29 +89,10 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         tokio::select! {
             served = node.serve(listener) => served,
             () = draining => Ok(()),
+            // Whoever watches over it starts it again.
+            () = node.queries.log_stopped() => bail!("the query log cannot be written any more"),
         }
     })
-}
-
-/// One process to a state: the log is one chain, and snapshots go when nobody in the process that serves can read them.
-fn alone(state: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(state).with_context(|| format!("making {}", state.display()))?;
-    let path = state.join("node.lock");
-    let lock = File::options().create(true).append(true).open(&path);
-    let lock = lock.with_context(|| format!("opening {}", path.display()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => bail!(
-            "a node runs on {} already. It takes up new extracts by itself where `refresh` says change or a time; otherwise \
-             stop it first",
-            state.display()
-        ),
-        // Some file systems over a network have no locks.
-        Err(TryLockError::Error(fault)) => {
-            tracing::warn!("{} cannot be locked ({fault}): see to it that no second node runs on it", path.display());
-        }
-    }
-    Ok(lock)
 }
 
 impl Node {
@@ -125,18 +105,25 @@ impl Node {
         std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
         let identity = Identity::load(config.identity.clone())?;
         let manifest = identity.manifest();
-        let agreement = Agreement::load(&config.agreement)?;
+        let agreement = Agreed::open(&config.agreement)?;
         let log_key = config.state.join("log.key");
         if !log_key.exists() {
             SigningKey::generate()?.0.save(&log_key)?;
         }
+        let key = SigningKey::load(&log_key)?;
+        if manifest.member(&config.borough).is_some_and(|member| member.log_key != key.public_hex()) {
+            bail!(
+                "{}: not the key that the manifest names for this borough's log: restore it from the backup; where it is lost, the \
+                 federation has to agree on a manifest with another",
+                log_key.display()
+            );
+        }
         let mut history = History::default();
         let mut opened = Openings::default();
-        let log =
-            SignedLines::open_telling(&config.state.join("log.jsonl"), SigningKey::load(&log_key)?, &mut |entry| {
-                opened.note(&entry);
-                history.note(entry);
-            })?;
+        let log = SignedLines::open_telling(&config.state.join("log.jsonl"), key, &mut |entry| {
+            opened.note(&entry);
+            history.note(entry);
+        })?;
         let secret = RecordSecret::load_or_create(&reading::secret_file(&config.state))?;
         let mut held = Vec::new();
         for dataset in &config.datasets {
@@ -187,7 +174,8 @@ impl Node {
                 (None, None) => {}
             }
         }
-        let assessments = assessments(&config, &agreement, &held, &log)?;
+        log.append(&agreement.entry())?;
+        let assessments = assessments(&config, &agreement.now(), &held, &|entry| Ok(log.append(entry)?))?;
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
         let limits = config.limits;
         let borough = Arc::new(Borough {
@@ -201,7 +189,7 @@ impl Node {
             tables: Arc::new(Tables::new(limits.tables_mb)),
             replaced: tokio::sync::Notify::new(),
             epochs,
-            assessments,
+            assessments: RwLock::new(assessments),
             memory: tokio::sync::RwLock::default(),
             config,
         });
@@ -236,12 +224,16 @@ impl Node {
         if let Some(address) = config.operations.clone() {
             let queries = Arc::clone(&self.queries);
             let borough = Arc::clone(&self.borough);
-            let state = move || State { active: queries.jobs.active(), faults: borough.faults() };
+            let state = move || State {
+                active: queries.jobs.active(),
+                faults: borough.faults().into_iter().chain(queries.log_fault()).collect(),
+            };
             Operations::new(identity.clone(), &self.queries.outcomes, state).start(address);
         }
         self.queries.beside(refresh::keep(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         self.queries.beside(refresh::open_epochs(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         self.queries.beside(Arc::clone(&self.borough).keep_ready());
+        self.queries.beside(keep_agreement(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         tracing::info!(borough = %config.borough, datasets = self.borough.snapshots().len(), "serving");
         server(age)
             .layer(AuthoriseLayer::new(identity.clone()))
@@ -260,12 +252,22 @@ impl Node {
     }
 }
 
+/// Takes up what the borough changes of its agreement, and what that makes of assessments.
+async fn keep_agreement(borough: Arc<Borough>, queries: Arc<Queries>) {
+    let log = |entry: &Entry| Ok(queries.note(entry)?);
+    let changed = |agreement: &Agreement| match assessments(&borough.config, agreement, &borough.held, &log) {
+        Ok(believed) => *borough.assessments.write().unwrap_or_else(PoisonError::into_inner) = believed,
+        Err(fault) => tracing::error!("{fault:#}"),
+    };
+    borough.agreement.keep(log, changed).await;
+}
+
 /// What is believed of the datasets that were assessed; the log is told.
 fn assessments(
     config: &Config,
     agreement: &Agreement,
     held: &[Held],
-    log: &Arc<dyn Log>,
+    log: &dyn Fn(&Entry) -> anyhow::Result<()>,
 ) -> anyhow::Result<BTreeMap<String, Believed>> {
     let rests_on = rests_on(held.iter().map(|held| held.contract.as_ref()), &config.perturbation);
     let today = chrono::Utc::now().date_naive();
@@ -274,7 +276,7 @@ fn assessments(
         let dataset = held.contract.dataset.clone();
         let until = agreement.until(&dataset).unwrap_or(today);
         let Some(found) = Believed::of(&config.state, &dataset, &rests_on, until) else { continue };
-        log.append(&Entry {
+        log(&Entry {
             kind: Kind::Admin,
             query: String::new(),
             analyst: String::new(),

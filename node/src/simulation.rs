@@ -79,6 +79,10 @@ impl Work for Working {
         self.rehearsed.node.borough.judge(asked)
     }
 
+    fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal> {
+        self.rehearsed.node.borough.agreed(asked, accepted)
+    }
+
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {
         self.rehearsed.node.borough.method(accepted)
     }

@@ -161,6 +161,9 @@ impl Federation {
     pub async fn over(layout: Layout, nodes: Vec<Node>, dir: tempfile::TempDir) -> Self {
         let handle = RUNTIME.handle().clone();
         let config = loda_coordinator::Config::load(&layout.coordinator().join("coordinator.toml")).unwrap();
+        // What can be ended is done in processes of the program that is built.
+        let program = loda_node::Program::at(env!("CARGO_BIN_EXE_loda-demo"), &["work"]);
+        let config = loda_coordinator::Config { program: Some(program), ..config };
         let coordinator = Coordinator::open(config, handle.clone()).unwrap();
         let listener = coordinator.bind().await.unwrap();
         handle.spawn(async move { coordinator.serve(listener).await.unwrap() });

@@ -35,6 +35,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+pub(crate) use self::flight::local;
 use self::http::Problem;
 use self::sign_in::{Asker, Denied, Guest, Made, SignIn, sign_in};
 pub(crate) use self::sign_in::{ProviderEntry, Scope, TokenFault, TokenInfo, Tokens, Wanted};

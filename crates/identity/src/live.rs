@@ -128,12 +128,17 @@ impl Identity {
         let mut faults = Vec::new();
         let manifest = Arc::new(pinned_manifest(&paths, &mut faults)?);
         let credentials = Credentials::load(&paths.certificate, &paths.key)?;
-        let (lists, more) = RevocationList::read_folder(&paths.revocation)?;
+        let (mut lists, more) = RevocationList::read_folder(&paths.revocation)?;
         faults.extend(more);
+        // Those of an earlier life first: of two with one date the other counts.
+        let mut all = pinned_lists(&paths);
+        all.append(&mut lists);
+        let lists = all;
         let denials = paths.denied.as_deref().map_or(Ok(Denials::default()), read_denials)?;
         let (trust, more) = Trust::new(manifest, lists, denials, None)?;
         faults.extend(more);
         let trust = Arc::new(trust);
+        faults.extend(pin_lists(&paths, &trust));
         let own = credentials.peer(&trust).map_err(|refusal| {
             let fix = match refusal {
                 Refusal::RevocationUnknown => "put its authority's current list into the folder of revocation lists",
@@ -193,6 +198,7 @@ impl Identity {
         match renewed(&files.paths, &before, &mut faults) {
             Ok(standing) => {
                 tracing::info!(manifest = standing.trust.manifest().version, "certificates and lists were read again");
+                faults.extend(pin_lists(&files.paths, &standing.trust));
                 self.0.now.send_replace(Arc::new(standing));
             }
             Err(error) => faults.push(error.to_string()),
@@ -311,6 +317,36 @@ fn pinned_manifest(paths: &Paths, faults: &mut Vec<String>) -> Result<Manifest, 
         faults.push(format!("{error}; version {} stays in use", current.version));
         current
     }))
+}
+
+/// Where the lists in use are kept, so that a restart believes no older ones.
+fn lists_folder(paths: &Paths) -> Option<PathBuf> {
+    Some(paths.pinned.as_ref()?.with_file_name("revocation.pinned"))
+}
+
+/// The lists of an earlier life. One that is damaged is passed over: the folder's count as before.
+fn pinned_lists(paths: &Paths) -> Vec<RevocationList> {
+    let folder = lists_folder(paths).filter(|folder| folder.is_dir());
+    folder.and_then(|folder| RevocationList::read_folder(&folder).ok()).map_or_else(Vec::new, |(lists, _)| lists)
+}
+
+/// Keeps the lists in use. What cannot be kept is told.
+fn pin_lists(paths: &Paths, trust: &Trust) -> Vec<String> {
+    let Some(folder) = lists_folder(paths) else { return Vec::new() };
+    let keep = |(name, list): (String, &RevocationList)| {
+        let path = folder.join(format!("{name}.crl"));
+        let der: &[u8] = &list.der;
+        if std::fs::read(&path).is_ok_and(|kept| kept == der) {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&folder).map_err(|source| IdentityError::File {
+            action: "make",
+            path: folder.clone(),
+            source,
+        })?;
+        write_private(&path, der)
+    };
+    trust.lists().map(keep).filter_map(Result::err).map(|fault| fault.to_string()).collect()
 }
 
 fn read_denials(path: &Path) -> Result<Denials, IdentityError> {

@@ -95,6 +95,14 @@ impl Trust {
         self.issuers.iter().filter_map(|issuer| issuer.list.as_ref()).map(|list| list.next_update).min()
     }
 
+    /// Each authority's list in use, with a name for it.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (String, &RevocationList)> {
+        self.issuers.iter().filter_map(|issuer| {
+            let name = sha256(&issuer.anchor.der).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            Some((name, issuer.list.as_ref()?))
+        })
+    }
+
     /// Who holds the certificate at the head of `chain`, as a client.
     ///
     /// Checked here, with no trust in an earlier handshake: the signature by one authority of the manifest,

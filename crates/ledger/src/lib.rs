@@ -4,6 +4,7 @@
 //! append fails. Today's [`SignedLines`] writes one signed JSON line an entry, each naming the hash of
 //! the one before; the transparency log of the design replaces it behind [`Log`].
 
+mod head;
 mod lines;
 mod search;
 mod spool;
@@ -21,6 +22,16 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// Where the entry may not be durable: the caller must not go on.
     fn append(&self, entry: &Entry) -> Result<(), LogError>;
+
+    /// Why nothing can be written, where that is so: who asks makes it be tried again.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether nothing will ever be written by this process: it has to be started again.
+    fn is_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// One entry. It holds what was asked and what became of it, never a figure.
@@ -37,6 +48,24 @@ pub struct Entry {
     pub fragment: String,
     /// The rule that refused, the snapshot read, or another static word.
     pub detail: String,
+}
+
+impl Entry {
+    /// A change, or a state, that is of no query.
+    #[must_use]
+    pub fn admin(detail: impl Into<String>) -> Self {
+        let empty = String::new;
+        Self {
+            kind: Kind::Admin,
+            query: empty(),
+            analyst: empty(),
+            purpose: empty(),
+            dataset: empty(),
+            agreement: empty(),
+            fragment: empty(),
+            detail: detail.into(),
+        }
+    }
 }
 
 /// What an entry says.
@@ -65,4 +94,13 @@ pub enum LogError {
     Damaged { path: String, line: usize, problem: &'static str },
     #[error("query log: an earlier write failed; restart once the disk is mended")]
     Stopped,
+    #[error(
+        "query log {path}: it held {had} entries, and {what}. Somebody cut it, or put an older or another one in its place: \
+         restore the log and {head} from the backup together; where they are lost, tell the federation before you remove {head}"
+    )]
+    Back { path: String, head: String, had: u64, what: String },
+    #[error(
+        "query log: {path} cannot be read: {problem}; it says how many entries the log has: restore it from the backup"
+    )]
+    Head { path: String, problem: String },
 }

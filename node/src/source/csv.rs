@@ -60,21 +60,48 @@ pub(crate) fn first_records(path: &Path, rules: &CsvRules) -> anyhow::Result<Vec
 }
 
 /// Text columns of a stream that has the first record as its header: what COPY gives.
-pub(super) fn read_stream(input: impl Read, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
-    let mut records = ::csv::ReaderBuilder::new().has_headers(true).from_reader(input);
+pub(super) fn read_stream(input: impl Read + 'static, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    let since = Rc::new(Cell::new(0));
+    let watched = Watched {
+        inner: Box::new(input),
+        after_return: false,
+        quote: b'"',
+        since: Rc::clone(&since),
+        quotes: Rc::default(),
+    };
+    let mut records = ::csv::ReaderBuilder::new().has_headers(true).flexible(true).from_reader(watched);
     let mut record = ::csv::ByteRecord::new();
     let mut number = 0_u64;
-    while records.read_byte_record(&mut record)? {
-        number = number.saturating_add(1);
-        let values = record.iter().map(|field| std::str::from_utf8(field).ok().filter(|text| !text.is_empty()));
-        let values: Vec<Option<&str>> = values.collect();
-        if values.len() == columns.fields().len() {
-            sink.row(number, &values)?;
-        } else {
-            sink.bad(number, format!("has {} of {} fields", values.len(), columns.fields().len()));
+    loop {
+        let next = number.saturating_add(1);
+        let read = records.read_byte_record(&mut record).map_err(|fault| match fault.into_kind() {
+            ::csv::ErrorKind::Io(fault) => anyhow::Error::from(fault).context(format!("row {next}")),
+            other => anyhow::anyhow!("row {next}: {other:?}"),
+        })?;
+        if !read {
+            return Ok(());
+        }
+        since.set(0);
+        number = next;
+        if record.len() != columns.fields().len() {
+            sink.bad(number, format!("has {} of {} fields", record.len(), columns.fields().len()));
+            continue;
+        }
+        match record.iter().map(value).collect::<Result<Vec<_>, _>>() {
+            Ok(values) => sink.row(number, &values)?,
+            Err(fault) => sink.bad(number, fault.to_owned()),
         }
     }
-    Ok(())
+}
+
+/// The text of a field; none where it is empty.
+fn value(field: &[u8]) -> Result<Option<&str>, &'static str> {
+    match std::str::from_utf8(field) {
+        Ok(text) if text.contains('\u{fffd}') => Err("has bytes that are not of the encoding"),
+        Ok(text) if text.contains('\0') => Err("has a NUL byte"),
+        Ok(text) => Ok((!text.is_empty()).then_some(text)),
+        Err(_) => Err("has bytes that are not of the encoding"),
+    }
 }
 
 impl FileFormat for Csv {
@@ -85,7 +112,6 @@ impl FileFormat for Csv {
         let names = self.rename.apply(names);
         let places = places(columns, &names)?;
         while let Some(line) = opened.next()? {
-            let mut values = Vec::with_capacity(places.len());
             let fields = opened.record.len();
             let surplus = opened.record.iter().skip(names.len()).any(|field| !field.trim_ascii().is_empty());
             if opened.record.iter().all(|field| field.trim_ascii().is_empty()) {
@@ -105,19 +131,10 @@ impl FileFormat for Csv {
                 );
                 continue;
             }
-            let mut fault = None;
-            for place in &places {
-                let field = opened.record.get(*place).unwrap_or_default();
-                match std::str::from_utf8(field) {
-                    Ok(text) if text.contains('\u{fffd}') => fault = Some("has bytes that are not of the encoding"),
-                    Ok(text) if text.contains('\0') => fault = Some("has a NUL byte"),
-                    Ok(text) => values.push((!text.is_empty()).then_some(text)),
-                    Err(_) => fault = Some("has bytes that are not of the encoding"),
-                }
-            }
-            match fault {
-                Some(fault) => sink.bad(line, fault.to_owned()),
-                None => sink.row(line, &values)?,
+            let values = places.iter().map(|place| value(opened.record.get(*place).unwrap_or_default()));
+            match values.collect::<Result<Vec<_>, _>>() {
+                Err(fault) => sink.bad(line, fault.to_owned()),
+                Ok(values) => sink.row(line, &values)?,
             }
         }
         opened.ended()
@@ -337,4 +354,56 @@ fn sniff(input: impl Read, rules: &CsvRules) -> anyhow::Result<u8> {
     };
     let best = [b',', b';', b'\t', b'|'].into_iter().rev().max_by_key(|delimiter| fields(*delimiter));
     Ok(best.unwrap_or(b','))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::source::text_schema;
+
+    #[derive(Default)]
+    struct Kept(Vec<(u64, String)>);
+
+    impl Sink for Kept {
+        fn row(&mut self, line: u64, values: &[Option<&str>]) -> anyhow::Result<()> {
+            self.0.push((line, values.iter().map(|value| value.unwrap_or("-")).collect::<Vec<_>>().join("|")));
+            Ok(())
+        }
+
+        fn batch(&mut self, _line: u64, _batch: arrow::array::RecordBatch) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn bad(&mut self, line: u64, why: String) {
+            self.0.push((line, format!("bad: {why}")));
+        }
+
+        fn blank(&mut self) {}
+
+        fn file(&mut self, _name: &str, _described: String) {}
+    }
+
+    #[test]
+    fn what_a_stream_has_that_is_no_text_is_a_named_row() {
+        let columns = text_schema(vec!["a".to_owned(), "b".to_owned()]);
+        let mut kept = Kept::default();
+        let stream: &[u8] = b"a,b\n1,x\n2,\xe9\n3,\n4,\"y\0\"\n5\n6,z\n";
+        read_stream(stream, &columns, &mut kept).unwrap();
+        let said: Vec<String> = kept.0.into_iter().map(|(line, text)| format!("{line} {text}")).collect();
+        assert_eq!(
+            said,
+            [
+                "1 1|x",
+                "2 bad: has bytes that are not of the encoding",
+                "3 3|-",
+                "4 bad: has a NUL byte",
+                "5 bad: has 1 of 2 fields",
+                "6 6|z"
+            ]
+        );
+        let long = [b"a,b\n1,".as_slice(), &vec![b'x'; 3 << 20], b"\n"].concat();
+        let fault = read_stream(std::io::Cursor::new(long), &columns, &mut Kept::default()).unwrap_err();
+        assert!(format!("{fault:#}").starts_with("row 1: a record is longer than 1 MiB"), "{fault:#}");
+    }
 }

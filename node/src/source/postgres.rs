@@ -1,6 +1,7 @@
 //! PostgreSQL: one query, in one read-only snapshot, under a time limit.
 
 use std::io::Read;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,11 +54,7 @@ impl Postgres {
                 Ok(client)
             }
             None => {
-                let near = |host: &Host| match host {
-                    Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
-                    Host::Unix(_) => true,
-                };
-                if !config.get_hosts().iter().all(near) {
+                if !is_near(&config) {
                     bail!("the database is on another host: give `ca`, the authority of its certificate, for TLS");
                 }
                 config.ssl_mode(SslMode::Disable);
@@ -79,6 +76,19 @@ impl Postgres {
         client.batch_execute(&begin).await?;
         Ok(client)
     }
+}
+
+/// Whether every address that would be connected to is of this host. Where `hostaddr` gives one, the name beside it is none.
+fn is_near(config: &Config) -> bool {
+    let near = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => match (name.parse::<IpAddr>(), (name.as_str(), 0).to_socket_addrs()) {
+            (Ok(address), _) => address.is_loopback(),
+            (Err(_), Ok(mut found)) => name == "localhost" && found.all(|address| address.ip().is_loopback()),
+            (Err(_), Err(_)) => false,
+        },
+    };
+    config.get_hosts().iter().all(near) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
 fn trusting(ca: &Path) -> anyhow::Result<rustls::ClientConfig> {
@@ -169,5 +179,38 @@ impl Read for CopyRead {
         let read = rest.read(buffer)?;
         self.at = self.at.saturating_add(read);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_connected_to_decides_and_not_its_name() {
+        let near = |connection: &str| is_near(&connection.parse().unwrap());
+        for good in [
+            "host=localhost",
+            "host=127.0.0.1",
+            "host=::1",
+            "host=/run/postgresql",
+            "host=localhost hostaddr=127.0.0.1",
+            "hostaddr=127.0.0.1",
+        ] {
+            assert!(near(good), "{good}");
+        }
+        for bad in [
+            "host=10.0.0.5",
+            "host=localhost hostaddr=10.0.0.5",
+            "hostaddr=10.0.0.5",
+            "host=localhost,localhost hostaddr=127.0.0.1,10.0.0.5",
+            "host=localhost,db.borough.example",
+            "host=/run/postgresql,10.0.0.5",
+            "host=localhost.borough.example",
+            "host=0.0.0.0",
+        ] {
+            assert!(!near(bad), "{bad}");
+        }
     }
 }

@@ -55,7 +55,7 @@ impl Flight {
         match template {
             Some(template) => {
                 let _turn = self.doors.turn(asker).await.map_err(problem)?;
-                let (schema, wanted) = self.open(&template).await?;
+                let (schema, wanted) = self.open(asker, &template).await?;
                 Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Open(template, wanted)))
             }
             None => self.closed(asker, sql, purpose).await,
@@ -75,9 +75,13 @@ impl Flight {
 
     /// The columns of a statement whose parameters are not known, as SQL alone has them; and the parameters. One whose type
     /// nothing tells is said to be text, which is what most clients can give.
-    async fn open(&self, template: &Template) -> Result<(SchemaRef, SchemaRef), Status> {
-        let known =
-            self.doors.questions.columns(template.numbered()).await.map_err(|refusal| problem(refusal.into()))?;
+    async fn open(&self, asker: &Asker, template: &Template) -> Result<(SchemaRef, SchemaRef), Status> {
+        let known = self
+            .doors
+            .questions
+            .columns(&asker.id, template.numbered())
+            .await
+            .map_err(|refusal| problem(refusal.into()))?;
         let columns = known.columns.into_iter().chain([Field::new(REASON, DataType::Utf8, true)]);
         let parameter = |number: usize| {
             let name = format!("${number}");
@@ -102,14 +106,7 @@ impl Flight {
     async fn local(&self, asker: &Asker, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), Status> {
         let _turn = self.doors.turn(asker).await.map_err(problem)?;
         let last = self.sessions.get(asker).and_then(|session| session.last);
-        let questions = Arc::clone(&self.doors.questions);
-        let sql = sql.to_owned();
-        let answered = self
-            .doors
-            .questions
-            .crew
-            .run(async move { local::answer(&questions.planner, &questions.catalogue, last.as_ref(), &sql).await });
-        let answered = answered.await.map_err(|_| Status::internal("internal"))?;
+        let answered = self.doors.questions.workers.local(&asker.id, sql, last).await;
         answered.map_err(|refusal| problem(refusal.into()))
     }
 

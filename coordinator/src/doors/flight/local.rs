@@ -19,6 +19,8 @@ use loda_proto::v1::Statement;
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
+use crate::expansion;
+use crate::finish::crossed;
 use crate::plan::{CATALOG, Planner, SCHEMA, only_select, refusal_of};
 use crate::words::readable;
 
@@ -57,12 +59,14 @@ pub(super) fn is_local(planner: &Planner, sql: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     planner: &Planner,
     catalogue: &Catalogue,
     last: Option<&(String, Statement)>,
     sql: &str,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), Refusal> {
+    let statement = planner.state().sql_to_statement(sql, &Dialect::Generic).map_err(|fault| refusal_of(&fault))?;
+    expansion::check(&statement)?;
     let context = context(planner, catalogue, last).map_err(|fault| refusal_of(&fault))?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let answered = async {
@@ -70,7 +74,9 @@ pub(super) async fn answer(
         only_select(frame.logical_plan()).map_err(|refusal| DataFusionError::External(Box::new(refusal)))?;
         let frame = frame.limit(0, Some(MOST))?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        Ok((schema, frame.collect().await?))
+        let (plan, context) = (frame.clone().create_physical_plan().await?, frame.task_ctx());
+        crossed(plan.as_ref())?;
+        Ok((schema, datafusion::physical_plan::collect(plan, Arc::new(context)).await?))
     };
     match tokio::time::timeout(PATIENCE, answered).await {
         Ok(answered) => answered.map_err(|fault| refusal_of(&fault)),

@@ -9,7 +9,7 @@
 //! hears of it.
 
 mod asking;
-mod local;
+pub(crate) mod local;
 mod metadata;
 mod parameters;
 mod service;

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_DISPOSITION, LINK};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use loda_answer::Answer;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,6 +15,7 @@ use super::{NotLetIn, Problem, with_tag};
 use crate::doors::Doors;
 use crate::doors::sign_in::{Asker, Scope};
 use crate::query::is_final;
+use crate::work::{self, Page};
 
 /// Rows of one page of JSON.
 const PAGE: u32 = 10_000;
@@ -34,6 +34,18 @@ pub(crate) enum Format {
     Arrow,
     /// A workbook: figures on one sheet, on another what they lack.
     Xlsx,
+}
+
+impl From<Format> for work::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Json => Self::Json,
+            Format::Csv => Self::Csv,
+            Format::Parquet => Self::Parquet,
+            Format::Arrow => Self::Arrow,
+            Format::Xlsx => Self::Xlsx,
+        }
+    }
 }
 
 const FORMATS: [(Format, &str, &str); 5] = [
@@ -117,23 +129,10 @@ pub(crate) async fn result(
         };
         return Err(Problem::new(StatusCode::CONFLICT, code, detail));
     }
-    let turn = doors.turn(&asker).await?;
-    let written = tokio::task::spawn_blocking(move || {
-        let _until_written = turn;
-        let result = query.result.get()?;
-        let answer = Answer::read(&result.arrow_ipc, result.statement.clone()).ok()?;
-        let more = format == Format::Json && offset.saturating_add(limit) < answer.rows();
-        let mut bytes = Vec::new();
-        match format {
-            Format::Json => loda_answer::json(&answer.page(offset, limit), &mut bytes).ok()?,
-            Format::Csv => loda_answer::csv(&answer, &mut bytes).ok()?,
-            Format::Parquet => bytes = loda_answer::parquet(&answer).ok()?,
-            Format::Arrow => bytes = loda_answer::arrow(&answer).ok()?,
-            Format::Xlsx => bytes = loda_answer::workbook(&answer).ok()?,
-        }
-        Some((bytes, more))
-    });
-    let Some((bytes, more)) = written.await.ok().flatten() else { return Err(Problem::internal()) };
+    let _turn = doors.turn(&asker).await?;
+    let result = query.result.get().ok_or_else(Problem::internal)?;
+    let written = doors.questions.workers.write(&asker.id, result, Page { format: format.into(), offset, limit }).await;
+    let Some((bytes, more)) = written else { return Err(Problem::internal()) };
     let mut response = with_tag(&headers, kind, bytes);
     let name = format!("attachment; filename=\"{id}.{extension}\"");
     let next =

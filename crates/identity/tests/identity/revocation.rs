@@ -52,6 +52,24 @@ fn an_old_list_cannot_be_put_back() {
     }
 }
 
+#[test]
+fn an_older_list_does_not_come_back_over_a_restart() {
+    let (folder, first) = Folder::camden();
+    let peer = folder.federation.credentials(COORDINATOR).peer(&folder.federation.trust()).unwrap();
+    assert!(first.now().trust.still_good(&peer).is_ok());
+    let old = fs::read_to_string(folder.at("lists/centre.pem")).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    let list = folder.federation.coordinator.revocation_list(std::slice::from_ref(&peer.serial), 30).unwrap();
+    folder.write("lists/centre.pem", &list);
+    let restarted = || Identity::load(folder.paths()).unwrap().now().trust.still_good(&peer);
+    assert_eq!(restarted().unwrap_err(), Refusal::Revoked);
+    // Put back, or removed, while nobody looks.
+    folder.write("lists/centre.pem", &old);
+    assert_eq!(restarted().unwrap_err(), Refusal::Revoked);
+    fs::remove_file(folder.at("lists/centre.pem")).unwrap();
+    assert_eq!(restarted().unwrap_err(), Refusal::Revoked);
+}
+
 #[tokio::test]
 async fn revoked_peers_are_refused_on_both_sides_of_a_connection() {
     let federation = Federation::new();

@@ -1,0 +1,123 @@
+//! What a statement's words come to before anything is planned: a CTE that is named twice is planned twice, and so on downwards.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
+use loda_question::{Refusal, Rule};
+
+/// Tables that a statement reads at most, each as often as it is read.
+const TABLES: u64 = 128;
+
+/// Refuses a statement whose CTEs, written out, read too many tables.
+///
+/// # Errors
+/// Rule `sql`.
+pub(crate) fn check(parsed: &Parsed) -> Result<(), Refusal> {
+    match parsed {
+        Parsed::Statement(statement) => of(statement.as_ref()),
+        Parsed::Explain(explain) => check(&explain.statement),
+        _ => Ok(()),
+    }
+}
+
+fn of(statement: &impl Visit) -> Result<(), Refusal> {
+    let mut defined = Defined::default();
+    let _all = statement.visit(&mut defined);
+    let mut known = HashMap::new();
+    let read = named(statement).iter().map(|name| defined.tables(name, &mut known, 0)).fold(0, u64::saturating_add);
+    if read > TABLES {
+        return Err(Refusal::new(
+            Rule::Sql,
+            format!("written out, the statement reads {read} tables; the limit is {TABLES}"),
+            "Name a CTE in fewer places: each reference to it is planned anew",
+        ));
+    }
+    Ok(())
+}
+
+/// What each CTE reads, by its name. Where several have one name, all of what they read.
+#[derive(Default)]
+struct Defined(HashMap<String, Vec<String>>);
+
+impl Defined {
+    /// How many tables a name stands for.
+    fn tables(&self, name: &str, known: &mut HashMap<String, u64>, depth: usize) -> u64 {
+        let Some(reads) = self.0.get(name) else { return 1 };
+        if let Some(known) = known.get(name) {
+            return *known;
+        }
+        // What reads itself is another table of that name, or no SQL.
+        known.insert(name.to_owned(), 1);
+        if depth > self.0.len() {
+            return 1;
+        }
+        let each = reads.iter().map(|read| self.tables(read, known, depth.saturating_add(1)));
+        let all = each.fold(0, u64::saturating_add).max(1);
+        known.insert(name.to_owned(), all);
+        all
+    }
+}
+
+impl Visitor for Defined {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.0.entry(cte.alias.name.value.to_lowercase()).or_default().extend(named(cte.query.as_ref()));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The tables that something names, each as often as it does.
+fn named(of: &impl Visit) -> Vec<String> {
+    struct Named(Vec<String>);
+    impl Visitor for Named {
+        type Break = ();
+
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+            let name = relation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase());
+            self.0.extend(name);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut found = Named(Vec::new());
+    let _all = of.visit(&mut found);
+    found.0
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use datafusion::sql::parser::DFParser;
+
+    use super::*;
+
+    fn judged(sql: &str) -> Result<(), Refusal> {
+        check(DFParser::parse_sql(sql).unwrap().front().unwrap())
+    }
+
+    #[test]
+    fn references_are_multiplied() {
+        let doubling = |levels: usize, of: &str| {
+            let ctes = (1..=levels).map(|n| {
+                let before = if n == 1 { "c0".to_owned() } else { format!("c{}", n - 1) };
+                format!("c{n} AS (SELECT x.v FROM {before} x{of})", of = of.replace('?', &before))
+            });
+            let all: Vec<String> = std::iter::once("c0 AS (SELECT 1 AS v)".to_owned()).chain(ctes).collect();
+            format!("WITH {} SELECT * FROM c{levels}", all.join(", "))
+        };
+        judged(&doubling(18, "")).unwrap();
+        for of in [", ? y", " JOIN ? y ON true", " WHERE EXISTS (SELECT 1 FROM ?)", " UNION ALL SELECT v FROM ?"] {
+            judged(&doubling(3, of)).unwrap();
+            let said = judged(&doubling(18, of)).unwrap_err().message;
+            assert!(said.starts_with("written out, the statement reads "), "{said}");
+            judged(&format!("EXPLAIN {}", doubling(18, of))).unwrap_err();
+        }
+        // The same name in two scopes, and one that names itself.
+        judged("WITH a AS (WITH a AS (SELECT 1 AS v) SELECT v FROM a) SELECT v FROM a").unwrap();
+        judged("SELECT name FROM boroughs b, boroughs c").unwrap();
+    }
+}

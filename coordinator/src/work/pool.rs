@@ -1,0 +1,138 @@
+//! Processes that wait for work, and askers in turn.
+
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use loda_identity::PeerId;
+use loda_service::{Program, Turns};
+use tokio::io::BufReader;
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::frames::{Asked, Said, Start, receive, send};
+
+/// Processes that wait for work at most: others end with theirs.
+const IDLE: usize = 3;
+
+/// How long a process may take to start, and an asker wait for himself.
+const STARTING: Duration = Duration::from_secs(20);
+const WAITING: Duration = Duration::from_secs(20);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("no process was free in time")]
+    Busy,
+    #[error("it was ended at its deadline")]
+    Late,
+    #[error("it took more memory or time than it may have, and was ended")]
+    Died,
+    #[error("no process can be started to work in: {0}")]
+    Start(String),
+}
+
+pub(super) struct Pool {
+    program: Program,
+    /// What each process is told first.
+    start: Start,
+    turns: Turns,
+    idle: Mutex<Vec<Process>>,
+}
+
+/// A process that waits for work; it ends with this.
+struct Process {
+    _child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    /// The statements that it has planned, the newest last.
+    planned: Vec<String>,
+}
+
+/// Statements that a process keeps.
+pub(super) const PLANNED: usize = 16;
+
+impl Pool {
+    pub(super) fn new(program: Program, start: Start, places: usize) -> Self {
+        let turns = Turns::shared(places, (places / 2).max(1));
+        Self { program, start, turns, idle: Mutex::default() }
+    }
+
+    /// Asks a process, and ends it where it does not answer in time, or where nobody waits any more.
+    pub(super) async fn ask(
+        &self,
+        asker: &PeerId,
+        asked: &Asked,
+        bodies: &[Vec<u8>],
+        until: Instant,
+    ) -> Result<(Said, Vec<u8>), Ended> {
+        let waited = Instant::now();
+        let name = asker.to_string();
+        let _turn = timeout(WAITING, self.turns.take(&name)).await.map_err(|_| Ended::Busy)?;
+        // Who waited for himself has as much time as before.
+        let until = until + waited.elapsed();
+        let mut process = match self.free(asked) {
+            Some(process) => process,
+            None => self.begin().await?,
+        };
+        let answered = async {
+            send(&mut process.to, asked, bodies).await?;
+            receive::<Said>(&mut process.from).await
+        };
+        // What is dropped here has ended: a process that did not answer never works again.
+        let (said, mut answer) = match timeout_at(until, answered).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => return Err(Ended::Died),
+            Err(_late) => return Err(Ended::Late),
+        };
+        if let Some(sql) = asked.sql() {
+            process.planned.retain(|of| of != sql);
+            process.planned.push(sql.to_owned());
+            if process.planned.len() > PLANNED {
+                process.planned.remove(0);
+            }
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE {
+            idle.push(process);
+        }
+        Ok((said, answer.pop().unwrap_or_default()))
+    }
+
+    /// Starts a process before anybody wants one.
+    pub(super) async fn warm(&self) {
+        match self.begin().await {
+            Ok(process) => self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(process),
+            Err(fault) => tracing::error!("{fault}"),
+        }
+    }
+
+    /// A process that waits, best the one that knows the statement.
+    fn free(&self, asked: &Asked) -> Option<Process> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let knows = |process: &Process| asked.sql().is_some_and(|sql| process.planned.iter().any(|of| of == sql));
+        let place = idle.iter().position(knows).or_else(|| idle.len().checked_sub(1))?;
+        Some(idle.swap_remove(place))
+    }
+
+    async fn begin(&self) -> Result<Process, Ended> {
+        let fault = |fault: std::io::Error| Ended::Start(fault.to_string());
+        let mut command = self.program.command().ok_or_else(|| Ended::Start("no program".to_owned()))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(fault)?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (mut to, from) = pipes.ok_or_else(|| Ended::Start("it cannot be spoken to".to_owned()))?;
+        let mut from = BufReader::new(from);
+        let greeted = async {
+            send(&mut to, &self.start, &[]).await?;
+            receive::<Said>(&mut from).await
+        };
+        match timeout(STARTING, greeted).await {
+            Ok(Ok((Said::Done { .. }, _))) => {}
+            Ok(Ok((Said::Refused { message, .. } | Said::Fault { message }, _))) => return Err(Ended::Start(message)),
+            Ok(Err(said)) => return Err(fault(said)),
+            Err(_late) => return Err(Ended::Start("it takes too long".to_owned())),
+        }
+        Ok(Process { _child: child, to, from, planned: Vec::new() })
+    }
+}

@@ -1,0 +1,160 @@
+//! Whose work is done next: askers take turns, so that one who asks a hundred things holds up nobody.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Places to run, and those who wait for one.
+#[derive(Clone)]
+pub struct Turns(Arc<Mutex<State>>);
+
+struct State {
+    free: usize,
+    /// Places that one asker holds at most, and how many each holds.
+    share: usize,
+    held: BTreeMap<String, usize>,
+    waiting: BTreeMap<String, VecDeque<oneshot::Sender<Turn>>>,
+    /// Askers who wait, in the order of their turns.
+    order: VecDeque<String>,
+}
+
+/// A place; dropping it gives it to the next.
+pub struct Turn {
+    turns: Turns,
+    asker: String,
+}
+
+impl Turns {
+    /// Any asker may hold all places where nobody else waits.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        Self::shared(places, places)
+    }
+
+    /// One asker holds no more than a share of them, whoever waits.
+    #[must_use]
+    pub fn shared(places: usize, share: usize) -> Self {
+        let (held, waiting, order) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        Self(Arc::new(Mutex::new(State { free: places, share: share.max(1), held, waiting, order })))
+    }
+
+    /// Waits for a place, behind as many others as there are askers waiting, whatever each of them has asked.
+    pub async fn take(&self, asker: &str) -> Turn {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let queue = state.waiting.entry(asker.to_owned()).or_default();
+            let first = queue.is_empty();
+            queue.push_back(sender);
+            if first {
+                state.order.push_back(asker.to_owned());
+            }
+        }
+        self.hand_out();
+        match receiver.await {
+            Ok(turn) => turn,
+            // The senders live in the state that this handle holds.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn hand_out(&self) {
+        loop {
+            let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((asker, sender)) = next else { return };
+            // Whoever has stopped waiting drops the turn, and with it gives the place on.
+            let _waiting = sender.send(Turn { turns: self.clone(), asker });
+        }
+    }
+}
+
+impl State {
+    /// The next of those who wait and do not hold their share.
+    fn next(&mut self) -> Option<(String, oneshot::Sender<Turn>)> {
+        if self.free == 0 {
+            return None;
+        }
+        let share = self.share;
+        let place = self.order.iter().position(|asker| self.held.get(asker).is_none_or(|held| *held < share))?;
+        let asker = self.order.remove(place)?;
+        let queue = self.waiting.get_mut(&asker)?;
+        let sender = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&asker);
+        } else {
+            self.order.push_back(asker.clone());
+        }
+        self.free = self.free.saturating_sub(1);
+        *self.held.entry(asker.clone()).or_default() += 1;
+        Some((asker, sender?))
+    }
+
+    fn give_back(&mut self, asker: &str) {
+        self.free = self.free.saturating_add(1);
+        if let Some(held) = self.held.get_mut(asker) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.held.remove(asker);
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).give_back(&self.asker);
+        self.turns.hand_out();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn askers_take_turns_and_who_leaves_loses_no_place() {
+        let turns = Turns::new(1);
+        let held = turns.take("a").await;
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for (asker, number) in [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("c", 1)] {
+            let (turns, done) = (turns.clone(), Arc::clone(&done));
+            tasks.push(tokio::spawn(async move {
+                let turn = turns.take(asker).await;
+                done.lock().unwrap().push(format!("{asker}{number}"));
+                drop(turn);
+            }));
+            tokio::task::yield_now().await;
+        }
+        // One that gives up while it waits.
+        let gone = turns.clone();
+        let waiting = tokio::spawn(async move { drop(gone.take("d").await) });
+        tokio::task::yield_now().await;
+        waiting.abort();
+        let _ended = waiting.await;
+        drop(held);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*done.lock().unwrap(), ["a1", "b1", "c1", "a2", "a3"]);
+        drop(turns.take("e").await);
+    }
+
+    #[tokio::test]
+    async fn nobody_holds_more_than_a_share() {
+        let turns = Turns::shared(4, 2);
+        let held = [turns.take("a").await, turns.take("a").await];
+        let third = turns.clone();
+        let third = tokio::spawn(async move { third.take("a").await });
+        tokio::task::yield_now().await;
+        // Two places are free, and not for him.
+        assert!(!third.is_finished());
+        drop(turns.take("b").await);
+        assert!(!third.is_finished());
+        drop(held);
+        let _third = third.await.unwrap();
+        assert_eq!(turns.0.lock().unwrap().held.len(), 1);
+    }
+}

@@ -125,7 +125,9 @@ fn read_whole(folder: &Folder, domain: &str) -> (Vec<String>, usize) {
         }
     }
     fs::create_dir(other.path("state")).unwrap();
-    fs::copy(folder.path("state/record.key"), other.path("state/record.key")).unwrap();
+    for key in ["record.key", "log.key"] {
+        fs::copy(folder.path("state").join(key), other.path("state").join(key)).unwrap();
+    }
     let told = other.ingest();
     assert!(told.contains("snapshot 1"), "{told}");
     rows(&other, domain)

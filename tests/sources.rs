@@ -543,8 +543,8 @@ fn postgresql_is_read_in_one_snapshot_and_killed_in_mid_read_nothing_is_lost() {
         "the database is on another host",
     );
     refused(&source(query, "").replace(&folder, "hostaddr=192.0.2.1"), "the database is on another host");
-    // A value as large as the server gives is no record.
-    let large = format!("{query} UNION ALL SELECT repeat('x', 1000000000), 'Social', DATE '2020-01-01', 90");
+    // A value that is larger than any record is none.
+    let large = format!("{query} UNION ALL SELECT repeat('x', 300000000), 'Social', DATE '2020-01-01', 90");
     borough.configure(&source(&large, ""), "");
     let log = borough.ingest();
     assert!(log.contains("longer than 1 MiB") && log.contains("stays in use"), "{log}");

@@ -134,8 +134,7 @@ pub(super) fn nobody(figure: &Figure, answer: &TableCells) -> bool {
             cell.get_mut(*place).into_iter().for_each(|slot| *slot = class.clone());
             conjunct.evaluate(&|name: &str| value_of(&figure.readings, &cell, name)) == Some(true)
         };
-        classes
-            .is_some_and(|classes| !classes.into_iter().chain([(State::Value, Value::Null)]).any(holds))
+        classes.is_some_and(|classes| !classes.into_iter().chain([(State::Value, Value::Null)]).any(holds))
     };
     // What no borough has closed yet is missing, and has to be said.
     figure.columns.iter().all(|column| column.period.is_none()) && conjuncts.iter().any(holds_nowhere)

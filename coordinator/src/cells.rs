@@ -133,12 +133,13 @@ struct ClassesOf<'a> {
     column: &'a TableColumn,
     list: Option<&'a Vec<Value>>,
     texts: HashMap<&'a str, u32>,
+    numbers: HashMap<(State, Value), u32>,
     seen: Vec<(State, Value)>,
 }
 
 impl<'a> ClassesOf<'a> {
     fn new(column: &'a TableColumn, list: &'a Option<Vec<Value>>) -> Self {
-        Self { column, list: list.as_ref(), texts: HashMap::new(), seen: Vec::new() }
+        Self { column, list: list.as_ref(), texts: HashMap::new(), numbers: HashMap::new(), seen: Vec::new() }
     }
 
     /// What a cell has of the column, and its number; a class that the column has not is a fault.
@@ -172,21 +173,22 @@ impl<'a> ClassesOf<'a> {
     }
 
     fn number(&mut self, text: Option<&'a str>, class: (State, Value)) -> anyhow::Result<u32> {
-        if let Some(before) = self.seen.iter().position(|seen| *seen == class).filter(|_| text.is_none()) {
-            return Ok(u32::try_from(before)?);
+        if let Some(before) = self.numbers.get(&class) {
+            return Ok(*before);
         }
         let (state, value) = &class;
         let fits = match (&self.column.classes, value) {
             (_, Value::Null) => *state != State::Value || self.column.nullable,
             _ if *state != State::Value => false,
             (Classes::Presence, value) => *value == Value::Boolean(true),
-            (Classes::Coded(values), value) => values.contains(value),
+            (Classes::Coded(values), value) => values.binary_search(value).is_ok() || values.contains(value),
             (Classes::Open, _) => true,
         };
         ensure!(fits, "a cell has a class that its column has not");
         let listed = self.list.is_none_or(|list| *value == Value::Null || list.binary_search(value).is_ok());
         ensure!(listed, "a cell has a class that is not listed");
         let number = u32::try_from(self.seen.len())?;
+        self.numbers.insert(class.clone(), number);
         self.seen.push(class);
         self.texts.extend(text.map(|text| (text, number)));
         Ok(number)

@@ -24,7 +24,13 @@ pub(crate) fn check(parsed: &Parsed) -> Result<(), Refusal> {
 
 fn of(statement: &impl Visit) -> Result<(), Refusal> {
     let mut defined = Defined::default();
-    let _all = statement.visit(&mut defined);
+    if let ControlFlow::Break(name) = statement.visit(&mut defined) {
+        return Err(Refusal::new(
+            Rule::Sql,
+            format!("two CTEs of the statement have the name '{name}'"),
+            "Give each CTE of a statement a name of its own",
+        ));
+    }
     let mut known = HashMap::new();
     let read = named(statement).iter().map(|name| defined.tables(name, &mut known, 0)).fold(0, u64::saturating_add);
     if read > TABLES {
@@ -37,7 +43,7 @@ fn of(statement: &impl Visit) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What each CTE reads, by its name. Where several have one name, all of what they read.
+/// What each CTE reads, by its name. Two of one name would have to be told apart by where they stand.
 #[derive(Default)]
 struct Defined(HashMap<String, Vec<String>>);
 
@@ -61,11 +67,14 @@ impl Defined {
 }
 
 impl Visitor for Defined {
-    type Break = ();
+    type Break = String;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            self.0.entry(cte.alias.name.value.to_lowercase()).or_default().extend(named(cte.query.as_ref()));
+            let name = cte.alias.name.value.to_lowercase();
+            if self.0.insert(name.clone(), named(cte.query.as_ref())).is_some() {
+                return ControlFlow::Break(name);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -116,8 +125,9 @@ mod tests {
             assert!(said.starts_with("written out, the statement reads "), "{said}");
             judged(&format!("EXPLAIN {}", doubling(18, of))).unwrap_err();
         }
-        // The same name in two scopes, and one that names itself.
-        judged("WITH a AS (WITH a AS (SELECT 1 AS v) SELECT v FROM a) SELECT v FROM a").unwrap();
+        // The same name in two scopes, and one that names a table of its own name.
+        judged("WITH a AS (WITH a AS (SELECT 1 AS v) SELECT v FROM a) SELECT v FROM a").unwrap_err();
+        judged("WITH boroughs AS (SELECT name FROM boroughs) SELECT name FROM boroughs").unwrap();
         judged("SELECT name FROM boroughs b, boroughs c").unwrap();
     }
 }

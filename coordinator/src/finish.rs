@@ -65,7 +65,7 @@ pub(crate) async fn finish(
 /// # Errors
 /// As an external error, rule `grid-too-large`.
 pub(crate) fn crossed(plan: &dyn ExecutionPlan) -> datafusion::common::Result<()> {
-    let pairs = pairs(plan)?;
+    let (_, pairs) = pairs(plan)?;
     if pairs > PAIRS {
         let message = format!("rows are put side by side {pairs} times; the limit is {PAIRS}");
         let refusal = Refusal::new(Rule::Grid, message, "Join on equal columns, or join less");
@@ -74,19 +74,22 @@ pub(crate) fn crossed(plan: &dyn ExecutionPlan) -> datafusion::common::Result<()
     Ok(())
 }
 
-/// Rows that a part of a plan has at most, where only crossing makes them more.
-fn pairs(plan: &dyn ExecutionPlan) -> datafusion::common::Result<u64> {
+/// Rows that a part of a plan has at most, where only crossing makes them more; and the most that any part below it has.
+fn pairs(plan: &dyn ExecutionPlan) -> datafusion::common::Result<(u64, u64)> {
     let children = plan.children();
     if children.is_empty() {
         let rows = StatisticsContext::new().compute(plan, &StatisticsArgs::new())?.num_rows;
-        return Ok(rows.get_value().map_or(UNKNOWN, |rows| (*rows as u64).max(1)));
+        let rows = rows.get_value().map_or(UNKNOWN, |rows| (*rows as u64).max(1));
+        return Ok((rows, rows));
     }
-    let of: Vec<u64> = children.into_iter().map(|child| pairs(child.as_ref())).collect::<Result<_, _>>()?;
-    Ok(match plan.name() {
-        "CrossJoinExec" | "NestedLoopJoinExec" => of.iter().fold(1, |all, rows| all.saturating_mul(*rows)),
+    let of: Vec<(u64, u64)> = children.into_iter().map(|child| pairs(child.as_ref())).collect::<Result<_, _>>()?;
+    let rows = of.iter().map(|(rows, _)| *rows);
+    let rows = match plan.name() {
+        "CrossJoinExec" | "NestedLoopJoinExec" => rows.fold(1, u64::saturating_mul),
         _ if is_one_row(plan) => 1,
-        _ => of.iter().fold(0, |all, rows| all.saturating_add(*rows)),
-    })
+        _ => rows.fold(0, u64::saturating_add),
+    };
+    Ok((rows, of.iter().map(|(_, most)| *most).fold(rows, u64::max)))
 }
 
 fn is_one_row(plan: &dyn ExecutionPlan) -> bool {

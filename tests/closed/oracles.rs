@@ -392,7 +392,8 @@ fn one_person_changes_no_outcome_and_no_time() {
                 100.0 * chance
             );
         }
-        assert!(answered.len() > 10 && same_cells > 0);
+        // Of a few pairs it is chance whether any cells are the same: each side draws by a secret of its own.
+        assert!(answered.len() > 10 && (same_cells > 0 || pairs < 10));
         // The least of twenty.
         assert!(least > 0.001 / ORACLES.len() as f64, "times tell who is there");
     });

@@ -43,7 +43,8 @@ use crate::config::Limits;
 use crate::plan::Planner;
 use crate::query::{Prepared, QueryResult};
 
-/// How long writing a file may take.
+/// How long what follows the merge may take, and writing a file.
+const FINISHING: Duration = Duration::from_secs(10);
 const WRITING: Duration = Duration::from_secs(20);
 
 /// Where it happens: in processes, or here where there is no program to start.
@@ -119,6 +120,7 @@ impl Workers {
             bodies.push(stream_of(&batch.schema(), std::slice::from_ref(batch))?);
         }
         let asked = Asked::Finish { sql: prepared.sql.clone(), boroughs: names(&prepared.boroughs), parts: numbers };
+        let until = until.min(Instant::now() + FINISHING);
         match pool.ask(&prepared.owner, &asked, &bodies, until).await {
             Ok((Said::Done { .. }, answer)) => Ok(answer),
             Ok((Said::Refused { message, .. } | Said::Fault { message }, _)) => anyhow::bail!("{message}"),
@@ -183,9 +185,7 @@ fn refusal(rule: &str, message: String, advice: String) -> Refusal {
 fn too_much(ended: &Ended) -> Refusal {
     let advice = "Write it shorter: fewer joins, fewer references to one CTE, fewer rows side by side";
     match ended {
-        Ended::Busy => {
-            Refusal::new(Rule::Busy, "you have as much under way as one may have at once", "Wait for some of it to end")
-        }
+        Ended::Busy => Refusal::new(Rule::Busy, "as much is under way as may be at once", "Wait for some of it to end"),
         Ended::Late => Refusal::new(Rule::Sql, "this takes too long", advice),
         Ended::Died | Ended::Start(_) => {
             Refusal::new(Rule::Sql, "this takes more memory or time than a question may have", advice)

@@ -36,7 +36,9 @@ pub(super) struct Pool {
     program: Program,
     /// What each process is told first.
     start: Start,
-    turns: Turns,
+    /// For planning, and for all that follows: who finishes for long keeps nobody from planning.
+    planning: Turns,
+    finishing: Turns,
     idle: Mutex<Vec<Process>>,
 }
 
@@ -47,15 +49,21 @@ struct Process {
     from: BufReader<ChildStdout>,
     /// The statements that it has planned, the newest last.
     planned: Vec<String>,
+    asked: u32,
 }
 
+/// What one process does, and then another takes its place: what work leaves behind in it does not grow for ever.
+const OFTEN: u32 = 500;
+
 /// Statements that a process keeps.
-pub(super) const PLANNED: usize = 16;
+pub(super) const PLANNED: usize = 4;
 
 impl Pool {
     pub(super) fn new(program: Program, start: Start, places: usize) -> Self {
-        let turns = Turns::shared(places, (places / 2).max(1));
-        Self { program, start, turns, idle: Mutex::default() }
+        let turns = |places: usize| Turns::shared(places, (places / 2).max(1));
+        let planning = (places / 3).max(1);
+        let finishing = places.saturating_sub(planning).max(1);
+        Self { program, start, planning: turns(planning), finishing: turns(finishing), idle: Mutex::default() }
     }
 
     /// Asks a process, and ends it where it does not answer in time, or where nobody waits any more.
@@ -67,14 +75,31 @@ impl Pool {
         until: Instant,
     ) -> Result<(Said, Vec<u8>), Ended> {
         let waited = Instant::now();
-        let name = asker.to_string();
-        let _turn = timeout(WAITING, self.turns.take(&name)).await.map_err(|_| Ended::Busy)?;
+        let turns = match asked {
+            Asked::Plan { .. } | Asked::Columns { .. } => &self.planning,
+            Asked::Finish { .. } | Asked::Local { .. } | Asked::Write { .. } => &self.finishing,
+        };
+        let _turn = timeout(WAITING, turns.take(&asker.to_string())).await.map_err(|_| Ended::Busy)?;
         // Who waited for himself has as much time as before.
         let until = until + waited.elapsed();
-        let mut process = match self.free(asked) {
-            Some(process) => process,
-            None => self.begin().await?,
-        };
+        if let Some(process) = self.free(asked) {
+            // What another's work left in it is not this asker's: once more, in a new one.
+            match self.one(process, asked, bodies, until).await {
+                Err(Ended::Died) => {}
+                answered => return answered,
+            }
+        }
+        let process = self.begin().await?;
+        self.one(process, asked, bodies, until).await
+    }
+
+    async fn one(
+        &self,
+        mut process: Process,
+        asked: &Asked,
+        bodies: &[Vec<u8>],
+        until: Instant,
+    ) -> Result<(Said, Vec<u8>), Ended> {
         let answered = async {
             send(&mut process.to, asked, bodies).await?;
             receive::<Said>(&mut process.from).await
@@ -92,8 +117,9 @@ impl Pool {
                 process.planned.remove(0);
             }
         }
+        process.asked = process.asked.saturating_add(1);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE {
+        if idle.len() < IDLE && process.asked < OFTEN {
             idle.push(process);
         }
         Ok((said, answer.pop().unwrap_or_default()))
@@ -133,6 +159,6 @@ impl Pool {
             Ok(Err(said)) => return Err(fault(said)),
             Err(_late) => return Err(Ended::Start("it takes too long".to_owned())),
         }
-        Ok(Process { _child: child, to, from, planned: Vec::new() })
+        Ok(Process { _child: child, to, from, planned: Vec::new(), asked: 0 })
     }
 }

@@ -67,6 +67,13 @@ impl Head {
         Ok(())
     }
 
+    /// Makes the file durable, with its name: entries say that there is one.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
     /// Not made durable: the log is what is, and may be ahead of this after a crash.
     pub(crate) fn set(&mut self, lines: u64, hash: &str) -> std::io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;

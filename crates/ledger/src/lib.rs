@@ -96,7 +96,7 @@ pub enum LogError {
     Stopped,
     #[error(
         "query log {path}: it held {had} entries, and {what}. Somebody cut it, or put an older or another one in its place: \
-         restore the log and {head} from the backup together; where they are lost, tell the federation before you remove {head}"
+         restore the log and {head} from the backup together; where they are lost, tell the federation before you move both away"
     )]
     Back { path: String, head: String, had: u64, what: String },
     #[error(

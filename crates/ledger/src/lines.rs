@@ -75,7 +75,7 @@ impl SignedLines {
             stopped: false,
         };
         // A crash came between an entry and its number.
-        state.head.set(state.next, &state.previous).map_err(fault)?;
+        state.head.set(state.next, &state.previous).and_then(|()| state.head.sync()).map_err(fault)?;
         Ok(Self { path: path.to_owned(), key, state: Mutex::new(state) })
     }
 }

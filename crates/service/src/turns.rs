@@ -22,7 +22,8 @@ struct State {
 /// A place; dropping it gives it to the next.
 pub struct Turn {
     turns: Turns,
-    asker: String,
+    /// None once it is given back.
+    asker: Option<String>,
 }
 
 impl Turns {
@@ -46,6 +47,8 @@ impl Turns {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let queue = state.waiting.entry(asker.to_owned()).or_default();
             let first = queue.is_empty();
+            // Those who have gone away leave no place behind.
+            queue.retain(|waiting| !waiting.is_closed());
             queue.push_back(sender);
             if first {
                 state.order.push_back(asker.to_owned());
@@ -63,8 +66,13 @@ impl Turns {
         loop {
             let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((asker, sender)) = next else { return };
-            // Whoever has stopped waiting drops the turn, and with it gives the place on.
-            let _waiting = sender.send(Turn { turns: self.clone(), asker });
+            // Whoever has stopped waiting gives the place back here, and not by dropping the turn: that would come back to this
+            // place once more for each who has.
+            if let Err(mut turn) = sender.send(Turn { turns: self.clone(), asker: Some(asker) })
+                && let Some(asker) = turn.asker.take()
+            {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).give_back(&asker);
+            }
         }
     }
 }
@@ -103,7 +111,8 @@ impl State {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).give_back(&self.asker);
+        let Some(asker) = self.asker.take() else { return };
+        self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).give_back(&asker);
         self.turns.hand_out();
     }
 }
@@ -156,5 +165,25 @@ mod tests {
         drop(held);
         let _third = third.await.unwrap();
         assert_eq!(turns.0.lock().unwrap().held.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_hundred_thousand_who_have_gone_away_cost_no_stack() {
+        let turns = Turns::new(1);
+        let held = turns.take("a").await;
+        for asker in 0..100_000 {
+            let mut waiting = Box::pin(turns.take(if asker % 2 == 0 { "b" } else { "c" }));
+            assert!(futures_poll(&mut waiting).await);
+        }
+        drop(held);
+        drop(turns.take("d").await);
+    }
+
+    /// Polls once, and says whether it waits.
+    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> bool {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())
+        })
+        .await
     }
 }

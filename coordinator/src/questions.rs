@@ -184,7 +184,7 @@ impl Questions {
         let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
         // A task of its own, so that the deadline and a cancellation reach it.
         let (workers, of) = (Arc::clone(&self.workers), Arc::clone(prepared));
-        // Whoever runs this ends it at the question's own deadline.
+        // The caller ends it at the question's own deadline.
         let until = deadline + FINISHING;
         let finishing = tokio::spawn(async move { workers.finish(&of, cells, until).await });
         let arrow_ipc = AbortOnDrop(finishing).await.context("finishing stopped")??;
@@ -323,7 +323,13 @@ impl Questions {
                 continue;
             }
             let Some(owner) = kept.owner() else { continue };
-            let Ok(prepared) = self.plan(owner, kept.purpose.clone(), kept.sql.clone()).await else { continue };
+            let prepared = match self.plan(owner, kept.purpose.clone(), kept.sql.clone()).await {
+                Ok(prepared) => prepared,
+                Err(refusal) => {
+                    tracing::error!(query = %id, rule = refusal.rule.name(), "not taken up again: it cannot be planned");
+                    continue;
+                }
+            };
             let query = self.jobs.restore(id, prepared, &kept, begun);
             if let Some(result) = result {
                 // A cancellation of it comes too late, as before the restart.
@@ -385,10 +391,11 @@ impl Questions {
     /// The rule that refuses it.
     pub(crate) async fn plan(&self, owner: PeerId, purpose: String, sql: String) -> Result<Arc<Prepared>, Refusal> {
         let boroughs = self.boroughs();
-        self.workers.try_planning(&owner, &sql, &boroughs).await?;
+        let turn = self.workers.try_planning(&owner, &sql, &boroughs).await?;
         let split = Split::new(Arc::clone(&self.catalogue), boroughs.clone());
         let planner = Arc::clone(&self.planner);
         let planned = self.crew.run(async move {
+            let _until_planned = turn;
             let split = planner.plan_guarded(&sql, split).await?;
             Ok(Prepared::new(owner, purpose, sql, boroughs, split))
         });
@@ -400,9 +407,13 @@ impl Questions {
     /// # Errors
     /// What is wrong with it.
     pub(crate) async fn columns(&self, asker: &PeerId, sql: String) -> Result<Open, Refusal> {
-        self.workers.try_columns(asker, &sql).await?;
+        let turn = self.workers.try_columns(asker, &sql).await?;
         let planner = Arc::clone(&self.planner);
-        let planned = self.crew.run(async move { planner.columns(&sql).await }).await;
+        let planned = self.crew.run(async move {
+            let _until_planned = turn;
+            planner.columns(&sql).await
+        });
+        let planned = planned.await;
         planned.unwrap_or_else(|_| Err(unplanned()))
     }
 

@@ -75,7 +75,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
         tokio::select! {
             served = coordinator.serve(listener) => served,
             () = draining => Ok(()),
-            // Whoever watches over it starts it again.
+            // The service manager starts it again.
             () = coordinator.questions.log_stopped() => anyhow::bail!("the query log cannot be written any more"),
         }
     })

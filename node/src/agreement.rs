@@ -111,12 +111,23 @@ impl Agreed {
         false
     }
 
-    /// Goes on reading it; `changed` is told of another.
-    pub(crate) async fn keep(&self, log: impl Fn(&Entry) -> anyhow::Result<()>, changed: impl Fn(&Agreement)) {
+    /// Goes on reading it; `changed` is told of another, until it has done what follows.
+    pub(crate) async fn keep(
+        &self,
+        log: impl Fn(&Entry) -> anyhow::Result<()>,
+        changed: impl Fn(&Agreement) -> anyhow::Result<()>,
+    ) {
+        let mut follows = false;
         loop {
             tokio::time::sleep(EVERY).await;
-            if self.reread(&log) {
-                changed(&self.now());
+            follows |= self.reread(&log);
+            if follows {
+                let done = changed(&self.now());
+                follows = done.is_err();
+                if let Err(fault) = done {
+                    let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                    state.fault = Some(format!("what follows from another agreement is not done yet: {fault:#}"));
+                }
             }
         }
     }

@@ -219,9 +219,9 @@ impl Queries {
             let steps = began.elapsed().as_nanos().div_ceil(step.as_nanos().max(1)).max(1);
             sleep_until(began + step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))).await;
         }
-        self.work.agreed(asked, accepted)?;
         let method = self.work.method(accepted);
         let keep = |release: &Release| self.jobs.keep(&asked.query, &asked.identity(), release);
-        self.gate.release(asked, accepted, &*method, &cells, &keep)
+        let agreed = || self.work.agreed(asked, accepted);
+        self.gate.release(asked, accepted, &*method, &cells, &keep, &agreed)
     }
 }

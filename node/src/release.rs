@@ -11,6 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 use loda_disclosure::{Method, Released};
 use loda_ledger::{Kind, Log};
 use loda_proto::v1::{ReleasedHeader, SnapshotUsed};
+use loda_question::Refusal;
 use prost::Message;
 
 use crate::inspect::{Accepted, Asked};
@@ -55,7 +56,7 @@ impl Gate {
     /// Encodes, lets `keep` have a copy for a restart, logs, and only then gives what may leave.
     ///
     /// # Errors
-    /// Where the bytes cannot be made or the log cannot be written: nothing leaves.
+    /// Where the bytes cannot be made, `agreed` refuses, or the log cannot be written: nothing leaves.
     pub(crate) fn release(
         &self,
         asked: &Asked,
@@ -63,6 +64,7 @@ impl Gate {
         method: &dyn Method,
         cells: &Released<RecordBatch>,
         keep: &dyn Fn(&Release),
+        agreed: &dyn Fn() -> Result<(), Refusal>,
     ) -> anyhow::Result<Release> {
         let Accepted { agreement, snapshots, assessed, .. } = accepted;
         let batch = cells.get();
@@ -97,6 +99,8 @@ impl Gate {
         let release = Release { header, arrow_ipc };
         keep(&release);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // At the last moment: the agreement may have ended while this ran and waited.
+        agreed()?;
         self.log.append(&entry)?;
         Ok(release)
     }

@@ -89,7 +89,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         tokio::select! {
             served = node.serve(listener) => served,
             () = draining => Ok(()),
-            // Whoever watches over it starts it again.
+            // The service manager starts it again.
             () = node.queries.log_stopped() => bail!("the query log cannot be written any more"),
         }
     })
@@ -255,9 +255,10 @@ impl Node {
 /// Takes up what the borough changes of its agreement, and what that makes of assessments.
 async fn keep_agreement(borough: Arc<Borough>, queries: Arc<Queries>) {
     let log = |entry: &Entry| Ok(queries.note(entry)?);
-    let changed = |agreement: &Agreement| match assessments(&borough.config, agreement, &borough.held, &log) {
-        Ok(believed) => *borough.assessments.write().unwrap_or_else(PoisonError::into_inner) = believed,
-        Err(fault) => tracing::error!("{fault:#}"),
+    let changed = |agreement: &Agreement| {
+        let believed = assessments(&borough.config, agreement, &borough.held, &log)?;
+        *borough.assessments.write().unwrap_or_else(PoisonError::into_inner) = believed;
+        Ok(())
     };
     borough.agreement.keep(log, changed).await;
 }

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use utoipa::ToSchema;
 
 use crate::catalogue::Files;
 use crate::config::Limits;
@@ -51,7 +52,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// The statement that it is of, so that whoever planned it can finish it.
+    /// The statement, so that the process that has planned it can finish it.
     pub(super) fn sql(&self) -> Option<&str> {
         match self {
             Self::Plan { sql, .. } | Self::Finish { sql, .. } => Some(sql),
@@ -68,12 +69,19 @@ pub(crate) struct Page {
     pub(crate) limit: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an answer is wanted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
+    /// A page of rows with the statement; withheld values are null, and `reason` says why.
     Json,
+    /// RFC 4180, with [c] and [x].
     Csv,
+    /// With the statement in its metadata.
     Parquet,
+    /// An Arrow IPC stream, with the statement in its metadata.
     Arrow,
+    /// A workbook: figures on one sheet, on another what they lack.
     Xlsx,
 }
 

@@ -29,18 +29,18 @@ use arrow::ipc::writer::StreamWriter;
 use loda_identity::{Gss, PeerId};
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
-use loda_service::Program;
+use loda_service::{Program, Turn};
 use prost::Message;
 use tokio::time::Instant;
 
 use self::frames::{Asked, Said, Start};
 pub(crate) use self::frames::{Format, Page};
-use self::pool::{Ended, Pool};
+use self::pool::{Answered, Ended, Pool};
 use self::process::Bench;
 pub use self::process::work;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::plan::Planner;
+use crate::plan::{Planner, unplanned};
 use crate::query::{Prepared, QueryResult};
 
 /// How long what follows the merge may take, and writing a file.
@@ -75,11 +75,17 @@ impl Workers {
         }
     }
 
-    /// Whether a statement can be planned within the limits, by trying it where it can be ended.
+    /// Whether a statement can be planned within the limits, by trying it where it can be ended. The asker's place, to be held
+    /// until it is planned here as well.
     ///
     /// # Errors
     /// The rule that refuses it, or that it costs too much.
-    pub(crate) async fn try_planning(&self, asker: &PeerId, sql: &str, boroughs: &[Gss]) -> Result<(), Refusal> {
+    pub(crate) async fn try_planning(
+        &self,
+        asker: &PeerId,
+        sql: &str,
+        boroughs: &[Gss],
+    ) -> Result<Option<Turn>, Refusal> {
         let asked = Asked::Plan { sql: sql.to_owned(), boroughs: names(boroughs) };
         self.tried(asker, &asked).await
     }
@@ -88,18 +94,14 @@ impl Workers {
     ///
     /// # Errors
     /// As [`Workers::try_planning`].
-    pub(crate) async fn try_columns(&self, asker: &PeerId, sql: &str) -> Result<(), Refusal> {
+    pub(crate) async fn try_columns(&self, asker: &PeerId, sql: &str) -> Result<Option<Turn>, Refusal> {
         self.tried(asker, &Asked::Columns { sql: sql.to_owned() }).await
     }
 
-    async fn tried(&self, asker: &PeerId, asked: &Asked) -> Result<(), Refusal> {
-        let Some(pool) = &self.pool else { return Ok(()) };
-        match pool.ask(asker, asked, &[], Instant::now() + self.planning).await {
-            Ok((Said::Done { .. }, _)) => Ok(()),
-            Ok((Said::Refused { rule, message, advice }, _)) => Err(refusal(&rule, message, advice)),
-            Ok((Said::Fault { .. }, _)) => Err(crate::plan::unplanned()),
-            Err(ended) => Err(too_much(&ended)),
-        }
+    async fn tried(&self, asker: &PeerId, asked: &Asked) -> Result<Option<Turn>, Refusal> {
+        let Some(pool) = &self.pool else { return Ok(None) };
+        let answered = pool.ask(asker, asked, &[], Instant::now() + self.planning).await;
+        answered_of(answered).map(|answered| Some(answered.turn))
     }
 
     /// What follows the merge: the answer as an Arrow stream.
@@ -122,8 +124,11 @@ impl Workers {
         let asked = Asked::Finish { sql: prepared.sql.clone(), boroughs: names(&prepared.boroughs), parts: numbers };
         let until = until.min(Instant::now() + FINISHING);
         match pool.ask(&prepared.owner, &asked, &bodies, until).await {
-            Ok((Said::Done { .. }, answer)) => Ok(answer),
-            Ok((Said::Refused { message, .. } | Said::Fault { message }, _)) => anyhow::bail!("{message}"),
+            Ok(Answered { said: Said::Done { .. }, body, .. }) => Ok(body),
+            Ok(Answered { said: Said::Refused { rule, message, advice }, .. }) => {
+                Err(refusal(&rule, message, advice).into())
+            }
+            Ok(Answered { said: Said::Fault { message }, .. }) => anyhow::bail!("{message}"),
             Err(ended) => Err(ended.into()),
         }
     }
@@ -141,12 +146,8 @@ impl Workers {
         let Some(pool) = &self.pool else { return self.bench.local(sql, last.as_ref()).await };
         let (last, statement) = last.map_or((None, Vec::new()), |(sql, of)| (Some(sql), of.encode_to_vec()));
         let asked = Asked::Local { sql: sql.to_owned(), last };
-        match pool.ask(asker, &asked, &[statement], Instant::now() + self.planning).await {
-            Ok((Said::Done { .. }, answer)) => read(&answer).map_err(|_| crate::plan::unplanned()),
-            Ok((Said::Refused { rule, message, advice }, _)) => Err(refusal(&rule, message, advice)),
-            Ok((Said::Fault { .. }, _)) => Err(crate::plan::unplanned()),
-            Err(ended) => Err(too_much(&ended)),
-        }
+        let answered = pool.ask(asker, &asked, &[statement], Instant::now() + self.planning).await;
+        read(&answered_of(answered)?.body).map_err(|_| unplanned())
     }
 
     /// An answer as a file, and whether there are more rows. None where it cannot be written.
@@ -154,11 +155,10 @@ impl Workers {
         let Some(pool) = &self.pool else {
             return process::write(&result.arrow_ipc, result.statement.clone(), page);
         };
-        // Of an answer that is as it is kept nothing has to be made.
         let bodies = [result.statement.encode_to_vec(), result.arrow_ipc.clone()];
         match pool.ask(asker, &Asked::Write { page }, &bodies, Instant::now() + WRITING).await {
-            Ok((Said::Done { more }, bytes)) => Some((bytes, more)),
-            Ok((Said::Refused { .. } | Said::Fault { .. }, _)) | Err(_) => None,
+            Ok(Answered { said: Said::Done { more }, body, .. }) => Some((body, more)),
+            Ok(_) | Err(_) => None,
         }
     }
 }
@@ -175,10 +175,20 @@ fn names(boroughs: &[Gss]) -> Vec<String> {
     boroughs.iter().map(Gss::to_string).collect()
 }
 
+/// What was done, or why an asker is refused.
+fn answered_of(answered: Result<Answered, Ended>) -> Result<Answered, Refusal> {
+    let answered = answered.map_err(|ended| too_much(&ended))?;
+    match answered.said {
+        Said::Done { .. } => Ok(answered),
+        Said::Refused { rule, message, advice } => Err(refusal(&rule, message, advice)),
+        Said::Fault { .. } => Err(unplanned()),
+    }
+}
+
 fn refusal(rule: &str, message: String, advice: String) -> Refusal {
     match Rule::from_name(rule) {
         Some(rule) => Refusal { rule, message, advice },
-        None => crate::plan::unplanned(),
+        None => unplanned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use loda_identity::PeerId;
-use loda_service::{Program, Turns};
+use loda_service::{Program, Turn, Turns};
 use tokio::io::BufReader;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -30,6 +30,13 @@ pub(super) enum Ended {
     Died,
     #[error("no process can be started to work in: {0}")]
     Start(String),
+}
+
+/// What a process answered, and the asker's place: it is held for as long as this lives.
+pub(super) struct Answered {
+    pub(super) said: Said,
+    pub(super) body: Vec<u8>,
+    pub(super) turn: Turn,
 }
 
 pub(super) struct Pool {
@@ -73,24 +80,25 @@ impl Pool {
         asked: &Asked,
         bodies: &[Vec<u8>],
         until: Instant,
-    ) -> Result<(Said, Vec<u8>), Ended> {
+    ) -> Result<Answered, Ended> {
         let waited = Instant::now();
         let turns = match asked {
             Asked::Plan { .. } | Asked::Columns { .. } => &self.planning,
             Asked::Finish { .. } | Asked::Local { .. } | Asked::Write { .. } => &self.finishing,
         };
-        let _turn = timeout(WAITING, turns.take(&asker.to_string())).await.map_err(|_| Ended::Busy)?;
-        // Who waited for himself has as much time as before.
+        let turn = timeout(WAITING, turns.take(&asker.to_string())).await.map_err(|_| Ended::Busy)?;
+        // An asker who waited for a place has as much time as before.
         let until = until + waited.elapsed();
         if let Some(process) = self.free(asked) {
             // What another's work left in it is not this asker's: once more, in a new one.
             match self.one(process, asked, bodies, until).await {
                 Err(Ended::Died) => {}
-                answered => return answered,
+                answered => return answered.map(|(said, body)| Answered { said, body, turn }),
             }
         }
         let process = self.begin().await?;
-        self.one(process, asked, bodies, until).await
+        let (said, body) = self.one(process, asked, bodies, until).await?;
+        Ok(Answered { said, body, turn })
     }
 
     async fn one(
@@ -144,7 +152,8 @@ impl Pool {
     async fn begin(&self) -> Result<Process, Ended> {
         let fault = |fault: std::io::Error| Ended::Start(fault.to_string());
         let mut command = self.program.command().ok_or_else(|| Ended::Start("no program".to_owned()))?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        // It has no use for what this process was started with.
+        command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(fault)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (mut to, from) = pipes.ok_or_else(|| Ended::Start("it cannot be spoken to".to_owned()))?;

@@ -1,4 +1,4 @@
-//! What a process does: one piece of work after another, until whoever started it has gone.
+//! What a process does: one piece of work after another, until its parent ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
@@ -103,7 +103,7 @@ fn at_work() -> anyhow::Result<()> {
         send(&mut to, &said, &[]).await?;
         let bench = begun?;
         let mut known: VecDeque<(String, SplitPlan)> = VecDeque::new();
-        // The end of what is said is the end of whoever asks.
+        // The parent has ended where nothing more comes.
         while let Ok((asked, bodies)) = receive::<Asked>(&mut from).await {
             let (said, bodies) = match one(&bench, &mut known, asked, bodies).await {
                 Ok((body, more)) => (Said::Done { more }, vec![body]),
@@ -125,7 +125,7 @@ async fn begin(from: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Bench> {
     Ok(Bench::of(catalogue, planner))
 }
 
-/// Whoever started it may end in the midst of some work, and hears nothing then: this ends with him.
+/// Ends this process within a second of its parent: in the midst of some work it does not read what is said.
 fn end_with_parent() {
     let parent = parent_id();
     std::thread::spawn(move || {

@@ -131,7 +131,8 @@ impl Identity {
         let (mut lists, more) = RevocationList::read_folder(&paths.revocation)?;
         faults.extend(more);
         // Those of an earlier life first: of two with one date the other counts.
-        let mut all = pinned_lists(&paths);
+        let (mut all, more) = pinned_lists(&paths);
+        faults.extend(more);
         all.append(&mut lists);
         let lists = all;
         let denials = paths.denied.as_deref().map_or(Ok(Denials::default()), read_denials)?;
@@ -324,10 +325,13 @@ fn lists_folder(paths: &Paths) -> Option<PathBuf> {
     Some(paths.pinned.as_ref()?.with_file_name("revocation.pinned"))
 }
 
-/// The lists of an earlier life. One that is damaged is passed over: the folder's count as before.
-fn pinned_lists(paths: &Paths) -> Vec<RevocationList> {
-    let folder = lists_folder(paths).filter(|folder| folder.is_dir());
-    folder.and_then(|folder| RevocationList::read_folder(&folder).ok()).map_or_else(Vec::new, |(lists, _)| lists)
+/// The lists of an earlier life. What cannot be read of them is told: the folder's lists count as before.
+fn pinned_lists(paths: &Paths) -> (Vec<RevocationList>, Vec<String>) {
+    match lists_folder(paths).filter(|folder| folder.exists()).map(|folder| RevocationList::read_folder(&folder)) {
+        None => (Vec::new(), Vec::new()),
+        Some(Ok(read)) => read,
+        Some(Err(fault)) => (Vec::new(), vec![fault.to_string()]),
+    }
 }
 
 /// Keeps the lists in use. What cannot be kept is told.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-/// What this process writes is for nobody else on this host, whatever whoever started it has set.
+/// Keeps what this process writes from everybody else on this host, whatever umask it was started with.
 pub fn private() {
     umask(Mode::from_bits_truncate(0o077));
 }

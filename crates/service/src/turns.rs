@@ -33,7 +33,7 @@ impl Turns {
         Self::shared(places, places)
     }
 
-    /// One asker holds no more than a share of them, whoever waits.
+    /// One asker holds no more than a share of them, also where nobody else waits.
     #[must_use]
     pub fn shared(places: usize, share: usize) -> Self {
         let (held, waiting, order) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());

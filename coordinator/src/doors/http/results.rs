@@ -15,38 +15,10 @@ use super::{NotLetIn, Problem, with_tag};
 use crate::doors::Doors;
 use crate::doors::sign_in::{Asker, Scope};
 use crate::query::is_final;
-use crate::work::{self, Page};
+use crate::work::{Format, Page};
 
 /// Rows of one page of JSON.
 const PAGE: u32 = 10_000;
-
-/// What an answer is wanted as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// A page of rows with the statement; withheld values are null, and `reason` says why.
-    Json,
-    /// RFC 4180, with [c] and [x].
-    Csv,
-    /// With the statement in its metadata.
-    Parquet,
-    /// An Arrow IPC stream, with the statement in its metadata.
-    Arrow,
-    /// A workbook: figures on one sheet, on another what they lack.
-    Xlsx,
-}
-
-impl From<Format> for work::Format {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Json => Self::Json,
-            Format::Csv => Self::Csv,
-            Format::Parquet => Self::Parquet,
-            Format::Arrow => Self::Arrow,
-            Format::Xlsx => Self::Xlsx,
-        }
-    }
-}
 
 const FORMATS: [(Format, &str, &str); 5] = [
     (Format::Json, "application/json", "json"),
@@ -131,7 +103,7 @@ pub(crate) async fn result(
     }
     let _turn = doors.turn(&asker).await?;
     let result = query.result.get().ok_or_else(Problem::internal)?;
-    let written = doors.questions.workers.write(&asker.id, result, Page { format: format.into(), offset, limit }).await;
+    let written = doors.questions.workers.write(&asker.id, result, Page { format, offset, limit }).await;
     let Some((bytes, more)) = written else { return Err(Problem::internal()) };
     let mut response = with_tag(&headers, kind, bytes);
     let name = format!("attachment; filename=\"{id}.{extension}\"");

@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_published_side_takes_no_unit_of_the_protected_one() {
         let contract = |text: &str| Arc::new(Contract::parse(text, "contract").unwrap());
-        let published = HOMES.replace("\"cell-key\"\ndimensions = 2", "\"public\"");
+        let published = HOMES.replace("\"cell-key\"", "\"public\"").replace("\ndimensions = 2\n", "\n");
         let known = [contract(ROLL), contract(&published)];
         let find = |name: &str| known.iter().find(|c| c.dataset == name).cloned();
         let source = |name: &str| Source::Dataset { name: name.to_owned(), filter: None };

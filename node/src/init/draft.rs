@@ -54,7 +54,7 @@ pub(crate) fn contract_of(
         }
     }
     questions.push("The draft protects figures as those about people are (protection = \"cell-key\", about = \"people\"). Only for things, such as planning applications, is \"threshold\" with about = \"things\" right, without dimensions and epoch.".to_owned());
-    questions.push("How many columns may one table about people have? dimensions = 2 is right below some 20,000 people and for what is sensitive, 3 above. Which columns tell of another unit than the row's (of = \"…\"), and which of a place (place = true)?".to_owned());
+    questions.push("How many columns may one table about people have? dimensions = 2 is right for most boroughs, 1 for some 20,000 people or fewer; loda-node assess says what each would tell. Which columns tell of another unit than the row's (of = \"…\"), and which of a place (place = true)?".to_owned());
     if let Some(when) =
         columns.iter().find(|column| unit.is_none() && column.kind() == Kind::Date && column.filled == column.rows)
     {

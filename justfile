@@ -57,6 +57,24 @@ campaign TARGETS="1000" LONDON="small":
 hostile-sql SECONDS="3600" SEED="1":
     LODA_HOSTILE_SECONDS={{SECONDS}} LODA_SEED={{SEED}} cargo test --release --test federation hostile_sql -- --nocapture
 
+# A thousand strangers beside twenty people on one address, for so many seconds in each phase: just strangers 60
+strangers SECONDS="60":
+    LODA_STRANGERS_SECONDS={{SECONDS}} cargo test --release --test federation strangers -- --nocapture
+
+# The whole suite in random orders: tests that share a federation must not depend on it
+shuffle TIMES="10" SEED="1":
+    for n in $(seq {{TIMES}}); do RUSTC_BOOTSTRAP=1 cargo test --release --test federation -- -Z unstable-options --shuffle-seed $(({{SEED}} + n)) || exit 1; done
+
+# A CycloneDX list of everything that the programs are made of, beside each (needs cargo-cyclonedx)
+sbom:
+    command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx
+    cargo cyclonedx --format json --spec-version 1.5 --describe binaries
+
+# Licences, advisories and what must never be linked (needs cargo-deny)
+deny:
+    command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+    cargo deny check
+
 # What an assessment says of every contract, by size of a borough, and of real stops (docs/contracts.md)
 assess-contracts SIZES="5000,20000,100000,300000":
     LODA_ASSESS_CONTRACTS={{SIZES}} cargo test --release --test federation contracts_by_what -- --nocapture

@@ -203,7 +203,9 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
                 deadline_ms: 1_500,
                 dry_run: false,
                 authority: None,
+                log: None,
             };
+            let request = support::logged(&mut node, &layout, request).await;
             let started = Instant::now();
             let answered = node.ask(request).await.unwrap();
             let headers =

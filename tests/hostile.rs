@@ -34,12 +34,14 @@ fn request(fragment: Vec<u8>) -> v1::SubmitRequest {
         deadline_ms: 5_000,
         dry_run: false,
         authority: None,
+        log: None,
     }
 }
 
 async fn refused_by(federation: &Federation, request: v1::SubmitRequest) -> String {
     let mut node = federation.node_client(NODE);
     let query_id = request.query_id.clone();
+    let request = support::logged(&mut node, &federation.layout, request).await;
     let refusal = node.submit(request).await.unwrap().into_inner().refusal;
     let refusal = refusal.expect("a refusal");
     assert!(!refusal.message.is_empty() && !refusal.advice.is_empty());
@@ -223,12 +225,14 @@ fn hand_made_fragments_are_refused_by_their_rule() {
         ];
         for (rule, request) in requests {
             let mut node = federation.node_client(NODE);
+            let request = support::logged(&mut node, &federation.layout, request).await;
             let refusal = node.submit(request).await.unwrap().into_inner().refusal.expect("a refusal");
             assert_eq!(refusal.rule, rule);
         }
         // The node is up, and the unspoilt fragment runs.
         let mut node = federation.node_client(NODE);
-        assert_eq!(node.submit(request(bytes)).await.unwrap().into_inner().refusal, None);
+        let request = support::logged(&mut node, &federation.layout, request(bytes)).await;
+        assert_eq!(node.submit(request).await.unwrap().into_inner().refusal, None);
     });
 }
 
@@ -333,7 +337,7 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
                         continue;
                     }
                     let mut node = federation.node_client(NODE);
-                    let asked = request(bytes);
+                    let asked = support::logged(&mut node, &federation.layout, request(bytes)).await;
                     let query_id = asked.query_id.clone();
                     let refusal =
                         node.submit(asked).await.unwrap_or_else(|e| panic!("{line}: {e}")).into_inner().refusal;
@@ -609,8 +613,8 @@ fn an_id_never_runs_twice_nor_stands_for_two_questions() {
     support::run(async {
         let federation = support::synthetic().await.unwrap();
         let good = published(federation).await;
-        let first = request(good.encode_to_vec());
         let mut node = federation.node_client(NODE);
+        let first = support::logged(&mut node, &federation.layout, request(good.encode_to_vec())).await;
         for _ in 0..2 {
             assert_eq!(node.submit(first.clone()).await.unwrap().into_inner().refusal, None);
         }

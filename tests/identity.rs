@@ -19,7 +19,7 @@ fn issue(federation: &Federation, authority: &Authority, role: Role, name: &str)
 }
 
 async fn describe(mut node: NodeClient<tonic::transport::Channel>) -> Result<String, tonic::Status> {
-    let request = v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() };
+    let request = v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec(), log: None, ..Default::default() };
     Ok(node.describe(request).await?.into_inner().borough)
 }
 

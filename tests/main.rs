@@ -28,6 +28,7 @@ mod identity;
 mod later;
 mod linkage;
 mod london;
+mod monitoring;
 mod network;
 mod overload;
 mod pooled;

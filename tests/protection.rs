@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use loda_contract::{Protection, Role};
+use loda_demo::layout::Layout;
 use loda_disclosure::default_table;
 use loda_proto::v1;
 use loda_proto::v1::node_client::NodeClient;
@@ -21,13 +22,13 @@ use crate::wire::{decode, fragments, held, tables};
 
 /// Asks one node a fragment as the coordinator would, and reads what it releases.
 pub async fn released(federation: &Federation, gss: &str, fragment: &[u8]) -> RecordBatch {
-    let bytes = released_by(federation.node_client(gss), gss, fragment).await;
+    let bytes = released_by(federation.node_client(gss), &federation.layout, gss, fragment).await;
     let mut reader = arrow::ipc::reader::StreamReader::try_new(std::io::Cursor::new(bytes), None).unwrap();
     reader.next().unwrap().unwrap()
 }
 
 /// What a node sends for a fragment, to the byte.
-pub async fn released_by(mut node: NodeClient<Channel>, gss: &str, fragment: &[u8]) -> Vec<u8> {
+pub async fn released_by(mut node: NodeClient<Channel>, layout: &Layout, gss: &str, fragment: &[u8]) -> Vec<u8> {
     let request = v1::SubmitRequest {
         query_id: uuid::Uuid::new_v4().to_string(),
         analyst: "spiffe://demo.london/analyst/demo".to_owned(),
@@ -37,7 +38,9 @@ pub async fn released_by(mut node: NodeClient<Channel>, gss: &str, fragment: &[u
         deadline_ms: 30_000,
         dry_run: false,
         authority: None,
+        log: None,
     };
+    let request = support::logged(&mut node, layout, request).await;
     let mut words = node.ask(request).await.unwrap().into_inner();
     let mut bytes = Vec::new();
     while let Some(told) = words.message().await.unwrap() {

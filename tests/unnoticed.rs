@@ -222,3 +222,321 @@ fn nobody_else_on_the_host_reads_what_a_service_keeps() {
     }
     assert!(seen > 5, "{seen}");
 }
+
+/// What each party's log says that begins so, in order.
+fn said(state: &Path, beginning: &str) -> Vec<String> {
+    let details = entries(&state.join("log.jsonl")).into_iter().map(|(_, detail, _)| detail);
+    details.filter(|detail| detail.contains(beginning)).collect()
+}
+
+/// Log, number and key of a party, to be put back later.
+fn copied(state: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = ["log.jsonl", "log.head"].map(|name| state.join(name));
+    paths.into_iter().map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
+}
+
+/// Starts a party that keeps its own log, and ends it: its log has an entry more each time.
+fn lived(role: &str, folder: &Path) {
+    let mut child = Command::new(BINARY)
+        .args([role, "--config"])
+        .arg(folder.join(format!("{role}.toml")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = folder.join("state/log.jsonl");
+    let before = std::fs::metadata(&log).unwrap().len();
+    let began = Instant::now();
+    while std::fs::metadata(&log).unwrap().len() == before && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A log that is older than, or another one than, what the other side has seen: its own files fit together, and it starts.
+#[test]
+fn a_log_that_went_back_with_all_that_is_beside_it_is_named_by_the_other_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = support::laid_out(&support::options(dir.path(), 2, None));
+    let gss = layout.boroughs[1].gss;
+    let (node, coordinator) = (layout.node(gss), layout.coordinator());
+    let life = |questions: usize| {
+        let layout = layout.clone();
+        support::run(async move {
+            let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+            let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+            let mut last = None;
+            for _ in 0..questions {
+                last = Some(client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap().statement);
+            }
+            last.unwrap()
+        })
+    };
+    let refused = |statement: &loda_proto::v1::Statement| -> Vec<(String, String)> {
+        let of_parts = statement.parts.iter().flat_map(|part| &part.boroughs);
+        let refusal = |of: &loda_proto::v1::BoroughAnswer| {
+            let refusal = of.refusal.clone()?;
+            assert_eq!(refusal.rule, "query-log");
+            Some((of.borough.clone(), refusal.message))
+        };
+        of_parts.filter_map(refusal).collect()
+    };
+    assert!(life(2).complete);
+    let old = [copied(&node.join("state")), copied(&coordinator.join("state"))];
+    assert!(life(3).complete, "a restart is no fault");
+    let good = [copied(&node.join("state")), copied(&coordinator.join("state"))];
+    let put =
+        |files: &[(PathBuf, Vec<u8>)]| files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    let forked = |role: &str, folder: &Path, of: usize| {
+        put(&old[of]);
+        let lines = |files: &[(PathBuf, Vec<u8>)]| files[0].1.iter().filter(|byte| **byte == b'\n').count();
+        (lines(&old[of])..lines(&good[of]) + 3).for_each(|_| lived(role, folder));
+    };
+
+    // A node's.
+    put(&old[0]);
+    let statement = life(1);
+    assert!(!statement.complete);
+    let said_of = refused(&statement);
+    assert!(said_of.len() == 1 && said_of[0].0 == gss && said_of[0].1.contains("went back"), "{said_of:?}");
+    println!("node, restored from an older copy: {}", said_of[0].1);
+    forked("node", &node, 0);
+    let statement = life(1);
+    let said_of = refused(&statement);
+    assert!(said_of.len() == 1 && said_of[0].1.contains("is not the one that was seen"), "{said_of:?}");
+    println!("node, another one from there on: {}", said_of[0].1);
+    let named = said(&coordinator.join("state"), gss);
+    assert!(named.len() == 2 && named[0].contains("went back") && named[1].contains("is not the one"), "{named:?}");
+    // What is restored is taken up again.
+    put(&good[0]);
+    assert!(life(1).complete);
+
+    // The coordinator's: no node answers it.
+    let good = [copied(&node.join("state")), copied(&coordinator.join("state"))];
+    put(&old[1]);
+    let said_of = refused(&life(1));
+    assert!(said_of.len() == 2 && said_of.iter().all(|(_, said)| said.contains("went back")), "{said_of:?}");
+    println!("coordinator, restored from an older copy: {}", said_of[0].1);
+    put(&old[1]);
+    let lines = |files: &[(PathBuf, Vec<u8>)]| files[0].1.iter().filter(|byte| **byte == b'\n').count();
+    (lines(&old[1])..lines(&good[1]) + 3).for_each(|_| lived("coordinator", &coordinator));
+    let said_of = refused(&life(1));
+    assert!(said_of.len() == 2 && said_of.iter().all(|(_, said)| said.contains("is not the one")), "{said_of:?}");
+    println!("coordinator, another one from there on: {}", said_of[0].1);
+    let named = said(&node.join("state"), "the coordinator's query log");
+    assert!(
+        named.len() >= 2 && named.iter().all(|said| said.contains("went back") || said.contains("not the one")),
+        "{named:?}"
+    );
+    put(&good[1]);
+    assert!(life(1).complete);
+}
+
+#[test]
+fn a_log_that_is_changed_while_it_is_written_ends_its_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = support::laid_out(&support::options(dir.path(), 2, None));
+    support::run({
+        let layout = layout.clone();
+        async move {
+            let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+            let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+            client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap();
+        }
+    });
+    type Change = fn(&Path, &str);
+    let changes: [(&str, Change); 8] = [
+        ("its end was cut", |log, whole| std::fs::write(log, &whole[..whole.len() - 40]).unwrap()),
+        ("it was emptied", |log, _| std::fs::write(log, "").unwrap()),
+        ("it was removed", |log, _| std::fs::remove_file(log).unwrap()),
+        ("it was moved away", |log, _| std::fs::rename(log, log.with_extension("old")).unwrap()),
+        ("an older one was put in its place", |log, whole| {
+            let next = log.with_extension("next");
+            std::fs::write(&next, whole.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+            std::fs::rename(next, log).unwrap();
+        }),
+        ("a word was changed", |log, whole| {
+            let mut file = std::fs::OpenOptions::new().write(true).open(log).unwrap();
+            let changed = whole.replacen("ADMIN", "OTHER", 1);
+            std::io::Write::write_all(&mut file, changed.as_bytes()).unwrap();
+        }),
+        ("a line was repeated", |log, whole| {
+            std::fs::write(log, format!("{whole}{}\n", whole.lines().next_back().unwrap())).unwrap();
+        }),
+        ("its number was replaced", |log, _| {
+            let next = log.with_extension("next");
+            std::fs::copy(log.with_extension("head"), &next).unwrap();
+            std::fs::rename(next, log.with_extension("head")).unwrap();
+        }),
+    ];
+    for (role, folder) in [("node", layout.node(layout.boroughs[1].gss)), ("coordinator", layout.coordinator())] {
+        let log = folder.join("state/log.jsonl");
+        let kept = copied(&folder.join("state"));
+        for (what, change) in &changes {
+            let mut child = Command::new(BINARY)
+                .args([role, "--config"])
+                .arg(folder.join(format!("{role}.toml")))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::from(std::fs::File::create(folder.join("said")).unwrap()))
+                .spawn()
+                .unwrap();
+            let began = Instant::now();
+            let told = || std::fs::read_to_string(folder.join("said")).unwrap();
+            while !told().contains("serving") {
+                assert!(began.elapsed() < Duration::from_secs(60), "{role}: {}", told());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            change(&log, &std::fs::read_to_string(&log).unwrap());
+            let changed = Instant::now();
+            while child.try_wait().unwrap().is_none() {
+                assert!(changed.elapsed() < Duration::from_secs(5), "{role}: {what}, and it goes on");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert!(told().contains("while this ran"), "{role}: {what}: {}", told());
+            println!("{role}: {what}: it ended after {:.1} s", changed.elapsed().as_secs_f64());
+            for (path, bytes) in &kept {
+                std::fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn who_may_not_ask_does_not_fill_the_logs() {
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 2, None));
+        let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+        let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap();
+        let logs = [layout.node(layout.boroughs[1].gss), layout.coordinator()].map(|of| of.join("state/log.jsonl"));
+        let sizes = || logs.clone().map(|log| std::fs::metadata(log).unwrap().len());
+        let before = sizes();
+        let mut answered = 0;
+        for number in 0..300 {
+            // Refused by the planner; and by each node: the purpose is in no agreement.
+            assert!(
+                client.query(&format!("SELECT number{number} FROM residents"), "demo", None, |_| {}).await.is_err()
+            );
+            match client.query(BY_BOROUGH, "curiosity", None, |_| {}).await {
+                Ok(answer) => {
+                    answered += 1;
+                    assert!(!answer.statement.complete);
+                }
+                Err(fault) => assert!(fault.to_string().contains("no borough has agreed"), "{fault}"),
+            }
+        }
+        assert_eq!(answered, 60);
+        // A coordinator that asks a node all the same.
+        let gss = layout.boroughs[1].gss;
+        let mut node = support::node_client(&layout, gss, &layout.coordinator());
+        for number in 0..300 {
+            let request = loda_proto::v1::SubmitRequest {
+                query_id: uuid::Uuid::new_v4().to_string(),
+                analyst: format!("spiffe://demo.london/analyst/x{}", number % 3),
+                purpose: "curiosity".to_owned(),
+                fragment: vec![0; 20],
+                targets: vec![gss.to_owned()],
+                deadline_ms: 5_000,
+                dry_run: false,
+                authority: None,
+                log: None,
+            };
+            let request = support::logged(&mut node, &layout, request).await;
+            assert!(node.submit(request).await.unwrap().into_inner().refusal.is_some());
+        }
+        let after = sizes();
+        for id in [processes.node_id(layout.boroughs[1].gss), processes.coordinator_id()].into_iter().flatten() {
+            assert!(Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap().success());
+        }
+        let stopping = Instant::now();
+        let rest = |log: &PathBuf| std::fs::read_to_string(log).unwrap().contains("more refusals");
+        while !logs.iter().all(rest) {
+            assert!(stopping.elapsed() < Duration::from_secs(40), "what was counted is not in the log");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let of = |log: &Path| {
+            let said = entries(log).into_iter().filter(|(kind, ..)| kind == "REFUSE").map(|(_, detail, _)| detail);
+            said.collect::<Vec<String>>()
+        };
+        // Sixty of each asker one by one, and the rest as their number.
+        for ((log, expected), (before, after)) in logs.iter().zip([240, 60]).zip(before.into_iter().zip(after)) {
+            let refusals = of(log);
+            let (last, each) = refusals.split_last().unwrap();
+            println!("{} refusals in {} bytes of log, the last: {last}", refusals.len(), after - before);
+            assert_eq!(each.len(), expected);
+            let rest = if expected == 60 { 240 } else { 120 };
+            assert!(last.starts_with(&format!("{rest} more refusals")), "{last}");
+        }
+    });
+}
+
+#[test]
+fn a_node_that_missed_three_versions_of_the_manifest_catches_up_by_itself() {
+    use loda_identity::{Manifest, Signatures};
+    support::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = support::laid_out(&support::options(dir.path(), 3, None));
+        let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+        let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        let path = layout.dir.join("manifest.toml");
+        let first = Manifest::load(&path).unwrap();
+        let away = layout.boroughs[2].gss;
+        processes.kill_node(away).unwrap();
+        let pinned = |gss: &str| Manifest::load(layout.node(gss).join("state/manifest.pinned.toml")).unwrap().version;
+        let mut last = first.clone();
+        for version in 2..=4 {
+            let mut next = Manifest { version, previous: Some(hex::encode(last.sha256())), ..last.clone() };
+            next.members[0].name = format!("renamed {version}");
+            let mut signatures = Signatures::default();
+            for borough in &layout.boroughs[..2] {
+                let key = SigningKey::load(&layout.node(borough.gss).join("state/log.key")).unwrap();
+                signatures.sign(borough.gss.parse().unwrap(), &next, &key);
+            }
+            std::fs::write(Signatures::beside(&path), signatures.to_text()).unwrap();
+            std::fs::write(&path, next.to_toml()).unwrap();
+            let began = Instant::now();
+            while client.nodes().await.unwrap().manifest_version != version || pinned(layout.boroughs[1].gss) != version
+            {
+                assert!(began.elapsed() < Duration::from_secs(10), "version {version} is not taken up");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            last = next;
+        }
+        // It starts with the last one beside it, which does not follow its own.
+        processes.start_node(away).unwrap();
+        let began = Instant::now();
+        while pinned(away) != 4 {
+            assert!(began.elapsed() < Duration::from_secs(30), "it stays at version {}", pinned(away));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("three versions behind: it caught up {:.1} s after its start", began.elapsed().as_secs_f64());
+        // An older one that is put back counts for nothing, over a restart too.
+        processes.kill_node(away).unwrap();
+        std::fs::write(&path, first.to_toml()).unwrap();
+        processes.start_node(away).unwrap();
+        let began = Instant::now();
+        while !client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap().statement.complete {
+            assert!(began.elapsed() < Duration::from_secs(30), "it does not answer any more");
+        }
+        assert_eq!(pinned(away), 4);
+        // Who has the first alone gets the others from the coordinator.
+        let own = dir.path().join("own.toml");
+        std::fs::write(&own, first.to_toml()).unwrap();
+        let updated = tokio::task::spawn_blocking({
+            let (client, own) = (layout.client(), own.clone());
+            move || {
+                let run = ["loda", "federation", "update"].map(Into::into).into_iter().chain([own.into_os_string()]);
+                Command::new(BINARY).args(run).arg("--config").arg(client).output().unwrap()
+            }
+        });
+        let updated = updated.await.unwrap();
+        let said = String::from_utf8_lossy(&updated.stdout) + String::from_utf8_lossy(&updated.stderr);
+        assert!(updated.status.success() && Manifest::load(&own).unwrap() == last, "{said}");
+        println!("{}", said.lines().next_back().unwrap_or_default());
+    });
+}

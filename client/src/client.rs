@@ -67,6 +67,15 @@ impl Client {
         soon(rpc.nodes(v1::NodesRequest {})).await
     }
 
+    /// Versions of the federation's manifest after one, with their signatures; as many as a message takes.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn successors(&self, version: u64) -> Result<Vec<v1::ManifestVersion>, ClientError> {
+        let mut rpc = self.rpc.clone();
+        Ok(soon(rpc.successors(v1::SuccessorsRequest { version })).await?.versions)
+    }
+
     /// Makes a token for a program that cannot show this certificate; its text is told this once.
     ///
     /// # Errors
@@ -182,7 +191,8 @@ impl Client {
     async fn run(&self, prepared_id: &str, timeout: Option<Duration>, detached: bool) -> Result<String, ClientError> {
         let mut rpc = self.rpc.clone();
         let request = v1::RunRequest { prepared_id: prepared_id.into(), deadline_ms: deadline_ms(timeout), detached };
-        Ok(soon(rpc.run(request)).await?.query_id)
+        let ran = soon(rpc.run(request)).await?;
+        ran.refusal.map_or(Ok(ran.query_id), |refusal| Err(refusal.into()))
     }
 
     /// Waits for a query, over lost connections, and fetches its answer.

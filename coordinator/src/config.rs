@@ -36,6 +36,8 @@ pub struct Limits {
     /// Queries at once in all, and of one asker.
     pub queries: usize,
     pub queries_per_analyst: usize,
+    /// Of one asker within an hour.
+    pub questions_per_hour: u32,
     /// Memory of one process that plans, and runs what follows the merge.
     pub memory_mb: usize,
     /// Such processes at once. One asker has half of them at most.
@@ -112,6 +114,7 @@ impl Default for Limits {
             deadline_seconds: 60,
             queries: 64,
             queries_per_analyst: 8,
+            questions_per_hour: 20_000,
             memory_mb: 512,
             workers: 6,
             planning_seconds: 3,
@@ -140,13 +143,14 @@ impl Config {
             deadline_seconds,
             queries,
             queries_per_analyst,
+            questions_per_hour,
             memory_mb,
             workers,
             planning_seconds,
             connection_seconds,
         } = file.limits;
         let nought = [deadline_seconds, planning_seconds, connection_seconds].contains(&0);
-        if nought || [queries, queries_per_analyst, memory_mb, workers].contains(&0) {
+        if nought || questions_per_hour == 0 || [queries, queries_per_analyst, memory_mb, workers].contains(&0) {
             return Err(fault("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
         }
         let reference = |r: Reference| Reference { path: base.join(&r.path), ..r };

@@ -3,25 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
 use loda_contract::Value;
 use loda_identity::Gss;
+use loda_ledger::Seen;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
+use loda_question::Rule;
 use loda_question::table::{CellFigure, Lowered, TableCells};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cells::{self, Cells};
 use crate::fragment::Fragment;
 use crate::lines::{CONNECT, Line, Lines};
+use crate::node_logs::NodeLogs;
 use crate::part::Part;
-
-/// Released bytes of one answer at most.
-const MAX_ANSWER: usize = 64 << 20;
+use crate::room::{Room, Taken};
 
 /// Characters of one of a node's texts at most.
 const WORDS: usize = 500;
@@ -31,7 +32,11 @@ const WORDS: usize = 500;
 const ATTEMPTS: u32 = 4;
 
 /// The federation's nodes.
-pub(crate) struct Nodes(Box<dyn Lines>);
+pub(crate) struct Nodes {
+    lines: Box<dyn Lines>,
+    pub(crate) logs: NodeLogs,
+    room: Room,
+}
 
 /// What became of one fragment at one borough.
 #[derive(Clone)]
@@ -61,21 +66,38 @@ pub(crate) struct Errand {
     pub(crate) purpose: String,
     pub(crate) targets: Vec<String>,
     pub(crate) fragment: Fragment,
+    /// How far the logs had come of those that released an answer.
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Nodes {
-    pub(crate) fn over(lines: Box<dyn Lines>) -> Self {
-        Self(lines)
+    /// `room`: bytes of answers that may be read at once.
+    pub(crate) fn over(lines: Box<dyn Lines>, logs: NodeLogs, room: usize) -> Self {
+        Self { lines, logs, room: Room::of(room) }
     }
 
     fn client(&self, gss: &Gss) -> anyhow::Result<NodeClient<Line>> {
-        Ok(NodeClient::new(self.0.to(gss)?).max_decoding_message_size(4 << 20))
+        Ok(NodeClient::new(self.lines.to(gss)?).max_decoding_message_size(4 << 20))
     }
 
     /// What a node says of itself, if it answers in time and speaks our version.
-    pub(crate) async fn describe(&self, gss: &Gss) -> Result<v1::DescribeResponse, &'static str> {
+    /// And why its answers are not used, where its log is in doubt.
+    ///
+    /// # Errors
+    /// Why it cannot take part.
+    pub(crate) async fn describe(
+        &self,
+        gss: &Gss,
+        successors: &[v1::ManifestVersion],
+    ) -> Result<(v1::DescribeResponse, Option<String>), &'static str> {
+        let sent = self.logs.sent(gss);
         let asked = async {
-            let request = v1::DescribeRequest { versions: VERSIONS.to_vec() };
+            let request = v1::DescribeRequest {
+                versions: VERSIONS.to_vec(),
+                log: Some(sent.told.clone()),
+                manifest_version: self.logs.identity().manifest().version,
+                successors: successors.to_vec(),
+            };
             anyhow::Ok(self.client(gss)?.describe(request).await?.into_inner())
         };
         match timeout(CONNECT, asked).await {
@@ -83,7 +105,10 @@ impl Nodes {
                 Err("it speaks another protocol version: upgrade the older side")
             }
             Ok(Ok(description)) if description.borough != gss.as_str() => Err("it answers for another borough"),
-            Ok(Ok(description)) => Ok(description),
+            Ok(Ok(description)) => {
+                let doubt = self.logs.judge(gss, &sent, description.log.as_ref()).err();
+                Ok((description, doubt))
+            }
             Ok(Err(_)) | Err(_) => Err("it cannot be reached"),
         }
     }
@@ -91,7 +116,7 @@ impl Nodes {
     /// A node's yes or no, running nothing. `None`: it did not say.
     pub(crate) async fn judge(&self, gss: &Gss, errand: &Errand) -> Option<Option<v1::Refusal>> {
         let asked = async {
-            let request = v1::SubmitRequest { dry_run: true, ..errand.request(CONNECT) };
+            let request = v1::SubmitRequest { dry_run: true, ..errand.request(CONNECT, None) };
             anyhow::Ok(self.client(gss)?.submit(request).await?.into_inner().refusal)
         };
         timeout(CONNECT, asked).await.ok()?.ok()
@@ -132,9 +157,14 @@ impl Nodes {
         deadline: Instant,
         told: &(dyn Fn(v1::State) + Sync),
     ) -> anyhow::Result<Answer> {
-        let (mut taken, mut failures) = (false, 0_u32);
+        let (mut taken, mut failures, mut shown) = (false, 0_u32, false);
         loop {
             let fault = match self.attempt(gss, errand, deadline, told, &mut taken).await {
+                // It has said by now what it saw of our log, so that we can show that ours continues that.
+                Ok(Answer::Refused(refusal)) if refusal.rule == Rule::Log.name() && !shown => {
+                    shown = true;
+                    continue;
+                }
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
@@ -158,10 +188,17 @@ impl Nodes {
         let mut client = self.client(gss)?;
         // The node gives up a little earlier, so that its word arrives in time.
         let left = deadline.saturating_duration_since(Instant::now());
-        let request = errand.request(left.saturating_sub(left / 10));
+        let sent = self.logs.sent(gss);
+        let request = errand.request(left.saturating_sub(left / 10), Some(sent.told.clone()));
         let mut words = client.ask(request).await?.into_inner();
-        let (mut header, mut bytes) = (None, Vec::new());
+        let (mut header, mut bytes, mut seen, mut taken_room) = (None, Vec::new(), None, Taken::default());
         while let Some(word) = words.message().await? {
+            if seen.is_none() && ends(&word) {
+                match self.logs.judge(gss, &sent, word.log.as_ref()) {
+                    Ok(now) => seen = Some(now),
+                    Err(doubt) => return Ok(Answer::Refused(doubted(doubt))),
+                }
+            }
             match word.word {
                 Some(Word::Refusal(mut refusal)) => {
                     [&mut refusal.rule, &mut refusal.message, &mut refusal.advice].into_iter().for_each(short);
@@ -180,10 +217,8 @@ impl Nodes {
                     if header.is_none() {
                         bail!("the answer has no header");
                     }
+                    self.room.take(gss, chunk.arrow_ipc.len(), &mut taken_room).await?;
                     bytes.extend_from_slice(&chunk.arrow_ipc);
-                    if bytes.len() > MAX_ANSWER {
-                        bail!("the answer is larger than the limit");
-                    }
                 }
                 None => bail!("the node speaks words that this coordinator does not know"),
             }
@@ -193,6 +228,9 @@ impl Nodes {
         [&mut header.method, &mut header.parameters, &mut header.as_at, &mut header.assessed]
             .into_iter()
             .for_each(short);
+        if let Some(seen) = seen {
+            errand.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+        }
         // Foreign bytes: a panic over them ends this answer alone.
         let read = std::panic::catch_unwind(AssertUnwindSafe(|| match &errand.fragment {
             Fragment::Question(question) => {
@@ -295,7 +333,7 @@ fn is_passing(fault: &anyhow::Error) -> bool {
 }
 
 impl Errand {
-    fn request(&self, time: Duration) -> v1::SubmitRequest {
+    fn request(&self, time: Duration, log: Option<v1::LogHead>) -> v1::SubmitRequest {
         v1::SubmitRequest {
             query_id: self.query.clone(),
             analyst: self.analyst.clone(),
@@ -305,7 +343,31 @@ impl Errand {
             deadline_ms: u32::try_from(time.as_millis()).unwrap_or(u32::MAX),
             dry_run: false,
             authority: None,
+            log,
         }
+    }
+}
+
+/// Whether a node's word comes with how far its log has come.
+fn ends(told: &v1::Told) -> bool {
+    match &told.word {
+        Some(Word::Refusal(_)) => true,
+        Some(Word::State(state)) => !matches!(
+            v1::State::try_from(*state).unwrap_or_default(),
+            v1::State::Queued | v1::State::Running | v1::State::Held
+        ),
+        Some(Word::Chunk(chunk)) => chunk.header.is_some(),
+        None => false,
+    }
+}
+
+/// What becomes of the answer of a node whose log is in doubt.
+fn doubted(message: String) -> v1::Refusal {
+    v1::Refusal {
+        rule: Rule::Log.name().to_owned(),
+        message,
+        advice: "Its answers are not used until its log continues: ask the borough and the auditors what became of it"
+            .to_owned(),
     }
 }
 

@@ -91,6 +91,7 @@ impl Questions {
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),
                     fragment: bundle.fragment.clone(),
+                    seen: Arc::default(),
                 };
                 async move {
                     let (answer, refusal) = match self.nodes.judge(gss, &errand).await {

@@ -10,7 +10,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use loda_identity::PeerId;
 use loda_ledger::Spool;
-use loda_proto::v1::State;
 use loda_question::{Refusal, Rule};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -101,15 +100,6 @@ impl Jobs {
     pub(crate) fn takes_up(&self, id: &Uuid, kept: &mut Kept) -> bool {
         kept.lives = kept.lives.saturating_add(1);
         !self.left(kept).is_zero() && kept.lives <= LIVES && self.spool.put(id, &kept.to_bytes(None)).is_ok()
-    }
-
-    /// Cancels a query, unless its answer is there; one that was cancelled stays so over a restart.
-    pub(crate) fn cancel(&self, query: &Query) {
-        let mut decided = lock(&query.decided);
-        if !std::mem::replace(&mut *decided, true) {
-            self.spool.remove(&query.id);
-            query.set(State::Cancelled);
-        }
     }
 
     pub(crate) fn forget(&self, id: &Uuid) {

@@ -17,7 +17,9 @@
 //! | `grouping` | GROUPING SETS, ROLLUP, CUBE and DISTINCT as aggregates |
 //! | `notes`, `lineage` | what is withheld or missing follows its row and column to the end |
 //! | `lines` | what calls to nodes go over |
+//! | `node_logs` | whether the query logs of nodes continue what was seen of them |
 //! | `dispatch` | fragments to nodes and released cells back, under one deadline |
+//! | `room` | how much of answers may be read at once |
 //! | `cells` | what a borough released, from its bytes, or nothing |
 //! | `merge` | borough cells to the cells of the question |
 //! | `derived` | variances, correlations and quantiles from protected parts |
@@ -25,6 +27,7 @@
 //! | `explain` | what a question would ask, of whom, and who would say no |
 //! | `statement` | what a result says of itself |
 //! | `dry` | planning over contracts alone, for fuzzing and tests |
+//! | `allowance` | how many questions one asker may put into the logs |
 //! | `questions`, `jobs`, `query` | a question's life, and what outlives a restart |
 //! | `serve` | all of it over mTLS gRPC |
 //! | `work` | planning, what follows the merge and writing, where they can be ended |
@@ -32,6 +35,7 @@
 
 #![cfg_attr(not(feature = "simulation"), allow(unreachable_pub, reason = "the simulation alone uses some"))]
 
+mod allowance;
 mod beside;
 mod catalogue;
 mod cells;
@@ -51,6 +55,7 @@ mod jobs;
 mod lineage;
 mod lines;
 mod merge;
+mod node_logs;
 mod notes;
 mod outputs;
 mod part;
@@ -58,6 +63,7 @@ mod plan;
 mod query;
 mod questions;
 mod ratios;
+mod room;
 mod serve;
 #[cfg(feature = "simulation")]
 mod simulation;

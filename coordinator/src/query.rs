@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::dispatch::Progress;
+use crate::questions::sha256;
 use crate::split::SplitPlan;
 
 /// How long a question waits for its first watcher, and how long it goes on after the last one: a lost connection is
@@ -127,6 +128,15 @@ impl Kept {
 pub(crate) struct QueryResult {
     pub(crate) statement: Statement,
     pub(crate) arrow_ipc: Vec<u8>,
+}
+
+impl QueryResult {
+    /// Of all that Fetch sends; the statement names the question's random id, so that nobody finds figures by trying.
+    pub(crate) fn sha256(&self) -> String {
+        let statement = self.statement.encode_to_vec();
+        let length = (statement.len() as u64).to_be_bytes();
+        sha256(&[&length, statement.as_slice(), &self.arrow_ipc].concat())
+    }
 }
 
 impl Query {

@@ -1,20 +1,22 @@
 //! A question's life: planned, logged, sent to boroughs, merged, finished, logged again, released.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::join_all;
-use loda_identity::{Gss, Identity, Manifest, PeerId};
-use loda_ledger::{Entry, Kind, Log, LogError, Spool};
+use loda_identity::{Gss, Identity, Manifest, Member, PeerId};
+use loda_ledger::{Entry, Kind, Log, LogError, OtherLogs, RefusalQuota, Seen, Spool};
 use loda_proto::v1;
-use loda_question::Refusal;
-use loda_service::{AbortOnDrop, Crew, Outcomes, Program, compute};
+use loda_question::{Refusal, Rule};
+use loda_service::{AbortOnDrop, Crew, Measure, Outcomes, Program, Times, compute, measures, successors};
 use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::allowance::Allowance;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::dispatch::{Answer, Errand, Nodes, Tables, share_periods};
@@ -22,6 +24,7 @@ use crate::federated::Federated;
 use crate::jobs::{Jobs, World};
 use crate::lines::Lines;
 use crate::merge::{MergedPart, merge};
+use crate::node_logs::NodeLogs;
 use crate::plan::{Open, Planner, unplanned};
 use crate::query::{Prepared, Query, QueryResult};
 use crate::split::{Split, SplitPlan, bundles};
@@ -36,6 +39,11 @@ pub(crate) struct Questions {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) jobs: Jobs,
     pub(crate) outcomes: Outcomes,
+    /// Sign-ins that were refused, by code.
+    pub(crate) sign_ins: Outcomes,
+    pub(crate) times: Times,
+    /// Which nodes could be reached when they were asked last.
+    reached: Mutex<BTreeMap<String, bool>>,
     limits: Limits,
     identity: Identity,
     pub(crate) planner: Arc<Planner>,
@@ -44,6 +52,8 @@ pub(crate) struct Questions {
     log: Arc<dyn Log>,
     /// What the log began and did not end before the last restart.
     unended: Mutex<Unended>,
+    refusals: RefusalQuota,
+    allowance: Allowance,
     pub(crate) crew: Crew,
 }
 
@@ -51,23 +61,42 @@ pub(crate) struct Questions {
 #[derive(Default)]
 pub(crate) struct Unended {
     begun: BTreeMap<Uuid, Entry>,
-    /// Whether with an answer.
-    ended: HashMap<Uuid, bool>,
+    /// With the hash of its answer, where it has one.
+    ended: HashMap<Uuid, Option<String>>,
+    /// What was seen of other logs.
+    others: OtherLogs,
 }
 
-/// How the log ends a question that was answered.
+/// How often the nodes are asked how they are.
+const NODES: Duration = Duration::from_secs(10);
+
+/// Messages with versions of the manifest that a node missed, at once.
+const MISSED: usize = 20;
+
+/// Characters of a purpose in the entry of a refusal.
+const MAX_PURPOSE: usize = 128;
+
+/// Somebody cancelled a question before its answer was there.
+#[derive(Debug, thiserror::Error)]
+#[error("it was cancelled")]
+struct WasCancelled;
+
+/// How the log ends a question that was answered, after the hash of what is released.
 const ANSWERS: &str = " answers";
 
 impl Unended {
     /// Takes in one entry, in the log's order.
     pub(crate) fn note(&mut self, entry: Entry) {
+        self.others.note(&entry);
         match (entry.kind, Uuid::try_parse(&entry.query)) {
             (Kind::Intent, Ok(id)) => {
                 self.begun.insert(id, entry);
             }
             (Kind::Outcome, Ok(id)) => {
                 self.begun.remove(&id);
-                self.ended.insert(id, entry.detail.ends_with(ANSWERS));
+                let released = entry.detail.ends_with(ANSWERS).then(|| entry.detail.strip_prefix("result ")).flatten();
+                let hash = released.and_then(|rest| rest.split(',').next()).map(str::to_owned);
+                self.ended.insert(id, hash);
             }
             _ => {}
         }
@@ -91,13 +120,20 @@ pub(crate) struct Parts {
 
 impl Questions {
     pub(crate) fn of(parts: Parts) -> Arc<Self> {
-        let Parts { limits, identity, catalogue, planner, lines, log, unended, spool, world, crew, program } = parts;
+        let Parts { limits, identity, catalogue, planner, lines, log, mut unended, spool, world, crew, program } =
+            parts;
         let workers = Arc::new(Workers::new(&catalogue, &planner, &limits, program));
+        let logs = NodeLogs::new(Arc::clone(&log), identity.clone(), std::mem::take(&mut unended.others));
         Arc::new(Self {
             jobs: Jobs::new(limits, spool, world),
             outcomes: Outcomes::default(),
-            nodes: Nodes::over(lines),
+            sign_ins: Outcomes::default(),
+            times: Times::default(),
+            reached: Mutex::default(),
+            nodes: Nodes::over(lines, logs, limits.memory_mb.saturating_mul((1 << 20) / 2)),
             unended: Mutex::new(unended),
+            refusals: RefusalQuota::default(),
+            allowance: Allowance::new(limits.questions_per_hour),
             limits,
             identity,
             catalogue,
@@ -129,6 +165,7 @@ impl Questions {
             agreement: String::new(),
             fragment: fragments.join(" "),
             detail,
+            seen: Vec::new(),
         }
     }
 
@@ -137,17 +174,7 @@ impl Questions {
     /// # Errors
     /// Where that cannot be written: then it must not be changed.
     pub(crate) fn admin(&self, who: &PeerId, detail: String) -> Result<(), LogError> {
-        let empty = String::new;
-        self.log.append(&Entry {
-            kind: Kind::Admin,
-            query: empty(),
-            analyst: who.to_string(),
-            purpose: empty(),
-            dataset: empty(),
-            agreement: empty(),
-            fragment: empty(),
-            detail,
-        })
+        self.log.append(&Entry { analyst: who.to_string(), ..Entry::admin(detail) })
     }
 
     /// Why nothing can be logged, and so nothing is answered.
@@ -155,11 +182,53 @@ impl Questions {
         self.log.fault()
     }
 
-    /// Completes when this process will never log again.
-    pub(crate) async fn log_stopped(&self) {
+    /// What the operator's monitoring is told beside counts of questions.
+    pub(crate) fn measures(&self, log: &Path) -> Vec<Measure> {
+        let mut all = measures::of_log(log, self.log.head(0).now.entries);
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = "Whether a borough's node could be reached";
+        let of = |(borough, reached): (&String, &bool)| {
+            Measure::new("node_reached", help, i64::from(*reached)).of("borough", borough)
+        };
+        all.extend(reached.iter().map(of));
+        let doubts = self.nodes.logs.doubts();
+        let help = "Whether a node's log does not continue, and its answers are not used";
+        let doubted = |member: &Member| {
+            let doubted = doubts.iter().any(|(gss, _)| *gss == member.gss);
+            Measure::new("node_log_doubted", help, i64::from(doubted)).of("borough", member.gss.as_str())
+        };
+        all.extend(self.manifest().members.iter().map(doubted));
+        all
+    }
+
+    /// Looks after the log, and completes when this process will never log again.
+    pub(crate) async fn keep_log(&self) {
         while !self.log.is_stopped() {
+            self.note_refusals(false);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+
+    /// Logs how many refusals do not stand in the log one by one; when their hour is over, or at the `end`.
+    pub(crate) fn note_refusals(&self, end: bool) {
+        if let Some(Err(fault)) = self.refusals.due(end).map(|entry| self.log.append(&entry)) {
+            tracing::error!("{fault}");
+        }
+    }
+
+    /// Logs that a question was refused before it was one.
+    fn refused(&self, owner: &PeerId, purpose: &str, sql: &str, refusal: &Refusal) -> Result<(), LogError> {
+        let entry = Entry {
+            kind: Kind::Refuse,
+            analyst: owner.to_string(),
+            purpose: purpose.chars().take(MAX_PURPOSE).collect(),
+            ..Entry::admin(refusal.rule.name())
+        };
+        if !self.refusals.takes(&entry) {
+            return Ok(());
+        }
+        let detail = format!("{}, sql {}", refusal.rule.name(), sha256(sql.as_bytes()));
+        self.log.append(&Entry { detail, ..entry })
     }
 
     /// log INTENT → dispatch → merge → finish → log OUTCOME → released.
@@ -174,7 +243,7 @@ impl Questions {
             self.log.append(&self.entry(Kind::Intent, query, sql_hash))?;
         }
         query.set(v1::State::Running);
-        let mut answers = self.dispatch(query, deadline).await;
+        let (mut answers, seen) = self.dispatch(query, deadline).await;
         let leaves = leaves(&prepared.split)?;
         let merged = prepared.split.parts.iter().zip(&leaves).zip(&mut answers);
         let merged = merged.map(|((part, leaf), answers)| merge(part, leaf, answers));
@@ -186,21 +255,34 @@ impl Questions {
         let (workers, of) = (Arc::clone(&self.workers), Arc::clone(prepared));
         // The caller ends it at the question's own deadline.
         let until = deadline + FINISHING;
+        let finishing_at = Instant::now();
         let finishing = tokio::spawn(async move { workers.finish(&of, cells, until).await });
         let arrow_ipc = AbortOnDrop(finishing).await.context("finishing stopped")??;
+        self.times.took("finish", finishing_at.elapsed());
+        let mut asked = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer != "not asked").peekable();
+        let agreement = |b: &v1::BoroughAnswer| b.refusal.as_ref().is_some_and(|r| r.rule == Rule::Agreement.name());
+        if asked.peek().is_some() && asked.all(agreement) {
+            self.allowance.unwelcome(&prepared.owner);
+        }
         let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
         let result = QueryResult { statement, arrow_ipc };
-        anyhow::ensure!(query.close(), "it was cancelled");
+        if !query.close() {
+            return Err(WasCancelled.into());
+        }
         self.jobs.keep(query, Some(&result));
-        self.log.append(&self.entry(Kind::Outcome, query, format!("{answered}{ANSWERS}")))?;
+        let outcome = self.entry(Kind::Outcome, query, format!("result {}, {answered}{ANSWERS}", result.sha256()));
+        self.log.append(&Entry { seen, ..outcome })?;
         Ok(result)
     }
 
-    async fn dispatch(&self, query: &Query, deadline: Instant) -> Vec<BTreeMap<Gss, Answer>> {
+    /// What each borough answered to each part; and how far their logs had come then, the furthest of each.
+    async fn dispatch(&self, query: &Query, deadline: Instant) -> (Vec<BTreeMap<Gss, Answer>>, Vec<Seen>) {
         let prepared = &query.prepared;
+        let seen = Arc::new(Mutex::new(Vec::new()));
         let bundles = bundles(&prepared.split);
         let errands = bundles.iter().enumerate().flat_map(|(number, bundle)| {
             let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
+            let seen = Arc::clone(&seen);
             bundle.boroughs.iter().map(move |gss| {
                 let errand = Errand {
                     query: fragment_id(query.id, number).to_string(),
@@ -208,6 +290,7 @@ impl Questions {
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),
                     fragment: bundle.fragment.clone(),
+                    seen: Arc::clone(&seen),
                 };
                 (bundle.part, bundle.table, gss, errand)
             })
@@ -218,7 +301,10 @@ impl Questions {
                 query.touch();
             };
             told(v1::State::Queued);
-            (part, table, gss.clone(), self.nodes.run(gss, &errand, deadline, &told).await)
+            let asked_at = Instant::now();
+            let answer = self.nodes.run(gss, &errand, deadline, &told).await;
+            self.times.borough_took(gss.as_str(), asked_at.elapsed());
+            (part, table, gss.clone(), answer)
         });
         let mut answers: Vec<BTreeMap<Gss, Answer>> = prepared
             .split
@@ -246,7 +332,14 @@ impl Questions {
             // What computes for long can be ended between two boroughs.
             tokio::task::yield_now().await;
         }
-        answers
+        let mut furthest: BTreeMap<String, Seen> = BTreeMap::new();
+        for one in std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner)) {
+            let of = furthest.entry(one.log.clone()).or_insert_with(|| one.clone());
+            if of.mark.entries < one.mark.entries {
+                *of = one;
+            }
+        }
+        (answers, furthest.into_values().collect())
     }
 
     async fn cancel_at_nodes(&self, query: &Query) {
@@ -266,34 +359,42 @@ impl Questions {
         let answering = self.answer(&query, deadline - FINISHING.min(time / 4));
         let answered = tokio::select! {
             biased;
-            () = cancelled(&query) => return self.stopped(&query, "cancelled").await,
-            () = query.abandoned() => return self.stopped(&query, "abandoned").await,
+            () = cancelled(&query) => return self.cancel_at_nodes(&query).await,
+            () = query.abandoned() => {
+                self.cancel(&query, "abandoned");
+                return self.cancel_at_nodes(&query).await;
+            }
             answered = tokio::time::timeout_at(deadline, answering) => answered,
         };
         match answered {
             Ok(Ok(result)) => {
                 self.outcomes.count("answered");
+                self.times.took("answered", query.started.elapsed());
                 if query.result.set(result).is_ok() {
                     query.set(v1::State::Released);
                 }
             }
+            Ok(Err(fault)) if fault.is::<WasCancelled>() => self.cancel_at_nodes(&query).await,
             Ok(Err(fault)) => {
                 tracing::warn!(query = %query.id, "not answered: {fault:#}");
                 self.ended(&query, "error");
                 query.set(v1::State::NotAnswered);
             }
-            Err(_elapsed) => {
+            Err(_elapsed) if query.close() => {
                 self.ended(&query, "deadline");
                 query.set(v1::State::NotAnswered);
             }
+            // It was cancelled in the same moment.
+            Err(_elapsed) => self.cancel_at_nodes(&query).await,
         }
     }
 
-    /// Nobody wants the answer: the nodes are told at once.
-    async fn stopped(&self, query: &Query, why: &'static str) {
-        self.jobs.cancel(query);
-        self.cancel_at_nodes(query).await;
-        self.ended(query, why);
+    /// Ends a question, unless its answer is there. The log says so before anybody is told: it stays so over a restart.
+    pub(crate) fn cancel(&self, query: &Query, why: &'static str) {
+        if query.close() {
+            self.ended(query, why);
+            query.set(v1::State::Cancelled);
+        }
     }
 
     /// Every question that was begun has an end in the log.
@@ -312,12 +413,13 @@ impl Questions {
     /// Takes up what a restart cut off, for as long as its deadline allows, and ends the rest.
     pub(crate) async fn restore(self: Arc<Self>) -> anyhow::Result<()> {
         let of_log = std::mem::take(&mut *self.unended.lock().unwrap_or_else(PoisonError::into_inner));
-        let Unended { begun: mut unended, ended } = of_log;
+        let Unended { begun: mut unended, ended, .. } = of_log;
         for (id, mut kept) in self.jobs.kept() {
             let begun = unended.contains_key(&id);
             // The log decides: what it has ended never runs again, and a result counts with its end alone.
             let ended = ended.get(&id);
-            let result = kept.result.take().filter(|_| ended == Some(&true));
+            // The very one: a power cut may bring back what was kept before.
+            let result = kept.result.take().filter(|result| ended == Some(&Some(result.sha256())));
             if result.is_none() && (ended.is_some() || !self.jobs.takes_up(&id, &mut kept)) {
                 self.jobs.forget(&id);
                 continue;
@@ -365,6 +467,9 @@ impl Questions {
             0 => longest,
             ms => Duration::from_millis(ms.into()).min(longest),
         };
+        if !prepared.split.explain {
+            self.allowance.take(&prepared.owner)?;
+        }
         let query = self.jobs.start(prepared, time, detached)?;
         if !query.prepared.split.explain {
             self.jobs.keep(&query, None);
@@ -390,6 +495,18 @@ impl Questions {
     /// # Errors
     /// The rule that refuses it.
     pub(crate) async fn plan(&self, owner: PeerId, purpose: String, sql: String) -> Result<Arc<Prepared>, Refusal> {
+        let began = Instant::now();
+        let planned = self.planned(owner.clone(), purpose.clone(), sql.clone()).await;
+        self.times.took("plan", began.elapsed());
+        if let Err(refusal) = &planned
+            && let Err(fault) = self.refused(&owner, &purpose, &sql, refusal)
+        {
+            tracing::error!("{fault}");
+        }
+        planned
+    }
+
+    async fn planned(&self, owner: PeerId, purpose: String, sql: String) -> Result<Arc<Prepared>, Refusal> {
         let boroughs = self.boroughs();
         let turn = self.workers.try_planning(&owner, &sql, &boroughs).await?;
         let split = Split::new(Arc::clone(&self.catalogue), boroughs.clone());
@@ -417,14 +534,46 @@ impl Questions {
         planned.unwrap_or_else(|_| Err(unplanned()))
     }
 
+    /// Asks the nodes now and then: what they have missed of the manifest they are told, and we by them; and each side sees that
+    /// the other's log goes on.
+    pub(crate) async fn keep_nodes(self: Arc<Self>) {
+        loop {
+            let known = self.describe_all().await.into_iter().map(|node| (node.borough, node.reachable)).collect();
+            *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = known;
+            tokio::time::sleep(NODES).await;
+        }
+    }
+
+    async fn described(&self, gss: &Gss) -> Result<(v1::DescribeResponse, Option<String>), &'static str> {
+        let mut known = self.nodes.describe(gss, &[]).await?;
+        // A message takes a few versions.
+        for _ in 0..MISSED {
+            let theirs = std::mem::take(&mut known.0.successors);
+            let identity = self.identity.clone();
+            let heard = tokio::task::spawn_blocking(move || successors::heard(&identity, &theirs)).await;
+            let missed = successors::told(&self.identity, known.0.manifest_version);
+            let ours = heard.unwrap_or_default();
+            if missed.is_empty() && known.0.manifest_version <= ours {
+                break;
+            }
+            let before = (known.0.manifest_version, ours);
+            known = self.nodes.describe(gss, &missed).await?;
+            if (known.0.manifest_version, self.manifest().version) == before && known.0.successors.is_empty() {
+                break;
+            }
+        }
+        Ok(known)
+    }
+
     pub(crate) async fn describe_all(&self) -> Vec<v1::NodeEntry> {
         let manifest = self.manifest();
         let described = manifest.members.iter().map(|member| async move {
             let mut entry =
                 v1::NodeEntry { borough: member.gss.to_string(), name: member.name.clone(), ..Default::default() };
-            match self.nodes.describe(&member.gss).await {
-                Ok(description) => {
+            match self.described(&member.gss).await {
+                Ok((description, doubt)) => {
                     entry.reachable = true;
+                    entry.fault = doubt.unwrap_or_default();
                     entry.software = description.software;
                     entry.datasets = description.datasets;
                 }

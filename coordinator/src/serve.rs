@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::{Stream, StreamExt};
 use loda_identity::{AuthoriseLayer, Dialled, Identity, Limits, PeerId, PeerInfo, SigningKey, incoming_with, server};
-use loda_ledger::{SignedLines, Spool};
+use loda_ledger::{Entry, Log, SignedLines, Spool};
 use loda_proto::v1::query_server::{Query as QueryService, QueryServer};
 use loda_proto::{CHUNK, v1};
-use loda_service::{Crew, Operations, Program, State, log, stop};
+use loda_service::{Crew, Operations, Program, State, log, stop, successors};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -68,6 +68,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
             let _told = stop::signal().await;
             tracing::info!("stopping: no more questions are taken, and those that run may end");
             coordinator.questions.jobs.drain(DRAIN).await;
+            coordinator.questions.note_refusals(true);
             // What was answered last is fetched now.
             tokio::time::sleep(LAST_FETCH).await;
         };
@@ -76,7 +77,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
             served = coordinator.serve(listener) => served,
             () = draining => Ok(()),
             // The service manager starts it again.
-            () = coordinator.questions.log_stopped() => anyhow::bail!("the query log cannot be written any more"),
+            () = coordinator.questions.keep_log() => anyhow::bail!("the query log cannot be written any more"),
         }
     })
 }
@@ -106,6 +107,7 @@ impl Coordinator {
         let log = SignedLines::open_telling(&config.state.join("log.jsonl"), key, &mut |entry| {
             unended.note(entry);
         })?;
+        log.append(&Entry::admin(format!("started, software {}", env!("CARGO_PKG_VERSION"))))?;
         let dialled = Dialled::default();
         let questions = Questions::of(Parts {
             limits: config.limits,
@@ -149,6 +151,7 @@ impl Coordinator {
         Arc::clone(questions).restore().await?;
         let workers = Arc::clone(&questions.workers);
         tokio::spawn(async move { workers.warm().await });
+        tokio::spawn(Arc::clone(questions).keep_nodes());
         let age = Duration::from_secs(self.config.limits.connection_seconds);
         let limits = Limits { connection_life: age.saturating_add(GRACE), ..Limits::default() };
         let connections = incoming_with(listener, identity.clone(), limits, Some(self.dialled.clone()));
@@ -157,8 +160,15 @@ impl Coordinator {
         tokio::spawn(identity.clone().keep_current());
         if let Some(address) = self.config.operations.clone() {
             let asked = Arc::clone(questions);
-            let state = move || State { active: asked.jobs.active(), faults: asked.log_fault().into_iter().collect() };
-            Operations::new(identity.clone(), &questions.outcomes, state).start(address);
+            let log = self.config.state.join("log.jsonl");
+            let state = move || State {
+                active: asked.jobs.active(),
+                faults: asked.log_fault().into_iter().collect(),
+                measures: asked.measures(&log),
+            };
+            Operations::new(identity.clone(), &questions.outcomes, &questions.times, state)
+                .with("sign_ins_refused", "Calls whose credentials were not accepted", &questions.sign_ins)
+                .start(address);
         }
         if let Some(doors) = &self.config.doors {
             let doors =
@@ -204,6 +214,14 @@ impl QueryService for Coordinator {
         }))
     }
 
+    async fn successors(
+        &self,
+        request: Request<v1::SuccessorsRequest>,
+    ) -> Result<Response<v1::SuccessorsResponse>, Status> {
+        let versions = successors::told(&self.identity, request.into_inner().version);
+        Ok(Response::new(v1::SuccessorsResponse { versions }))
+    }
+
     async fn prepare(&self, request: Request<v1::PrepareRequest>) -> Result<Response<v1::PrepareResponse>, Status> {
         let owner = caller(&request)?;
         let v1::PrepareRequest { sql, purpose, ask_nodes } = request.into_inner();
@@ -226,8 +244,10 @@ impl QueryService for Coordinator {
         let prepared = self.questions.jobs.prepared(&parse_id(&request.prepared_id)?, &owner);
         let prepared = prepared.ok_or_else(|| Status::not_found("unknown_prepared"))?;
         let started = self.questions.start(prepared, request.deadline_ms, request.detached);
-        let query = started.map_err(|r| Status::resource_exhausted(r.rule.name()))?;
-        Ok(Response::new(v1::RunResponse { query_id: query.id.to_string() }))
+        Ok(Response::new(match started {
+            Ok(query) => v1::RunResponse { query_id: query.id.to_string(), refusal: None },
+            Err(refusal) => v1::RunResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() },
+        }))
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -266,7 +286,7 @@ impl QueryService for Coordinator {
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
         let owner = caller(&request)?;
         let query = self.query(&request.into_inner().query_id, &owner)?;
-        self.questions.jobs.cancel(&query);
+        self.questions.cancel(&query, "cancelled");
         Ok(Response::new(v1::CancelResponse {}))
     }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use loda_identity::{Authority, CoordinatorEntry, Denials, Manifest, RevocationList, Signatures, Trust};
+use loda_identity::{Authority, Chain, CoordinatorEntry, Denials, Manifest, RevocationList, Signatures, Trust};
 use rustls_pki_types::CertificateDer;
 
 /// Trust in one authority that is made for this run.
@@ -53,6 +53,9 @@ fuzz_target!(|bytes: &[u8]| {
         _ => {
             if let Ok(manifest) = Manifest::parse(&text, "fuzz") {
                 assert_eq!(Manifest::parse(&manifest.to_toml(), "fuzz").unwrap(), manifest);
+            }
+            if let Ok(chain) = Chain::parse(&text, "fuzz") {
+                assert_eq!(Chain::parse(&chain.to_text(), "fuzz").unwrap(), chain);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use loda_ledger::{Entry, Kind};
+use loda_ledger::Entry;
 use loda_question::{Refusal, Rule};
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
@@ -134,16 +134,7 @@ impl Agreed {
 }
 
 fn entry(agreement: &Agreement, sha256: &str) -> Entry {
-    Entry {
-        kind: Kind::Admin,
-        query: String::new(),
-        analyst: String::new(),
-        purpose: String::new(),
-        dataset: String::new(),
-        agreement: agreement.name(),
-        fragment: String::new(),
-        detail: format!("agreement in force: sha256 {sha256}"),
-    }
+    Entry { agreement: agreement.name(), ..Entry::admin(format!("agreement in force: sha256 {sha256}")) }
 }
 
 impl Agreement {

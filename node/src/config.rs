@@ -55,6 +55,8 @@ pub struct Limits {
     pub running: usize,
     /// Queries that run or wait; more are refused.
     pub accepted: usize,
+    /// Within an hour: each is two entries of the log.
+    pub questions_per_hour: u32,
     /// The (cell, unit) stage of one query.
     pub stage_mb: usize,
     /// Released tables about people, kept for as long as their data stand still.
@@ -211,6 +213,7 @@ impl Default for Limits {
             query_seconds: 60,
             running: 2,
             accepted: 64,
+            questions_per_hour: 100_000,
             stage_mb: 256,
             tables_mb: 256,
             connection_seconds: 600,
@@ -242,6 +245,7 @@ impl Config {
         if [limits.memory_mb, limits.running, limits.accepted, limits.stage_mb].contains(&0)
             || [limits.query_seconds, limits.connection_seconds, limits.reading_minutes].contains(&0)
             || limits.reading_mb.is_some_and(|mb| mb < LEAST_MB)
+            || limits.questions_per_hour == 0
             || limits.snapshots < FEWEST
         {
             return Err(invalid(

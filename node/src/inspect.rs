@@ -128,6 +128,7 @@ impl Asked {
             agreement: agreement.to_owned(),
             fragment: self.fragment_hash(),
             detail: detail.to_owned(),
+            seen: Vec::new(),
         }
     }
 

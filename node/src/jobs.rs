@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use loda_ledger::{Entry, Kind, Spool};
+use loda_ledger::{Entry, Kind, OtherLogs, Spool};
 use loda_proto::v1::State;
 use loda_question::{Refusal, Rule};
 use ring::digest::{SHA256, digest};
@@ -115,11 +115,14 @@ pub(crate) struct History {
     ids: HashSet<Uuid>,
     released: HashSet<Uuid>,
     unended: BTreeMap<Uuid, Entry>,
+    /// What was seen of other logs.
+    pub(crate) others: OtherLogs,
 }
 
 impl History {
     /// Takes in one entry, in the log's order.
     pub(crate) fn note(&mut self, entry: Entry) {
+        self.others.note(&entry);
         let Ok(id) = Uuid::try_parse(&entry.query) else { return };
         match entry.kind {
             Kind::Accept => {

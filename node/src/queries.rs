@@ -1,15 +1,15 @@
 //! A query's way through a node: judged, logged, admitted, run in its turn, released or ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
-use loda_ledger::{Entry, Kind, Log, LogError, Spool};
+use loda_ledger::{Entry, Kind, Log, LogError, OtherLogs, RefusalQuota, Seen, Spool, of_key};
 use loda_proto::v1;
-use loda_question::Refusal;
-use loda_service::{Crew, Outcomes, Turns};
+use loda_question::{Refusal, Rule};
+use loda_service::{Crew, Outcomes, Times, Turns, heads};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
@@ -22,6 +22,8 @@ use crate::release::{Gate, Release};
 
 /// Nobody learns from a deadline whether an answer takes a little longer: none is shorter.
 const SHORTEST: Duration = Duration::from_secs(5);
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Requests that are judged at once.
 const JUDGING: usize = 4;
@@ -52,8 +54,16 @@ pub(crate) trait Work: Send + Sync + 'static {
 pub(crate) struct Queries {
     pub(crate) jobs: Jobs,
     pub(crate) outcomes: Outcomes,
+    pub(crate) times: Times,
     work: Arc<dyn Work>,
     gate: Gate,
+    /// The coordinator's log, as this node has seen it.
+    others: OtherLogs,
+    coordinator: Box<dyn Fn() -> String + Send + Sync>,
+    refusals: RefusalQuota,
+    /// When the hour began, and how many were accepted in it.
+    hour: Mutex<(Instant, u32)>,
+    hourly: u32,
     turns: Turns,
     judging: Arc<Semaphore>,
     longest: Duration,
@@ -62,7 +72,8 @@ pub(crate) struct Queries {
 }
 
 impl Queries {
-    /// With what an earlier life left behind: what it cut off is ended in the log first.
+    /// With what an earlier life left behind: what it cut off is ended in the log first. `coordinator`: the key of its log,
+    /// as the manifest names it now.
     ///
     /// # Errors
     /// Where log or spool cannot be used.
@@ -73,13 +84,20 @@ impl Queries {
         mut history: History,
         work: Arc<dyn Work>,
         crew: Crew,
+        coordinator: Box<dyn Fn() -> String + Send + Sync>,
     ) -> anyhow::Result<Arc<Self>> {
         for ending in history.endings() {
             log.append(&ending)?;
         }
         Ok(Arc::new(Self {
+            others: std::mem::take(&mut history.others),
+            coordinator,
+            refusals: RefusalQuota::default(),
+            hour: Mutex::new((Instant::now(), 0)),
+            hourly: limits.questions_per_hour,
             jobs: Jobs::new(limits.accepted, spool, history),
             outcomes: Outcomes::default(),
+            times: Times::default(),
             work,
             gate: Gate::new(log),
             turns: Turns::new(limits.running),
@@ -102,11 +120,66 @@ impl Queries {
         self.gate.log().fault()
     }
 
-    /// Completes when this process will never log again.
-    pub(crate) async fn log_stopped(&self) {
+    /// How many entries the log has.
+    pub(crate) fn log_entries(&self) -> u64 {
+        self.gate.log().head(0).now.entries
+    }
+
+    /// What this node holds against the coordinator's log.
+    pub(crate) fn coordinator_fault(&self) -> Option<String> {
+        let doubt = self.others.doubt(&of_key(&(self.coordinator)()))?;
+        Some(format!(
+            "the coordinator's query log {doubt}: its questions are refused; ask the federation what became of it"
+        ))
+    }
+
+    /// How far this node's log has come, for a coordinator that saw so many entries of it.
+    pub(crate) fn head(&self, seen: u64) -> v1::LogHead {
+        heads::told(&self.gate.log().head(seen), self.others.newest(&of_key(&(self.coordinator)())).entries)
+    }
+
+    /// Looks after the log, and completes when this process will never log again.
+    pub(crate) async fn keep_log(&self) {
         while !self.gate.log().is_stopped() {
+            self.note_refusals(false);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+
+    /// Logs how many refusals do not stand in the log one by one; when their hour is over, or at the `end`.
+    pub(crate) fn note_refusals(&self, end: bool) {
+        if let Some(Err(fault)) = self.refusals.due(end).map(|entry| self.note(&entry)) {
+            tracing::error!("{fault}");
+        }
+    }
+
+    /// Whether the coordinator's log continues what this node has seen of it; how far it has come then.
+    fn continues(&self, told: Option<&v1::LogHead>) -> Result<Seen, Refusal> {
+        let log = of_key(&(self.coordinator)());
+        let refused = |what: String| {
+            Refusal::new(
+                Rule::Log,
+                format!("the coordinator's query log {what}"),
+                "Nothing is answered until it continues: the coordinator's operator and the auditors have to look into it",
+            )
+        };
+        // A question has its INTENT before it is sent.
+        let Some(head) = told.and_then(heads::heard).filter(|head| head.now.entries > 0) else {
+            return Err(refused("does not say how far it has come".to_owned()));
+        };
+        let judged = self.others.judge(&log, &head, None);
+        let doubted = judged.doubt.map(|doubt| refused(doubt.to_string()));
+        if judged.changed {
+            let detail = match &doubted {
+                Some(refusal) => refusal.message.clone(),
+                None => "the coordinator's query log continues again".to_owned(),
+            };
+            tracing::error!("{detail}");
+            if let Err(fault) = self.note(&Entry::admin(detail)) {
+                tracing::error!("{fault}");
+            }
+        }
+        doubted.map_or(Ok(Seen { log, mark: head.now }), Err)
     }
 
     /// Runs something where queries run, for as long as they do.
@@ -136,22 +209,34 @@ impl Queries {
     /// Judges, logs, and starts a query: in that order.
     fn take(self: &Arc<Self>, request: v1::SubmitRequest) -> Result<Option<Refusal>, Status> {
         let (dry_run, deadline) = (request.dry_run, Duration::from_millis(request.deadline_ms.into()));
+        let log = request.log.clone();
         let asked = match Asked::parse(request) {
             Ok(asked) => asked,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        let judged = self.work.judge(&asked);
         if dry_run {
-            return Ok(judged.err());
+            return Ok(self.work.judge(&asked).err());
         }
-        let accepted = match judged {
-            Ok(accepted) => accepted,
+        let judged = self.continues(log.as_ref()).and_then(|seen| Ok((seen, self.work.judge(&asked)?)));
+        let (seen, accepted) = match judged {
+            Ok(judged) => judged,
             Err(refusal) => {
-                self.log(&asked, Kind::Refuse, "", "", refusal.rule.name())?;
+                let entry = asked.entry(Kind::Refuse, "", "", refusal.rule.name());
+                // Of a log that has only to be shown once more nothing is to be said yet.
+                let again = refusal.rule == Rule::Log && self.coordinator_fault().is_none();
+                if !again && self.refusals.takes(&entry) {
+                    self.append(&entry)?;
+                }
                 self.outcomes.count("refused");
                 return Ok(Some(refusal));
             }
         };
+        if !self.has_room() {
+            self.outcomes.count("busy");
+            let advice = "Go on in an hour, or have the node's operator allow more: questions_per_hour under [limits]";
+            let message = "the node has answered as many questions as it does within an hour";
+            return Ok(Some(Refusal::new(Rule::Busy, message, advice)));
+        }
         let time = deadline.max(SHORTEST).min(self.longest);
         let job = match self.jobs.admit(asked.query, &asked.identity(), asked.analyst.to_string(), time) {
             Ok(Admission::New(job)) => job,
@@ -162,7 +247,8 @@ impl Queries {
             }
         };
         let dataset = &accepted.fragment.title();
-        if let Err(status) = self.log(&asked, Kind::Accept, dataset, &accepted.agreement, "") {
+        let accept = asked.entry(Kind::Accept, dataset, &accepted.agreement, "");
+        if let Err(status) = self.append(&Entry { seen: vec![seen], ..accept }) {
             job.cancel();
             return Err(status);
         }
@@ -171,8 +257,18 @@ impl Queries {
         Ok(None)
     }
 
-    fn log(&self, asked: &Asked, kind: Kind, dataset: &str, agreement: &str, detail: &str) -> Result<(), Status> {
-        self.gate.log().append(&asked.entry(kind, dataset, agreement, detail)).map_err(|fault| {
+    /// Whether another question fits into this hour.
+    fn has_room(&self) -> bool {
+        let mut hour = self.hour.lock().unwrap_or_else(PoisonError::into_inner);
+        if hour.0.elapsed() >= HOUR {
+            *hour = (Instant::now(), 0);
+        }
+        hour.1 = hour.1.saturating_add(1);
+        hour.1 <= self.hourly
+    }
+
+    fn append(&self, entry: &Entry) -> Result<(), Status> {
+        self.gate.log().append(entry).map_err(|fault| {
             tracing::error!("{fault}");
             Status::unavailable("log_unavailable")
         })
@@ -202,7 +298,7 @@ impl Queries {
                 self.outcomes.count(detail);
                 let dataset = &accepted.fragment.title();
                 // The job ends as not answered whether or not this can be logged: nothing leaves.
-                let _logged = self.log(asked, Kind::Fail, dataset, &accepted.agreement, detail);
+                let _logged = self.append(&asked.entry(Kind::Fail, dataset, &accepted.agreement, detail));
                 job.not_answered().await;
             }
         }
@@ -210,10 +306,13 @@ impl Queries {
 
     /// execute → disclose → release.
     async fn answer(&self, asked: &Asked, accepted: &Accepted, job: &Job) -> anyhow::Result<Release> {
+        let asked_at = Instant::now();
         let turn = self.turns.take(&asked.analyst.to_string()).await;
+        self.times.took("wait", asked_at.elapsed());
         job.running();
         let began = Instant::now();
         let cells = self.work.cells(asked, accepted).await?;
+        self.times.took("work", began.elapsed());
         drop(turn);
         if let Some(step) = self.work.step(accepted) {
             let steps = began.elapsed().as_nanos().div_ceil(step.as_nanos().max(1)).max(1);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use loda_contract::Contract;
-use loda_ledger::{Entry, Kind};
+use loda_ledger::Entry;
 use tokio::time::{Instant, sleep};
 
 use crate::appending::{Stamp, stamps};
@@ -285,16 +285,8 @@ fn serve(held: &Held, borough: &Borough, queries: &Queries, served: anyhow::Resu
                 last.id != snapshot.id || last.epoch != snapshot.epoch || last.closed != snapshot.closed
             }) =>
         {
-            let entry = Entry {
-                kind: Kind::Admin,
-                query: String::new(),
-                analyst: String::new(),
-                purpose: String::new(),
-                dataset: held.contract.dataset.clone(),
-                agreement: String::new(),
-                fragment: String::new(),
-                detail: format!("snapshot {} of {}", snapshot.id, snapshot.as_at),
-            };
+            let detail = format!("snapshot {} of {}", snapshot.id, snapshot.as_at);
+            let entry = Entry::of_dataset(&held.contract.dataset, detail);
             match queries.note(&entry) {
                 Ok(()) => borough.replace(snapshot),
                 Err(fault) => tracing::error!("{fault}; the last snapshot stays in use"),

@@ -11,12 +11,12 @@ use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
 use loda_identity::{AuthoriseLayer, Identity, Limits, SigningKey, dial_out, incoming_with, server};
-use loda_ledger::{Entry, Kind, Log, SignedLines, Spool};
+use loda_ledger::{Entry, Log, SignedLines, Spool};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
-use loda_service::{Crew, Operations, Program, State, log, stop};
+use loda_service::{Crew, Measure, Operations, Program, State, log, measures, stop, successors};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -51,7 +51,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Node {
     pub(crate) borough: Arc<Borough>,
     pub(crate) queries: Arc<Queries>,
-    identity: Identity,
+    pub(crate) identity: Identity,
 }
 
 /// Runs a node until it is told to stop.
@@ -82,6 +82,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
             let _told = stop::signal().await;
             tracing::info!("stopping: no more queries are taken, and those that run may end");
             node.queries.jobs.drain(DRAIN).await;
+            node.queries.note_refusals(true);
             // What was released last is fetched now.
             tokio::time::sleep(LAST_FETCH).await;
         };
@@ -90,7 +91,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
             served = node.serve(listener) => served,
             () = draining => Ok(()),
             // The service manager starts it again.
-            () = node.queries.log_stopped() => bail!("the query log cannot be written any more"),
+            () = node.queries.keep_log() => bail!("the query log cannot be written any more"),
         }
     })
 }
@@ -194,7 +195,8 @@ impl Node {
             config,
         });
         let work: Arc<dyn Work> = Arc::<Borough>::clone(&borough);
-        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries))?;
+        let coordinator = coordinator_log(&identity);
+        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries), coordinator)?;
         Ok(Self { borough, queries, identity })
     }
 
@@ -226,9 +228,15 @@ impl Node {
             let borough = Arc::clone(&self.borough);
             let state = move || State {
                 active: queries.jobs.active(),
-                faults: borough.faults().into_iter().chain(queries.log_fault()).collect(),
+                faults: borough
+                    .faults()
+                    .into_iter()
+                    .chain(queries.log_fault())
+                    .chain(queries.coordinator_fault())
+                    .collect(),
+                measures: measured(&borough, &queries),
             };
-            Operations::new(identity.clone(), &self.queries.outcomes, state).start(address);
+            Operations::new(identity.clone(), &self.queries.outcomes, &self.queries.times, state).start(address);
         }
         self.queries.beside(refresh::keep(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         self.queries.beside(refresh::open_epochs(Arc::clone(&self.borough), Arc::clone(&self.queries)));
@@ -250,6 +258,30 @@ impl Node {
             |s: &Snapshot| s.files.iter().map(|file| (s.contract.dataset.clone(), file.clone())).collect::<Vec<_>>();
         self.borough.snapshots().iter().flat_map(pieces).collect()
     }
+}
+
+/// What the operator's monitoring is told beside counts of questions.
+fn measured(borough: &Borough, queries: &Queries) -> Vec<Measure> {
+    let mut all = measures::of_log(&borough.config.state.join("log.jsonl"), queries.log_entries());
+    let doubted = i64::from(queries.coordinator_fault().is_some());
+    all.push(Measure::new("coordinator_log_doubted", "Whether the coordinator's log does not continue", doubted));
+    let snapshots = borough.snapshots();
+    let now = chrono::Utc::now().date_naive();
+    let age = "Days since the day that a dataset describes";
+    all.extend(snapshots.iter().map(|snapshot| {
+        Measure::new("snapshot_age_days", age, (now - snapshot.as_at).num_days())
+            .of("dataset", &*snapshot.contract.dataset)
+    }));
+    let agreement = borough.agreement.now();
+    let ends = "When nothing is agreed any more about a dataset, in Unix seconds";
+    all.extend(snapshots.iter().filter_map(|snapshot| {
+        let until = agreement.until(&snapshot.contract.dataset)?.succ_opt()?.and_time(chrono::NaiveTime::MIN);
+        Some(
+            Measure::new("agreement_ends", ends, until.and_utc().timestamp())
+                .of("dataset", &*snapshot.contract.dataset),
+        )
+    }));
+    all
 }
 
 /// Takes up what the borough changes of its agreement, and what that makes of assessments.
@@ -277,16 +309,7 @@ fn assessments(
         let dataset = held.contract.dataset.clone();
         let until = agreement.until(&dataset).unwrap_or(today);
         let Some(found) = Believed::of(&config.state, &dataset, &rests_on, until) else { continue };
-        log(&Entry {
-            kind: Kind::Admin,
-            query: String::new(),
-            analyst: String::new(),
-            purpose: String::new(),
-            dataset: dataset.clone(),
-            agreement: String::new(),
-            fragment: String::new(),
-            detail: found.words.clone(),
-        })?;
+        log(&Entry::of_dataset(&dataset, found.words.clone()))?;
         let wanted = Standing::of(&held.contract, &held.config).wanted();
         if wanted > found.dimensions {
             tracing::warn!(
@@ -302,6 +325,12 @@ fn assessments(
     Ok(believed)
 }
 
+/// The key of the coordinator's log, as the manifest names it now.
+pub(crate) fn coordinator_log(identity: &Identity) -> Box<dyn Fn() -> String + Send + Sync> {
+    let identity = identity.clone();
+    Box::new(move || identity.manifest().coordinator.log_key.clone())
+}
+
 /// What is not there yields nothing, and does not end the server.
 fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     match stream {
@@ -315,7 +344,7 @@ impl NodeService for Node {
     type AskStream = Pin<Box<dyn Stream<Item = Result<v1::Told, Status>> + Send>>;
 
     async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
-        let spoken = request.into_inner().versions;
+        let v1::DescribeRequest { versions: spoken, log, manifest_version: theirs, successors } = request.into_inner();
         let borough = self.borough.config.borough.to_string();
         let Some(version) = VERSIONS.into_iter().find(|v| spoken.contains(v)) else {
             let refusal = Refusal::new(
@@ -329,12 +358,19 @@ impl NodeService for Node {
                 ..Default::default()
             }));
         };
+        // Reading manifests and keeping them waits for the disk.
+        let identity = self.identity.clone();
+        let manifest_version = tokio::task::spawn_blocking(move || successors::heard(&identity, &successors));
+        let manifest_version = manifest_version.await.map_err(|_| Status::internal("internal"))?;
         Ok(Response::new(v1::DescribeResponse {
             version,
             borough,
             software: env!("CARGO_PKG_VERSION").to_owned(),
             datasets: self.borough.held(),
             refusal: None,
+            log: Some(self.queries.head(log.map_or(0, |log| log.seen))),
+            manifest_version,
+            successors: successors::told(&self.identity, theirs),
         }))
     }
 
@@ -346,12 +382,22 @@ impl NodeService for Node {
     async fn ask(&self, request: Request<v1::SubmitRequest>) -> Result<Response<Self::AskStream>, Status> {
         let request = request.into_inner();
         let id = request.query_id.clone();
+        let seen = request.log.as_ref().map_or(0, |log| log.seen);
+        let queries = Arc::clone(&self.queries);
+        let told = move |word: Word| {
+            let ends = match &word {
+                Word::Refusal(_) => true,
+                Word::State(state) => v1::State::try_from(*state).is_ok_and(is_final),
+                Word::Chunk(chunk) => chunk.header.is_some(),
+            };
+            Ok(v1::Told { word: Some(word), log: ends.then(|| queries.head(seen)) })
+        };
         if let Some(refusal) = self.queries.submit(request).await? {
-            let refused = [Ok(told(Word::Refusal(wire_refusal(&refusal))))];
+            let refused = [told(Word::Refusal(wire_refusal(&refusal)))];
             return Ok(Response::new(Box::pin(futures::stream::iter(refused))));
         }
         let job = self.queries.job(&id)?;
-        Ok(Response::new(Box::pin(states(Arc::clone(&job)).chain(chunks(job)).map(|word| Ok(told(word))))))
+        Ok(Response::new(Box::pin(states(Arc::clone(&job)).chain(chunks(job)).map(told))))
     }
 
     async fn cancel(
@@ -361,10 +407,6 @@ impl NodeService for Node {
         self.queries.job(&request.into_inner().query_id)?.cancel();
         Ok(Response::new(v1::CancelNodeResponse {}))
     }
-}
-
-fn told(word: Word) -> v1::Told {
-    v1::Told { word: Some(word) }
 }
 
 /// A job's states as they come, to the one that ends it: what is released speaks for itself.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::inspect::{Accepted, Asked};
 use crate::jobs::History;
 use crate::queries::{Queries, Work};
-use crate::serve::Node;
+use crate::serve::{Node, coordinator_log};
 
 /// How long the work on a query takes, and whether it succeeds.
 pub type Toil = dyn Fn(Uuid) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
@@ -62,7 +62,15 @@ impl Rehearsed {
         let mut history = History::default();
         earlier.into_iter().for_each(|entry| history.note(entry));
         let work = Arc::new(Working { rehearsed: Arc::clone(self), toil });
-        let queries = Queries::open(&self.node.borough.config.limits, log, spool, history, work, crew)?;
+        let queries = Queries::open(
+            &self.node.borough.config.limits,
+            log,
+            spool,
+            history,
+            work,
+            crew,
+            coordinator_log(&self.node.identity),
+        )?;
         let mut node = self.node.clone();
         node.queries = queries;
         Ok(NodeServer::new(node))

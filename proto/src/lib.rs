@@ -16,7 +16,7 @@ pub mod fragment {
 }
 
 /// The protocol versions that this build speaks, newest first.
-pub const VERSIONS: [u32; 1] = [2];
+pub const VERSIONS: [u32; 1] = [3];
 
 /// The largest Arrow IPC chunk in one message, in bytes.
 pub const CHUNK: usize = 1 << 20;

@@ -25,7 +25,11 @@ async fn started(layout: &Layout, runtime: &tokio::runtime::Handle) -> NodeClien
 }
 
 async fn held(client: &mut NodeClient<tonic::transport::Channel>) -> HeldDataset {
-    let said = client.describe(DescribeRequest { versions: (0..20).collect() }).await.unwrap().into_inner();
+    let said = client
+        .describe(DescribeRequest { versions: (0..20).collect(), log: None, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     said.datasets.into_iter().find(|held| held.name == "residents").unwrap()
 }
 
@@ -40,6 +44,7 @@ fn table(columns: &[&str]) -> Vec<u8> {
 /// The rule that refuses a table, or what the answer says of the assessment.
 async fn asked(
     client: &mut NodeClient<tonic::transport::Channel>,
+    layout: &Layout,
     gss: &str,
     fragment: Vec<u8>,
 ) -> Result<String, String> {
@@ -52,7 +57,9 @@ async fn asked(
         deadline_ms: 60_000,
         dry_run: false,
         authority: None,
+        log: None,
     };
+    let request = support::logged(client, layout, request).await;
     let mut words = client.ask(request).await.unwrap().into_inner();
     while let Some(told) = words.message().await.unwrap() {
         match told.word.unwrap() {
@@ -89,7 +96,7 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
     first.block_on(async {
         let mut client = started(&layout, first.handle()).await;
         assert_eq!(held(&mut client).await.assessed, "not assessed");
-        assert_eq!(asked(&mut client, gss, large()).await, Ok(String::new()));
+        assert_eq!(asked(&mut client, &layout, gss, large()).await, Ok(String::new()));
     });
     first.shutdown_timeout(std::time::Duration::from_secs(10));
     // A small borough: tables of three columns tell too much.
@@ -105,8 +112,8 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
         let mut client = started(&layout, second.handle()).await;
         let of = held(&mut client).await;
         assert!(of.dimensions < 3 && of.assessed.ends_with(&format!("d = {}", of.dimensions)), "{of:?}");
-        assert_eq!(asked(&mut client, gss, large()).await, Err("too-many-columns".to_owned()));
-        let small = asked(&mut client, gss, table(&["age_band"])).await.unwrap();
+        assert_eq!(asked(&mut client, &layout, gss, large()).await, Err("too-many-columns".to_owned()));
+        let small = asked(&mut client, &layout, gss, table(&["age_band"])).await.unwrap();
         assert!(small.starts_with("residents assessed"), "{small}");
     });
     second.shutdown_timeout(std::time::Duration::from_secs(10));
@@ -123,7 +130,7 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
     third.block_on(async {
         let mut client = started(&layout, third.handle()).await;
         assert_eq!(held(&mut client).await.dimensions, 3);
-        assert!(asked(&mut client, gss, large()).await.is_ok());
+        assert!(asked(&mut client, &layout, gss, large()).await.is_ok());
     });
     third.shutdown_timeout(std::time::Duration::from_secs(10));
 }

@@ -41,7 +41,11 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
             let node = open(methods).await.unwrap();
             let listener = node.bind().await.unwrap();
             let serving = handle.spawn(async move { node.serve(listener).await.unwrap() });
-            let request = loda_proto::v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() };
+            let request = loda_proto::v1::DescribeRequest {
+                versions: loda_proto::VERSIONS.to_vec(),
+                log: None,
+                ..Default::default()
+            };
             let mut client = support::node_client(&layout, gss, &layout.coordinator());
             let held = client.describe(request).await.unwrap().into_inner().datasets;
             serving.abort();
@@ -142,12 +146,16 @@ fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
             let client = || support::node_client(&layout, gss, &layout.coordinator());
             if start < 3 {
                 for _ in 0..2 {
-                    answers.insert(crate::protection::released_by(client(), gss, &wanted.encode()).await);
-                    answers.insert(crate::protection::released_by(client(), gss, &other.encode()).await);
+                    answers.insert(crate::protection::released_by(client(), &layout, gss, &wanted.encode()).await);
+                    answers.insert(crate::protection::released_by(client(), &layout, gss, &other.encode()).await);
                 }
             } else {
                 let held = client()
-                    .describe(loda_proto::v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() })
+                    .describe(loda_proto::v1::DescribeRequest {
+                        versions: loda_proto::VERSIONS.to_vec(),
+                        log: None,
+                        ..Default::default()
+                    })
                     .await
                     .unwrap()
                     .into_inner();

@@ -196,8 +196,8 @@ impl Side {
         support::node_client(&self.layout, self.layout.boroughs[1].gss, &self.layout.coordinator())
     }
 
-    fn request(&self, asked: &Asked) -> SubmitRequest {
-        SubmitRequest {
+    async fn request(&self, asked: &Asked) -> SubmitRequest {
+        let request = SubmitRequest {
             query_id: uuid::Uuid::new_v4().to_string(),
             analyst: "spiffe://demo.london/analyst/demo".to_owned(),
             purpose: asked.purpose.to_owned(),
@@ -206,11 +206,13 @@ impl Side {
             deadline_ms: asked.deadline_ms,
             dry_run: asked.dry_run,
             authority: None,
-        }
+            log: None,
+        };
+        support::logged(&mut self.client(), &self.layout, request).await
     }
 
     async fn ask(&self, asked: &Asked) -> (Outcome, Option<Size>) {
-        heard(self.client().ask(self.request(asked)).await).await
+        heard(self.client().ask(self.request(asked).await).await).await
     }
 
     /// Asks as an oracle is asked. What it must be the same as is the outcome; the time is kept.
@@ -229,11 +231,17 @@ impl Side {
         let outcome = match oracle {
             Oracle::Catalogue => {
                 let mut client = self.client();
-                let said = client.describe(DescribeRequest { versions: (0..20).collect() }).await.unwrap().into_inner();
+                let mut said = client
+                    .describe(DescribeRequest { versions: (0..20).collect(), log: None, ..Default::default() })
+                    .await
+                    .unwrap()
+                    .into_inner();
+                // How far the log has come is another at each.
+                said.log = None;
                 (Outcome { said: format!("{said:?}"), ..Outcome::default() }, None)
             }
             Oracle::DryRun => {
-                let judged = self.client().submit(self.request(asked)).await.unwrap().into_inner();
+                let judged = self.client().submit(self.request(asked).await).await.unwrap().into_inner();
                 (Outcome { said: format!("{:?}", judged.refusal), ..Outcome::default() }, None)
             }
             Oracle::TwoAtOnce => {
@@ -242,7 +250,7 @@ impl Side {
             }
             Oracle::Cancelled => {
                 let mut client = self.client();
-                let request = self.request(asked);
+                let request = self.request(asked).await;
                 let query_id = request.query_id.clone();
                 let accepted = client.submit(request).await.unwrap().into_inner();
                 let ended =

@@ -81,11 +81,15 @@ impl Node {
         let listener = node.bind().await.unwrap();
         let serving = handle.spawn(async move { node.serve(listener).await.unwrap() });
         let client = || support::node_client(&self.layout, self.gss, &self.layout.coordinator());
-        let request = loda_proto::v1::DescribeRequest { versions: loda_proto::VERSIONS.to_vec() };
+        let request = loda_proto::v1::DescribeRequest {
+            versions: loda_proto::VERSIONS.to_vec(),
+            log: None,
+            ..Default::default()
+        };
         let held = client().describe(request).await.unwrap().into_inner().datasets;
         let served = held.iter().any(|held| held.name == "repairs");
         let bytes = match served {
-            true => Some(crate::protection::released_by(client(), self.gss, &table.encode()).await),
+            true => Some(crate::protection::released_by(client(), &self.layout, self.gss, &table.encode()).await),
             false => None,
         };
         serving.abort();

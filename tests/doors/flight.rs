@@ -134,15 +134,20 @@ fn adbc_lists_prepares_asks_and_is_kept_out() {
     );
 }
 
-/// arrow-flight's client over TLS that believes the door's authority.
-pub async fn client(door: &Door, token: &str) -> FlightSqlServiceClient<Channel> {
+/// TLS that believes the door's authority, for such a protocol.
+pub fn tls(door: &Door, protocols: &[&[u8]]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&door.authority).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
     let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let (tls, address) = (TlsConnector::from(Arc::new(config)), door.address.clone());
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// arrow-flight's client.
+pub async fn client(door: &Door, token: &str) -> FlightSqlServiceClient<Channel> {
+    let (tls, address) = (tls(door, &[b"h2"]), door.address.clone());
     let connect = tower::service_fn(move |_: tonic::transport::Uri| {
         let (tls, address) = (tls.clone(), address.clone());
         async move {
@@ -198,6 +203,32 @@ fn ones_statements_are_ones_own() {
         }
     });
     works("arrow-flight 59 for Rust", &["prepared statements, queries, fetching again, cancelling"]);
+}
+
+#[test]
+fn a_token_bound_to_a_purpose_is_not_led_to_another_by_a_handle() {
+    let free = DOORS.token(analyst(), &[]);
+    let bound = DOORS.token(analyst(), &["--purpose", "demo"]);
+    crate::support::run(async move {
+        let (mut free, mut bound) = (client(&DOORS, &free).await, client(&DOORS, &bound).await);
+        let sql = "SELECT borough, COUNT(DISTINCT person_key) AS n FROM residents GROUP BY borough";
+        for (purpose, there) in [("food-safety", false), ("", false), ("demo", true)] {
+            let stated = if purpose.is_empty() { sql.to_owned() } else { format!("-- purpose: {purpose}\n{sql}") };
+            let mut prepared = free.prepare(stated, None).await.unwrap();
+            let info = prepared.execute().await.unwrap();
+            // Whether it runs for the first time, or is there already.
+            for _ in 0..2 {
+                let said = fetched(&mut bound, &info).await;
+                assert_eq!(said.is_ok(), there, "{purpose}: {said:?}");
+                let _mine = fetched(&mut free, &info).await;
+            }
+        }
+        // How the engine is set up is nobody's question.
+        for sql in ["SHOW ALL", "SHOW datafusion.execution.batch_size", "SELECT * FROM information_schema.df_settings"] {
+            let said = free.prepare(sql.to_owned(), None).await;
+            assert!(said.is_err_and(|fault| fault.to_string().contains("settings")), "{sql}");
+        }
+    });
 }
 
 const MANY: &str = r#"

@@ -7,3 +7,4 @@ mod guides;
 mod http;
 mod provider;
 mod sentinel;
+mod strangers;

@@ -63,7 +63,9 @@ impl Analyst {
             deadline_ms: u32::try_from(time.as_millis()).unwrap(),
             detached: world.below(2) == 0,
         };
-        let id = rpc.run(run).await.ok()?.into_inner().query_id;
+        let v1::RunResponse { query_id: id, refusal: None } = rpc.run(run).await.ok()?.into_inner() else {
+            return None;
+        };
         world.tell(format!("question {sql} is {id}"));
         let mut asked = Asked { sql, id, time, end: End::Left, cancelled: None };
         match world.below(6) {

@@ -62,6 +62,7 @@ fn stage(dir: &Path) -> Arc<Stage> {
                         deadline_ms: 1000,
                         dry_run: false,
                         authority: None,
+                        log: None,
                     };
                     rehearsed.learn(request).await.unwrap();
                 }
@@ -120,7 +121,7 @@ fn play(stage: &Arc<Stage>, seed: u64, stormy: bool) -> Outcome {
             if asked.end == End::Left {
                 asked.end = end;
             } else if let End::Answered { .. } = end {
-                let same = asked.end == end;
+                let same = asked.end == end || (matches!(asked.end, End::Said(_)) && world.forgets());
                 assert!(same, "seed {seed}: {asked:?} and later {end:?}\n{}", world.story().join("\n"));
             }
         }

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use loda_coordinator::{Line, Lines, Plant, Surroundings};
 use loda_demo::layout::DOMAIN;
 use loda_identity::{Gss, Peer, PeerId, PeerInfo, Role};
-use loda_ledger::{Entry, Log, LogError, Spool};
+use loda_ledger::{Entry, Head, Log, LogError, Mark, Spool};
 use loda_node::Rehearsed;
 use loda_service::Crew;
 use tokio::runtime::Handle;
@@ -67,6 +67,8 @@ struct State {
     story: Vec<String>,
     /// Whether files beside a log were lost with the power.
     torn: bool,
+    /// Whether a log could not say how something ended.
+    filled: bool,
 }
 
 #[derive(Default)]
@@ -122,6 +124,12 @@ impl World {
 
     pub fn story(&self) -> Vec<String> {
         self.state.lock().unwrap().story.clone()
+    }
+
+    /// Whether an end may be forgotten: the log could not say it, and what is kept beside it went with the power.
+    pub fn forgets(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        state.torn && state.filled
     }
 
     pub fn torn(&self) -> bool {
@@ -400,6 +408,7 @@ impl Log for Disk {
         let (before, after, full) = (self.world.strikes(40), self.world.strikes(40), self.world.strikes(150));
         if full {
             *self.full.lock().unwrap() = true;
+            self.world.state.lock().unwrap().filled = true;
             self.world.tell(format!("host {} has a full disk", self.host));
             let source = std::io::ErrorKind::StorageFull.into();
             // Somebody makes room and starts it again.
@@ -420,5 +429,17 @@ impl Log for Disk {
             resume_unwind(Box::new(Died));
         }
         Ok(())
+    }
+
+    fn head(&self, at: u64) -> Head {
+        let state = self.world.state.lock().unwrap();
+        let log = &state.hosts[self.host].log;
+        let hash = |entries: u64| {
+            let entry = &log.get(usize::try_from(entries).unwrap().checked_sub(1)?)?.entry;
+            let line = format!("{entries} {:?} {} {}", entry.kind, entry.query, entry.detail);
+            <[u8; 32]>::try_from(ring::digest::digest(&ring::digest::SHA256, line.as_bytes()).as_ref()).ok()
+        };
+        let entries = log.len() as u64;
+        Head { now: Mark { entries, hash: hash(entries).unwrap_or_default() }, at, at_hash: hash(at) }
     }
 }

@@ -17,6 +17,7 @@ use loda_demo::london::{DEMO, SMALL};
 use loda_identity::{Credentials, Denials, Gss, Identity, Manifest, Peer, PeerId, RevocationList, Role, Trust};
 use loda_node::{Methods, Node};
 use loda_proto::v1::node_client::NodeClient;
+use loda_proto::v1::{DescribeRequest, LogHead, SubmitRequest};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
@@ -202,6 +203,29 @@ pub fn node_client(layout: &Layout, gss: &str, folder: &Path) -> NodeClient<Chan
     let address = &manifest.member(&gss).unwrap().address;
     let wait = std::time::Duration::from_secs(5);
     NodeClient::new(loda_identity::channel(address, &identity, &expected, wait).unwrap())
+}
+
+/// A request as its coordinator sends it: with how far its query log has come, as a continuation of what the node has seen.
+pub async fn logged(node: &mut NodeClient<Channel>, layout: &Layout, request: SubmitRequest) -> SubmitRequest {
+    let described = node
+        .describe(DescribeRequest { versions: loda_proto::VERSIONS.to_vec(), log: None, ..Default::default() })
+        .await;
+    let seen = described.unwrap().into_inner().log.unwrap().seen;
+    let log = std::fs::read_to_string(layout.coordinator().join("state/log.jsonl")).unwrap_or_default();
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let lines: Vec<&str> = whole.lines().collect();
+    let hash = |entries: u64| {
+        let line = lines.get(usize::try_from(entries).unwrap().checked_sub(1)?)?;
+        Some(ring::digest::digest(&ring::digest::SHA256, line.as_bytes()).as_ref().to_vec())
+    };
+    let entries = lines.len() as u64;
+    // Where no coordinator runs, the log is of this one entry.
+    let alone = LogHead { entries: 1, hash: vec![1; 32], at: 1, at_hash: vec![1; 32], seen: 0 };
+    let log = match hash(entries) {
+        Some(last) => LogHead { entries, hash: last, at: seen, at_hash: hash(seen).unwrap_or_default(), seen: 0 },
+        None => alone,
+    };
+    SubmitRequest { log: Some(log), ..request }
 }
 
 /// The party whose certificate is in a folder, whether or not the federation believes it.

@@ -41,6 +41,12 @@ pub(crate) enum FederationCommand {
     Leave(Leave),
     /// Sign the next version in a member's name, after showing what it changes
     Sign(Sign),
+    /// Get the versions of the manifest that this one missed, from the coordinator; each is checked against the one before
+    #[command(
+        after_help = "It writes MANIFEST, its signatures and MANIFEST.chain, which hands all versions on to others:\n\
+    copied beside a node's manifest, it brings the node up to date by itself."
+    )]
+    Update(Update),
     /// Make a federation of one in this folder, to try things out on one machine
     #[command(after_help = "Example, after `loda-node init`:\n  loda federation trial --borough E09000022")]
     Trial(Trial),
@@ -85,6 +91,13 @@ pub(crate) struct Show {
     /// The version in use, to see what changes and who has signed
     #[arg(long, value_name = "MANIFEST")]
     pub(crate) current: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The manifest in use
+    #[arg(value_name = "MANIFEST", default_value = "manifest.toml")]
+    pub(crate) manifest: PathBuf,
 }
 
 #[derive(Debug, Args)]

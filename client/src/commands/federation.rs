@@ -1,17 +1,18 @@
-//! `loda federation`: joining, leaving, signing. Files go between people; nothing here needs a network.
+//! `loda federation`: joining, leaving, signing. Files go between people; `update` alone needs a network.
 
 use std::fs;
 use std::path::Path;
 
 use loda_contract::Contract;
 use loda_identity::{
-    AnalystAuthority, CoordinatorEntry, DIAL_OUT, DatasetEntry, Gss, Manifest, ManifestError, Member, Signatures,
-    SigningKey, verify, write_private,
+    AnalystAuthority, Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, Gss, Manifest, ManifestError, Member,
+    Signatures, SigningKey, Version, verify, write_private,
 };
+use loda_proto::v1::ManifestVersion;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Session};
-use crate::args::federation::{Add, FederationCommand, Found, Invite, Join, Leave, Show, Sign};
+use crate::args::federation::{Add, FederationCommand, Found, Invite, Join, Leave, Show, Sign, Update};
 use crate::exit;
 use loda_answer::plain;
 
@@ -46,7 +47,11 @@ impl Request {
     }
 }
 
-pub(super) fn run(command: &FederationCommand, session: &mut Session<'_>) -> Result<u8, Failure> {
+pub(super) async fn run(
+    command: &FederationCommand,
+    config: Option<&Path>,
+    session: &mut Session<'_>,
+) -> Result<u8, Failure> {
     match command {
         FederationCommand::Found(found) => founded(found, session)?,
         FederationCommand::Show(show) => shown(show, session)?,
@@ -55,10 +60,46 @@ pub(super) fn run(command: &FederationCommand, session: &mut Session<'_>) -> Res
         FederationCommand::Add(add) => added(add, session)?,
         FederationCommand::Leave(leave) => left(leave, session)?,
         FederationCommand::Sign(sign) => signed(sign, session)?,
+        FederationCommand::Update(update) => updated(update, config, session).await?,
         FederationCommand::Trial(trial) => super::trial::run(trial, session)?,
     }
     session.out.flush()?;
     Ok(exit::COMPLETE)
+}
+
+async fn updated(update: &Update, config: Option<&Path>, session: &mut Session<'_>) -> Result<(), Failure> {
+    let current = load(&update.manifest)?;
+    let path = Chain::beside(&update.manifest);
+    let mut chain = Chain::load(&path)?;
+    let mut newest = chain.advance(&current, &[]);
+    let client = super::connect(config).await?;
+    loop {
+        let read = |told: ManifestVersion| Version::parse(&told.manifest, &told.signatures, "the coordinator's answer");
+        let told = client.successors(newest.version).await?;
+        let offered = told.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let next = chain.advance(&newest, &offered);
+        if next == newest {
+            let refused = |offered: &Version| newest.may_become(&offered.manifest, &offered.signatures).err();
+            if let Some(reason) = offered.iter().find_map(refused) {
+                writeln!(session.out, "the coordinator has a later version that cannot follow: {reason}")?;
+            }
+            break;
+        }
+        changes(&newest, &next, session)?;
+        newest = next;
+    }
+    if newest == current {
+        writeln!(session.out, "version {} is the newest", current.version)?;
+        return Ok(());
+    }
+    let signatures = chain.versions().last().map(|version| version.signatures.to_text()).unwrap_or_default();
+    write(&path, &chain.to_text())?;
+    write(&Signatures::beside(&update.manifest), &signatures)?;
+    write(&update.manifest, &newest.to_toml())?;
+    let hash = hex::encode(newest.sha256());
+    writeln!(session.out, "wrote {}, version {}, sha256 {hash}", update.manifest.display(), newest.version)?;
+    writeln!(session.out, "  {} hands all versions on to others", path.display())?;
+    Ok(())
 }
 
 fn shown(show: &Show, session: &mut Session<'_>) -> Result<(), Failure> {

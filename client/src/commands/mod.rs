@@ -50,7 +50,7 @@ pub(crate) async fn dispatch(loda: Loda, session: &mut Session<'_>) -> Result<u8
         Command::Explain(explain) => explain::run(&explain, config, session).await,
         Command::Catalogue(catalogue) => lists::catalogue(&catalogue, config, session).await,
         Command::Nodes(nodes) => lists::nodes(&nodes, config, session).await,
-        Command::Federation(federation) => federation::run(&federation.command, session),
+        Command::Federation(federation) => federation::run(&federation.command, config, session).await,
         Command::Token(token) => token::run(&token.command, config, session).await,
         Command::Pki(pki) => pki::run(&pki.command, config, session),
     }

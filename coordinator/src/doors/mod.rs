@@ -50,6 +50,12 @@ const HEAD: Duration = Duration::from_secs(30);
 /// Live connections at most.
 const CONNECTIONS: usize = 2048;
 
+/// Connections that shake hands or wait to, at most: those of one network take turns.
+const ARRIVALS: usize = 2048;
+
+/// Bytes of a request that may come before they are read.
+const WINDOW: u32 = 64 << 10;
+
 /// What every request needs.
 pub(crate) struct Doors {
     questions: Arc<Questions>,
@@ -73,7 +79,9 @@ impl Doors {
         state: &Path,
     ) -> anyhow::Result<Self> {
         let web = WebCertificate::load(config.certificate.clone(), config.key.clone()).context("[doors]")?;
-        let sign_in = SignIn::open(identity.clone(), tokens, config.providers.clone(), state).context("[doors]")?;
+        let sign_in =
+            SignIn::open(identity.clone(), tokens, config.providers.clone(), state, questions.sign_ins.clone())
+                .context("[doors]")?;
         Ok(Self {
             questions,
             sign_in: Arc::new(sign_in),
@@ -92,7 +100,7 @@ impl Doors {
         let listen = self.config.listen.clone();
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("[doors] listening on {listen}"))?;
         let connections_per_network = self.config.connections_per_address;
-        let limits = Limits { connections: CONNECTIONS, connections_per_network, ..limits };
+        let limits = Limits { connections: CONNECTIONS, handshakes: ARRIVALS, connections_per_network, ..limits };
         Ok(Bound { doors: Arc::new(self), listener, limits })
     }
 
@@ -205,7 +213,12 @@ impl Bound {
 
 /// Answers one connection's requests, with the limits of [`loda_identity::server`].
 async fn carry(connection: OpenConnection, app: Router) {
-    let guest = Guest { peer: connection.peer.clone(), network: network_of(connection.remote.ip()) };
+    let guest = Guest {
+        peer: connection.peer.clone(),
+        network: network_of(connection.remote.ip()),
+        place: connection.place.clone(),
+        http2: connection.http2,
+    };
     let service = service_fn(move |request: ::http::Request<Incoming>| {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(guest.clone());
@@ -219,6 +232,9 @@ async fn carry(connection: OpenConnection, app: Router) {
         .max_buf_size(32 << 10)
         .http2()
         .timer(TokioTimer::new())
+        // Questions are small: what is sent before anybody reads it takes no more room than this.
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW.saturating_mul(2))
         .max_concurrent_streams(64)
         .max_header_list_size(16 << 10)
         .max_pending_accept_reset_streams(20)

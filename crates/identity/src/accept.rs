@@ -3,25 +3,25 @@
 //! | limit | default | against |
 //! |---|---|---|
 //! | one handshake | 5 s | a peer that says nothing |
-//! | handshakes at once | 256 | many such; the oldest makes room, so that a good one, which takes milliseconds, gets through |
+//! | handshakes at once | 256 | many such; one that takes longer than 300 ms makes room, others are waited for, so that a good one gets through |
 //! | live connections | 512 | memory |
 //! | live connections of one identity | 32 | an analyst who takes the coordinator's place |
-//! | live connections of one network, of whom nothing is known yet ([`crate::open`]) | 256 | strangers; a council is one address |
-//! | live connections of all such | three quarters of all | strangers in the places of members |
-//! | bytes from one person | 4 MiB, then 256 KiB a second | floods of frames that each cost a little |
+//! | live connections of one network, of whom nothing is known yet ([`crate::open`]) | 256 | strangers; the oldest makes room, so that whoever signs in at once gets through: a council is one address |
+//! | live connections of all such | half of all | strangers in the places of members |
+//! | bytes from one person, over all connections and after them | 4 MiB, then 256 KiB a second | floods of frames that each cost a little |
 //! | a connection's life | 10 min 30 s | connections that outlive their certificate |
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream as ServerStream;
 
@@ -29,12 +29,14 @@ use crate::connection::TlsConnection;
 use crate::dial::Dialled;
 use crate::error::Refusal;
 use crate::live::Identity;
-use crate::peer::{Peer, PeerId, Role};
-use crate::rate::Meter;
+use crate::peer::{Peer, Role};
+use crate::places::Places;
 use crate::tls::{ALPN, DIAL};
 
 /// After this long tonic asks the client to open another connection (see [`crate::server`]).
 pub const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
+/// A handshake that takes longer makes room where there are too many.
+pub(crate) const SLOW: Duration = Duration::from_millis(300);
 /// How long calls under way may then take.
 pub(crate) const CONNECTION_GRACE: Duration = Duration::from_secs(30);
 
@@ -128,15 +130,18 @@ pub(crate) trait Admit: Send + Sync + 'static {
 struct Acceptor<D: Admit> {
     listener: TcpListener,
     door: Arc<D>,
-    /// Handshakes under way, the oldest first.
-    pending: VecDeque<AbortHandle>,
+    /// Handshakes under way, the oldest first, with when they began.
+    pending: VecDeque<(AbortHandle, Instant)>,
     handshakes: JoinSet<Result<Option<D::Guest>, &'static str>>,
 }
 
 impl<D: Admit> Acceptor<D> {
     async fn next(&mut self) -> D::Guest {
         loop {
+            // Who says nothing loses his place after a little; those who do their part come one after another.
+            let full = self.full_until();
             tokio::select! {
+                () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {}
                 Some(done) = self.handshakes.join_next() => match done {
                     Ok(Ok(Some(guest))) => return guest,
                     // A node that serves on it: the connection is with [`Dialled`].
@@ -145,11 +150,10 @@ impl<D: Admit> Acceptor<D> {
                     Err(ended) if ended.is_cancelled() => tracing::debug!(code = "handshakes_full", "connection refused"),
                     Err(_) => tracing::error!(code = "handshake_task", "connection refused"),
                 },
-                accepted = self.listener.accept() => match accepted {
+                accepted = self.listener.accept(), if full.is_none() => match accepted {
                     Ok((stream, remote)) => {
-                        self.make_room();
                         let handshake = self.handshakes.spawn(self.door.clone().admit(stream, remote));
-                        self.pending.push_back(handshake);
+                        self.pending.push_back((handshake, Instant::now()));
                     }
                     Err(error) => {
                         tracing::warn!(code = "accept", kind = ?error.kind(), "cannot accept");
@@ -163,18 +167,23 @@ impl<D: Admit> Acceptor<D> {
 }
 
 impl<D: Admit> Acceptor<D> {
-    /// Peers who say nothing lose their places to those who come later: waiting for them would hold up everybody.
-    fn make_room(&mut self) {
+    /// Makes room for another handshake; where there is none, until when the oldest may take.
+    fn full_until(&mut self) -> Option<Instant> {
         let most = self.door.limits().handshakes.max(1);
         if self.pending.len() < most {
-            return;
+            return None;
         }
-        self.pending.retain(|handshake| !handshake.is_finished());
+        self.pending.retain(|(handshake, _)| !handshake.is_finished());
         while self.pending.len() >= most {
-            if let Some(oldest) = self.pending.pop_front() {
-                oldest.abort();
+            let (oldest, began) = self.pending.front()?;
+            let until = *began + SLOW;
+            if until > Instant::now() {
+                return Some(until);
             }
+            oldest.abort();
+            self.pending.pop_front();
         }
+        None
     }
 }
 
@@ -223,7 +232,7 @@ impl Admit for Door {
         let chain = session.peer_certificates().unwrap_or_default();
         // Again, under the trust of now: it may have changed while the handshake took its time.
         let peer = self.identity.now().trust.peer_of(chain).map_err(Refusal::code)?;
-        let place = self.places.take(&Who::Peer(peer.id.clone()), self.limits)?;
+        let place = self.places.of_peer(&peer.id, self.limits)?;
         let info = PeerInfo { peer, remote };
         let life = self.limits.connection_life;
         let connection = TlsConnection::new(stream.into(), info, &self.identity, life, Some(place));
@@ -243,67 +252,5 @@ fn handshake_code(error: &io::Error) -> &'static str {
         Some(rustls::Error::NoCertificatesPresented) => "certificate_missing",
         Some(error @ rustls::Error::InvalidCertificate(_)) => Refusal::from_tls(error).code(),
         _ => "handshake_failed",
-    }
-}
-
-/// Whom a connection is counted for.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Who {
-    Peer(PeerId),
-    /// Nobody in particular, from one network.
-    Network(IpAddr),
-}
-
-/// Live connections, counted.
-#[derive(Clone, Default)]
-pub(crate) struct Places(Arc<Mutex<Live>>);
-
-#[derive(Default)]
-struct Live {
-    total: usize,
-    by_peer: HashMap<Who, (usize, Meter)>,
-}
-
-impl Places {
-    pub(crate) fn take(&self, id: &Who, limits: Limits) -> Result<Place, &'static str> {
-        let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (own, meter) = match (live.by_peer.get(id), id) {
-            (Some((own, meter)), _) => (*own, meter.clone()),
-            (None, Who::Peer(id)) => (0, Meter::of(id)),
-            (None, Who::Network(_)) => (0, Meter::person()),
-        };
-        let (most, of_all) = match id {
-            Who::Peer(_) => (limits.connections_per_peer, limits.connections),
-            Who::Network(_) => (limits.connections_per_network, limits.connections - limits.connections / 4),
-        };
-        if live.total >= of_all {
-            return Err("connections_full");
-        }
-        if own >= most {
-            return Err("connections_full_for_peer");
-        }
-        live.total = live.total.saturating_add(1);
-        live.by_peer.insert(id.clone(), (own.saturating_add(1), meter.clone()));
-        Ok(Place { places: self.clone(), id: id.clone(), meter })
-    }
-}
-
-/// One live connection; dropping it frees its place.
-pub(crate) struct Place {
-    places: Places,
-    id: Who,
-    pub(crate) meter: Meter,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut live = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        live.total = live.total.saturating_sub(1);
-        if let Some((own, _)) = live.by_peer.get_mut(&self.id) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
-                live.by_peer.remove(&self.id);
-            }
-        }
     }
 }

@@ -13,9 +13,10 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::accept::{PeerInfo, Place};
+use crate::accept::PeerInfo;
 use crate::live::Identity;
 use crate::peer::Peer;
+use crate::places::Place;
 
 /// A stream that fails once its life is over, or its peer is no longer good; who sends too much is read slowly.
 pub(crate) struct Guarded {
@@ -36,17 +37,25 @@ impl Guarded {
         life: Duration,
         place: Option<Place>,
     ) -> Self {
-        let identity = identity.clone();
+        let (identity, stranger) = (identity.clone(), peer.is_none());
         let gone = async move {
             let Some(peer) = peer else { return std::future::pending().await };
             let refusal = identity.until_gone(&peer).await;
             tracing::warn!(code = refusal.code(), peer = %peer.id, "connection ended");
             refusal.code()
         };
+        let given_up = place.clone().filter(|_| stranger).map(Place::given_up);
+        let given_up = async move {
+            match given_up {
+                Some(given_up) => given_up.await,
+                None => std::future::pending().await,
+            }
+        };
         let end = async move {
             tokio::select! {
                 () = sleep(life) => "connection_age",
                 code = gone => code,
+                () = given_up => "place_given_up",
             }
         };
         Self { stream, end: Box::pin(end), over: None, place, pause: None }
@@ -76,7 +85,7 @@ impl AsyncRead for Guarded {
         let before = buf.filled().len();
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = buf.filled().len().saturating_sub(before);
-        let wait = self.place.as_ref().and_then(|place| place.meter.spend(read));
+        let wait = self.place.as_ref().and_then(|place| place.spend(read));
         self.pause = wait.map(|wait| Box::pin(sleep(wait)));
         Poll::Ready(Ok(()))
     }
@@ -199,12 +208,14 @@ pub struct OpenConnection {
     /// Whose certificate was checked, if there is one.
     pub peer: Option<Peer>,
     pub remote: SocketAddr,
+    /// What it is counted as; its caller's, once it is known who calls.
+    pub place: Place,
     /// Whether HTTP/2 was agreed on.
     pub http2: bool,
 }
 
 impl OpenConnection {
-    pub(crate) fn new(guarded: Guarded, peer: Option<Peer>, remote: SocketAddr, http2: bool) -> Self {
-        Self { guarded, peer, remote, http2 }
+    pub(crate) fn new(guarded: Guarded, peer: Option<Peer>, remote: SocketAddr, place: Place, http2: bool) -> Self {
+        Self { guarded, peer, remote, place, http2 }
     }
 }

@@ -12,7 +12,7 @@
 //! | whose certificate is this, and does it still count | [`trust`], [`revocation`], [`denied`] |
 //! | what changes while we run | [`live`] |
 //! | how are connections protected, made and accepted | [`tls`], [`connect`], [`accept`], [`open`], [`dial`] |
-//! | may this caller use this RPC, and how often | [`authorise`], [`rate`] |
+//! | may this caller use this RPC, how often, and over how many connections | [`authorise`], [`rate`], [`places`] |
 //! | where certificates come from in development | [`pki`] |
 //! | how log entries are signed | [`sign`] |
 
@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod open;
 pub mod peer;
 pub mod pki;
+pub mod places;
 pub mod private;
 pub mod rate;
 pub mod revocation;
@@ -46,10 +47,13 @@ pub use dial::{Dialled, dial_out};
 pub use error::{IdentityError, Refusal};
 pub use live::{Identity, Paths, TlsSection};
 pub use manifest::Authority as AnalystAuthority;
-pub use manifest::{CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, ManifestError, Member, Signatures};
+pub use manifest::{
+    Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, ManifestError, Member, Signatures, Version,
+};
 pub use open::{WebCertificate, network_of, open_incoming};
 pub use peer::{Peer, PeerId, Role};
 pub use pki::{Authority, Issued};
+pub use places::Place;
 pub use private::write_private;
 pub use rate::Rates;
 pub use revocation::RevocationList;

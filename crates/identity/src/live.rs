@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::denied::Denials;
 use crate::error::{IdentityError, Refusal};
-use crate::manifest::{Manifest, Signatures};
+use crate::manifest::{Chain, Manifest, Signatures, Version};
 use crate::peer::{Peer, PeerId};
 use crate::private::{read, write_private};
 use crate::revocation::RevocationList;
@@ -90,6 +90,8 @@ struct Files {
     paths: Paths,
     stamp: Stamp,
     faults: Vec<String>,
+    /// The versions that were in use here, to be handed on.
+    chain: Chain,
 }
 
 type Stamp = Vec<(PathBuf, Option<(u64, SystemTime)>)>;
@@ -126,7 +128,8 @@ impl Identity {
     pub fn load(paths: Paths) -> Result<Self, IdentityError> {
         let stamp = stamp(&paths);
         let mut faults = Vec::new();
-        let manifest = Arc::new(pinned_manifest(&paths, &mut faults)?);
+        let (manifest, chain) = pinned_manifest(&paths, &mut faults)?;
+        let manifest = Arc::new(manifest);
         let credentials = Credentials::load(&paths.certificate, &paths.key)?;
         let (mut lists, more) = RevocationList::read_folder(&paths.revocation)?;
         faults.extend(more);
@@ -154,7 +157,7 @@ impl Identity {
                 "no current revocation list of {who}: its certificates are refused"
             );
         }
-        Self::of(credentials, trust, own, Some(Files { paths, stamp, faults }))
+        Self::of(credentials, trust, own, Some(Files { paths, stamp, faults, chain }))
     }
 
     /// What holds now.
@@ -196,7 +199,43 @@ impl Identity {
         files.stamp = stamp;
         let mut faults = Vec::new();
         let before = self.now();
-        match renewed(&files.paths, &before, &mut faults) {
+        let manifest = on_disk(before.trust.manifest(), &files.paths.clone(), &mut files.chain, &mut faults);
+        self.renew(&mut files, &before, manifest, faults);
+    }
+
+    /// Takes up versions of the manifest that another party hands on, as far as each follows the one before; the version that
+    /// holds then.
+    pub fn adopt(&self, offered: &[Version]) -> u64 {
+        let before = self.now();
+        let current = before.trust.manifest();
+        let Some(files) = &self.0.files else { return current.version };
+        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chain = files.chain.clone();
+        let next = chain.advance(current, offered);
+        if next == **current {
+            return current.version;
+        }
+        if let Err(fault) = pin(&files.paths, &next, &chain) {
+            tracing::error!(code = "identity_file", "{fault}; version {} stays in use", current.version);
+            return current.version;
+        }
+        tracing::info!(manifest = next.version, "versions of the manifest were handed on, and are in use");
+        files.chain = chain;
+        // What was wrong with the file that lies there may be wrong no more: it is looked at again.
+        files.stamp.clear();
+        let faults = files.faults.clone();
+        self.renew(&mut files, &before, next, faults);
+        self.manifest().version
+    }
+
+    /// The versions after one that this party has had in use, with their signatures.
+    pub fn successors(&self, version: u64) -> Vec<Version> {
+        let Some(files) = &self.0.files else { return Vec::new() };
+        files.lock().unwrap_or_else(PoisonError::into_inner).chain.after(version).cloned().collect()
+    }
+
+    fn renew(&self, files: &mut Files, before: &Standing, manifest: Manifest, mut faults: Vec<String>) {
+        match renewed(&files.paths, before, manifest, &mut faults) {
             Ok(standing) => {
                 tracing::info!(manifest = standing.trust.manifest().version, "certificates and lists were read again");
                 faults.extend(pin_lists(&files.paths, &standing.trust));
@@ -237,14 +276,13 @@ impl Identity {
 }
 
 /// Each file that can be used, and the last good one of each that cannot.
-fn renewed(paths: &Paths, before: &Standing, faults: &mut Vec<String>) -> Result<Standing, IdentityError> {
-    let manifest = match successor(before.trust.manifest(), paths) {
-        Ok(manifest) => Arc::new(manifest),
-        Err(error) => {
-            faults.push(error.to_string());
-            Arc::clone(before.trust.manifest())
-        }
-    };
+fn renewed(
+    paths: &Paths,
+    before: &Standing,
+    manifest: Manifest,
+    faults: &mut Vec<String>,
+) -> Result<Standing, IdentityError> {
+    let manifest = Arc::new(manifest);
     let lists = match RevocationList::read_folder(&paths.revocation) {
         Ok((lists, more)) => {
             faults.extend(more);
@@ -285,39 +323,77 @@ fn renewed(paths: &Paths, before: &Standing, faults: &mut Vec<String>) -> Result
     Ok(Standing { trust, own, credentials, server })
 }
 
-/// The manifest on disk, if it may follow the one in use; it is pinned from then on.
-fn successor(current: &Manifest, paths: &Paths) -> Result<Manifest, IdentityError> {
-    let next = Manifest::load(&paths.manifest)?;
-    let signatures = Signatures::load_beside(&paths.manifest)?;
-    current
-        .may_become(&next, &signatures)
-        .map_err(|reason| IdentityError::unusable(paths.manifest.display().to_string(), reason))?;
-    if let Some(pinned) = &paths.pinned
-        && *current != next
-    {
-        write_private(pinned, next.to_toml().as_bytes())?;
+/// What follows the manifest in use by the files: the manifest's, and the chain beside it. It is pinned from then on.
+fn on_disk(current: &Manifest, paths: &Paths, chain: &mut Chain, faults: &mut Vec<String>) -> Manifest {
+    let mut offered = match Chain::load(&Chain::beside(&paths.manifest)) {
+        Ok(handed_on) => handed_on.versions().to_vec(),
+        Err(error) => {
+            faults.push(error.to_string());
+            Vec::new()
+        }
+    };
+    let read = Manifest::load(&paths.manifest).map_err(IdentityError::from);
+    let read =
+        read.and_then(|manifest| Ok(Version { manifest, signatures: Signatures::load_beside(&paths.manifest)? }));
+    match &read {
+        Ok(version) => offered.push(version.clone()),
+        Err(error) => faults.push(error.to_string()),
     }
-    Ok(next)
+    let mut longer = chain.clone();
+    let next = longer.advance(current, &offered);
+    if let Ok(version) = read
+        && !longer.knows(&version.manifest)
+        && let Err(reason) = next.may_become(&version.manifest, &version.signatures)
+    {
+        let fault = IdentityError::unusable(paths.manifest.display().to_string(), reason);
+        faults.push(format!("{fault}; version {} stays in use", next.version));
+    }
+    if next == *current {
+        return next;
+    }
+    if let Err(fault) = pin(paths, &next, &longer) {
+        faults.push(fault.to_string());
+        return current.clone();
+    }
+    *chain = longer;
+    next
+}
+
+/// Keeps the manifest in use, and those before it.
+fn pin(paths: &Paths, manifest: &Manifest, chain: &Chain) -> Result<(), IdentityError> {
+    let Some(pinned) = &paths.pinned else { return Ok(()) };
+    write_private(&chain_file(pinned), chain.to_text().as_bytes())?;
+    write_private(pinned, manifest.to_toml().as_bytes())
+}
+
+/// Where the versions that were in use are kept.
+fn chain_file(pinned: &Path) -> PathBuf {
+    pinned.with_file_name("manifest.chain")
 }
 
 /// At a start: what was pinned, or what may follow it. The first manifest is believed as it is found: people compare
 /// its hash.
-fn pinned_manifest(paths: &Paths, faults: &mut Vec<String>) -> Result<Manifest, IdentityError> {
-    let Some(pinned) = paths.pinned.as_ref() else { return Ok(Manifest::load(&paths.manifest)?) };
+fn pinned_manifest(paths: &Paths, faults: &mut Vec<String>) -> Result<(Manifest, Chain), IdentityError> {
+    let mut chain = Chain::default();
+    let Some(pinned) = paths.pinned.as_ref() else { return Ok((Manifest::load(&paths.manifest)?, chain)) };
     if !pinned.exists() {
         let first = Manifest::load(&paths.manifest)?;
         if first.members.is_empty() {
             let reason = "is a draft without members; `loda federation add` makes the first version of it";
             return Err(IdentityError::unusable(paths.manifest.display().to_string(), reason));
         }
-        write_private(pinned, first.to_toml().as_bytes())?;
-        return Ok(first);
+        chain.advance(&first, &[]);
+        pin(paths, &first, &chain)?;
+        return Ok((first, chain));
     }
     let current = Manifest::load(pinned)?;
-    Ok(successor(&current, paths).unwrap_or_else(|error| {
-        faults.push(format!("{error}; version {} stays in use", current.version));
-        current
-    }))
+    match Chain::load(&chain_file(pinned)) {
+        Ok(kept) => chain = kept,
+        Err(error) => faults.push(error.to_string()),
+    }
+    chain.advance(&current, &[]);
+    let manifest = on_disk(&current, paths, &mut chain, faults);
+    Ok((manifest, chain))
 }
 
 /// Where the lists in use are kept, so that a restart believes no older ones.
@@ -368,7 +444,7 @@ fn stamp(paths: &Paths) -> Stamp {
     };
     let lists = std::fs::read_dir(&paths.revocation).into_iter().flatten().flatten().map(|entry| entry.path());
     let own = [&paths.manifest, &paths.certificate, &paths.key].into_iter().cloned();
-    let own = own.chain([Signatures::beside(&paths.manifest)]);
+    let own = own.chain([Signatures::beside(&paths.manifest), Chain::beside(&paths.manifest)]);
     let mut stamp: Stamp = own.chain(paths.denied.clone()).chain(lists).map(of).collect();
     stamp.sort();
     stamp

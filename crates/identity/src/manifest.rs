@@ -32,9 +32,11 @@
 //! ```
 
 mod canonical;
+mod chain;
 mod check;
 mod successor;
 
+pub use chain::{Chain, Version};
 pub use successor::Signatures;
 
 use std::path::Path;

@@ -18,10 +18,11 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::accept::{Admit, Limits, Places, Who, shake, through};
+use crate::accept::{Admit, Limits, shake, through};
 use crate::connection::{Guarded, OpenConnection};
 use crate::error::{IdentityError, Refusal};
 use crate::live::{Identity, LOOK};
+use crate::places::{Arrivals, Places};
 use crate::private::read;
 use crate::tls::{ALPN, Callers};
 use crate::trust::provider;
@@ -124,7 +125,10 @@ pub fn open_incoming(
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     config.alpn_protocols = vec![ALPN.to_vec(), b"http/1.1".to_vec()];
-    Ok(through(listener, Open { identity, config: Arc::new(config), limits, places: Places::default() }))
+    Ok(through(
+        listener,
+        Open { identity, config: Arc::new(config), limits, places: Places::default(), arrivals: Arrivals::default() },
+    ))
 }
 
 /// Whose an address is, as far as that can be told: one home or office has all of an IPv6 /64.
@@ -141,6 +145,7 @@ struct Open {
     config: Arc<ServerConfig>,
     limits: Limits,
     places: Places,
+    arrivals: Arrivals,
 }
 
 impl Admit for Open {
@@ -155,22 +160,24 @@ impl Admit for Open {
         stream: TcpStream,
         remote: SocketAddr,
     ) -> Result<Option<OpenConnection>, &'static str> {
-        // A stranger's place is taken for as long as it is not known who comes. Where there is none, a certificate may still
-        // be shown: strangers keep out nobody whom the federation knows.
-        let stranger = self.places.take(&Who::Network(network_of(remote.ip())), self.limits);
-        let stream = shake(stream, Arc::clone(&self.config), self.limits).await?;
+        let network = network_of(remote.ip());
+        let turn = self.arrivals.turn(network).await.ok_or("stopping")?;
+        let stream = tokio::select! {
+            shaken = shake(stream, Arc::clone(&self.config), self.limits) => shaken?,
+            () = turn.overdue() => return Err("handshakes_full"),
+        };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN);
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let (peer, place) = if chain.is_empty() {
-            (None, stranger?)
+            (None, self.places.of_stranger(network, self.limits, Some(turn))?)
         } else {
             let peer = self.identity.now().trust.peer_of(chain).map_err(Refusal::code)?;
-            let place = self.places.take(&Who::Peer(peer.id.clone()), self.limits)?;
+            let place = self.places.of_peer(&peer.id, self.limits)?;
             (Some(peer), place)
         };
         let life = self.limits.connection_life;
-        let guarded = Guarded::new(stream.into(), peer.clone(), &self.identity, life, Some(place));
-        Ok(Some(OpenConnection::new(guarded, peer, remote, http2)))
+        let guarded = Guarded::new(stream.into(), peer.clone(), &self.identity, life, Some(place.clone()));
+        Ok(Some(OpenConnection::new(guarded, peer, remote, place, http2)))
     }
 }
 
@@ -186,24 +193,5 @@ mod tests {
         assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-    }
-
-    #[test]
-    fn strangers_leave_places_to_those_who_are_known() {
-        let places = Places::default();
-        let limits = Limits { connections: 8, connections_per_network: 4, ..Limits::default() };
-        let stranger = |last: u8| Who::Network(IpAddr::from([192, 0, 2, last]));
-        let mut held = Vec::new();
-        for _ in 0..4 {
-            held.push(places.take(&stranger(1), limits).ok().unwrap());
-        }
-        assert_eq!(places.take(&stranger(1), limits).err(), Some("connections_full_for_peer"));
-        held.push(places.take(&stranger(2), limits).ok().unwrap());
-        held.push(places.take(&stranger(2), limits).ok().unwrap());
-        assert_eq!(places.take(&stranger(2), limits).err(), Some("connections_full"));
-        let known = Who::Peer("spiffe://d/analyst/a".parse().unwrap());
-        held.push(places.take(&known, limits).ok().unwrap());
-        held.push(places.take(&known, limits).ok().unwrap());
-        assert_eq!(places.take(&known, limits).err(), Some("connections_full"));
     }
 }

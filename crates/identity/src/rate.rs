@@ -66,6 +66,12 @@ impl Meter {
         Self(Some(Arc::new(Mutex::new(Bucket { tokens: BYTES.0, seen: Instant::now() }))))
     }
 
+    /// Whether nothing is spent of it.
+    pub(crate) fn is_full(&self) -> bool {
+        let Some(bucket) = &self.0 else { return true };
+        bucket.lock().unwrap_or_else(PoisonError::into_inner).level(Instant::now(), BYTES) >= BYTES.0
+    }
+
     /// Counts bytes that came; how long to read no more, where they were too many.
     pub(crate) fn spend(&self, bytes: usize) -> Option<Duration> {
         let mut bucket = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);

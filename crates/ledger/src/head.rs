@@ -5,11 +5,12 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::LogError;
+use crate::seen::Mark;
 
 /// Characters of the file: a number, a space, a hash, a line's end.
 const LENGTH: usize = 20 + 1 + 64 + 1;
 
-pub(crate) struct Head {
+pub(crate) struct HeadFile {
     path: PathBuf,
     file: File,
     /// As the file said when it was opened.
@@ -19,7 +20,7 @@ pub(crate) struct Head {
     fresh: bool,
 }
 
-impl Head {
+impl HeadFile {
     /// Of the log at `log`. A log without one, as earlier versions wrote it, gets one when it is taken up for the first time.
     ///
     /// # Errors
@@ -75,8 +76,23 @@ impl Head {
     }
 
     /// Not made durable: the log is what is, and may be ahead of this after a crash.
-    pub(crate) fn set(&mut self, lines: u64, hash: &str) -> std::io::Result<()> {
+    pub(crate) fn set(&mut self, mark: Mark) -> std::io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(format!("{lines:020} {hash:0>64}\n").as_bytes())
+        self.file.write_all(format!("{:020} {}\n", mark.entries, hex::encode(mark.hash)).as_bytes())
+    }
+
+    /// Whether the file at its path is the one that is written to.
+    pub(crate) fn is_there(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let numbers = |of: std::io::Result<std::fs::Metadata>| of.ok().map(|of| (of.dev(), of.ino(), of.len()));
+            let there = numbers(std::fs::metadata(&self.path));
+            there.is_some()
+                && there == numbers(self.file.metadata())
+                && there.is_some_and(|(.., size)| size == LENGTH as u64)
+        }
+        #[cfg(not(unix))]
+        self.path.is_file()
     }
 }

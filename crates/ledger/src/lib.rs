@@ -4,13 +4,20 @@
 //! append fails. Today's [`SignedLines`] writes one signed JSON line an entry, each naming the hash of
 //! the one before; the transparency log of the design replaces it behind [`Log`].
 
+mod check;
 mod head;
+mod index;
 mod lines;
+mod quota;
 mod search;
+mod seen;
 mod spool;
 
-pub use lines::{SignedLines, verify_lines};
+pub use check::verify_lines;
+pub use lines::SignedLines;
+pub use quota::RefusalQuota;
 pub use search::{Found, Search, search};
+pub use seen::{Doubt, Head, Judged, Mark, OtherLogs, Seen, of_key, shows};
 pub use spool::Spool;
 
 use serde::{Deserialize, Serialize};
@@ -28,10 +35,14 @@ pub trait Log: Send + Sync {
         None
     }
 
-    /// Whether nothing will ever be written by this process: it has to be started again.
+    /// Whether nothing will ever be written by this process: it has to be started again. Looks whether somebody else has
+    /// touched the log meanwhile.
     fn is_stopped(&self) -> bool {
         false
     }
+
+    /// How far the log has come, with the hash of its entry number `at`, for one who saw that one.
+    fn head(&self, at: u64) -> Head;
 }
 
 /// One entry. It holds what was asked and what became of it, never a figure.
@@ -48,6 +59,9 @@ pub struct Entry {
     pub fragment: String,
     /// The rule that refused, the snapshot read, or another static word.
     pub detail: String,
+    /// How far the logs of others had come, as this party saw them then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Seen>,
 }
 
 impl Entry {
@@ -64,7 +78,14 @@ impl Entry {
             agreement: empty(),
             fragment: empty(),
             detail: detail.into(),
+            seen: Vec::new(),
         }
+    }
+
+    /// A change of one dataset.
+    #[must_use]
+    pub fn of_dataset(dataset: &str, detail: impl Into<String>) -> Self {
+        Self { dataset: dataset.to_owned(), ..Self::admin(detail) }
     }
 }
 
@@ -94,6 +115,8 @@ pub enum LogError {
     Damaged { path: String, line: usize, problem: &'static str },
     #[error("query log: an earlier write failed; restart once the disk is mended")]
     Stopped,
+    #[error("query log {path}: {what} while this ran. Somebody else has changed it: keep what is there for an inquiry")]
+    Touched { path: String, what: String },
     #[error(
         "query log {path}: it held {had} entries, and {what}. Somebody cut it, or put an older or another one in its place: \
          restore the log and {head} from the backup together; where they are lost, tell the federation before you move both away"

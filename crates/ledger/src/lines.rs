@@ -1,18 +1,20 @@
 //! One signed JSON line an entry.
 //!
 //! How many there are, and the hash of the last, stand in a file of their own: a log that was cut, or that another was put in
-//! place of, is not taken up.
+//! place of, is not taken up. While it is written to, each entry is preceded by a look at whether somebody else has touched it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loda_identity::SigningKey;
-use ring::digest::{SHA256, digest};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::head::Head;
+use crate::check::{Checked, check, hash};
+use crate::head::HeadFile;
+use crate::index::Index;
+use crate::seen::Head;
 use crate::{Entry, Log, LogError};
 
 /// A file of lines `{"entry":{…},"signature":"…"}`. The signature covers the bytes of `entry`, which
@@ -25,15 +27,15 @@ pub struct SignedLines {
 
 struct State {
     file: File,
-    /// Bytes of whole lines.
-    size: u64,
-    next: u64,
-    previous: String,
-    head: Head,
+    index: Index,
+    head: HeadFile,
+    /// As the file was when this process last wrote to it.
+    left: Option<Left>,
     /// Why the last entry was not written.
     fault: Option<String>,
-    /// An fsync that failed once leaves the disk's state unknown: nothing is appended after it.
-    stopped: bool,
+    /// Why none will be: an fsync that failed once leaves the disk's state unknown, and a file that somebody else has changed
+    /// is no log.
+    stopped: Option<String>,
 }
 
 impl SignedLines {
@@ -56,56 +58,59 @@ impl SignedLines {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(fault)?;
-        let head = Head::open(path)?;
-        let mut at_head = String::new();
-        let checked = check(path, &key.public_hex(), told, &mut |lines, hash| {
-            if lines == head.lines {
-                at_head = hash.to_owned();
-            }
-        })?;
-        head.check(path, checked.lines, &at_head, checked.headed)?;
-        file.set_len(checked.whole_bytes).and_then(|()| file.sync_all()).map_err(fault)?;
-        let mut state = State {
-            file,
-            size: checked.whole_bytes,
-            next: checked.lines,
-            previous: checked.last,
-            head,
-            fault: None,
-            stopped: false,
-        };
+        let mut head = HeadFile::open(path)?;
+        let Checked { index, headed } = check(path, &key.public_hex(), told)?;
+        let at_head = index.hash_at(path, head.lines).map(hex::encode).unwrap_or_default();
+        head.check(path, index.entries(), &at_head, headed)?;
+        file.set_len(index.bytes()).and_then(|()| file.sync_all()).map_err(fault)?;
         // A crash came between an entry and its number.
-        state.head.set(state.next, &state.previous).and_then(|()| state.head.sync()).map_err(fault)?;
+        head.set(index.mark()).and_then(|()| head.sync()).map_err(fault)?;
+        let left = Left::of(path).ok();
+        let state = State { file, index, head, left, fault: None, stopped: None };
         Ok(Self { path: path.to_owned(), key, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the file is as this process left it; where somebody else has changed it, nothing is written any more.
+    fn look(&self, state: &mut State) -> Result<(), LogError> {
+        if state.stopped.is_some() {
+            return Err(LogError::Stopped);
+        }
+        let Some(what) = state.touched(&self.path, &self.key.public_hex()) else { return Ok(()) };
+        let touched = LogError::Touched { path: self.path.display().to_string(), what };
+        tracing::error!("{touched}");
+        state.stopped = Some(touched.to_string());
+        Err(touched)
     }
 }
 
 impl Log for SignedLines {
     fn append(&self, entry: &Entry) -> Result<(), LogError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.stopped {
-            return Err(LogError::Stopped);
-        }
+        let mut state = self.state();
+        self.look(&mut state)?;
         let body = json!({
-            "sequence": state.next,
+            "sequence": state.index.entries(),
             "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-            "previous": state.previous,
+            "previous": state.index.previous(),
             "head": true,
             "what": entry,
         })
         .to_string();
         let signature = hex::encode(self.key.sign(body.as_bytes()));
         let line = format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}\n");
-        let written = state.write(&line);
+        let written = state.write(&self.path, &line);
         state.fault = written.as_ref().err().map(ToString::to_string);
         written.map_err(|source| LogError::Write { path: self.path.display().to_string(), source })
     }
 
     fn fault(&self) -> Option<String> {
         let failed = {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.stopped {
-                return Some(LogError::Stopped.to_string());
+            let state = self.state();
+            if let Some(why) = &state.stopped {
+                return Some(why.clone());
             }
             state.fault.is_some()
         };
@@ -115,116 +120,95 @@ impl Log for SignedLines {
     }
 
     fn is_stopped(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped
+        self.look(&mut self.state()).is_err()
+    }
+
+    fn head(&self, at: u64) -> Head {
+        let state = self.state();
+        Head { now: state.index.mark(), at, at_hash: state.index.hash_at(&self.path, at) }
     }
 }
 
 impl State {
     /// Of an entry that did not fit nothing is left, so that the next may.
-    fn write(&mut self, line: &str) -> std::io::Result<()> {
+    fn write(&mut self, path: &Path, line: &str) -> std::io::Result<()> {
+        let stopped = || Some(LogError::Stopped.to_string());
         if let Err(fault) = self.file.write_all(line.as_bytes()) {
-            let undone = self.file.set_len(self.size).and_then(|()| self.file.sync_data());
-            self.stopped = undone.is_err();
+            let undone = self.file.set_len(self.index.bytes()).and_then(|()| self.file.sync_data());
+            self.stopped = undone.err().and_then(|_| stopped());
+            self.left = Left::of(path).ok();
             return Err(fault);
         }
         if let Err(fault) = self.file.sync_data() {
-            self.stopped = true;
+            self.stopped = stopped();
             return Err(fault);
         }
-        self.size = self.size.saturating_add(line.len() as u64);
-        self.next = self.next.saturating_add(1);
-        self.previous = hash(line.trim_end());
+        self.index.push(hash(line.trim_end()), line.len() as u64);
+        self.left = Left::of(path).ok();
         // The entry stands: where its number cannot be written, the next start reads a log that is longer.
-        let _numbered = self.head.set(self.next, &self.previous).is_ok();
+        let _numbered = self.head.set(self.index.mark()).is_ok();
         Ok(())
     }
-}
 
-/// Checks every line of a log with the public key of the party that wrote it, and counts them.
-///
-/// # Errors
-/// The first line that does not verify, or does not follow the one before.
-pub fn verify_lines(path: &Path, public_hex: &str) -> Result<u64, LogError> {
-    check(path, public_hex, &mut |_| {}, &mut |_, _| {}).map(|checked| checked.lines)
-}
-
-struct Checked {
-    lines: u64,
-    last: String,
-    whole_bytes: u64,
-    /// Whether the number of entries was kept when the last was written.
-    headed: bool,
-}
-
-/// `passed` is told how many lines there are after each, and its hash.
-fn check(
-    path: &Path,
-    public_hex: &str,
-    told: &mut dyn FnMut(Entry),
-    passed: &mut dyn FnMut(u64, &str),
-) -> Result<Checked, LogError> {
-    let fault = |source| LogError::Write { path: path.display().to_string(), source };
-    let mut reader = BufReader::new(File::open(path).map_err(fault)?);
-    let mut checked = Checked { lines: 0, last: String::new(), whole_bytes: 0, headed: false };
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(fault)?;
-        // A line without its end was cut short by a crash, before it was acknowledged.
-        if read == 0 || line.pop() != Some(b'\n') {
-            return Ok(checked);
+    /// What somebody else has made of the files since this process wrote to them.
+    fn touched(&mut self, path: &Path, public_hex: &str) -> Option<String> {
+        let Ok(now) = Left::of(path) else { return Some("it went away".to_owned()) };
+        let left = self.left.as_ref()?;
+        if now.file != left.file {
+            return Some("another was put in its place".to_owned());
         }
-        let number = usize::try_from(checked.lines).unwrap_or(usize::MAX).saturating_add(1);
-        let damaged = |problem| LogError::Damaged { path: path.display().to_string(), line: number, problem };
-        let text = std::str::from_utf8(&line).map_err(|_| damaged("not UTF-8"))?;
-        let (body, signature) = split(text).ok_or_else(|| damaged("not a signed entry"))?;
-        if !loda_identity::verify(public_hex, body.as_bytes(), &signature) {
-            return Err(damaged("the signature does not verify"));
+        if now.bytes != self.index.bytes() {
+            return Some(format!("it has {} bytes in place of {}", now.bytes, self.index.bytes()));
         }
-        let mut value: Value = serde_json::from_str(body).map_err(|_| damaged("not JSON"))?;
-        let follows = value.get("previous").and_then(Value::as_str) == Some(checked.last.as_str())
-            && value.get("sequence").and_then(Value::as_u64) == Some(checked.lines);
-        if !follows {
-            return Err(damaged("it does not follow the line before"));
+        if !self.head.is_there() {
+            return Some("the file beside it that says how many entries it has was replaced".to_owned());
         }
-        checked.headed = value.get("head").and_then(Value::as_bool) == Some(true);
-        let what = value.get_mut("what").map(Value::take).unwrap_or_default();
-        told(serde_json::from_value(what).map_err(|_| damaged("not an entry of this log"))?);
-        checked.lines = checked.lines.saturating_add(1);
-        checked.whole_bytes = checked.whole_bytes.saturating_add(read as u64);
-        checked.last = hash(text);
-        passed(checked.lines, &checked.last);
+        if now.changed == left.changed {
+            return None;
+        }
+        // Its rights or its names may have changed, and not a byte of it.
+        match check(path, public_hex, &mut |_| {}) {
+            Ok(checked) if checked.index.mark() == self.index.mark() => {
+                self.left = Some(now);
+                None
+            }
+            Ok(_) => Some("its entries were changed".to_owned()),
+            Err(fault) => Some(fault.to_string()),
+        }
     }
 }
 
-/// The exact signed bytes and the signature of a line.
-pub(crate) fn split(line: &str) -> Option<(&str, Vec<u8>)> {
-    let inner = line.strip_prefix("{\"entry\":")?.strip_suffix("\"}")?;
-    let (body, signature) = inner.rsplit_once(",\"signature\":\"")?;
-    Some((body, hex::decode(signature).ok()?))
+/// What the file system says of a file.
+struct Left {
+    /// Which file it is: device and number.
+    file: (u64, u64),
+    bytes: u64,
+    /// When anything of it changed last, in seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
-fn hash(line: &str) -> String {
-    hex::encode(digest(&SHA256, line.as_bytes()))
+impl Left {
+    #[cfg(unix)]
+    fn of(path: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let of = std::fs::metadata(path)?;
+        Ok(Self { file: (of.dev(), of.ino()), bytes: of.len(), changed: (of.ctime(), of.ctime_nsec()) })
+    }
+
+    #[cfg(not(unix))]
+    fn of(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { file: (0, 0), bytes: std::fs::metadata(path)?.len(), changed: (0, 0) })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::Kind;
+    use crate::{Kind, verify_lines};
 
     fn entry(query: &str) -> Entry {
-        Entry {
-            kind: Kind::Accept,
-            query: query.to_owned(),
-            analyst: String::new(),
-            purpose: String::new(),
-            dataset: "d".to_owned(),
-            agreement: String::new(),
-            fragment: String::new(),
-            detail: String::new(),
-        }
+        Entry { kind: Kind::Accept, query: query.to_owned(), ..Entry::of_dataset("d", "") }
     }
 
     #[test]
@@ -309,6 +293,73 @@ mod tests {
         std::fs::write(&head, &of_whole).unwrap();
         write(&["e"]);
         assert_eq!(verify_lines(&path, &key().public_hex()).unwrap(), 5);
+    }
+
+    #[test]
+    fn what_somebody_else_changes_while_it_is_written_to_stops_it() {
+        type Change = fn(&Path, &str);
+        let changes: [(&str, Change); 9] = [
+            ("cut", |path, whole| std::fs::write(path, &whole[..whole.len() / 2]).unwrap()),
+            ("emptied", |path, _| std::fs::write(path, "").unwrap()),
+            ("removed", |path, _| std::fs::remove_file(path).unwrap()),
+            ("a word changed in its place", |path, whole| {
+                let mut file = OpenOptions::new().write(true).open(path).unwrap();
+                file.write_all(whole.replacen("\"a\"", "\"x\"", 1).as_bytes()).unwrap();
+            }),
+            ("a copy put in its place", |path, whole| {
+                std::fs::write(path.with_extension("copy"), whole).unwrap();
+                std::fs::rename(path.with_extension("copy"), path).unwrap();
+            }),
+            ("moved away", |path, _| std::fs::rename(path, path.with_extension("old")).unwrap()),
+            ("a line added", |path, whole| {
+                std::fs::write(path, format!("{whole}{}\n", whole.lines().next_back().unwrap())).unwrap();
+            }),
+            ("its number removed", |path, _| std::fs::remove_file(path.with_extension("head")).unwrap()),
+            ("its number replaced", |path, _| {
+                let head = path.with_extension("head");
+                std::fs::copy(&head, path.with_extension("copy")).unwrap();
+                std::fs::rename(path.with_extension("copy"), &head).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log.jsonl");
+            let log = SignedLines::open(&path, SigningKey::generate().unwrap().0).unwrap();
+            ["a", "b", "c"].iter().for_each(|query| log.append(&entry(query)).unwrap());
+            // The file system's clock ticks.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!log.is_stopped());
+            change(&path, &std::fs::read_to_string(&path).unwrap());
+            let said = log.append(&entry("d"));
+            assert!(matches!(said, Err(LogError::Touched { .. })), "{what}: {said:?}");
+            assert!(log.is_stopped() && log.fault().unwrap().contains("while this ran"), "{what}");
+        }
+        // What changes none of its bytes is none of these.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        let log = SignedLines::open(&path, SigningKey::generate().unwrap().0).unwrap();
+        log.append(&entry("a")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::hard_link(&path, dir.path().join("copy")).unwrap();
+        assert!(!log.is_stopped() && log.append(&entry("b")).is_ok());
+    }
+
+    #[test]
+    fn it_knows_the_hash_of_every_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        let saved = dir.path().join("key");
+        SigningKey::generate().unwrap().0.save(&saved).unwrap();
+        let log = SignedLines::open(&path, SigningKey::load(&saved).unwrap()).unwrap();
+        (0..1500).for_each(|number| log.append(&entry(&number.to_string())).unwrap());
+        drop(log);
+        let lines = std::fs::read_to_string(&path).unwrap();
+        let again = SignedLines::open(&path, SigningKey::load(&saved).unwrap()).unwrap();
+        for (number, line) in (1_u64..).zip(lines.lines()) {
+            assert_eq!(again.head(number).at_hash, Some(hash(line)), "{number}");
+        }
+        assert_eq!((again.head(0).at_hash, again.head(1501).at_hash, again.head(u64::MAX).at_hash), (None, None, None));
+        assert_eq!(again.head(1).now.entries, 1500);
     }
 
     /// A file system of 64 KiB, where this process may make one.

@@ -7,7 +7,7 @@ use std::path::Path;
 use chrono::NaiveDate;
 use serde::Deserialize;
 
-use crate::lines::split;
+use crate::check::split;
 use crate::{Entry, LogError};
 
 /// What an entry must have; nothing: anything.

@@ -94,6 +94,8 @@ rules! {
     Sql = "sql",
     /// A dataset or column that no contract has.
     Unknown = "unknown-name",
+    /// A query log does not continue what another party saw of it.
+    Log = "query-log",
     /// Bytes that are not a canonical fragment within the limits.
     Fragment = "fragment",
     /// No agreement in force covers asker, purpose and dataset.

@@ -15,11 +15,14 @@ use loda_identity::Identity;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+
+use crate::measures::{Measure, Times};
 
 /// Questions by what became of them.
 #[derive(Clone, Default)]
@@ -48,6 +51,8 @@ pub struct State {
     pub active: usize,
     /// What it cannot do as it should, a sentence each: no data, and no secret.
     pub faults: Vec<String>,
+    /// What else is to be known; those of one name one after another.
+    pub measures: Vec<Measure>,
 }
 
 struct Inner {
@@ -57,13 +62,26 @@ struct Inner {
 }
 
 impl Operations {
-    /// With the state of `identity`, the counts of `outcomes`, and what the service says of itself now.
-    pub fn new(identity: Identity, outcomes: &Outcomes, state: impl Fn() -> State + Send + Sync + 'static) -> Self {
+    /// With the state of `identity`, the counts of `outcomes`, how long stages took, and what the service says of itself now.
+    pub fn new(
+        identity: Identity,
+        outcomes: &Outcomes,
+        times: &Times,
+        state: impl Fn() -> State + Send + Sync + 'static,
+    ) -> Self {
         let state: Arc<dyn Fn() -> State + Send + Sync> = Arc::new(state);
         let mut registry = Registry::with_prefix("loda");
         registry.register("questions", "Questions by what became of them", outcomes.0.clone());
+        registry.register("seconds", "How long the stages of questions take", times.0.clone());
         registry.register_collector(Box::new(Now { identity: identity.clone(), state: Arc::clone(&state) }));
         Self(Arc::new(Inner { identity, state, registry: Mutex::new(registry) }))
+    }
+
+    /// And other counts.
+    #[must_use]
+    pub fn with(self, name: &'static str, help: &'static str, outcomes: &Outcomes) -> Self {
+        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, outcomes.0.clone());
+        self
     }
 
     /// Answers at `address` from now on, in a task of its own. Without it the program serves all the same, and says so.
@@ -120,6 +138,9 @@ async fn metrics(extract::State(Operations(inner)): extract::State<Operations>) 
     }
 }
 
+/// Of a figure that there is once.
+const NO_LABELS: [(&str, &str); 0] = [];
+
 /// What is looked up when it is asked.
 struct Now {
     identity: Identity,
@@ -165,6 +186,18 @@ impl Collector for Now {
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        for of_name in state.measures.chunk_by(|a, b| a.name == b.name) {
+            let Some(Measure { name, help, .. }) = of_name.first() else { continue };
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for measure in of_name {
+                let gauge = ConstGauge::new(measure.value);
+                if measure.labels.is_empty() {
+                    gauge.encode(family.encode_family(&NO_LABELS)?)?;
+                } else {
+                    gauge.encode(family.encode_family(&measure.labels)?)?;
+                }
+            }
         }
         Ok(())
     }

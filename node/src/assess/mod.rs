@@ -25,7 +25,7 @@ use chrono::NaiveDate;
 use loda_assessment::known::everything_known;
 use loda_assessment::{Attack, Attribute, Found, Rules, attack};
 use loda_contract::Contract;
-use loda_ledger::{Entry, Log, LogError};
+use loda_ledger::{Entry, Head, Log, LogError};
 use loda_question::table::{ColumnRef, RowDomain};
 
 use crate::agreement::Agreement;
@@ -262,5 +262,9 @@ struct NoLog;
 impl Log for NoLog {
     fn append(&self, _entry: &Entry) -> Result<(), LogError> {
         Err(LogError::Stopped)
+    }
+
+    fn head(&self, _at: u64) -> Head {
+        Head::default()
     }
 }

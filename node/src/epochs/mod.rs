@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, ensure};
 use chrono::NaiveDate;
 use loda_contract::{Contract, Period, Value};
-use loda_ledger::{Entry, Kind, Log};
+use loda_ledger::{Entry, Log};
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{self, Snapshot};
@@ -327,17 +327,7 @@ impl Epochs {
 
     /// Tells the log.
     fn note(&self, contract: &Contract, detail: String) -> anyhow::Result<()> {
-        self.log.append(&Entry {
-            kind: Kind::Admin,
-            query: String::new(),
-            analyst: String::new(),
-            purpose: String::new(),
-            dataset: contract.dataset.clone(),
-            agreement: String::new(),
-            fragment: String::new(),
-            detail,
-        })?;
-        Ok(())
+        Ok(self.log.append(&Entry::of_dataset(&contract.dataset, detail))?)
     }
 
     /// The values of a dataset's open columns, from the public datasets that this node holds.

@@ -119,7 +119,8 @@ impl Flight {
     }
 
     pub(super) fn statement(&self, asker: &Asker, handle: &[u8]) -> Result<Arc<Statement>, Status> {
-        let found = self.statements.get(handle, &asker.id);
+        // Under another purpose than those of his token it is not there for him.
+        let found = self.statements.get(handle, &asker.id).filter(|statement| asker.has_purpose(&statement.purpose));
         found.ok_or_else(|| Status::not_found("there is no such statement, or it is not yours"))
     }
 
@@ -190,7 +191,7 @@ impl Flight {
             let statement = self.statement(asker, &ticket.statement_handle)?;
             status = CancelStatus::Cancelled;
             if let Some(query) = statement.query.get().and_then(|id| self.doors.query(asker, id).ok()) {
-                self.doors.questions.jobs.cancel(&query);
+                self.doors.questions.cancel(&query, "cancelled");
             }
             self.statements.close(&ticket.statement_handle, &asker.id);
         }
@@ -230,7 +231,7 @@ impl Flight {
     }
 }
 
-pub(super) fn refused(denied: Denied) -> Status {
+pub(in crate::doors) fn refused(denied: Denied) -> Status {
     let text = format!("{}: {denied}", denied.code());
     match denied {
         Denied::Unknown | Denied::Token | Denied::Expired | Denied::Disagree => Status::unauthenticated(text),

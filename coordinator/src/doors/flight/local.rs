@@ -55,6 +55,13 @@ pub(super) fn is_local(planner: &Planner, sql: &str) -> bool {
     tables.iter().all(|table| table.schema().is_some_and(|schema| [OWN, "information_schema"].contains(&schema)))
 }
 
+/// Whether SQL asks how the engine is set up.
+fn asks_settings(planner: &Planner, statement: &Parsed) -> bool {
+    let shows = matches!(statement, Parsed::Statement(ast) if matches!(ast.as_ref(), Ast::ShowVariable { .. }));
+    let tables = planner.state().resolve_table_references(statement).unwrap_or_default();
+    shows || tables.iter().any(|table| table.table().eq_ignore_ascii_case("df_settings"))
+}
+
 /// Answers it.
 ///
 /// # Errors
@@ -67,6 +74,13 @@ pub(crate) async fn answer(
 ) -> Result<(SchemaRef, Vec<RecordBatch>), Refusal> {
     let statement = planner.state().sql_to_statement(sql, &Dialect::Generic).map_err(|fault| refusal_of(&fault))?;
     expansion::check(&statement)?;
+    if asks_settings(planner, &statement) {
+        return Err(Refusal::new(
+            Rule::Statement,
+            "the settings of the engine are not for askers",
+            "Ask for tables and columns: SHOW TABLES, or information_schema.tables and .columns",
+        ));
+    }
     let context = context(planner, catalogue, last).map_err(|fault| refusal_of(&fault))?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let answered = async {

@@ -22,6 +22,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 
 use self::asking::Flight;
+pub(super) use self::asking::refused;
 pub(crate) use self::parameters::stay_values;
 use super::Doors;
 

@@ -233,7 +233,9 @@ impl FlightSqlService for Flight {
         request: Request<Action>,
     ) -> Result<(), Status> {
         let asker = asker(&request)?;
-        self.statements.close(&query.prepared_statement_handle, &asker.id);
+        if self.statement(&asker, &query.prepared_statement_handle).is_ok() {
+            self.statements.close(&query.prepared_statement_handle, &asker.id);
+        }
         Ok(())
     }
 

@@ -246,7 +246,7 @@ pub(crate) async fn cancel(
 ) -> Result<Json<Question>, Problem> {
     asker.may(Scope::Ask)?;
     let query = doors.query(&asker, &id)?;
-    doors.questions.jobs.cancel(&query);
+    doors.questions.cancel(&query, "cancelled");
     Ok(Json(question(&query)))
 }
 

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -25,8 +26,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use loda_identity::{Identity, Peer, PeerId, Rates, Role};
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use loda_identity::{Identity, Peer, PeerId, Place, Rates, Role};
+use loda_service::Outcomes;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 pub(crate) use self::provider::{Provider, ProviderEntry};
@@ -35,7 +40,15 @@ pub(crate) use self::tokens::{Made, TokenFault, TokenInfo, Tokens, Wanted};
 
 use crate::query::Query;
 
+const FLIGHT: &str = "/arrow.flight.protocol.FlightService/";
 const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
+
+/// Refusals of one connection without credentials that are answered at once.
+const ASKED: u32 = 4;
+
+/// How much of a body is read and dropped of somebody who is not let in, and for how long.
+const DROPPED: usize = 512 << 10;
+const DROPPED_IN: Duration = Duration::from_secs(2);
 
 /// What a token may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -110,8 +123,12 @@ impl Asker {
 
     /// Whether an answer of his was asked for under a purpose that he may state now.
     pub(crate) fn sees(&self, query: &Query) -> bool {
-        // A question without a purpose is none of a token that is bound to one.
-        self.purposes.is_empty() || self.purposes.contains(&query.prepared.purpose)
+        self.has_purpose(&query.prepared.purpose)
+    }
+
+    /// Whether he may state a purpose now. None at all is none of a token that is bound to some.
+    pub(crate) fn has_purpose(&self, purpose: &str) -> bool {
+        self.purposes.is_empty() || self.purposes.iter().any(|own| own == purpose)
     }
 
     /// The purpose of a question: the one that is stated, or the only one of his token.
@@ -122,7 +139,7 @@ impl Asker {
         match (stated, self.purposes.as_slice()) {
             ("", [only]) => Ok(only.clone()),
             (stated, []) => Ok(stated.to_owned()),
-            (stated, bound) if bound.iter().any(|purpose| purpose == stated) => Ok(stated.to_owned()),
+            (stated, _) if self.has_purpose(stated) => Ok(stated.to_owned()),
             _ => Err(Denied::Purpose),
         }
     }
@@ -169,6 +186,8 @@ impl Denied {
 pub(crate) struct Guest {
     pub(crate) peer: Option<Peer>,
     pub(crate) network: IpAddr,
+    pub(crate) place: Place,
+    pub(crate) http2: bool,
 }
 
 /// What became of signing in; handlers decide whether they need somebody.
@@ -189,6 +208,8 @@ pub(crate) struct SignIn {
     providers: Vec<Provider>,
     rates: Rates,
     refused: Refused,
+    /// By code.
+    counts: Outcomes,
 }
 
 impl SignIn {
@@ -199,10 +220,11 @@ impl SignIn {
         tokens: Arc<Tokens>,
         providers: Vec<ProviderEntry>,
         state: &Path,
+        counts: Outcomes,
     ) -> anyhow::Result<Self> {
         let providers = providers.into_iter().map(|entry| Provider::new(entry, state));
         let providers = providers.collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { identity, tokens, providers, rates: Rates::default(), refused: Refused::default() })
+        Ok(Self { identity, tokens, providers, rates: Rates::default(), refused: Refused::default(), counts })
     }
 
     /// Strikes off tokens whose makers are revoked, as soon as that is known.
@@ -308,6 +330,16 @@ fn password(given: &str) -> Option<String> {
     text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
+/// Reads on for a little, and keeps nothing.
+async fn passed_over(mut body: Body) {
+    let mut passed = 0_usize;
+    while passed < DROPPED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        passed = passed.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+    }
+}
+
 /// Puts [`SignedIn`] into each request.
 pub(crate) async fn sign_in(State(door): State<Arc<SignIn>>, mut request: Request, next: Next) -> Response {
     let guest = request.extensions().get::<Guest>().cloned();
@@ -316,14 +348,32 @@ pub(crate) async fn sign_in(State(door): State<Arc<SignIn>>, mut request: Reques
         Some(guest) => door.asker(guest, request.headers()).await,
         None => Err(Denied::Unknown),
     };
-    if let (Err(denied), Some(guest)) = (&known, &guest)
-        && *denied != Denied::Unknown
-    {
-        let (wait, told) = door.refused.add(guest.network);
-        if let Some(since) = told {
-            tracing::warn!(code = denied.code(), network = %guest.network, since, "not let in");
+    if let (Err(denied), Some(guest)) = (&known, &guest) {
+        // Clients ask once without credentials, to be told which are wanted.
+        let often = guest.place.refused() > ASKED;
+        if *denied != Denied::Unknown || often {
+            door.counts.count(denied.code());
+            let (wait, told) = door.refused.add(guest.network);
+            if let Some(since) = told {
+                tracing::warn!(code = denied.code(), network = %guest.network, since, "not let in");
+            }
+            tokio::time::sleep(wait).await;
         }
-        tokio::time::sleep(wait).await;
+    }
+    match (&known, &guest) {
+        (Ok(asker), Some(guest)) => guest.place.known(&asker.id),
+        // Nobody's words are read: who is not let in is told so at once.
+        (Err(denied), _) if request.uri().path().starts_with(FLIGHT) => {
+            return super::flight::refused(*denied).into_http();
+        }
+        (Err(_), guest) => {
+            let body = std::mem::take(request.body_mut());
+            // Over HTTP/1 an answer to somebody who is still sending would be lost on its way.
+            if !guest.as_ref().is_some_and(|guest| guest.http2) {
+                let _ended = timeout(DROPPED_IN, passed_over(body)).await;
+            }
+        }
+        (Ok(_), None) => {}
     }
     // What was shown goes no further, but where a client exchanges it.
     if known.is_ok()

@@ -298,3 +298,70 @@ fn a_manifest_is_followed_by_one_that_enough_members_signed() {
     let gone = folder.federation.credentials(HACKNEY).peer(&folder.federation.trust()).unwrap();
     assert_eq!(identity.now().trust.still_good(&gone), Err(Refusal::UnknownAuthority), "who left is nobody");
 }
+
+#[test]
+fn who_missed_versions_of_the_manifest_takes_them_up_one_after_another() {
+    use loda_identity::{Chain, Manifest, Signatures, SigningKey, Version};
+    let (folder, _) = Folder::camden();
+    let keys: Vec<SigningKey> = (0..2).map(|_| SigningKey::generate().unwrap().0).collect();
+    let mut first: Manifest = folder.federation.manifest.clone();
+    for (member, key) in first.members.iter_mut().zip(&keys) {
+        member.log_key = key.public_hex();
+    }
+    folder.write("manifest.toml", &first.to_toml());
+    fs::remove_file(folder.at("pinned.toml")).unwrap();
+    let identity = Identity::load(folder.paths()).unwrap();
+    // Three versions that follow, each signed by both.
+    let mut versions: Vec<Version> = Vec::new();
+    for number in 2..=4 {
+        let before = versions.last().map_or(&first, |last| &last.manifest);
+        let mut manifest = Manifest { version: number, ..before.clone() };
+        manifest.previous = Some(hex::encode(before.sha256()));
+        manifest.coordinator.address = format!("127.0.0.1:{number}");
+        let mut signatures = Signatures::default();
+        for (member, key) in first.members.iter().zip(&keys) {
+            signatures.sign(member.gss.clone(), &manifest, key);
+        }
+        versions.push(Version { manifest, signatures });
+    }
+    let unsigned = |at: usize| Version { signatures: Signatures::default(), ..versions[at].clone() };
+    assert_eq!(identity.adopt(&[versions[2].clone(), versions[1].clone()]), 1, "the next one is not among them");
+    assert_eq!(
+        identity.adopt(&[unsigned(0), versions[1].clone(), versions[2].clone()]),
+        1,
+        "nobody signed the next one"
+    );
+    assert_eq!(
+        identity.adopt(&[versions[1].clone(), versions[0].clone(), unsigned(2)]),
+        3,
+        "as far as they are signed"
+    );
+    assert_eq!(identity.manifest().coordinator.address, "127.0.0.1:3");
+    // The file that lies there is an earlier one, which is no fault; a restart believes what was taken up.
+    touch_later(&folder.at("manifest.toml"));
+    identity.look();
+    assert_eq!((identity.manifest().version, identity.faults()), (3, Vec::new()));
+    let again = Identity::load(folder.paths()).unwrap();
+    assert_eq!((again.manifest().version, again.faults()), (3, Vec::new()));
+    assert_eq!(again.adopt(&versions), 4);
+    // What it took up it hands on, to whoever has the first alone, as a file too.
+    let handed_on = again.successors(1);
+    assert_eq!(handed_on, versions);
+    let other = folder;
+    fs::remove_file(other.at("pinned.toml")).unwrap();
+    fs::remove_file(other.at("manifest.chain")).unwrap();
+    assert_eq!(Identity::load(other.paths()).unwrap().manifest().version, 1);
+    let mut chain = Chain::default();
+    assert_eq!(chain.advance(&first, &handed_on).version, 4);
+    assert_eq!(Chain::parse(&chain.to_text(), "chain").unwrap(), chain);
+    other.write("manifest.toml.chain", &chain.to_text());
+    assert_eq!(Identity::load(other.paths()).unwrap().manifest().version, 4);
+    // Rolled back over a restart: an earlier one, or another one of the same number.
+    other.write("manifest.toml.chain", "");
+    let mut forged = Manifest { version: 5, ..versions[0].manifest.clone() };
+    forged.coordinator.address = "127.0.0.1:9".to_owned();
+    other.write("manifest.toml", &forged.to_toml());
+    let refused = Identity::load(other.paths()).unwrap();
+    assert!(refused.manifest().version == 4 && refused.faults().len() == 1, "{:?}", refused.faults());
+    assert!(Chain::parse("[[versions]]\nmanifest = \"x\"\nsignatures = \"\"", "chain").is_err());
+}

@@ -1,0 +1,137 @@
+//! Versions of the manifest that follow one another, handed on to whoever missed some of them.
+//!
+//! A version counts only after the one that it was made from, with the signatures of members that this one names. So a party
+//! that was away needs all that it missed, each with its signatures; from whom it has them does not matter.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Manifest, Signatures};
+use crate::error::IdentityError;
+use crate::private::read;
+
+/// Versions that are kept: the newest.
+const KEPT: usize = 100;
+
+/// A version, and what made it follow the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The version.
+    pub manifest: Manifest,
+    /// Of members of the one before; none for the first.
+    pub signatures: Signatures,
+}
+
+/// Versions in the order in which they followed one another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chain(Vec<Version>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    versions: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    manifest: String,
+    signatures: String,
+}
+
+impl Version {
+    /// As it is handed on: text of the manifest, text of the signatures.
+    ///
+    /// # Errors
+    /// Where either is not what it should be.
+    pub fn parse(manifest: &str, signatures: &str, origin: &str) -> Result<Self, IdentityError> {
+        let manifest = Manifest::parse(manifest, origin)?;
+        Ok(Self { manifest, signatures: Signatures::parse(signatures, origin)? })
+    }
+}
+
+impl Chain {
+    /// Where the chain of a manifest file stands, if somebody handed one on.
+    pub fn beside(manifest: &Path) -> PathBuf {
+        let mut name = manifest.file_name().unwrap_or_default().to_owned();
+        name.push(".chain");
+        manifest.with_file_name(name)
+    }
+
+    /// Reads a chain; an empty one where there is no file.
+    ///
+    /// # Errors
+    /// [`IdentityError::File`], or where it is not what was written.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        Self::parse(&String::from_utf8_lossy(&read(path)?), &path.display().to_string())
+    }
+
+    /// What [`Chain::to_text`] gave.
+    ///
+    /// # Errors
+    /// Where it is anything else.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, IdentityError> {
+        let file: File = toml::from_str(text).map_err(|fault| {
+            let fault = fault.message().replace('\n', " ");
+            IdentityError::unusable(origin, format!("is no chain of manifests: {fault}; get it again"))
+        })?;
+        let versions = file.versions.iter().zip(1_usize..);
+        let versions = versions.map(|(entry, number)| {
+            Version::parse(&entry.manifest, &entry.signatures, &format!("{origin}, version {number} in it"))
+        });
+        Ok(Self(versions.collect::<Result<_, _>>()?))
+    }
+
+    /// The text of the file.
+    pub fn to_text(&self) -> String {
+        let entry = |version: &Version| Entry {
+            manifest: version.manifest.to_toml(),
+            signatures: version.signatures.to_text(),
+        };
+        toml::to_string(&File { versions: self.0.iter().map(entry).collect() }).unwrap_or_default()
+    }
+
+    /// All of them, the oldest first.
+    pub fn versions(&self) -> &[Version] {
+        &self.0
+    }
+
+    /// Those after a version number.
+    pub fn after(&self, version: u64) -> impl Iterator<Item = &Version> {
+        self.0.iter().filter(move |link| link.manifest.version > version)
+    }
+
+    /// Whether this is one of them.
+    pub fn knows(&self, manifest: &Manifest) -> bool {
+        self.0.iter().any(|version| version.manifest == *manifest)
+    }
+
+    /// Goes on from `current` through what is offered, as far as each follows the one before; they are part of the chain then.
+    pub fn advance(&mut self, current: &Manifest, offered: &[Version]) -> Manifest {
+        if !self.knows(current) {
+            self.push(Version { manifest: current.clone(), signatures: Signatures::default() });
+        }
+        let mut now = current.clone();
+        while let Some(next) =
+            offered.iter().find(|next| now != next.manifest && now.may_become(&next.manifest, &next.signatures).is_ok())
+        {
+            now = next.manifest.clone();
+            if !self.knows(&now) {
+                self.push(next.clone());
+            }
+        }
+        now
+    }
+
+    fn push(&mut self, version: Version) {
+        if self.0.len() >= KEPT {
+            self.0.remove(0);
+        }
+        self.0.push(version);
+    }
+}

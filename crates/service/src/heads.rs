@@ -1,0 +1,31 @@
+//! How far query logs have come, as node and coordinator tell each other.
+
+use loda_ledger::{Head, Mark};
+use loda_proto::v1::LogHead;
+
+/// For the wire. `seen`: how many entries of the reader's log were seen last.
+#[must_use]
+pub fn told(head: &Head, seen: u64) -> LogHead {
+    let bytes = |hash: [u8; 32]| hash.to_vec();
+    LogHead {
+        entries: head.now.entries,
+        hash: if head.now.entries == 0 { Vec::new() } else { bytes(head.now.hash) },
+        at: head.at,
+        at_hash: head.at_hash.map(bytes).unwrap_or_default(),
+        seen,
+    }
+}
+
+/// What was told; none where it is no head.
+#[must_use]
+pub fn heard(told: &LogHead) -> Option<Head> {
+    let hash = |bytes: &[u8]| -> Option<Option<[u8; 32]>> {
+        if bytes.is_empty() { Some(None) } else { bytes.try_into().ok().map(Some) }
+    };
+    let hash_of_last = hash(&told.hash)?;
+    if hash_of_last.is_none() != (told.entries == 0) {
+        return None;
+    }
+    let now = Mark { entries: told.entries, hash: hash_of_last.unwrap_or_default() };
+    Some(Head { now, at: told.at, at_hash: hash(&told.at_hash)? })
+}

@@ -1,0 +1,165 @@
+//! Who signs in is served, however many strangers there are behind the same address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use loda_identity::Role;
+
+use super::flight::tls;
+use crate::support::doors::{Door, Doors, resident_mib};
+use crate::support::rounds;
+
+const PEOPLE: usize = 20;
+
+async fn connected(tls: &TlsConnector, address: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    let line = TcpStream::connect(address).await?;
+    tls.connect(ServerName::try_from("localhost").unwrap(), line).await
+}
+
+/// The status of one call over HTTP/1.1, whose answer is read whole.
+async fn call(line: &mut TlsStream<TcpStream>, authorization: &str) -> std::io::Result<u16> {
+    line.write_all(format!("GET /v1/me HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n").as_bytes()).await?;
+    let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let bytes = line.read(&mut buffer).await?;
+        if bytes == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        read.extend_from_slice(&buffer[..bytes]);
+        let text = String::from_utf8_lossy(&read);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if length.is_none_or(|length: usize| body.len() >= length) {
+            return Ok(head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap());
+        }
+    }
+}
+
+/// One who has no credentials, or bad ones: asks, sends bodies in part or without end, says nothing, comes again.
+async fn stranger(number: usize, tls: TlsConnector, address: String, until: Arc<AtomicBool>, sent: Arc<AtomicUsize>) {
+    while until.load(Ordering::Relaxed) {
+        let Ok(mut line) = connected(&tls, &address).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let post = "POST /v1/questions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 260000\r\n\r\n";
+        let _ended: std::io::Result<()> = async {
+            match number % 5 {
+                // Asks and asks.
+                0 => {
+                    while until.load(Ordering::Relaxed) {
+                        assert_eq!(call(&mut line, "").await?, 401);
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                // A body in part, and then nothing.
+                1 => {
+                    line.write_all(post.as_bytes()).await?;
+                    line.write_all(&vec![b' '; 100_000]).await?;
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
+                // As much as it can.
+                2 => {
+                    while until.load(Ordering::Relaxed) {
+                        line.write_all(post.as_bytes()).await?;
+                        line.write_all(&vec![b' '; 260_000]).await?;
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                // A token that is nobody's.
+                3 => {
+                    call(&mut line, "Authorization: Bearer loda_0_0\r\n").await?;
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                // Nothing at all.
+                _ => tokio::time::sleep(Duration::from_secs(3)).await,
+            }
+            Ok(())
+        }
+        .await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// One with a token, who keeps the connection or makes one for each call.
+async fn person(number: usize, tls: TlsConnector, address: String, token: String, for_: Duration) -> Vec<Duration> {
+    let authorization = format!("Authorization: Bearer {token}\r\n");
+    let mut times = Vec::new();
+    let mut kept: Option<TlsStream<TcpStream>> = None;
+    let until = Instant::now() + for_;
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let began = Instant::now();
+        let mut line = match kept.take() {
+            Some(line) => line,
+            None => connected(&tls, &address).await.expect("a connection"),
+        };
+        assert_eq!(call(&mut line, &authorization).await.expect("an answer"), 200);
+        times.push(began.elapsed());
+        if number.is_multiple_of(2) {
+            kept = Some(line);
+        }
+    }
+    times
+}
+
+async fn people(door: &Door, tokens: &[String], tls: &TlsConnector, for_: Duration) -> [Duration; 2] {
+    let all = (0..PEOPLE).map(|number| {
+        let token = tokens[number % tokens.len()].clone();
+        tokio::spawn(person(number, tls.clone(), door.address.clone(), token, for_))
+    });
+    let mut of_kind = [Vec::new(), Vec::new()];
+    for (number, task) in all.collect::<Vec<_>>().into_iter().enumerate() {
+        of_kind[number % 2].extend(task.await.unwrap());
+    }
+    of_kind.map(|mut times| {
+        times.sort();
+        times[(times.len() - 1) * 99 / 100]
+    })
+}
+
+#[test]
+fn a_thousand_strangers_behind_one_address_slow_down_nobody_who_signs_in() {
+    let doors = Doors::start(1, "");
+    let tokens: Vec<String> = (0..4).map(|n| doors.token(Role::Analyst(format!("a{n:02}")), &[])).collect();
+    let process = doors.processes.coordinator_id().unwrap();
+    let seconds = Duration::from_secs(rounds("LODA_STRANGERS_SECONDS", 6));
+    crate::support::run(async move {
+        let tls = tls(&doors, &[b"http/1.1"]);
+        let before = people(&doors, &tokens, &tls, seconds).await;
+        let (until, sent) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+        let strangers: Vec<_> = (0..1_000)
+            .map(|n| {
+                tokio::spawn(stranger(n, tls.clone(), doors.address.clone(), Arc::clone(&until), Arc::clone(&sent)))
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let during = people(&doors, &tokens, &tls, seconds).await;
+        let memory = resident_mib(process);
+        until.store(false, Ordering::Relaxed);
+        strangers.iter().for_each(tokio::task::JoinHandle::abort);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let after = people(&doors, &tokens, &tls, seconds).await;
+        let said = |[kept, new]: [Duration; 2]| format!("{} ms kept, {} ms new", kept.as_millis(), new.as_millis());
+        println!(
+            "1,000 strangers ({} requests) beside {PEOPLE} people, p99 of a call over a connection that is kept or new: before {}, \
+             during {}, after {}; the coordinator has {memory} MiB",
+            sent.load(Ordering::Relaxed),
+            said(before),
+            said(during),
+            said(after)
+        );
+        assert!(sent.load(Ordering::Relaxed) > 100, "the strangers did nothing");
+        // Both ends share two cores here; before, each call took six seconds.
+        assert!(during.iter().all(|p99| *p99 < Duration::from_secs(2)), "{during:?}");
+        assert!(memory < 500, "{memory}");
+    });
+}

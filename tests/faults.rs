@@ -101,7 +101,8 @@ fn logs_verify_and_tell_every_query_before_its_release() {
             assert_eq!(asked, ["ACCEPT", "RELEASE", "REFUSE"]);
         }
         let log = running.layout.coordinator().join("state/log.jsonl");
-        assert_eq!(loda_ledger::verify_lines(&log, &manifest.coordinator.log_key).unwrap(), 4);
+        // Its start, and INTENT and OUTCOME of two questions.
+        assert_eq!(loda_ledger::verify_lines(&log, &manifest.coordinator.log_key).unwrap(), 5);
     });
 }
 

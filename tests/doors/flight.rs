@@ -224,7 +224,8 @@ fn a_token_bound_to_a_purpose_is_not_led_to_another_by_a_handle() {
             }
         }
         // How the engine is set up is nobody's question.
-        for sql in ["SHOW ALL", "SHOW datafusion.execution.batch_size", "SELECT * FROM information_schema.df_settings"] {
+        for sql in ["SHOW ALL", "SHOW datafusion.execution.batch_size", "SELECT * FROM information_schema.df_settings"]
+        {
             let said = free.prepare(sql.to_owned(), None).await;
             assert!(said.is_err_and(|fault| fault.to_string().contains("settings")), "{sql}");
         }

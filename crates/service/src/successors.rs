@@ -11,10 +11,11 @@ const BYTES: usize = 200 << 10;
 /// Versions that are read of one message.
 const READ: usize = 64;
 
-/// What follows a version that somebody has, as much as one message takes; nothing where there is nothing.
+/// What follows a version that somebody has, as much as one message takes; nothing where there is nothing, or somebody says of
+/// none that he has it.
 #[must_use]
 pub fn told(identity: &Identity, version: u64) -> Vec<ManifestVersion> {
-    if version >= identity.manifest().version {
+    if version == 0 || version >= identity.manifest().version {
         return Vec::new();
     }
     let mut room = BYTES;

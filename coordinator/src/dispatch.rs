@@ -217,6 +217,9 @@ impl Nodes {
                     if header.is_none() {
                         bail!("the answer has no header");
                     }
+                    if chunk.arrow_ipc.is_empty() && !bytes.is_empty() {
+                        bail!("a part of the answer is empty");
+                    }
                     self.room.take(gss, chunk.arrow_ipc.len(), &mut taken_room).await?;
                     bytes.extend_from_slice(&chunk.arrow_ipc);
                 }

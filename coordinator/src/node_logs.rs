@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use loda_identity::{Gss, Identity};
-use loda_ledger::{Entry, Log, Mark, OtherLogs, Seen, of_key};
+use loda_ledger::{Entry, Head, Log, Mark, OtherLogs, Seen, of_key};
 use loda_proto::v1::LogHead;
 use loda_service::heads;
 
 /// What is known of the nodes' logs.
 pub(crate) struct NodeLogs {
     own: Arc<dyn Log>,
+    /// By its key, as it was when it was opened.
+    name: String,
     identity: Identity,
     others: OtherLogs,
     /// How many entries of our log each node has seen, as it said last.
@@ -28,7 +30,8 @@ pub(crate) struct Sent {
 impl NodeLogs {
     /// With what the coordinator's log says was seen before.
     pub(crate) fn new(own: Arc<dyn Log>, identity: Identity, others: OtherLogs) -> Self {
-        Self { own, identity, others, ours: Mutex::default() }
+        let name = of_key(&identity.manifest().coordinator.log_key);
+        Self { own, name, identity, others, ours: Mutex::default() }
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -41,7 +44,7 @@ impl NodeLogs {
         let log = manifest.member(gss).map(|member| of_key(&member.log_key)).unwrap_or_default();
         let mark = self.others.newest(&log);
         let at = self.ours.lock().unwrap_or_else(PoisonError::into_inner).get(gss).copied().unwrap_or_default();
-        Sent { told: heads::told(&self.own.head(at), mark.entries), mark, log }
+        Sent { told: heads::told(&self.name, &self.own.head(at), mark.entries), mark, log }
     }
 
     /// Whether a node's log continues what was seen of it when it was asked; how far it has come then.
@@ -49,10 +52,19 @@ impl NodeLogs {
     /// # Errors
     /// What is held against it, for people.
     pub(crate) fn judge(&self, gss: &Gss, sent: &Sent, told: Option<&LogHead>) -> Result<Seen, String> {
-        let Some((told, head)) = told.and_then(|told| Some((told, heads::heard(told)?))) else {
-            return Err("its query log does not say how far it has come: upgrade the node".to_owned());
+        let head = told.and_then(|told| heads::heard(&sent.log, told));
+        let head = match (told, head) {
+            (Some(told), Some(head)) => {
+                self.ours.lock().unwrap_or_else(PoisonError::into_inner).insert(gss.clone(), told.seen);
+                head
+            }
+            _ if sent.mark.entries == 0 => {
+                let what = "its query log does not say how far it has come, or is not the one that the manifest names";
+                return Err(what.to_owned());
+            }
+            // It was seen before, and shows nothing now.
+            _ => Head { at: sent.mark.entries, ..Head::default() },
         };
-        self.ours.lock().unwrap_or_else(PoisonError::into_inner).insert(gss.clone(), told.seen);
         let judged = self.others.judge(&sent.log, &head, Some(sent.mark));
         let doubt = judged.doubt.map(|doubt| format!("its query log {doubt}"));
         if judged.changed {
@@ -63,6 +75,21 @@ impl NodeLogs {
             }
         }
         doubt.map_or(Ok(Seen { log: sent.log.clone(), mark: head.now }), Err)
+    }
+
+    /// Writes down how far the nodes' logs have come, where the log does not say so yet.
+    pub(crate) fn note(&self) {
+        let seen = self.others.unsaid();
+        if !seen.is_empty()
+            && let Err(fault) = self.own.append(&Entry { seen, ..Entry::admin("how far the logs of nodes have come") })
+        {
+            tracing::error!("{fault}");
+        }
+    }
+
+    /// Marks that an entry of the log holds.
+    pub(crate) fn said(&self, entry: &Entry) {
+        self.others.note(entry);
     }
 
     /// The boroughs whose logs are in doubt, with why.

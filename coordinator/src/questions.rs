@@ -70,10 +70,13 @@ pub(crate) struct Unended {
 /// How often the nodes are asked how they are.
 const NODES: Duration = Duration::from_secs(10);
 
+/// How long handing on may take, with one node.
+const HANDING: Duration = Duration::from_secs(10);
+
 /// Messages with versions of the manifest that a node missed, at once.
 const MISSED: usize = 20;
 
-/// Characters of a purpose in the entry of a refusal.
+/// Characters of a purpose at most, as nodes take it.
 const MAX_PURPOSE: usize = 128;
 
 /// Somebody cancelled a question before its answer was there.
@@ -203,8 +206,16 @@ impl Questions {
 
     /// Looks after the log, and completes when this process will never log again.
     pub(crate) async fn keep_log(&self) {
-        while !self.log.is_stopped() {
+        // Looking may read the whole log: not where calls are served.
+        for second in 0_u64.. {
+            let log = Arc::clone(&self.log);
+            if tokio::task::spawn_blocking(move || log.is_stopped()).await.unwrap_or(true) {
+                return;
+            }
             self.note_refusals(false);
+            if second % 60 == 59 {
+                self.nodes.logs.note();
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
@@ -213,6 +224,9 @@ impl Questions {
     pub(crate) fn note_refusals(&self, end: bool) {
         if let Some(Err(fault)) = self.refusals.due(end).map(|entry| self.log.append(&entry)) {
             tracing::error!("{fault}");
+        }
+        if end {
+            self.nodes.logs.note();
         }
     }
 
@@ -271,7 +285,9 @@ impl Questions {
         }
         self.jobs.keep(query, Some(&result));
         let outcome = self.entry(Kind::Outcome, query, format!("result {}, {answered}{ANSWERS}", result.sha256()));
-        self.log.append(&Entry { seen, ..outcome })?;
+        let outcome = Entry { seen, ..outcome };
+        self.log.append(&outcome)?;
+        self.nodes.logs.said(&outcome);
         Ok(result)
     }
 
@@ -507,6 +523,14 @@ impl Questions {
     }
 
     async fn planned(&self, owner: PeerId, purpose: String, sql: String) -> Result<Arc<Prepared>, Refusal> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_. /".contains(c);
+        if purpose.len() > MAX_PURPOSE || !purpose.chars().all(plain) {
+            return Err(Refusal::new(
+                Rule::Statement,
+                format!("a purpose has at most {MAX_PURPOSE} letters, digits, spaces and any of -_./"),
+                "State it as your agreement names it",
+            ));
+        }
         let boroughs = self.boroughs();
         let turn = self.workers.try_planning(&owner, &sql, &boroughs).await?;
         let split = Split::new(Arc::clone(&self.catalogue), boroughs.clone());
@@ -538,13 +562,19 @@ impl Questions {
     /// the other's log goes on.
     pub(crate) async fn keep_nodes(self: Arc<Self>) {
         loop {
+            let handing = self.boroughs().into_iter().map(|gss| {
+                let inner = Arc::clone(&self);
+                async move { tokio::time::timeout(HANDING, inner.hand_on(&gss)).await }
+            });
+            let _handed = join_all(handing).await;
             let known = self.describe_all().await.into_iter().map(|node| (node.borough, node.reachable)).collect();
             *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = known;
             tokio::time::sleep(NODES).await;
         }
     }
 
-    async fn described(&self, gss: &Gss) -> Result<(v1::DescribeResponse, Option<String>), &'static str> {
+    /// Hands a node the versions of the manifest that it missed, and takes from it what we missed.
+    async fn hand_on(&self, gss: &Gss) -> Result<(), &'static str> {
         let mut known = self.nodes.describe(gss, &[]).await?;
         // A message takes a few versions.
         for _ in 0..MISSED {
@@ -558,11 +588,11 @@ impl Questions {
             }
             let before = (known.0.manifest_version, ours);
             known = self.nodes.describe(gss, &missed).await?;
-            if (known.0.manifest_version, self.manifest().version) == before && known.0.successors.is_empty() {
+            if (known.0.manifest_version, self.manifest().version) == before {
                 break;
             }
         }
-        Ok(known)
+        Ok(())
     }
 
     pub(crate) async fn describe_all(&self) -> Vec<v1::NodeEntry> {
@@ -570,7 +600,7 @@ impl Questions {
         let described = manifest.members.iter().map(|member| async move {
             let mut entry =
                 v1::NodeEntry { borough: member.gss.to_string(), name: member.name.clone(), ..Default::default() };
-            match self.described(&member.gss).await {
+            match self.nodes.describe(&member.gss, &[]).await {
                 Ok((description, doubt)) => {
                     entry.reachable = true;
                     entry.fault = doubt.unwrap_or_default();

@@ -1,5 +1,6 @@
 //! A query's way through a node: judged, logged, admitted, run in its turn, released or ended.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,12 @@ pub(crate) trait Work: Send + Sync + 'static {
     ) -> BoxFuture<'a, anyhow::Result<Released<RecordBatch>>>;
 }
 
+/// How many questions were accepted within an hour, by asker.
+struct Hour {
+    began: Instant,
+    of: HashMap<String, u32>,
+}
+
 /// Everything that was asked of one node, from one start of it to its end.
 pub(crate) struct Queries {
     pub(crate) jobs: Jobs,
@@ -60,9 +67,10 @@ pub(crate) struct Queries {
     /// The coordinator's log, as this node has seen it.
     others: OtherLogs,
     coordinator: Box<dyn Fn() -> String + Send + Sync>,
+    /// The log of this node by its key, as it was when it was opened.
+    own: String,
     refusals: RefusalQuota,
-    /// When the hour began, and how many were accepted in it.
-    hour: Mutex<(Instant, u32)>,
+    hour: Mutex<Hour>,
     hourly: u32,
     turns: Turns,
     judging: Arc<Semaphore>,
@@ -85,6 +93,7 @@ impl Queries {
         work: Arc<dyn Work>,
         crew: Crew,
         coordinator: Box<dyn Fn() -> String + Send + Sync>,
+        own: String,
     ) -> anyhow::Result<Arc<Self>> {
         for ending in history.endings() {
             log.append(&ending)?;
@@ -92,8 +101,9 @@ impl Queries {
         Ok(Arc::new(Self {
             others: std::mem::take(&mut history.others),
             coordinator,
+            own,
             refusals: RefusalQuota::default(),
-            hour: Mutex::new((Instant::now(), 0)),
+            hour: Mutex::new(Hour { began: Instant::now(), of: HashMap::new() }),
             hourly: limits.questions_per_hour,
             jobs: Jobs::new(limits.accepted, spool, history),
             outcomes: Outcomes::default(),
@@ -135,12 +145,17 @@ impl Queries {
 
     /// How far this node's log has come, for a coordinator that saw so many entries of it.
     pub(crate) fn head(&self, seen: u64) -> v1::LogHead {
-        heads::told(&self.gate.log().head(seen), self.others.newest(&of_key(&(self.coordinator)())).entries)
+        heads::told(&self.own, &self.gate.log().head(seen), self.others.newest(&of_key(&(self.coordinator)())).entries)
     }
 
     /// Looks after the log, and completes when this process will never log again.
     pub(crate) async fn keep_log(&self) {
-        while !self.gate.log().is_stopped() {
+        // Looking may read the whole log: not where calls are served.
+        loop {
+            let log = self.gate.shared();
+            if tokio::task::spawn_blocking(move || log.is_stopped()).await.unwrap_or(true) {
+                return;
+            }
             self.note_refusals(false);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -164,8 +179,10 @@ impl Queries {
             )
         };
         // A question has its INTENT before it is sent.
-        let Some(head) = told.and_then(heads::heard).filter(|head| head.now.entries > 0) else {
-            return Err(refused("does not say how far it has come".to_owned()));
+        let Some(head) = told.and_then(|told| heads::heard(&log, told)).filter(|head| head.now.entries > 0) else {
+            return Err(refused(
+                "does not say how far it has come, or is not the one that the manifest names".to_owned(),
+            ));
         };
         let judged = self.others.judge(&log, &head, None);
         let doubted = judged.doubt.map(|doubt| refused(doubt.to_string()));
@@ -175,7 +192,10 @@ impl Queries {
                 None => "the coordinator's query log continues again".to_owned(),
             };
             tracing::error!("{detail}");
-            if let Err(fault) = self.note(&Entry::admin(detail)) {
+            let entry = Entry::admin(detail);
+            if self.refusals.takes(&entry)
+                && let Err(fault) = self.note(&entry)
+            {
                 tracing::error!("{fault}");
             }
         }
@@ -231,15 +251,18 @@ impl Queries {
                 return Ok(Some(refusal));
             }
         };
-        if !self.has_room() {
-            self.outcomes.count("busy");
-            let advice = "Go on in an hour, or have the node's operator allow more: questions_per_hour under [limits]";
-            let message = "the node has answered as many questions as it does within an hour";
-            return Ok(Some(Refusal::new(Rule::Busy, message, advice)));
-        }
         let time = deadline.max(SHORTEST).min(self.longest);
         let job = match self.jobs.admit(asked.query, &asked.identity(), asked.analyst.to_string(), time) {
-            Ok(Admission::New(job)) => job,
+            Ok(Admission::New(job)) if self.has_room(&asked.analyst.to_string()) => job,
+            Ok(Admission::New(job)) => {
+                job.cancel();
+                self.outcomes.count("busy");
+                let advice =
+                    "Go on in an hour, or have the node's operator allow more: questions_per_hour under [limits]";
+                let message =
+                    "the node has answered as many questions as it does within an hour, of one asker half of them";
+                return Ok(Some(Refusal::new(Rule::Busy, message, advice)));
+            }
             Ok(Admission::Known) => return Ok(None),
             Err(refusal) => {
                 self.outcomes.count("busy");
@@ -257,14 +280,19 @@ impl Queries {
         Ok(None)
     }
 
-    /// Whether another question fits into this hour.
-    fn has_room(&self) -> bool {
+    /// Whether another question of an asker fits into this hour.
+    fn has_room(&self, asker: &str) -> bool {
         let mut hour = self.hour.lock().unwrap_or_else(PoisonError::into_inner);
-        if hour.0.elapsed() >= HOUR {
-            *hour = (Instant::now(), 0);
+        if hour.began.elapsed() >= HOUR {
+            *hour = Hour { began: Instant::now(), of: HashMap::new() };
         }
-        hour.1 = hour.1.saturating_add(1);
-        hour.1 <= self.hourly
+        let all: u32 = hour.of.values().sum();
+        let own = hour.of.get(asker).copied().unwrap_or_default();
+        let fits = all < self.hourly && own < self.hourly.div_ceil(2);
+        if fits {
+            hour.of.insert(asker.to_owned(), own.saturating_add(1));
+        }
+        fits
     }
 
     fn append(&self, entry: &Entry) -> Result<(), Status> {

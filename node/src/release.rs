@@ -49,6 +49,10 @@ impl Gate {
         Self { log, turn: Mutex::new(()) }
     }
 
+    pub(crate) fn shared(&self) -> Arc<dyn Log> {
+        Arc::clone(&self.log)
+    }
+
     pub(crate) fn log(&self) -> &dyn Log {
         self.log.as_ref()
     }

@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
-use loda_identity::{AuthoriseLayer, Identity, Limits, SigningKey, dial_out, incoming_with, server};
-use loda_ledger::{Entry, Log, SignedLines, Spool};
+use loda_identity::{AuthoriseLayer, Gss, Identity, Limits, SigningKey, dial_out, incoming_with, server};
+use loda_ledger::{Entry, Log, SignedLines, Spool, of_key};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
@@ -196,7 +196,8 @@ impl Node {
         });
         let work: Arc<dyn Work> = Arc::<Borough>::clone(&borough);
         let coordinator = coordinator_log(&identity);
-        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries), coordinator)?;
+        let own = own_log(&identity, &borough.config.borough);
+        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries), coordinator, own)?;
         Ok(Self { borough, queries, identity })
     }
 
@@ -329,6 +330,11 @@ fn assessments(
 pub(crate) fn coordinator_log(identity: &Identity) -> Box<dyn Fn() -> String + Send + Sync> {
     let identity = identity.clone();
     Box::new(move || identity.manifest().coordinator.log_key.clone())
+}
+
+/// The log of a node by its key, as the manifest names it now.
+pub(crate) fn own_log(identity: &Identity, borough: &Gss) -> String {
+    identity.manifest().member(borough).map(|member| of_key(&member.log_key)).unwrap_or_default()
 }
 
 /// What is not there yields nothing, and does not end the server.

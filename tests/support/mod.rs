@@ -219,11 +219,15 @@ pub async fn logged(node: &mut NodeClient<Channel>, layout: &Layout, request: Su
         Some(ring::digest::digest(&ring::digest::SHA256, line.as_bytes()).as_ref().to_vec())
     };
     let entries = lines.len() as u64;
-    // Where no coordinator runs, the log is of this one entry.
-    let alone = LogHead { entries: 1, hash: vec![1; 32], at: 1, at_hash: vec![1; 32], seen: 0 };
+    let manifest = Manifest::load(layout.dir.join("manifest.toml")).unwrap();
+    let key = loda_ledger::of_key(&manifest.coordinator.log_key);
     let log = match hash(entries) {
-        Some(last) => LogHead { entries, hash: last, at: seen, at_hash: hash(seen).unwrap_or_default(), seen: 0 },
-        None => alone,
+        Some(last) => {
+            let at_hash = hash(seen).unwrap_or_default();
+            LogHead { entries, hash: last, at: seen, at_hash, seen: 0, log: key }
+        }
+        // Where no coordinator runs, the log is of this one entry.
+        None => LogHead { entries: 1, hash: vec![1; 32], at: 1, at_hash: vec![1; 32], seen: 0, log: key },
     };
     SubmitRequest { log: Some(log), ..request }
 }

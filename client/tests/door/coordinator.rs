@@ -149,6 +149,10 @@ impl Query for Coordinator {
         Ok(Response::new(NodesResponse { nodes: vec![node], ..Default::default() }))
     }
 
+    async fn successors(&self, _: Request<SuccessorsRequest>) -> Reply<SuccessorsResponse> {
+        Ok(Response::new(SuccessorsResponse::default()))
+    }
+
     async fn prepare(&self, request: Request<PrepareRequest>) -> Reply<PrepareResponse> {
         let refusal = Refusal {
             rule: "identifier".into(),
@@ -173,7 +177,7 @@ impl Query for Coordinator {
     async fn run(&self, request: Request<RunRequest>) -> Reply<RunResponse> {
         assert_eq!(request.get_ref().prepared_id, "p1");
         self.calls.runs.fetch_add(1, SeqCst);
-        Ok(Response::new(RunResponse { query_id: "q1".into() }))
+        Ok(Response::new(RunResponse { query_id: "q1".into(), refusal: None }))
     }
 
     async fn watch(&self, _: Request<WatchRequest>) -> Reply<Self::WatchStream> {

@@ -206,10 +206,11 @@ impl Identity {
     /// Takes up versions of the manifest that another party hands on, as far as each follows the one before; the version that
     /// holds then.
     pub fn adopt(&self, offered: &[Version]) -> u64 {
+        let Some(files) = &self.0.files else { return self.manifest().version };
+        // What holds now cannot change any more until this is done.
+        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.now();
         let current = before.trust.manifest();
-        let Some(files) = &self.0.files else { return current.version };
-        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut chain = files.chain.clone();
         let next = chain.advance(current, offered);
         if next == **current {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::check::hash;
@@ -13,9 +13,6 @@ const RECENT: usize = 1024;
 
 /// One place is kept for so many entries.
 const EVERY: u64 = 256;
-
-/// Bytes of a line at most, when one is looked up.
-const LINE: u64 = 1 << 20;
 
 #[derive(Default)]
 pub(crate) struct Index {
@@ -75,7 +72,7 @@ impl Index {
         let mut line = Vec::new();
         for _ in 0..=number % EVERY {
             line.clear();
-            reader.by_ref().take(LINE).read_until(b'\n', &mut line).ok()?;
+            reader.read_until(b'\n', &mut line).ok()?;
         }
         (line.pop() == Some(b'\n')).then_some(())?;
         Some(hash(std::str::from_utf8(&line).ok()?))

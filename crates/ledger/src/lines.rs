@@ -33,6 +33,8 @@ struct State {
     left: Option<Left>,
     /// Why the last entry was not written.
     fault: Option<String>,
+    /// Something of the file has changed, and not its length: whether its entries have is looked up beside the writing.
+    suspect: bool,
     /// Why none will be: an fsync that failed once leaves the disk's state unknown, and a file that somebody else has changed
     /// is no log.
     stopped: Option<String>,
@@ -66,7 +68,7 @@ impl SignedLines {
         // A crash came between an entry and its number.
         head.set(index.mark()).and_then(|()| head.sync()).map_err(fault)?;
         let left = Left::of(path).ok();
-        let state = State { file, index, head, left, fault: None, stopped: None };
+        let state = State { file, index, head, left, fault: None, suspect: false, stopped: None };
         Ok(Self { path: path.to_owned(), key, state: Mutex::new(state) })
     }
 
@@ -79,11 +81,28 @@ impl SignedLines {
         if state.stopped.is_some() {
             return Err(LogError::Stopped);
         }
-        let Some(what) = state.touched(&self.path, &self.key.public_hex()) else { return Ok(()) };
+        match state.touched(&self.path) {
+            Some(what) => Err(self.stop(state, what)),
+            None => Ok(()),
+        }
+    }
+
+    fn stop(&self, state: &mut State, what: String) -> LogError {
         let touched = LogError::Touched { path: self.path.display().to_string(), what };
         tracing::error!("{touched}");
         state.stopped = Some(touched.to_string());
-        Err(touched)
+        touched
+    }
+
+    /// Whether the entries are those that this process knows: reads all of them, while it goes on.
+    fn reread(&self) -> Result<(), String> {
+        let known = self.state().index.mark();
+        match check(&self.path, &self.key.public_hex(), &mut |_| {}) {
+            Ok(Checked { index, .. }) if index.hash_at(&self.path, known.entries) == Some(known.hash) => Ok(()),
+            Ok(Checked { index, .. }) if known.entries == 0 && index.entries() == 0 => Ok(()),
+            Ok(_) => Err("its entries were changed".to_owned()),
+            Err(fault) => Err(fault.to_string()),
+        }
     }
 }
 
@@ -120,7 +139,20 @@ impl Log for SignedLines {
     }
 
     fn is_stopped(&self) -> bool {
-        self.look(&mut self.state()).is_err()
+        let suspect = {
+            let mut state = self.state();
+            if self.look(&mut state).is_err() {
+                return true;
+            }
+            std::mem::take(&mut state.suspect)
+        };
+        match if suspect { self.reread() } else { Ok(()) } {
+            Ok(()) => false,
+            Err(what) => {
+                self.stop(&mut self.state(), what);
+                true
+            }
+        }
     }
 
     fn head(&self, at: u64) -> Head {
@@ -151,7 +183,7 @@ impl State {
     }
 
     /// What somebody else has made of the files since this process wrote to them.
-    fn touched(&mut self, path: &Path, public_hex: &str) -> Option<String> {
+    fn touched(&mut self, path: &Path) -> Option<String> {
         let Ok(now) = Left::of(path) else { return Some("it went away".to_owned()) };
         let left = self.left.as_ref()?;
         if now.file != left.file {
@@ -163,18 +195,12 @@ impl State {
         if !self.head.is_there() {
             return Some("the file beside it that says how many entries it has was replaced".to_owned());
         }
-        if now.changed == left.changed {
-            return None;
+        if now.changed != left.changed {
+            // Its rights or its names may have changed, and not a byte of it.
+            self.suspect = true;
+            self.left = Some(now);
         }
-        // Its rights or its names may have changed, and not a byte of it.
-        match check(path, public_hex, &mut |_| {}) {
-            Ok(checked) if checked.index.mark() == self.index.mark() => {
-                self.left = Some(now);
-                None
-            }
-            Ok(_) => Some("its entries were changed".to_owned()),
-            Err(fault) => Some(fault.to_string()),
-        }
+        None
     }
 }
 
@@ -331,7 +357,8 @@ mod tests {
             assert!(!log.is_stopped());
             change(&path, &std::fs::read_to_string(&path).unwrap());
             let said = log.append(&entry("d"));
-            assert!(matches!(said, Err(LogError::Touched { .. })), "{what}: {said:?}");
+            // What has changed in its place is found beside the writing.
+            assert!(matches!(said, Err(LogError::Touched { .. })) || what.starts_with("a word"), "{what}: {said:?}");
             assert!(log.is_stopped() && log.fault().unwrap().contains("while this ran"), "{what}");
         }
         // What changes none of its bytes is none of these.

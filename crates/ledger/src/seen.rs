@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -130,15 +131,20 @@ impl TryFrom<String> for Seen {
 /// How many marks of one log are kept: what was told of the newest ones may come late.
 const KEPT: usize = 256;
 
+/// How late what was sent may come.
+const LATE: Duration = Duration::from_secs(120);
+
 /// The logs of others, as this party has seen them.
 #[derive(Debug, Default)]
 pub struct OtherLogs(Mutex<HashMap<String, Other>>);
 
 #[derive(Debug, Default)]
 struct Other {
-    /// The newest last.
-    seen: VecDeque<Mark>,
+    /// The newest last, with when each was seen.
+    seen: VecDeque<(Mark, Instant)>,
     doubt: Option<Doubt>,
+    /// Entries of the last mark that stands in this party's own log.
+    said: u64,
 }
 
 /// What a head says of a log.
@@ -158,14 +164,30 @@ impl OtherLogs {
     /// Takes in what an entry of this party's own log says was seen.
     pub fn note(&self, entry: &Entry) {
         for Seen { log, mark } in &entry.seen {
-            self.of(log, |other| other.take(*mark));
+            self.of(log, |other| {
+                other.take(*mark);
+                other.said = other.said.max(mark.entries);
+            });
         }
+    }
+
+    /// The newest marks that do not stand in this party's own log yet; from now on they count as said.
+    #[must_use]
+    pub fn unsaid(&self) -> Vec<Seen> {
+        let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = |(log, other): (&String, &mut Other)| {
+            let (mark, _) = *other.seen.back()?;
+            (mark.entries > std::mem::replace(&mut other.said, mark.entries)).then(|| Seen { log: log.clone(), mark })
+        };
+        let mut unsaid: Vec<Seen> = logs.iter_mut().filter_map(newest).collect();
+        unsaid.sort_by(|a, b| a.log.cmp(&b.log));
+        unsaid
     }
 
     /// How far a log had come at most; nothing where it was not seen.
     #[must_use]
     pub fn newest(&self, log: &str) -> Mark {
-        self.of(log, |other| other.seen.back().copied().unwrap_or_default())
+        self.of(log, |other| other.seen.back().map(|(mark, _)| *mark).unwrap_or_default())
     }
 
     /// What is held against a log.
@@ -181,15 +203,17 @@ impl OtherLogs {
             let shown = match sent {
                 Some(Mark { entries: 0, .. }) => shows(head, []),
                 Some(sent) => shows(head, [&sent]),
-                None => shows(head, &other.seen),
+                None => shows(head, other.current()),
             };
             let doubt = shown.err();
+            // Who was asked to show one very mark, and shows another, is not asked again.
+            let again = sent.is_none() && doubt == Some(Doubt::Unproven);
             if doubt.is_none() {
                 other.take(head.now);
             }
             // It may be asked again: nothing is held against it yet.
-            let changed = doubt != Some(Doubt::Unproven) && doubt.is_some() != other.doubt.is_some();
-            if doubt != Some(Doubt::Unproven) {
+            let changed = !again && doubt.is_some() != other.doubt.is_some();
+            if !again {
                 other.doubt = doubt;
             }
             Judged { doubt, changed }
@@ -198,14 +222,21 @@ impl OtherLogs {
 }
 
 impl Other {
+    /// The newest mark, and those that were the newest a short while ago: what continues them may still be on its way.
+    fn current(&self) -> impl Iterator<Item = &Mark> {
+        let until = self.seen.iter().skip(1).map(|(_, next)| Some(*next)).chain([None]);
+        let marks = self.seen.iter().zip(until);
+        marks.filter(|(_, until)| until.is_none_or(|until| until.elapsed() < LATE)).map(|((mark, _), _)| mark)
+    }
+
     fn take(&mut self, mark: Mark) {
-        if self.seen.back().is_some_and(|newest| newest.entries >= mark.entries) || mark.entries == 0 {
+        if self.seen.back().is_some_and(|(newest, _)| newest.entries >= mark.entries) || mark.entries == 0 {
             return;
         }
         if self.seen.len() >= KEPT {
             self.seen.pop_front();
         }
-        self.seen.push_back(mark);
+        self.seen.push_back((mark, Instant::now()));
     }
 }
 

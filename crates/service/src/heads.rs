@@ -3,9 +3,10 @@
 use loda_ledger::{Head, Mark};
 use loda_proto::v1::LogHead;
 
-/// For the wire. `seen`: how many entries of the reader's log were seen last.
+/// For the wire. `log`: the key that signs it, as [`loda_ledger::of_key`] gives it; `seen`: how many entries of the reader's log
+/// were seen last.
 #[must_use]
-pub fn told(head: &Head, seen: u64) -> LogHead {
+pub fn told(log: &str, head: &Head, seen: u64) -> LogHead {
     let bytes = |hash: [u8; 32]| hash.to_vec();
     LogHead {
         entries: head.now.entries,
@@ -13,12 +14,16 @@ pub fn told(head: &Head, seen: u64) -> LogHead {
         at: head.at,
         at_hash: head.at_hash.map(bytes).unwrap_or_default(),
         seen,
+        log: log.to_owned(),
     }
 }
 
-/// What was told; none where it is no head.
+/// What was told of a log; none where it is no head, or of another log.
 #[must_use]
-pub fn heard(told: &LogHead) -> Option<Head> {
+pub fn heard(log: &str, told: &LogHead) -> Option<Head> {
+    if told.log != log {
+        return None;
+    }
     let hash = |bytes: &[u8]| -> Option<Option<[u8; 32]>> {
         if bytes.is_empty() { Some(None) } else { bytes.try_into().ok().map(Some) }
     };

@@ -242,8 +242,8 @@ impl Live {
         let most = self.of.iter().max_by_key(|(_, of)| strangers(of)).map(|(who, _)| who.clone());
         let from = if of_all { most? } else { who.clone() };
         let Of { unknown, refused, .. } = self.of.get_mut(&from)?;
-        let mut next = || refused.pop_front().or_else(|| unknown.pop_front());
-        std::iter::from_fn(|| next()).find_map(|seat| seat.upgrade())
+        let next = || refused.pop_front().or_else(|| unknown.pop_front());
+        std::iter::from_fn(next).find_map(|seat| seat.upgrade())
     }
 }
 

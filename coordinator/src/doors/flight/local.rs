@@ -14,7 +14,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::{Ident, Statement as Ast};
+use datafusion::sql::sqlparser::ast::Statement as Ast;
 use loda_proto::v1::Statement;
 use loda_question::{Refusal, Rule};
 
@@ -57,14 +57,18 @@ pub(super) fn is_local(planner: &Planner, sql: &str) -> bool {
 
 /// Whether SQL asks how the engine is set up.
 fn asks_settings(planner: &Planner, statement: &Parsed) -> bool {
-    // SHOW TABLES comes as a variable, too.
-    let tables = |variable: &[Ident]| matches!(variable, [only] if only.value.eq_ignore_ascii_case("tables"));
-    let shows = matches!(
-        statement,
-        Parsed::Statement(ast) if matches!(ast.as_ref(), Ast::ShowVariable { variable } if !tables(variable))
-    );
-    let tables = planner.state().resolve_table_references(statement).unwrap_or_default();
-    shows || tables.iter().any(|table| table.table().eq_ignore_ascii_case("df_settings"))
+    let Parsed::Statement(ast) = statement else { return false };
+    match ast.as_ref() {
+        // SHOW TABLES comes as a variable, too.
+        Ast::ShowVariable { variable } => {
+            !matches!(variable.as_slice(), [only] if only.value.eq_ignore_ascii_case("tables"))
+        }
+        Ast::Query(_) => {
+            let tables = planner.state().resolve_table_references(statement).unwrap_or_default();
+            tables.iter().any(|table| table.table().eq_ignore_ascii_case("df_settings"))
+        }
+        _ => false,
+    }
 }
 
 /// Answers it.

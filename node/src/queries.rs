@@ -51,6 +51,12 @@ pub(crate) trait Work: Send + Sync + 'static {
     ) -> BoxFuture<'a, anyhow::Result<Released<RecordBatch>>>;
 }
 
+/// The logs by their keys: this node's as it was when it was opened, the coordinator's as the manifest names it now.
+pub(crate) struct LogNames {
+    pub(crate) own: String,
+    pub(crate) coordinator: Box<dyn Fn() -> String + Send + Sync>,
+}
+
 /// How many questions were accepted within an hour, by asker.
 struct Hour {
     began: Instant,
@@ -80,8 +86,7 @@ pub(crate) struct Queries {
 }
 
 impl Queries {
-    /// With what an earlier life left behind: what it cut off is ended in the log first. `coordinator`: the key of its log,
-    /// as the manifest names it now.
+    /// With what an earlier life left behind: what it cut off is ended in the log first.
     ///
     /// # Errors
     /// Where log or spool cannot be used.
@@ -92,16 +97,15 @@ impl Queries {
         mut history: History,
         work: Arc<dyn Work>,
         crew: Crew,
-        coordinator: Box<dyn Fn() -> String + Send + Sync>,
-        own: String,
+        names: LogNames,
     ) -> anyhow::Result<Arc<Self>> {
         for ending in history.endings() {
             log.append(&ending)?;
         }
         Ok(Arc::new(Self {
             others: std::mem::take(&mut history.others),
-            coordinator,
-            own,
+            coordinator: names.coordinator,
+            own: names.own,
             refusals: RefusalQuota::default(),
             hour: Mutex::new(Hour { began: Instant::now(), of: HashMap::new() }),
             hourly: limits.questions_per_hour,

@@ -30,7 +30,7 @@ use crate::disclose::Methods;
 use crate::epochs::{Epochs, Openings, Surroundings};
 use crate::execute::Engine;
 use crate::jobs::{History, Job, is_final};
-use crate::queries::{Queries, Work};
+use crate::queries::{LogNames, Queries, Work};
 use crate::reading;
 use crate::refresh::{self, Held, Index};
 use crate::snapshot::Snapshot;
@@ -195,9 +195,8 @@ impl Node {
             config,
         });
         let work: Arc<dyn Work> = Arc::<Borough>::clone(&borough);
-        let coordinator = coordinator_log(&identity);
-        let own = own_log(&identity, &borough.config.borough);
-        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries), coordinator, own)?;
+        let names = log_names(&identity, &borough.config.borough);
+        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries), names)?;
         Ok(Self { borough, queries, identity })
     }
 
@@ -326,15 +325,11 @@ fn assessments(
     Ok(believed)
 }
 
-/// The key of the coordinator's log, as the manifest names it now.
-pub(crate) fn coordinator_log(identity: &Identity) -> Box<dyn Fn() -> String + Send + Sync> {
+/// The logs that this node tells apart.
+pub(crate) fn log_names(identity: &Identity, borough: &Gss) -> LogNames {
+    let own = identity.manifest().member(borough).map(|member| of_key(&member.log_key)).unwrap_or_default();
     let identity = identity.clone();
-    Box::new(move || identity.manifest().coordinator.log_key.clone())
-}
-
-/// The log of a node by its key, as the manifest names it now.
-pub(crate) fn own_log(identity: &Identity, borough: &Gss) -> String {
-    identity.manifest().member(borough).map(|member| of_key(&member.log_key)).unwrap_or_default()
+    LogNames { own, coordinator: Box::new(move || identity.manifest().coordinator.log_key.clone()) }
 }
 
 /// What is not there yields nothing, and does not end the server.

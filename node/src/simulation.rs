@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::inspect::{Accepted, Asked};
 use crate::jobs::History;
 use crate::queries::{Queries, Work};
-use crate::serve::{Node, coordinator_log, own_log};
+use crate::serve::{Node, log_names};
 
 /// How long the work on a query takes, and whether it succeeds.
 pub type Toil = dyn Fn(Uuid) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
@@ -69,8 +69,7 @@ impl Rehearsed {
             history,
             work,
             crew,
-            coordinator_log(&self.node.identity),
-            own_log(&self.node.identity, &self.node.borough.config.borough),
+            log_names(&self.node.identity, &self.node.borough.config.borough),
         )?;
         let mut node = self.node.clone();
         node.queries = queries;

@@ -633,3 +633,74 @@ fn an_id_never_runs_twice_nor_stands_for_two_questions() {
         }
     });
 }
+
+/// A captured coordinator that has its key, its certificate, and another log than it showed before.
+#[test]
+fn a_coordinator_whose_log_does_not_continue_is_told_nothing_and_fills_no_log() {
+    support::run(async {
+        let federation = Federation::of(1).await;
+        let gss = federation.layout.boroughs[0].gss;
+        let bytes = published(&federation).await.encode_to_vec();
+        let mut node = federation.node_client(gss);
+        let mut asked = async |log: Option<v1::LogHead>| {
+            let request = v1::SubmitRequest { targets: vec![gss.to_owned()], log, ..request(bytes.clone()) };
+            node.submit(request).await.unwrap().into_inner().refusal.map(|refusal| refusal.rule)
+        };
+        let mut other = federation.node_client(gss);
+        let good = support::logged(&mut other, &federation.layout, request(Vec::new())).await.log.unwrap();
+        assert_eq!(asked(Some(good.clone())).await, None);
+        // What it shows from now on continues that.
+        let entries = good.entries;
+        let good = v1::LogHead { at: entries, at_hash: good.hash.clone(), ..good };
+        assert_eq!(asked(Some(good.clone())).await, None);
+        let longer = v1::LogHead { entries: entries + 5, hash: vec![7; 32], ..good.clone() };
+        let bad = [
+            ("none", None),
+            ("empty", Some(v1::LogHead { entries: 0, hash: Vec::new(), ..good.clone() })),
+            ("of another key", Some(v1::LogHead { log: "0123456789abcdef".to_owned(), ..longer.clone() })),
+            ("of no key", Some(v1::LogHead { log: String::new(), ..longer.clone() })),
+            ("no hash", Some(v1::LogHead { hash: vec![7; 31], ..longer.clone() })),
+            ("another as long", Some(v1::LogHead { hash: vec![7; 32], ..good.clone() })),
+            ("another, longer", Some(v1::LogHead { at_hash: vec![7; 32], ..longer.clone() })),
+            ("without a proof", Some(v1::LogHead { at: 0, at_hash: Vec::new(), ..longer.clone() })),
+            ("a proof of nothing seen", Some(v1::LogHead { at: entries + 1, ..longer.clone() })),
+            ("shorter", Some(v1::LogHead { at_hash: Vec::new(), ..longer.clone() })),
+            ("at the end of numbers", Some(v1::LogHead { entries: u64::MAX, at: u64::MAX, ..longer.clone() })),
+        ];
+        for (what, head) in bad {
+            assert_eq!(asked(head).await.as_deref(), Some("query-log"), "{what}");
+            // Whether it is run at once, or waits for others, is another matter.
+            assert_ne!(asked(Some(good.clone())).await.as_deref(), Some("query-log"), "after {what}");
+        }
+        // A head that goes to and fro is an entry a few times, and not each time.
+        let log = federation.layout.node(gss).join("state/log.jsonl");
+        let of = |kind: &str| std::fs::read_to_string(&log).unwrap().lines().filter(|line| line.contains(kind)).count();
+        let before = of("\"ADMIN\"");
+        for _ in 0..150 {
+            let forked = v1::LogHead { at_hash: vec![7; 32], ..longer.clone() };
+            assert_eq!(asked(Some(forked)).await.as_deref(), Some("query-log"));
+            assert_ne!(asked(Some(good.clone())).await.as_deref(), Some("query-log"));
+        }
+        let (changes, refusals) = (of("\"ADMIN\"") - before, of("\"REFUSE\""));
+        println!("300 heads to and fro: {changes} changes and {refusals} refusals in the log");
+        assert!(changes <= 60 && refusals <= 60, "{changes} {refusals}");
+    });
+}
+
+/// What no node takes for a purpose stands in no log, and costs nothing to look up there.
+#[test]
+fn a_purpose_that_no_node_takes_is_refused_before_it_is_logged() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let log = federation.layout.coordinator().join("state/log.jsonl");
+        for purpose in ["x".repeat(129), "\u{1}".repeat(100_000), "demo\n".to_owned(), "dëmo".to_owned()] {
+            let said = federation.client.prepare("SELECT COUNT(*) FROM schools", &purpose, false).await;
+            assert!(
+                matches!(&said, Err(loda::ClientError::Refused { rule, .. }) if rule == "statement-not-allowed"),
+                "{said:?}"
+            );
+        }
+        let longest = std::fs::read_to_string(log).unwrap().lines().map(str::len).max().unwrap();
+        assert!(longest < 100_000, "{longest}");
+    });
+}

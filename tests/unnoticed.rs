@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -95,17 +95,31 @@ fn an_agreement_that_ends_ends_at_once_and_a_bad_one_changes_nothing() {
     });
 }
 
+/// Starts one party alone.
+fn started(role: &str, folder: &Path, errors: Stdio) -> Child {
+    let config = folder.join(format!("{role}.toml"));
+    let mut command = Command::new(BINARY);
+    command.args([role, "--config"]).arg(config).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(errors);
+    command.spawn().unwrap()
+}
+
+/// Starts a federation of processes, asks it so often, and ends it; the last statement.
+fn life(layout: &Layout, questions: usize) -> loda_proto::v1::Statement {
+    let layout = layout.clone();
+    support::run(async move {
+        let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
+        let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
+        let mut last = None;
+        for _ in 0..questions {
+            last = Some(client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap().statement);
+        }
+        last.unwrap()
+    })
+}
+
 /// Starts a party and says what it told before it ended; none where it serves.
-fn refused(layout: &Layout, role: &str, folder: &Path) -> Option<String> {
-    let mut child = Command::new(BINARY)
-        .args([role, "--config"])
-        .arg(folder.join(format!("{role}.toml")))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let _ = layout;
+fn refused(role: &str, folder: &Path) -> Option<String> {
+    let mut child = started(role, folder, Stdio::piped());
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(5) {
         if child.try_wait().unwrap().is_some() {
@@ -134,7 +148,7 @@ fn a_log_that_was_changed_while_nobody_looked_is_not_taken_up() {
             // A second one over the same state.
             for (role, folder) in [("node", layout.node(layout.boroughs[1].gss)), ("coordinator", layout.coordinator())]
             {
-                let said = refused(&layout, role, &folder).expect("a second one began");
+                let said = refused(role, &folder).expect("a second one began");
                 assert!(said.contains(&format!("a {role} runs on")), "{said}");
             }
         }
@@ -184,7 +198,7 @@ fn a_log_that_was_changed_while_nobody_looked_is_not_taken_up() {
         ];
         for (what, change) in changes {
             change();
-            let said = refused(&layout, role, &folder).unwrap_or_else(|| panic!("{role}: {what}, and it began"));
+            let said = refused(role, &folder).unwrap_or_else(|| panic!("{role}: {what}, and it began"));
             assert!(said.contains("log"), "{role}: {what}: {said}");
             println!(
                 "{role}: {what}: {}",
@@ -194,7 +208,7 @@ fn a_log_that_was_changed_while_nobody_looked_is_not_taken_up() {
                 std::fs::write(path, bytes).unwrap();
             }
         }
-        assert!(refused(&layout, role, &folder).is_none(), "the {role} does not begin on its own log");
+        assert!(refused(role, &folder).is_none(), "the {role} does not begin on its own log");
     }
 }
 
@@ -237,14 +251,7 @@ fn copied(state: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Starts a party that keeps its own log, and ends it: its log has an entry more each time.
 fn lived(role: &str, folder: &Path) {
-    let mut child = Command::new(BINARY)
-        .args([role, "--config"])
-        .arg(folder.join(format!("{role}.toml")))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = started(role, folder, Stdio::null());
     let log = folder.join("state/log.jsonl");
     let before = std::fs::metadata(&log).unwrap().len();
     let began = Instant::now();
@@ -262,18 +269,7 @@ fn a_log_that_went_back_with_all_that_is_beside_it_is_named_by_the_other_side() 
     let layout = support::laid_out(&support::options(dir.path(), 2, None));
     let gss = layout.boroughs[1].gss;
     let (node, coordinator) = (layout.node(gss), layout.coordinator());
-    let life = |questions: usize| {
-        let layout = layout.clone();
-        support::run(async move {
-            let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
-            let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
-            let mut last = None;
-            for _ in 0..questions {
-                last = Some(client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap().statement);
-            }
-            last.unwrap()
-        })
-    };
+    let life = |questions| life(&layout, questions);
     let refused = |statement: &loda_proto::v1::Statement| -> Vec<(String, String)> {
         let of_parts = statement.parts.iter().flat_map(|part| &part.boroughs);
         let refusal = |of: &loda_proto::v1::BoroughAnswer| {
@@ -340,14 +336,7 @@ fn a_log_that_went_back_with_all_that_is_beside_it_is_named_by_the_other_side() 
 fn a_log_that_is_changed_while_it_is_written_ends_its_process() {
     let dir = tempfile::tempdir().unwrap();
     let layout = support::laid_out(&support::options(dir.path(), 2, None));
-    support::run({
-        let layout = layout.clone();
-        async move {
-            let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
-            let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
-            client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap();
-        }
-    });
+    life(&layout, 1);
     type Change = fn(&Path, &str);
     let changes: [(&str, Change); 8] = [
         ("its end was cut", |log, whole| std::fs::write(log, &whole[..whole.len() - 40]).unwrap()),
@@ -377,14 +366,7 @@ fn a_log_that_is_changed_while_it_is_written_ends_its_process() {
         let log = folder.join("state/log.jsonl");
         let kept = copied(&folder.join("state"));
         for (what, change) in &changes {
-            let mut child = Command::new(BINARY)
-                .args([role, "--config"])
-                .arg(folder.join(format!("{role}.toml")))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::from(std::fs::File::create(folder.join("said")).unwrap()))
-                .spawn()
-                .unwrap();
+            let mut child = started(role, &folder, std::fs::File::create(folder.join("said")).unwrap().into());
             let began = Instant::now();
             let told = || std::fs::read_to_string(folder.join("said")).unwrap();
             while !told().contains("serving") {

@@ -1,81 +1,79 @@
 //! How many questions one asker may put into the logs within an hour.
 //!
-//! Each question is two entries of the coordinator's log and two of each node's: whoever asks without end, or where no borough
-//! has agreed to anything, would fill them, and a log that is full stops everybody.
+//! Each question is two entries of the coordinator's log, and two of each node's. A full log stops everybody, so nobody may ask
+//! without end, or go on where no borough has agreed.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use loda_identity::PeerId;
+use loda_ledger::Hourly;
 use loda_question::{Refusal, Rule};
-use tokio::time::Instant;
 
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// Questions within an hour to which every borough said that it has not agreed.
-const UNWELCOME: u32 = 60;
-
-/// Askers that are remembered: those whose hour is over are forgotten first.
-const KEPT: usize = 10_000;
+/// Questions of one asker within an hour to which every asked borough said that it has not agreed: under one purpose, and in
+/// all. A dashboard with a wrong purpose does not lock out its owner's other work.
+const OF_PURPOSE: u32 = 60;
+const UNWELCOME: u32 = 600;
 
 pub(crate) struct Allowance {
     hourly: u32,
-    of: Mutex<HashMap<PeerId, Spent>>,
+    spent: Mutex<Spent>,
 }
 
+#[derive(Default)]
 struct Spent {
-    began: Instant,
-    asked: u32,
-    unwelcome: u32,
+    asked: Hourly,
+    unwelcome: Hourly,
+    /// By asker and purpose.
+    of_purpose: Hourly,
 }
 
 impl Allowance {
     pub(crate) fn new(hourly: u32) -> Self {
-        Self { hourly, of: Mutex::default() }
+        Self { hourly, spent: Mutex::default() }
     }
 
-    fn spent<T>(&self, asker: &PeerId, with: impl FnOnce(&mut Spent) -> T) -> T {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if of.len() >= KEPT {
-            of.retain(|_, spent| spent.began.elapsed() < HOUR);
-        }
-        let fresh = || Spent { began: Instant::now(), asked: 0, unwelcome: 0 };
-        let spent = of.entry(asker.clone()).or_insert_with(fresh);
-        if spent.began.elapsed() >= HOUR {
-            *spent = fresh();
-        }
-        with(spent)
+    fn spent<T>(&self, with: impl FnOnce(&mut Spent) -> T) -> T {
+        with(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Counts a question that is about to be asked.
+    /// Whether an asker may ask one more question.
     ///
     /// # Errors
     /// Rule `busy`, where there were as many within the hour as one may ask.
-    pub(crate) fn take(&self, asker: &PeerId) -> Result<(), Refusal> {
-        self.spent(asker, |spent| {
-            if spent.unwelcome >= UNWELCOME {
+    pub(crate) fn permits(&self, asker: &PeerId, purpose: &str) -> Result<(), Refusal> {
+        let name = asker.to_string();
+        self.spent(|spent| {
+            let of_purpose = spent.of_purpose.of(&format!("{name} {purpose}"));
+            if of_purpose >= OF_PURPOSE || spent.unwelcome.of(&name) >= UNWELCOME {
                 return Err(Refusal::new(
                     Rule::Busy,
-                    format!("no borough has agreed to your last {UNWELCOME} questions"),
-                    "Ask a borough's information governance lead for an agreement, and try again in an hour",
+                    format!("no borough has agreed to {of_purpose} questions of yours for this purpose within the hour"),
+                    "State the purpose that your agreement names, or ask a borough's information governance lead for one",
                 ));
             }
-            if spent.asked >= self.hourly {
+            if spent.asked.of(&name) >= self.hourly {
                 return Err(Refusal::new(
                     Rule::Busy,
-                    format!("you have asked {} questions within the hour, as many as one may", self.hourly),
+                    format!("you have asked {} questions within the hour, the most that one may ask", self.hourly),
                     "Ask for more in one question (GROUP BY in place of one question a group), or go on later",
                 ));
             }
-            spent.asked = spent.asked.saturating_add(1);
             Ok(())
         })
     }
 
-    /// Counts a question to which every borough said that it has not agreed.
-    pub(crate) fn unwelcome(&self, asker: &PeerId) {
-        self.spent(asker, |spent| spent.unwelcome = spent.unwelcome.saturating_add(1));
+    /// Counts a question that is asked.
+    pub(crate) fn asked(&self, asker: &PeerId) {
+        self.spent(|spent| spent.asked.add(&asker.to_string()));
+    }
+
+    /// Counts a question to which every asked borough said that it has not agreed.
+    pub(crate) fn unwelcome(&self, asker: &PeerId, purpose: &str) {
+        let name = asker.to_string();
+        self.spent(|spent| {
+            spent.unwelcome.add(&name);
+            spent.of_purpose.add(&format!("{name} {purpose}"));
+        });
     }
 }
 
@@ -84,14 +82,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn an_hour_has_so_many_questions_of_each() {
-        let allowance = Allowance::new(100);
+    #[test]
+    fn an_hour_has_so_many_questions_of_each() {
+        let allowance = Allowance::new(1_000);
         let who = |name: &str| format!("spiffe://d/analyst/{name}").parse::<PeerId>().unwrap();
-        assert_eq!((0..500).filter(|_| allowance.take(&who("a")).is_ok()).count(), 100);
-        let welcome = (0..500).filter(|_| allowance.take(&who("b")).map(|()| allowance.unwelcome(&who("b"))).is_ok());
-        assert_eq!(welcome.count(), 60);
-        tokio::time::advance(HOUR).await;
-        assert!(allowance.take(&who("a")).is_ok() && allowance.take(&who("b")).is_ok());
+        let asks = |name: &str, purpose: &str, agreed: bool| {
+            let permitted = allowance.permits(&who(name), purpose).is_ok();
+            if permitted {
+                allowance.asked(&who(name));
+            }
+            if permitted && !agreed {
+                allowance.unwelcome(&who(name), purpose);
+            }
+            permitted
+        };
+        assert_eq!((0..5_000).filter(|_| asks("a", "demo", true)).count(), 1_000);
+        assert_eq!((0..500).filter(|_| asks("b", "wrong", false)).count(), 60);
+        assert!(asks("b", "demo", true), "another purpose is another matter");
+        // Each time another purpose that nobody agreed to.
+        let tries = (0..5_000).filter(|number| asks("c", &number.to_string(), false)).count();
+        assert_eq!(tries, 600);
+        assert!(!asks("c", "demo", true) && asks("d", "demo", true));
     }
 }

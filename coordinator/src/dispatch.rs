@@ -15,6 +15,7 @@ use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
 use loda_question::Rule;
 use loda_question::table::{CellFigure, Lowered, TableCells};
+use loda_service::heads;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cells::{self, Cells};
@@ -193,7 +194,7 @@ impl Nodes {
         let mut words = client.ask(request).await?.into_inner();
         let (mut header, mut bytes, mut seen, mut taken_room) = (None, Vec::new(), None, Taken::default());
         while let Some(word) = words.message().await? {
-            if seen.is_none() && ends(&word) {
+            if seen.is_none() && word.word.as_ref().is_some_and(heads::comes_with) {
                 match self.logs.judge(gss, &sent, word.log.as_ref()) {
                     Ok(now) => seen = Some(now),
                     Err(doubt) => return Ok(Answer::Refused(doubted(doubt))),
@@ -348,19 +349,6 @@ impl Errand {
             authority: None,
             log,
         }
-    }
-}
-
-/// Whether a node's word comes with how far its log has come.
-fn ends(told: &v1::Told) -> bool {
-    match &told.word {
-        Some(Word::Refusal(_)) => true,
-        Some(Word::State(state)) => !matches!(
-            v1::State::try_from(*state).unwrap_or_default(),
-            v1::State::Queued | v1::State::Running | v1::State::Held
-        ),
-        Some(Word::Chunk(chunk)) => chunk.header.is_some(),
-        None => false,
     }
 }
 

@@ -79,11 +79,6 @@ const MISSED: usize = 20;
 /// Characters of a purpose at most, as nodes take it.
 const MAX_PURPOSE: usize = 128;
 
-/// Somebody cancelled a question before its answer was there.
-#[derive(Debug, thiserror::Error)]
-#[error("it was cancelled")]
-struct WasCancelled;
-
 /// How the log ends a question that was answered, after the hash of what is released.
 const ANSWERS: &str = " answers";
 
@@ -276,13 +271,11 @@ impl Questions {
         let mut asked = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer != "not asked").peekable();
         let agreement = |b: &v1::BoroughAnswer| b.refusal.as_ref().is_some_and(|r| r.rule == Rule::Agreement.name());
         if asked.peek().is_some() && asked.all(agreement) {
-            self.allowance.unwelcome(&prepared.owner);
+            self.allowance.unwelcome(&prepared.owner, &prepared.purpose);
         }
         let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
         let result = QueryResult { statement, arrow_ipc };
-        if !query.close() {
-            return Err(WasCancelled.into());
-        }
+        anyhow::ensure!(query.close(), "it was cancelled");
         self.jobs.keep(query, Some(&result));
         let outcome = self.entry(Kind::Outcome, query, format!("result {}, {answered}{ANSWERS}", result.sha256()));
         let outcome = Entry { seen, ..outcome };
@@ -390,8 +383,8 @@ impl Questions {
                     query.set(v1::State::Released);
                 }
             }
-            Ok(Err(fault)) if fault.is::<WasCancelled>() => self.cancel_at_nodes(&query).await,
-            Ok(Err(fault)) => {
+            // What could not be logged was closed for its answer, which is not released.
+            Ok(Err(fault)) if query.close() || fault.is::<LogError>() => {
                 tracing::warn!(query = %query.id, "not answered: {fault:#}");
                 self.ended(&query, "error");
                 query.set(v1::State::NotAnswered);
@@ -400,8 +393,8 @@ impl Questions {
                 self.ended(&query, "deadline");
                 query.set(v1::State::NotAnswered);
             }
-            // It was cancelled in the same moment.
-            Err(_elapsed) => self.cancel_at_nodes(&query).await,
+            // It was cancelled in the same moment, and the log has its end.
+            Ok(Err(_)) | Err(_) => self.cancel_at_nodes(&query).await,
         }
     }
 
@@ -483,11 +476,13 @@ impl Questions {
             0 => longest,
             ms => Duration::from_millis(ms.into()).min(longest),
         };
-        if !prepared.split.explain {
-            self.allowance.take(&prepared.owner)?;
+        let asks = !prepared.split.explain;
+        if asks {
+            self.allowance.permits(&prepared.owner, &prepared.purpose)?;
         }
         let query = self.jobs.start(prepared, time, detached)?;
-        if !query.prepared.split.explain {
+        if asks {
+            self.allowance.asked(&query.prepared.owner);
             self.jobs.keep(&query, None);
         }
         self.begin(Arc::clone(&query), time);

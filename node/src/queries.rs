@@ -1,13 +1,12 @@
 //! A query's way through a node: judged, logged, admitted, run in its turn, released or ended.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
-use loda_ledger::{Entry, Kind, Log, LogError, OtherLogs, RefusalQuota, Seen, Spool, of_key};
+use loda_ledger::{Entry, Hourly, Kind, Log, LogError, OtherLogs, RefusalQuota, Seen, Spool, of_key};
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
 use loda_service::{Crew, Outcomes, Times, Turns, heads};
@@ -23,8 +22,6 @@ use crate::release::{Gate, Release};
 
 /// Nobody learns from a deadline whether an answer takes a little longer: none is shorter.
 const SHORTEST: Duration = Duration::from_secs(5);
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// Requests that are judged at once.
 const JUDGING: usize = 4;
@@ -57,12 +54,6 @@ pub(crate) struct LogNames {
     pub(crate) coordinator: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-/// How many questions were accepted within an hour, by asker.
-struct Hour {
-    began: Instant,
-    of: HashMap<String, u32>,
-}
-
 /// Everything that was asked of one node, from one start of it to its end.
 pub(crate) struct Queries {
     pub(crate) jobs: Jobs,
@@ -76,7 +67,8 @@ pub(crate) struct Queries {
     /// The log of this node by its key, as it was when it was opened.
     own: String,
     refusals: RefusalQuota,
-    hour: Mutex<Hour>,
+    /// Questions that were accepted, by asker.
+    accepted: Mutex<Hourly>,
     hourly: u32,
     turns: Turns,
     judging: Arc<Semaphore>,
@@ -107,7 +99,7 @@ impl Queries {
             coordinator: names.coordinator,
             own: names.own,
             refusals: RefusalQuota::default(),
-            hour: Mutex::new(Hour { began: Instant::now(), of: HashMap::new() }),
+            accepted: Mutex::default(),
             hourly: limits.questions_per_hour,
             jobs: Jobs::new(limits.accepted, spool, history),
             outcomes: Outcomes::default(),
@@ -286,15 +278,10 @@ impl Queries {
 
     /// Whether another question of an asker fits into this hour.
     fn has_room(&self, asker: &str) -> bool {
-        let mut hour = self.hour.lock().unwrap_or_else(PoisonError::into_inner);
-        if hour.began.elapsed() >= HOUR {
-            *hour = Hour { began: Instant::now(), of: HashMap::new() };
-        }
-        let all: u32 = hour.of.values().sum();
-        let own = hour.of.get(asker).copied().unwrap_or_default();
-        let fits = all < self.hourly && own < self.hourly.div_ceil(2);
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = accepted.all() < self.hourly && accepted.of(asker) < self.hourly.div_ceil(2);
         if fits {
-            hour.of.insert(asker.to_owned(), own.saturating_add(1));
+            accepted.add(asker);
         }
         fits
     }

@@ -16,7 +16,7 @@ use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
-use loda_service::{Crew, Measure, Operations, Program, State, log, measures, stop, successors};
+use loda_service::{Crew, Measure, Operations, Program, State, heads, log, measures, stop, successors};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -386,12 +386,8 @@ impl NodeService for Node {
         let seen = request.log.as_ref().map_or(0, |log| log.seen);
         let queries = Arc::clone(&self.queries);
         let told = move |word: Word| {
-            let ends = match &word {
-                Word::Refusal(_) => true,
-                Word::State(state) => v1::State::try_from(*state).is_ok_and(is_final),
-                Word::Chunk(chunk) => chunk.header.is_some(),
-            };
-            Ok(v1::Told { word: Some(word), log: ends.then(|| queries.head(seen)) })
+            let log = heads::comes_with(&word).then(|| queries.head(seen));
+            Ok(v1::Told { word: Some(word), log })
         };
         if let Some(refusal) = self.queries.submit(request).await? {
             let refused = [told(Word::Refusal(wire_refusal(&refusal)))];

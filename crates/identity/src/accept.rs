@@ -3,11 +3,11 @@
 //! | limit | default | against |
 //! |---|---|---|
 //! | one handshake | 5 s | a peer that says nothing |
-//! | handshakes at once | 256 | many such; one that takes longer than 300 ms makes room, others are waited for, so that a good one gets through |
+//! | handshakes at once | 256 | many such; one that takes longer than 300 ms gives up its place; a new connection waits for the others |
 //! | live connections | 512 | memory |
 //! | live connections of one identity | 32 | an analyst who takes the coordinator's place |
-//! | live connections of one network, of whom nothing is known yet ([`crate::open`]) | 256 | strangers; the oldest makes room, so that whoever signs in at once gets through: a council is one address |
-//! | live connections of all such | half of all | strangers in the places of members |
+//! | live connections of one network on which nobody has signed in ([`crate::open`]) | 256 | strangers; the oldest gives up its place, since a whole council may have one address |
+//! | live connections of all networks on which nobody has signed in | half of all | strangers in the places of members |
 //! | bytes from one person, over all connections and after them | 4 MiB, then 256 KiB a second | floods of frames that each cost a little |
 //! | a connection's life | 10 min 30 s | connections that outlive their certificate |
 
@@ -138,7 +138,7 @@ struct Acceptor<D: Admit> {
 impl<D: Admit> Acceptor<D> {
     async fn next(&mut self) -> D::Guest {
         loop {
-            // Who says nothing loses his place after a little; those who do their part come one after another.
+            // A silent handshake gives up its place after a while; handshakes that proceed are waited for.
             let full = self.full_until();
             tokio::select! {
                 () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {}

@@ -1,8 +1,8 @@
 //! Places for live connections, and how many bytes may come over them.
 //!
-//! Whose certificate is known has places of his own. Of a connection without one nothing is known until it signs in: until
-//! then it has one of its network's places, which the oldest gives up when there are too many, and after that one of its
-//! caller's. So strangers take places from strangers alone, and their floods slow down nobody else.
+//! A caller with a certificate has places of its own. A connection without one is unknown until somebody signs in on it: until then
+//! it takes one of its network's places, and afterwards one of the caller's. When a network has too many unknown connections, the
+//! oldest gives up its place. So strangers displace only strangers, and their floods slow down nobody who signs in.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::accept::{Limits, SLOW};
 use crate::peer::PeerId;
 use crate::rate::Meter;
 
-/// Bytes that come over a connection before its network's are counted: enough for whoever signs in with his first request.
+/// Bytes of a connection that do not count towards its network's: enough to sign in with the first request.
 const FIRST: usize = 16 << 10;
 
 /// How long a connection may be nobody's.
@@ -35,10 +35,10 @@ enum Who {
     Nobody,
 }
 
-/// New connections of one network that nobody has signed in on, handshakes among them, at once: more come one after another.
+/// New connections of one network at once, handshakes included; further ones wait in order.
 const NEW: usize = 64;
 
-/// How long a connection is new: whoever has signed in nowhere by then may have to give it up.
+/// How long a connection is new. Afterwards it may have to give up its place.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Whose turn it is among the new connections of a network.
@@ -95,7 +95,7 @@ struct Live {
 struct Of {
     live: usize,
     meter: Meter,
-    /// Connections that are new no more and of which nothing is known, the oldest first; and those that were refused something.
+    /// Unknown connections that are no longer new, the oldest first; and those of them that had a request refused.
     unknown: VecDeque<Weak<Mutex<Seat>>>,
     refused: VecDeque<Weak<Mutex<Seat>>>,
 }
@@ -145,8 +145,9 @@ impl Places {
         Ok(self.place(who, meter, limits, 0))
     }
 
-    /// A place for whoever it may be; for the oldest stranger's, where there is none. The error is a static code.
-    /// `turn` ends when it is new no more.
+    /// A place for a connection without a certificate; where there is none, the oldest unknown one gives up its own. The error is a
+    /// static code.
+    /// `turn` is given back when the connection is no longer new.
     pub(crate) fn of_stranger(
         &self,
         network: IpAddr,
@@ -248,7 +249,7 @@ impl Live {
 }
 
 impl Place {
-    /// From now on the place is its caller's, where he has one left.
+    /// Somebody has signed in: from now on the place is one of theirs, if they have one left.
     pub fn known(&self, id: &PeerId) {
         let mut seat = lock(&self.0);
         let who = Who::Peer(id.clone());
@@ -270,7 +271,7 @@ impl Place {
         }
     }
 
-    /// Nobody has signed in, and something was refused: this place is given up first. How often that was so on this connection.
+    /// A request was refused: while nobody has signed in, this place is given up first. How many refusals the connection has had.
     pub fn refused(&self) -> u32 {
         let mut seat = lock(&self.0);
         seat.turn = None;
@@ -284,7 +285,7 @@ impl Place {
         seat.refusals
     }
 
-    /// It is new no more: where nobody has signed in, it may have to be given up.
+    /// The connection is no longer new: while nobody has signed in, its place may have to be given up.
     fn grown(&self) {
         let mut seat = lock(&self.0);
         seat.turn = None;

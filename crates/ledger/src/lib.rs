@@ -6,6 +6,7 @@
 
 mod check;
 mod head;
+mod hourly;
 mod index;
 mod lines;
 mod quota;
@@ -14,6 +15,7 @@ mod seen;
 mod spool;
 
 pub use check::verify_lines;
+pub use hourly::Hourly;
 pub use lines::SignedLines;
 pub use quota::RefusalQuota;
 pub use search::{Found, Search, search};

@@ -1,30 +1,27 @@
 //! Refusals in the log: the first of each asker one by one, the rest as their number.
 //!
-//! Who may not ask could otherwise fill the disk, which stops the log and with it every answer.
+//! Otherwise an asker without an agreement fills the disk, which stops the log and with it every answer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use crate::{Entry, Kind};
+use crate::{Entry, Hourly, Kind};
 
-/// Refusals in [`WINDOW`] that stand in the log one by one: of one asker, and of all.
+/// Refusals within an hour that stand in the log one by one: of one asker, and of all.
 const EACH: u32 = 60;
 const ALL: u32 = 1000;
-const WINDOW: Duration = Duration::from_secs(3600);
 
-/// Askers that are told apart, and lines about them in the entry of the rest.
-const ASKERS: usize = 1000;
+/// Askers and rules that are told apart of the rest, and lines about them in its entry.
+const APART: usize = 1000;
 const LINES: usize = 20;
 
-/// Counts what does not stand in the log one by one.
+/// Counts the refusals that do not stand in the log one by one.
 #[derive(Default)]
 pub struct RefusalQuota(Mutex<Counted>);
 
 #[derive(Default)]
 struct Counted {
-    began: Option<Instant>,
-    logged: HashMap<String, u32>,
+    logged: Hourly,
     /// By asker and rule.
     rest: BTreeMap<(String, String), u64>,
 }
@@ -37,19 +34,15 @@ impl RefusalQuota {
     /// Whether a refusal is to be logged; otherwise it is counted, and is part of the entry that [`Self::due`] gives.
     #[must_use]
     pub fn takes(&self, entry: &Entry) -> bool {
-        let mut counted = self.counted();
-        counted.began.get_or_insert_with(Instant::now);
-        let all: u32 = counted.logged.values().sum();
-        let known = counted.logged.contains_key(&entry.analyst);
-        if all < ALL && (known || counted.logged.len() < ASKERS) {
-            let of = counted.logged.entry(entry.analyst.clone()).or_default();
-            if *of < EACH {
-                *of = of.saturating_add(1);
-                return true;
-            }
+        let Counted { logged, rest } = &mut *self.counted();
+        // The rest of an hour that is over is still to be told of.
+        let fits = rest.is_empty() || !logged.is_over();
+        if fits && logged.all() < ALL && logged.of(&entry.analyst) < EACH {
+            logged.add(&entry.analyst);
+            return true;
         }
-        let whose = if counted.rest.len() < ASKERS { entry.analyst.clone() } else { "others".to_owned() };
-        let of = counted.rest.entry((whose, entry.detail.clone())).or_default();
+        let whose = if rest.len() < APART { entry.analyst.clone() } else { "others".to_owned() };
+        let of = rest.entry((whose, entry.detail.clone())).or_default();
         *of = of.saturating_add(1);
         false
     }
@@ -58,11 +51,11 @@ impl RefusalQuota {
     #[must_use]
     pub fn due(&self, end: bool) -> Option<Entry> {
         let mut counted = self.counted();
-        let over = counted.began.is_some_and(|began| began.elapsed() >= WINDOW);
-        if !(over || end) {
+        if !(end || counted.logged.is_over()) {
             return None;
         }
-        let rest = std::mem::take(&mut *counted).rest;
+        counted.logged.end();
+        let rest = std::mem::take(&mut counted.rest);
         if rest.is_empty() {
             return None;
         }

@@ -274,4 +274,33 @@ mod tests {
         assert_eq!(String::from(written.clone()).parse(), Ok(written));
         assert!("a 1 00".parse::<Seen>().is_err() && "a b".parse::<Seen>().is_err());
     }
+
+    #[test]
+    fn what_was_seen_is_shown_by_the_newest_marks_and_those_of_a_short_while_ago() {
+        let logs = OtherLogs::default();
+        let judged = |now: Mark, at: u64, sent: Option<Mark>| {
+            let at_hash = (at > 0).then_some([u8::try_from(at).unwrap_or_default(); 32]);
+            logs.judge("log", &Head { now, at, at_hash }, sent).doubt
+        };
+        assert_eq!(judged(mark(5, 5), 0, None), None, "nothing was seen before");
+        assert_eq!(judged(mark(7, 7), 5, None), None);
+        // On its way while another came; and asked for one very mark.
+        assert_eq!(judged(mark(6, 6), 5, None), None);
+        assert_eq!(judged(mark(8, 8), 7, Some(mark(7, 7))), None);
+        assert_eq!(judged(mark(9, 9), 5, Some(mark(8, 8))), Some(Doubt::Unproven));
+        assert_eq!(logs.doubt("log"), Some(Doubt::Unproven), "another mark than it was asked for is held against it");
+        assert_eq!(judged(mark(9, 9), 8, Some(mark(8, 8))), None);
+        assert_eq!((logs.doubt("log"), logs.newest("log")), (None, mark(9, 9)));
+        // Long after it was the newest an old mark proves nothing: whoever shows it may have left out what came since.
+        let Some(long_ago) = Instant::now().checked_sub(LATE) else { return };
+        logs.of("log", |other| other.seen.iter_mut().for_each(|(_, seen)| *seen = long_ago));
+        assert_eq!(judged(mark(20, 20), 7, None), Some(Doubt::Unproven));
+        assert_eq!(judged(mark(20, 20), 9, None), None);
+        // What was seen is written down once.
+        let said = logs.unsaid();
+        assert!(said.len() == 1 && said[0].mark == mark(20, 20) && logs.unsaid().is_empty());
+        let again = OtherLogs::default();
+        again.note(&Entry { seen: said, ..Entry::admin("") });
+        assert!(again.newest("log") == mark(20, 20) && again.unsaid().is_empty());
+    }
 }

@@ -1,7 +1,8 @@
 //! How far query logs have come, as node and coordinator tell each other.
 
 use loda_ledger::{Head, Mark};
-use loda_proto::v1::LogHead;
+use loda_proto::v1::told::Word;
+use loda_proto::v1::{LogHead, State};
 
 /// For the wire. `log`: the key that signs it, as [`loda_ledger::of_key`] gives it; `seen`: how many entries of the reader's log
 /// were seen last.
@@ -15,6 +16,19 @@ pub fn told(log: &str, head: &Head, seen: u64) -> LogHead {
         at_hash: head.at_hash.map(bytes).unwrap_or_default(),
         seen,
         log: log.to_owned(),
+    }
+}
+
+/// Whether a node's word comes with how far its log has come: the last word, or the first part of what it releases.
+#[must_use]
+pub fn comes_with(word: &Word) -> bool {
+    match word {
+        Word::Refusal(_) => true,
+        Word::State(state) => {
+            let state = State::try_from(*state).unwrap_or_default();
+            !matches!(state, State::Queued | State::Running | State::Held)
+        }
+        Word::Chunk(chunk) => chunk.header.is_some(),
     }
 }
 

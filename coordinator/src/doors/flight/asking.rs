@@ -119,7 +119,7 @@ impl Flight {
     }
 
     pub(super) fn statement(&self, asker: &Asker, handle: &[u8]) -> Result<Arc<Statement>, Status> {
-        // Under another purpose than those of his token it is not there for him.
+        // A token that is bound to purposes does not reach statements of other purposes.
         let found = self.statements.get(handle, &asker.id).filter(|statement| asker.has_purpose(&statement.purpose));
         found.ok_or_else(|| Status::not_found("there is no such statement, or it is not yours"))
     }

@@ -126,7 +126,7 @@ impl Asker {
         self.has_purpose(&query.prepared.purpose)
     }
 
-    /// Whether he may state a purpose now. None at all is none of a token that is bound to some.
+    /// Whether the asker may use a purpose. A token that is bound to purposes may not go without one.
     pub(crate) fn has_purpose(&self, purpose: &str) -> bool {
         self.purposes.is_empty() || self.purposes.iter().any(|own| own == purpose)
     }
@@ -362,7 +362,7 @@ pub(crate) async fn sign_in(State(door): State<Arc<SignIn>>, mut request: Reques
     }
     match (&known, &guest) {
         (Ok(asker), Some(guest)) => guest.place.known(&asker.id),
-        // Nobody's words are read: who is not let in is told so at once.
+        // The body of a caller who is not let in is not read.
         (Err(denied), _) if request.uri().path().starts_with(FLIGHT) => {
             return super::flight::refused(*denied).into_http();
         }

@@ -1,7 +1,7 @@
-//! Versions of the manifest that follow one another, handed on to whoever missed some of them.
+//! Versions of the manifest in the order in which they followed one another, for parties that missed some.
 //!
-//! A version counts only after the one that it was made from, with the signatures of members that this one names. So a party
-//! that was away needs all that it missed, each with its signatures; from whom it has them does not matter.
+//! A version counts only after the one that it was made from, with the signatures of members that the earlier one names. So a
+//! party that was away needs every version that it missed, with its signatures. It may take them from anybody.
 
 use std::path::{Path, PathBuf};
 
@@ -111,7 +111,8 @@ impl Chain {
         self.0.iter().any(|version| version.manifest == *manifest)
     }
 
-    /// Goes on from `current` through what is offered, as far as each follows the one before; they are part of the chain then.
+    /// The newest version that can be reached from `current` through the offered ones, each following the one before. The versions
+    /// on the way join the chain.
     pub fn advance(&mut self, current: &Manifest, offered: &[Version]) -> Manifest {
         if !self.knows(current) {
             self.push(Version { manifest: current.clone(), signatures: Signatures::default() });

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use loda_identity::{Authority, Credentials, Denials, Identity, Issued, Limits, Paths, Refusal, RevocationList, Trust};
+use loda_identity::{
+    Authority, Credentials, Denials, Identity, Issued, Limits, Manifest, Paths, Refusal, RevocationList, SigningKey,
+    Trust,
+};
 use tokio::time::sleep;
 
 use crate::federation::*;
@@ -250,9 +253,8 @@ async fn bad_lists_and_deny_lists_lose_nothing() {
     assert!(Identity::load(folder.paths()).is_err(), "but no start without them");
 }
 
-#[test]
-fn a_manifest_is_followed_by_one_that_enough_members_signed() {
-    use loda_identity::{Manifest, Signatures, SigningKey};
+/// A folder whose manifest is nobody's yet, and the keys of its two members.
+fn signing() -> (Folder, Manifest, Vec<SigningKey>) {
     let (folder, _) = Folder::camden();
     let keys: Vec<SigningKey> = (0..2).map(|_| SigningKey::generate().unwrap().0).collect();
     let mut first: Manifest = folder.federation.manifest.clone();
@@ -261,6 +263,13 @@ fn a_manifest_is_followed_by_one_that_enough_members_signed() {
     }
     folder.write("manifest.toml", &first.to_toml());
     fs::remove_file(folder.at("pinned.toml")).unwrap();
+    (folder, first, keys)
+}
+
+#[test]
+fn a_manifest_is_followed_by_one_that_enough_members_signed() {
+    use loda_identity::Signatures;
+    let (folder, first, keys) = signing();
     let identity = Identity::load(folder.paths()).unwrap();
     let mut next = first.clone();
     next.version = 2;
@@ -301,15 +310,8 @@ fn a_manifest_is_followed_by_one_that_enough_members_signed() {
 
 #[test]
 fn who_missed_versions_of_the_manifest_takes_them_up_one_after_another() {
-    use loda_identity::{Chain, Manifest, Signatures, SigningKey, Version};
-    let (folder, _) = Folder::camden();
-    let keys: Vec<SigningKey> = (0..2).map(|_| SigningKey::generate().unwrap().0).collect();
-    let mut first: Manifest = folder.federation.manifest.clone();
-    for (member, key) in first.members.iter_mut().zip(&keys) {
-        member.log_key = key.public_hex();
-    }
-    folder.write("manifest.toml", &first.to_toml());
-    fs::remove_file(folder.at("pinned.toml")).unwrap();
+    use loda_identity::{Chain, Signatures, Version};
+    let (folder, first, keys) = signing();
     let identity = Identity::load(folder.paths()).unwrap();
     // Three versions that follow, each signed by both.
     let mut versions: Vec<Version> = Vec::new();

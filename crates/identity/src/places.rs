@@ -101,7 +101,7 @@ struct Of {
 }
 
 impl Of {
-    /// No stranger's any more.
+    /// Takes a connection out of both queues.
     fn forget(&mut self, seat: &Arc<Mutex<Seat>>) {
         for queue in [&mut self.unknown, &mut self.refused] {
             queue.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(seat)));
@@ -145,9 +145,8 @@ impl Places {
         Ok(self.place(who, meter, limits, 0))
     }
 
-    /// A place for a connection without a certificate; where there is none, the oldest unknown one gives up its own. The error is a
-    /// static code.
-    /// `turn` is given back when the connection is no longer new.
+    /// A place for a connection without a certificate; where there is none, the oldest unknown one gives up its own. `turn` is given
+    /// back when the connection is no longer new. The error is a static code.
     pub(crate) fn of_stranger(
         &self,
         network: IpAddr,
@@ -236,8 +235,8 @@ impl Live {
         }
     }
 
-    /// The oldest stranger of a network, of those first who were refused something; of the network that has most, where there
-    /// are too many of all.
+    /// The unknown connection of a network that gives up its place: the oldest that had a request refused, or else the oldest. With
+    /// `of_all` it is one of the network that has most of them.
     fn oldest(&mut self, who: &Who, of_all: bool) -> Option<Arc<Mutex<Seat>>> {
         let strangers = |of: &Of| of.unknown.len().saturating_add(of.refused.len());
         let most = self.of.iter().max_by_key(|(_, of)| strangers(of)).map(|(who, _)| who.clone());

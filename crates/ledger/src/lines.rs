@@ -3,7 +3,7 @@
 //! How many there are, and the hash of the last, stand in a file of their own: a log that was cut, or that another was put in
 //! place of, is not taken up. While it is written to, each entry is preceded by a look at whether somebody else has touched it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -67,7 +67,7 @@ impl SignedLines {
         file.set_len(index.bytes()).and_then(|()| file.sync_all()).map_err(fault)?;
         // A crash came between an entry and its number.
         head.set(index.mark()).and_then(|()| head.sync()).map_err(fault)?;
-        let left = Left::of(path).ok();
+        let left = file.metadata().as_ref().map(Left::of).ok();
         let state = State { file, index, head, left, fault: None, suspect: false, stopped: None };
         Ok(Self { path: path.to_owned(), key, state: Mutex::new(state) })
     }
@@ -120,7 +120,7 @@ impl Log for SignedLines {
         .to_string();
         let signature = hex::encode(self.key.sign(body.as_bytes()));
         let line = format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}\n");
-        let written = state.write(&self.path, &line);
+        let written = state.write(&line);
         state.fault = written.as_ref().err().map(ToString::to_string);
         written.map_err(|source| LogError::Write { path: self.path.display().to_string(), source })
     }
@@ -163,12 +163,12 @@ impl Log for SignedLines {
 
 impl State {
     /// Of an entry that did not fit nothing is left, so that the next may.
-    fn write(&mut self, path: &Path, line: &str) -> std::io::Result<()> {
+    fn write(&mut self, line: &str) -> std::io::Result<()> {
         let stopped = || Some(LogError::Stopped.to_string());
         if let Err(fault) = self.file.write_all(line.as_bytes()) {
             let undone = self.file.set_len(self.index.bytes()).and_then(|()| self.file.sync_data());
             self.stopped = undone.err().and_then(|_| stopped());
-            self.left = Left::of(path).ok();
+            self.left = self.file.metadata().as_ref().map(Left::of).ok();
             return Err(fault);
         }
         if let Err(fault) = self.file.sync_data() {
@@ -176,7 +176,8 @@ impl State {
             return Err(fault);
         }
         self.index.push(hash(line.trim_end()), line.len() as u64);
-        self.left = Left::of(path).ok();
+        // Of the file that was written to, whatever has its name meanwhile.
+        self.left = self.file.metadata().as_ref().map(Left::of).ok();
         // The entry stands: where its number cannot be written, the next start reads a log that is longer.
         let _numbered = self.head.set(self.index.mark()).is_ok();
         Ok(())
@@ -184,7 +185,7 @@ impl State {
 
     /// What somebody else has made of the files since this process wrote to them.
     fn touched(&mut self, path: &Path) -> Option<String> {
-        let Ok(now) = Left::of(path) else { return Some("it went away".to_owned()) };
+        let Ok(now) = std::fs::metadata(path).as_ref().map(Left::of) else { return Some("it went away".to_owned()) };
         let left = self.left.as_ref()?;
         if now.file != left.file {
             return Some("another was put in its place".to_owned());
@@ -215,15 +216,14 @@ struct Left {
 
 impl Left {
     #[cfg(unix)]
-    fn of(path: &Path) -> std::io::Result<Self> {
+    fn of(about: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let of = std::fs::metadata(path)?;
-        Ok(Self { file: (of.dev(), of.ino()), bytes: of.len(), changed: (of.ctime(), of.ctime_nsec()) })
+        Self { file: (about.dev(), about.ino()), bytes: about.len(), changed: (about.ctime(), about.ctime_nsec()) }
     }
 
     #[cfg(not(unix))]
-    fn of(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { file: (0, 0), bytes: std::fs::metadata(path)?.len(), changed: (0, 0) })
+    fn of(about: &Metadata) -> Self {
+        Self { file: (0, 0), bytes: about.len(), changed: (0, 0) }
     }
 }
 
@@ -369,6 +369,19 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         std::fs::hard_link(&path, dir.path().join("copy")).unwrap();
         assert!(!log.is_stopped() && log.append(&entry("b")).is_ok());
+    }
+
+    #[test]
+    fn another_file_that_is_put_there_while_an_entry_is_written_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        let log = SignedLines::open(&path, SigningKey::generate().unwrap().0).unwrap();
+        log.append(&entry("a")).unwrap();
+        // After the look, and before the writing.
+        std::fs::copy(&path, dir.path().join("copy")).unwrap();
+        std::fs::rename(dir.path().join("copy"), &path).unwrap();
+        log.state().write("a line\n").unwrap();
+        assert!(log.is_stopped() && log.append(&entry("b")).is_err());
     }
 
     #[test]

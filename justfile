@@ -135,10 +135,6 @@ fuzz-doors SECONDS="60":
 fuzz-sql SECONDS="60":
     cd fuzz && mkdir -p corpus/sql && RUSTC_BOOTSTRAP=1 cargo fuzz run --features sql sql corpus/sql seeds/sql -- -dict=sql.dict -max_total_time={{SECONDS}} -max_len=2048 -rss_limit_mb=8192 -timeout=60
 
-# Licences, advisories and banned crates (needs cargo-deny)
-deny:
-    cargo deny check
-
 # What CI runs
 ci:
     .ci/run

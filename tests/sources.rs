@@ -434,7 +434,13 @@ struct Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ended = self.server.kill().and_then(|()| self.server.wait());
+        // What was started may be the program that starts the server as another user: its end is not the server's.
+        let lock = fs::read_to_string(self.dir.path().join("data/postmaster.pid")).unwrap_or_default();
+        let ended = lock.lines().next().map(|process| Command::new("kill").args(["-QUIT", process]).status());
+        if !ended.is_some_and(|sent| sent.is_ok_and(|status| status.success())) {
+            let _ended = self.server.kill();
+        }
+        let _ended = self.server.wait();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Compiles the .proto files in Rust: no system protoc.
+//! Compiles the .proto files in Rust, so no system protoc is needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["loda/v1/query.proto", "loda/v1/node.proto", "loda/fragment/v1/fragment.proto"];

@@ -1,5 +1,6 @@
-//! Properties of the algebra over random conditions: the normal form keeps their meaning, evaluation equals the
-//! engine's, fixing a column equals giving it that value, and the encoding gives the question back.
+//! Properties of the algebra over random conditions. The normal form keeps the meaning of a condition. Evaluation
+//! equals the engine's. Fixing a column equals giving the column that value. Decoding an encoded question gives the
+//! question back.
 
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ fn contract() -> Arc<Contract> {
     Arc::new(Contract::parse(CONTRACT, "trial.toml").unwrap())
 }
 
-/// Every combination of values, NULL included.
+/// All combinations of values, including NULL.
 fn rows() -> Vec<Row> {
     let contract = contract();
     let values = |name: &str| {
@@ -113,7 +114,7 @@ fn integer() -> impl Strategy<Value = (Value, ColumnType)> {
 }
 
 fn date() -> impl Strategy<Value = (Value, ColumnType)> {
-    // First days of months from October 2019 to April 2020.
+    // The first days of the months from October 2019 to April 2020.
     prop::sample::select(vec![18170, 18201, 18231, 18262, 18293, 18322, 18353])
         .prop_map(|d| (Value::Date(d), ColumnType::Date))
 }
@@ -224,7 +225,7 @@ proptest! {
         let draft = Draft { rows: Rows::of("trial", Some(filter)), keys, figures };
         if let Ok(question) = Question::derive(draft, &|_| Some(contract())) {
             let bytes = question.encode();
-            // Only nesting beyond the limit may be refused.
+            // A refusal is allowed only for nesting beyond the limit.
             if let Ok(again) = Question::decode(&bytes, LIMITS, &|_| Some(contract())) {
                 prop_assert_eq!(again.draft(), question.draft());
                 prop_assert_eq!(again.encode(), bytes);

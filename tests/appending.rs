@@ -1,4 +1,4 @@
-//! Sources that append: what comes of file after file is what a reading of all of them gives.
+//! Sources that append: reading file after file gives the same rows as reading all files at once.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -51,7 +51,7 @@ edges = ["24"]
 const SQL: &str = "SELECT r.uprn, uk_date(r.day) AS month, rooms.name AS room, CAST(r.hours AS BIGINT) AS hours \
                    FROM readings r LEFT JOIN rooms ON r.room = rooms.code";
 
-/// Each row is a unit by itself.
+/// A contract in which each row is its own unit.
 fn of_records() -> String {
     let (before, after) = CONTRACT.split_once("[[unit]]").unwrap();
     let (_, columns) = after.split_once("[[column]]\nname = \"month\"").unwrap();
@@ -83,8 +83,8 @@ fn week(random: &mut Random, rows: u64) -> String {
     text
 }
 
-/// The newest snapshot's rows by unit, in some order of their own: what they say, and how many units there are. Which unit by
-/// number is the dictionary's matter.
+/// The newest snapshot's rows by unit, sorted by content, and the number of units. The unit's number does not matter:
+/// the dictionary chooses it.
 fn rows(folder: &Folder, domain: &str) -> (Vec<String>, usize) {
     let mut found: std::collections::BTreeMap<u64, Vec<String>> = std::collections::BTreeMap::new();
     for piece in folder.pieces("readings") {
@@ -111,7 +111,7 @@ fn rows(folder: &Folder, domain: &str) -> (Vec<String>, usize) {
     (each, units)
 }
 
-/// The same folder, with the same secret and nothing else remembered.
+/// The rows of a fresh folder with the same secret and the same files, and no other memory.
 fn read_whole(folder: &Folder, domain: &str) -> (Vec<String>, usize) {
     let other = Folder::new("readings", &fs::read_to_string(folder.path("contracts/readings.toml")).unwrap());
     for name in ["node.toml", "rooms.csv", "manifest.toml", "agreement.toml", "tls.pem", "tls.key"] {
@@ -151,15 +151,16 @@ fn file_after_file_is_what_all_of_them_give() {
                 assert!(rows(&folder, domain) == read_whole(&folder, domain), "{domain} after {number}");
             }
         }
-        // New files are pieces beside the large one, and of them there are few.
+        // New files become pieces beside the large piece. There are only a few pieces.
         assert!((2..=6).contains(&most), "{most}");
-        // Nothing new: nothing is read, and no snapshot comes.
+        // Without new files nothing is read, and no snapshot is made.
         let before = folder.snapshots();
         folder.ingest();
         assert_eq!(folder.snapshots(), before);
-        // The two newest, and the one that the epoch has.
+        // The two newest snapshots, and the snapshot of the epoch.
         assert_eq!(before.lines().count(), 4, "{before}");
-        // A file that has changed, one that has gone, one that comes before the first, other words for the rooms: all anew.
+        // A changed file, a removed file, a file that comes before the first, or other names for the rooms: everything
+        // is read anew.
         let first = folder.pieces("readings").remove(0);
         folder.put("extracts/003.csv", week(&mut random, 20));
         folder.ingest();
@@ -190,7 +191,7 @@ fn a_new_file_that_cannot_be_served_leaves_the_snapshot_as_it_is() {
     let second = week(&mut random, 40);
     for (broken, why) in [
         (second.replace("uprn,", "Uprn No,"), "its header is not that of the first file"),
-        // Forty rows of 540 would be few enough; forty of forty are not.
+        // Forty bad rows of 540 would be accepted. Forty of forty are not.
         (second.replace("/2025", "/1925"), "40 of 40 rows are left out"),
         (format!("{second}\"never ends"), ""),
     ] {
@@ -203,7 +204,7 @@ fn a_new_file_that_cannot_be_served_leaves_the_snapshot_as_it_is() {
     }
     folder.put("extracts/2.csv", &second);
     folder.ingest();
-    // The report is of everything that is served.
+    // The report covers all rows that are served.
     let report = fs::read_to_string(folder.path("state/reports/readings.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!((&report["read"], &report["kept"]), (&540.into(), &540.into()));
@@ -249,10 +250,10 @@ fn snapshots_are_kept_as_deep_as_the_configuration_says() {
     (0..6).for_each(|_| drop(folder.ingest()));
     let kept = folder.snapshots();
     let numbers: Vec<&str> = kept.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
-    // The first is pinned for the epoch: it is served, and what came later waits.
+    // The first snapshot is pinned for the epoch and is served. Later snapshots wait.
     assert_eq!(numbers, ["1", "3", "4", "5", "6"], "{kept}");
     assert!(kept.contains("for epoch 20") && kept.contains("waits for the next epoch"), "{kept}");
-    // Pieces that no snapshot has are gone, and nothing is left of what was half written.
+    // Pieces without a snapshot are removed, and no half-written file is left.
     let of_version = folder.pieces("readings")[0].parent().unwrap().to_owned();
     assert_eq!(fs::read_dir(of_version).unwrap().count(), 10);
     fs::write(folder.path("node.toml"), node.replace("[tls]", "[limits]\nsnapshots = 1\n[tls]")).unwrap();
@@ -307,7 +308,7 @@ fn a_mapping_over_all_files_does_not_append() {
         let told = folder.check();
         assert!(told.content && told.text.contains("This may be served"), "{sql}: {}", told.text);
     }
-    // Where a unit has one row, a new file may hold one that is there already.
+    // If a unit has one row, a new file can hold a row of a unit that already exists.
     let one_row = CONTRACT.replace("max-rows = 1000", "one-row = true");
     fs::write(folder.path("contracts/readings.toml"), one_row).unwrap();
     configure(&folder, SQL, "appends = true");

@@ -1,4 +1,4 @@
-//! Clocks that are a day off: what is signed and linked is ordered by its place, and not by the time it claims.
+//! Clocks that are a day off. Signed and linked entries are ordered by their position, not by the time that they claim.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::support;
 
 const SQL: &str = "SELECT borough, COUNT(*) AS people FROM residents GROUP BY borough ORDER BY borough";
 
-/// The wall clock of a process, off by `CLOCK_OFF` seconds.
+/// A library that moves a process's wall clock by `CLOCK_OFF` seconds.
 const CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,13 +28,14 @@ int clock_gettime(clockid_t which, struct timespec *at) {
 }
 "#;
 
-/// The demo's binary, with the clock that the file `clock` beside a configuration says. None where this cannot be had.
+/// The demo's binary, with its clock set by the file `clock` beside the configuration. `None`: this cannot be built
+/// here.
 fn binary(dir: &Path) -> Option<PathBuf> {
     let (source, library) = (dir.join("clock.c"), dir.join("clock.so"));
     std::fs::write(&source, CLOCK).unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").status();
     if !cfg!(target_os = "linux") || !built.is_ok_and(|status| status.success()) {
-        println!("skipped: clocks can only be set here with Linux's preloading and a C compiler");
+        support::skip::host("clocks can only be set here with Linux's preloading and a C compiler");
         return None;
     }
     let script = format!(
@@ -49,12 +50,12 @@ fn binary(dir: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// The days that a log's entries claim, in the order of the log.
+/// The days in a log's entries, in the order of the log.
 fn days(log: &Path) -> Vec<i64> {
     let text = std::fs::read_to_string(log).unwrap();
     let day = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        // What an epoch opens with is of no question.
+        // The entries at the start of an epoch belong to no question.
         if line["entry"]["what"]["kind"] == "ADMIN" {
             return None;
         }
@@ -73,7 +74,7 @@ fn with_clocks_a_day_apart_answers_are_the_same_and_logs_are_ordered_by_place() 
         let boroughs: Vec<&'static str> = layout.boroughs.iter().map(|b| b.gss).collect();
         let set =
             |folder: PathBuf, days: i64| std::fs::write(folder.join("clock"), format!("{}\n", days * 86_400)).unwrap();
-        // Seen from the coordinator the first node is a day behind, and the last a day ahead.
+        // Seen from the coordinator, the first node is a day behind and the last node is a day ahead.
         set(layout.coordinator(), 1);
         set(layout.node(boroughs[1]), 1);
         set(layout.node(boroughs[2]), 2);
@@ -81,7 +82,8 @@ fn with_clocks_a_day_apart_answers_are_the_same_and_logs_are_ordered_by_place() 
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
         let first = client.query(SQL, "demo", None, |_| {}).await.unwrap();
         assert!(first.statement.complete);
-        // The last node's clock is put right: its log goes on two days earlier. The coordinator's goes to the node's.
+        // The last node's clock is corrected, so its log continues two days earlier. The coordinator's clock moves to
+        // where the node's clock was.
         set(layout.node(boroughs[2]), 0);
         set(layout.coordinator(), 2);
         processes.kill_node(boroughs[2]).unwrap();
@@ -98,7 +100,8 @@ fn with_clocks_a_day_apart_answers_are_the_same_and_logs_are_ordered_by_place() 
         assert_eq!(days(&log(boroughs[2])), [2, 2, 0, 0]);
         assert_eq!(days(&layout.coordinator().join("state/log.jsonl")), [1, 1, 2, 2]);
 
-        // Before its peers' certificates begin a node believes nobody; that is said, and passes with the fault.
+        // Before its peers' certificates become valid, a node accepts no peer. The fault is reported, and disappears
+        // with its cause.
         set(layout.node(boroughs[0]), -1);
         processes.kill_node(boroughs[0]).unwrap();
         processes.start_node(boroughs[0]).unwrap();

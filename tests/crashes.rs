@@ -1,4 +1,4 @@
-//! Processes killed at random moments: no question runs twice, none is without an end, and logs stay whole.
+//! Processes killed at random moments. No question runs twice, every question has an end, and the logs stay whole.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::support::{self, Dice};
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 const SQL: &str = "SELECT borough, COUNT(*) AS people FROM residents GROUP BY borough ORDER BY borough";
 
-/// What a log says of each query: its kinds, in order.
+/// The entries of each query in a log: their kinds and details, in order.
 fn story(log: &Path) -> BTreeMap<String, Vec<(String, String)>> {
     let mut story: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for line in std::fs::read_to_string(log).unwrap().lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let what = &line["entry"]["what"];
         let field = |name: &str| what[name].as_str().unwrap().to_owned();
-        // What an epoch opens with is of no query.
+        // The entries at the start of an epoch belong to no query.
         if field("kind") == "ADMIN" {
             continue;
         }
@@ -35,7 +35,7 @@ fn story(log: &Path) -> BTreeMap<String, Vec<(String, String)>> {
 fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
     support::run(async {
         let dir = tempfile::tempdir().unwrap();
-        // The last of the three dials out.
+        // The last of the three nodes dials out.
         let options = Options { dialling: 1, ..support::options(dir.path(), 3, None) };
         let layout = support::laid_out(&options);
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
@@ -45,7 +45,7 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
         let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
         let runs = support::rounds("LODA_CRASH_RUNS", 100);
         for run in 0..runs {
-            // Ready: a question is answered or at least taken; both parties may still be coming up.
+            // The coordinator is ready when it plans a question. Both parties may still be starting.
             let prepared = loop {
                 match client.prepare(SQL, "demo", false).await {
                     Ok(prepared) => break prepared,
@@ -86,7 +86,7 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
         }
         println!("{runs} kills: {ends:?}");
         processes.ready(Duration::from_secs(60), &mut |_| {}).await.unwrap();
-        // A question after all of it is answered whole, from the same noise.
+        // A question after all this gets a complete answer, with the same noise.
         let after = client.query(SQL, "demo", None, |_| {}).await.unwrap();
         assert_eq!(text(&after.batches, 99), whole);
 
@@ -108,7 +108,7 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
     });
 }
 
-/// Waits until a log says how a query ended, one second and a little more at most.
+/// Waits until a log records this end of a query: little more than a second.
 async fn ends_soon(log: &Path, how: &str, before: usize) {
     let began = Instant::now();
     loop {
@@ -129,14 +129,14 @@ fn work_stops_within_a_second_of_a_cancel_and_of_a_lost_asker() {
         let options = Options { scale: 1_400.0 * SMALL, tables: vec!["residents"], ..of_test };
         let layout = support::laid_out(&options);
         for borough in &layout.boroughs {
-            // Nothing is kept: every question works on records.
+            // Tables are not cached, so each question reads records.
             let config = layout.node(borough.gss).join("node.toml");
             let text = std::fs::read_to_string(&config).unwrap();
             std::fs::write(&config, text.replace("[tls]", "[limits]\ntables_mb = 0\n\n[tls]")).unwrap();
         }
         let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
         let client = processes.ready(Duration::from_secs(120), &mut |_| {}).await.unwrap();
-        // Questions enough to be in the middle of: the node answers two at a time.
+        // Enough questions to interrupt: the node answers two at a time.
         let bands = ["0-4", "5-15", "16-17", "18-24", "25-34", "35-44", "45-54", "55-64"];
         let parts = bands.map(|band| {
             format!(
@@ -146,7 +146,7 @@ fn work_stops_within_a_second_of_a_cancel_and_of_a_lost_asker() {
         });
         let heavy = parts.join(" UNION ALL ");
         let heavy = heavy.as_str();
-        // The first reads files that the others find in memory.
+        // The first query reads files, which the later queries find in memory.
         client.query(heavy, "demo", None, |_| {}).await.unwrap();
         let began = Instant::now();
         let whole = client.query(heavy, "demo", None, |_| {}).await.unwrap();

@@ -1,9 +1,10 @@
-//! The differencing campaign: an attacker who can describe one person by what everybody may filter by asks for sets
-//! with and without that person and subtracts, against the running federation and against exact counts.
+//! The differencing campaign. An attacker can describe one person by columns that everyone may filter by. The attacker
+//! asks for sets with and without that person, and subtracts. The campaign runs against the running federation and
+//! against exact counts.
 //!
-//! `LODA_CAMPAIGN_TARGETS` sets how many targets (default 60 here, 1,000 for `just campaign`). A guess by *difference*
-//! is right where the (averaged) difference of two counts is above one half and the target has the attribute; a guess
-//! by *change* is right where something changed at all.
+//! `LODA_CAMPAIGN_TARGETS` sets the number of targets (default 60 here, 1,000 for `just campaign`). A guess by
+//! *difference* says that the target has the attribute if the (averaged) difference of two counts is above one half. A
+//! guess by *change* says so if anything changed at all.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,10 @@ use crate::support::{self, Dice, Federation};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 
-/// What is known of a target, and what is to be found out.
+/// The facts known about a target, and the attribute to find out.
 struct Attack {
     dataset: &'static str,
-    /// Together they are one person's alone.
+    /// The columns whose values together only one person has.
     known: &'static [&'static str],
     attribute: (&'static str, &'static str),
     unit: &'static str,
@@ -58,7 +59,7 @@ fn records(holdings: &[Holding], dataset: &str) -> Vec<(String, Vec<Record>)> {
     .collect()
 }
 
-/// People who are alone in what is known of them, half of them with the attribute.
+/// People who are alone with their known values. Half of them have the attribute.
 fn choose(attack: &Attack, holdings: &[Holding], wanted: usize, dice: &mut Dice) -> Vec<Target> {
     let mut candidates = Vec::new();
     for (borough, records) in records(holdings, attack.dataset) {
@@ -92,7 +93,7 @@ fn literal(attack: &Attack, column: &str, value: &str) -> String {
     if date { format!("DATE {quoted}") } else { quoted }
 }
 
-/// One target's figures: the conditions of sets, and pairs of them whose difference is the target.
+/// The figures for one target: the conditions of the sets, and pairs of sets that differ by the target.
 struct Sets {
     conditions: Vec<String>,
 }
@@ -104,7 +105,7 @@ impl Sets {
     }
 }
 
-/// (name, [(with, without)], whether inclusion–exclusion of three).
+/// (name, [(with, without)], inclusion–exclusion of three sets or not).
 type Differences = Vec<(&'static str, Vec<Vec<(f64, usize)>>)>;
 
 fn plan(attack: &Attack, target: &Target, dice: &mut Dice) -> (Sets, Differences) {
@@ -123,11 +124,11 @@ fn plan(attack: &Attack, target: &Target, dice: &mut Dice) -> (Sets, Differences
     let b = sets.add(format!("{attribute} AND {}", all(rest)));
     let either = sets.add(format!("{attribute} AND (({}) OR ({}))", all(first), all(rest)));
     differences.push(("inclusion and exclusion", vec![vec![(1.0, a), (1.0, b), (-1.0, either)]]));
-    // Margin less cells: all of one category, less those of it that are another in one thing more.
+    // Margin less cells: all people of one category, less those who also differ in one more column.
     let margin = sets.add(format!("{attribute} AND {}", is(attack.known[1])));
     let cells = sets.add(format!("{attribute} AND {} AND {not_alone}", is(attack.known[1])));
     differences.push(("margin less cells", vec![vec![(1.0, margin), (-1.0, cells)]]));
-    // Unions by IN lists: random codes of the second known column, and the target.
+    // Unions by IN lists: random codes of the second known column, with and without the target.
     let codes = match contract(attack.dataset).column(attack.known[1]).map(|c| c.role.clone()) {
         Some(loda_contract::Role::Dimension(loda_contract::Domain::Codes(codes))) => codes,
         _ => Vec::new(),
@@ -151,7 +152,7 @@ fn plan(attack: &Attack, target: &Target, dice: &mut Dice) -> (Sets, Differences
     (sets, differences)
 }
 
-/// Released figures of one borough, one for each condition; `None`: withheld.
+/// The released figures of one borough, one for each condition. `None`: withheld.
 async fn figures(federation: &Federation, attack: &Attack, borough: &str, conditions: &[String]) -> Vec<Option<f64>> {
     let mut found = Vec::new();
     for some in conditions.chunks(15) {
@@ -186,7 +187,7 @@ struct Score {
     by_difference: usize,
     by_change: usize,
     seen: usize,
-    /// Differences that were withheld: nothing to subtract.
+    /// Withheld differences: there is nothing to subtract.
     blind: usize,
 }
 
@@ -195,7 +196,7 @@ impl Score {
         let known: Vec<f64> = differences.iter().copied().flatten().collect();
         self.seen += 1;
         if known.is_empty() {
-            // Without a difference the guess is that of the prior: one half.
+            // Without a difference, the guess is a coin toss.
             self.blind += 1;
             let guess = self.blind.is_multiple_of(2);
             self.by_difference += usize::from(guess == has);
@@ -233,7 +234,8 @@ async fn campaign(
     scores
 }
 
-/// What a guess reaches at most, in per cent, where a coin gives 50: no set can be formed that has a person's own cell.
+/// The highest allowed share of right guesses, in per cent. A coin gives 50. No question can form a set with a cell of
+/// only one person.
 const BOUND: f64 = 60.0;
 
 async fn differencing(attack: &Attack, protected: &'static Federation, exact: &'static Federation) {
@@ -300,8 +302,8 @@ fn repeating_rewording_and_other_derivations_give_nothing_to_average() {
     });
 }
 
-/// What is guessed of one client's weekly cost from two sums, beside what the mean of all clients gives.
-/// A row for each person goes along with the person's household, and an elector's with the home: who is few there is few in
+/// A row for each person protects the person's household as well, and an elector's row protects the home. A cell with
+/// few people has few in any wording.
 /// every wording.
 #[test]
 fn a_household_or_home_is_protected_by_a_derivation_too() {
@@ -366,7 +368,7 @@ fn differencing_a_cost_is_no_better_than_guessing_it() {
             for (federation, errors) in [protected, exact].into_iter().zip(&mut errors) {
                 let answer = ask(&federation.client, &sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
                 let batch = &answer.batches[0];
-                // Where nothing can be subtracted the mean is the best guess.
+                // If nothing can be subtracted, the mean is the best guess.
                 let guess = number(batch, 0).zip(number(batch, 1)).map_or(mean, |(s, t)| s - t);
                 errors.push(cost - guess);
             }

@@ -1,5 +1,5 @@
-//! Nodes that die or hang, against real processes: the answer comes in time, names them, and no London
-//! figure is silently smaller.
+//! Nodes that die or hang, as real processes. The answer arrives in time and names them, and no London figure is
+//! silently smaller.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ struct Running {
 
 async fn start(nodes: usize) -> Running {
     let dir = tempfile::tempdir().unwrap();
-    // The last of them dials out.
+    // The last of the nodes dials out.
     let options = Options { dialling: 1, ..support::options(dir.path(), nodes, None) };
     let layout = support::laid_out(&options);
     let mut processes = Processes::start(Path::new(BINARY), &layout).unwrap();
@@ -35,6 +35,27 @@ async fn start(nodes: usize) -> Running {
 
 const LONDON: &str = "SELECT COUNT(*) AS people FROM residents";
 const BY_BOROUGH: &str = "SELECT borough, COUNT(*) AS people FROM residents GROUP BY borough";
+
+#[test]
+fn an_asker_with_a_certificate_has_four_costly_calls_at_a_time() {
+    support::run(async {
+        let running = start(3).await;
+        signal(running.processes.node_id("E09000003").unwrap(), "-STOP");
+        // Each call asks all nodes, and waits for the one that hangs.
+        let begun = Instant::now();
+        let calls = (0..8).map(|_| {
+            let client = running.client.clone();
+            async move {
+                client.nodes().await.unwrap();
+                begun.elapsed()
+            }
+        });
+        let mut took = futures::future::join_all(calls).await;
+        took.sort_unstable();
+        let (first, last) = (took[..4].last().unwrap().as_secs_f64(), took[4].as_secs_f64());
+        assert!(last > 1.5 * first, "the fifth call did not wait for one of the first four: {took:?}");
+    });
+}
 
 #[test]
 fn a_killed_and_a_hanging_node_are_named_and_nothing_is_silently_smaller() {
@@ -95,13 +116,13 @@ fn logs_verify_and_tell_every_query_before_its_release() {
                 })
                 .collect();
             assert_eq!(usize::try_from(verified).unwrap(), kinds.len());
-            // What the epoch opened with, and then the questions.
+            // First the entries at the start of the epoch, then the questions.
             let (opened, asked) = kinds.split_at(kinds.len() - 3);
             assert!(!opened.is_empty() && opened.iter().all(|kind| kind == "ADMIN"), "{opened:?}");
             assert_eq!(asked, ["ACCEPT", "RELEASE", "REFUSE"]);
         }
         let log = running.layout.coordinator().join("state/log.jsonl");
-        // Its start, and INTENT and OUTCOME of two questions.
+        // The entry of its start, and INTENT and OUTCOME for two questions.
         assert_eq!(loda_ledger::verify_lines(&log, &manifest.coordinator.log_key).unwrap(), 5);
     });
 }
@@ -138,7 +159,7 @@ fn bad_input_keeps_the_last_good_snapshot() {
         }
         std::fs::remove_file(&residents).unwrap();
         assert_eq!(name_of(&open().await.snapshot_files()), name_of(&good));
-        // What is good again waits, as all that is about people does, for the next epoch.
+        // A repaired file about people waits for the next epoch, like all data about people.
         std::fs::write(&residents, whole).unwrap();
         assert_eq!(name_of(&open().await.snapshot_files()), name_of(&good));
         let kept = Command::new(env!("CARGO_BIN_EXE_loda-demo"))
@@ -153,7 +174,8 @@ fn bad_input_keeps_the_last_good_snapshot() {
     });
 }
 
-/// What an asker sees of a question that a node did not answer: every state, what stands around them, and when.
+/// An asker's view of a question that a node did not answer: all states, the headers and trailers around them, and the
+/// times.
 #[derive(Debug, PartialEq)]
 struct Seen {
     states: Vec<i32>,
@@ -179,7 +201,7 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
         }
         let snapshot =
             |node: &loda_node::Node| node.snapshot_files().into_iter().find(|(name, _)| name == "residents").unwrap().1;
-        // Bytes that are no table, no bytes at all, and people who have two rows where the contract says one.
+        // Bytes that are not a table, no file at all, and people with two rows although the contract allows one.
         std::fs::write(snapshot(&nodes[0]), b"not a table").unwrap();
         std::fs::remove_file(snapshot(&nodes[1])).unwrap();
         twice(&snapshot(&nodes[2]));
@@ -190,7 +212,8 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
             &|name| Some(crate::pooled::contract(name)),
         );
         let fragment = table.unwrap().encode();
-        // What was asked for is shorter, and no deadline is: it would tell how long an answer takes.
+        // The request below asks for less, but no deadline is shorter than this: it would reveal how long an answer
+        // takes.
         let deadline = Duration::from_secs(5);
         let mut seen = Vec::new();
         for borough in &layout.boroughs {
@@ -215,7 +238,7 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
             let mut states = Vec::new();
             while let Some(told) = stream.message().await.unwrap() {
                 let Some(Word::State(state)) = told.word else { panic!("{told:?}") };
-                // Whether a state that passes quickly is seen at all is the stream's affair.
+                // Whether the stream shows a state that passes quickly is not fixed.
                 if state != i32::from(loda_proto::v1::State::Queued) {
                     states.push(state);
                 }
@@ -245,7 +268,7 @@ fn twice(file: &Path) {
     writer.close().unwrap();
 }
 
-/// A small disk of its own for a node's state.
+/// A small disk for a node's state alone.
 struct Disk(std::path::PathBuf);
 
 impl Disk {
@@ -254,11 +277,14 @@ impl Disk {
         match made {
             Ok(made) if made.status.success() => Some(Self(folder.to_owned())),
             Ok(made) => {
-                println!("skipped: no disk can be mounted here: {}", String::from_utf8_lossy(&made.stderr).trim());
+                support::skip::host(format!(
+                    "no disk can be mounted here: {}",
+                    String::from_utf8_lossy(&made.stderr).trim()
+                ));
                 None
             }
             Err(error) => {
-                println!("skipped: no disk can be mounted here: {error}");
+                support::skip::host(format!("no disk can be mounted here: {error}"));
                 None
             }
         }
@@ -288,12 +314,12 @@ fn on_a_full_disk_nothing_runs_unlogged_and_after_it_all_is_well() {
         assert!(whole.statement.complete);
         let lines = || std::fs::read_to_string(state.join("log.jsonl")).unwrap().lines().count();
         let before = lines();
-        // To the last byte.
+        // Fill the disk to the last byte.
         let mut filler = std::fs::File::create(state.join("filler")).unwrap();
         for size in [1 << 20, 4 << 10, 1] {
             while std::io::Write::write_all(&mut filler, &vec![0; size]).is_ok() {}
         }
-        // What is left of the log's last block takes a few more; each of them is there.
+        // The rest of the log's last block holds a few more entries. Each of them is there.
         let mut logged = before;
         let lacking = loop {
             let answer = client.query(BY_BOROUGH, "demo", deadline, |_| {}).await.unwrap();
@@ -311,7 +337,7 @@ fn on_a_full_disk_nothing_runs_unlogged_and_after_it_all_is_well() {
         assert!(lines() <= logged + 2, "at most ACCEPT and a line that was cut short");
         std::fs::remove_file(state.join("filler")).unwrap();
         drop(filler);
-        // Without a hand: space that has come back is taken up.
+        // The node continues without help once there is space again.
         let again = client.query(BY_BOROUGH, "demo", deadline, |_| {}).await.unwrap();
         assert_eq!(text(&again.batches, 99), text(&whole.batches, 99));
         let manifest = loda_identity::Manifest::load(layout.manifest()).unwrap();

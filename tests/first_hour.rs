@@ -9,7 +9,7 @@ use crate::support::{self, Running};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
-/// A program of the federation, in a folder.
+/// A program of the federation, run in a folder.
 fn program(folder: &Path, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.arg(name).args(arguments).current_dir(folder);
@@ -28,7 +28,7 @@ fn serve(folder: &Path, name: &str, config: &str) -> Running {
     Running(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
 }
 
-/// Asks until both programs are up.
+/// Asks until both programs are ready.
 fn answered(folder: &Path, sql: &str) -> String {
     let began = Instant::now();
     loop {
@@ -80,7 +80,7 @@ fn lambeths_planning_decisions_as_published_are_served_whole() {
     let names: Vec<String> = names.iter().map(|name| format!("PlanPer{name}.csv")).collect();
     let extracts = files(&data, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let (dir, report) = first_hour("planning", &extracts, |_, _| {});
-    // The publisher's own count of rows (PROVENANCE.md of the folder).
+    // The publisher's own number of rows (PROVENANCE.md of the folder).
     assert!(report.contains("15283 rows; 15283 keep the contract"), "{report}");
     assert!(report.contains("PlanPer2005fromApril.csv: 1817 rows (windows-1252"), "{report}");
     let _running =
@@ -98,7 +98,8 @@ fn lambeths_payments_as_published_name_their_malformed_rows_and_serve_the_rest()
     names.sort();
     let extracts = files(&data, &names.iter().map(String::as_str).collect::<Vec<_>>());
     let (dir, report) = first_hour("payments", &extracts, |folder, first| {
-        // 17 months, three headers, a title above most of them, one file that ends its lines like an old Macintosh.
+        // 17 months with three kinds of header. Most files have a title above the header. One file has old Macintosh
+        // line ends.
         for told in [
             "2011-11-payments.csv: 909 rows",
             "has 108 of 2 fields",
@@ -108,7 +109,7 @@ fn lambeths_payments_as_published_name_their_malformed_rows_and_serve_the_rest()
         ] {
             assert!(first.contains(told), "{told}: {first}");
         }
-        // The report asks, and the borough answers: that system leaves out the last column where it is empty.
+        // The report names the fault, and the borough answers it: that system omits the last column if it is empty.
         let node = std::fs::read_to_string(folder.join("node.toml")).unwrap();
         std::fs::write(folder.join("node.toml"), format!("{node}pad = true\n")).unwrap();
     });
@@ -131,7 +132,7 @@ fn recorded_crime_of_three_vintages_becomes_one_table_of_ones_own_borough() {
     assert!(report.contains("source_1: 1050 rows read") && report.contains("source_2: 931 rows read"), "{report}");
     let _running =
         (serve(dir.path(), "node", "node.toml"), serve(dir.path(), "coordinator", "coordinator/coordinator.toml"));
-    // Lambeth's rows, months as rows: of 24, 155 and 24 months.
+    // Lambeth's rows, with months as rows: 24, 155 and 24 months.
     let lambeth = |name: &str| {
         let text = std::fs::read_to_string(data.join(name)).unwrap();
         let rows = text.lines().filter(|line| line.split(',').any(|field| field == "Lambeth")).count() as i64;
@@ -160,7 +161,7 @@ fn new_extracts(of_source: &str) {
     };
     let given = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| {
-        // As a careful system writes: beside, and then in place.
+        // A careful system writes a file beside its place and then renames it.
         let partial = given.path().join(format!("{name}.partial"));
         std::fs::write(&partial, text).unwrap();
         std::fs::rename(partial, given.path().join(name)).unwrap();
@@ -183,14 +184,14 @@ fn new_extracts(of_source: &str) {
             .replace("[tls]", "[limits]\nquery_seconds = 1\n\n[tls]")
             .replace("state = ", &format!("operations = \"127.0.0.1:{health}\"\nstate = "));
         std::fs::write(folder.join("node.toml"), node).unwrap();
-        // Data about people stand still for an epoch; these are of things.
+        // Data about people do not change for an epoch, but these data are about things.
         let contract = std::fs::read_to_string(folder.join("contracts/homes.toml")).unwrap();
         let mut contract = contract
             .replace("cell-key", "threshold")
             .replace("dimensions = 2\nepoch = \"quarter\"\n", "")
             .replace("\"people\"", "\"things\"");
         if !of_source.is_empty() {
-            // A new file may hold a home again.
+            // A new file can hold the same home again.
             contract = contract.replace("one-row = true", "max-rows = 3");
         }
         std::fs::write(folder.join("contracts/homes.toml"), contract).unwrap();
@@ -218,7 +219,7 @@ fn new_extracts(of_source: &str) {
     };
     put("2.csv", &extract(1000..3000));
     becomes(3000);
-    // A header that has drifted: told, and what is served stays.
+    // A header that has drifted is reported, and the served data stay.
     put("3.csv", &extract(3000..9000).replace("Tenure", "Tenure Type"));
     let began = Instant::now();
     while !log().contains("its header is not that of the first file") {
@@ -231,7 +232,7 @@ fn new_extracts(of_source: &str) {
     put("3.csv", &extract(3000..9000));
     becomes(9000);
     assert!(ready().starts_with("HTTP/1.1 200"));
-    // The log says which snapshot was served from when; none is kept beyond two.
+    // The log records which snapshot was served from when. Only two snapshots are kept.
     let written = std::fs::read_to_string(folder.join("state/log.jsonl")).unwrap();
     let admin = written.lines().filter(|line| line.contains("ADMIN") && !line.contains("agreement in force"));
     let admin: Vec<&str> = admin.collect();

@@ -1,4 +1,4 @@
-//! Peers who send too much, against a running coordinator: what others notice, and what it costs the process.
+//! Peers who send too much to a running coordinator: the effect on other askers, and the cost to the process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::support;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 const SQL: &str = "SELECT borough, COUNT(*) AS people FROM residents GROUP BY borough";
-/// What the process may grow by under any of them.
+/// The most memory by which the process may grow during any flood.
 const GROWTH_KIB: u64 = 96 << 10;
 
-/// Someone with a good certificate and bad manners.
+/// A peer with a good certificate who misuses it.
 struct Mallory {
     address: String,
     identity: loda_identity::Identity,
@@ -97,7 +97,7 @@ enum Flood {
     Bomb,
 }
 
-/// Floods until it is ended, over one connection after another.
+/// Sends a flood until it is stopped, over one connection after another.
 async fn flood(mallory: Arc<Mallory>, kind: Flood) {
     loop {
         let Some(mut stream) = mallory.begin().await else {
@@ -129,7 +129,7 @@ async fn flood(mallory: Arc<Mallory>, kind: Flood) {
                             batch.extend(frame(RESET, 0, id, &8_u32.to_be_bytes()));
                             id += 2;
                         }
-                        // A header that goes on and on: 1,000 bytes of one more value each time.
+                        // A header that never ends: 1,000 more bytes of another value each time.
                         Flood::Continuation => {
                             let mut more = vec![0x00, 1, b'x', 127, 0xe9, 0x06];
                             more.extend([b'y'; 1000]);
@@ -137,7 +137,7 @@ async fn flood(mallory: Arc<Mallory>, kind: Flood) {
                         }
                         Flood::EmptyData => batch.extend(frame(DATA, 0, 1, &[])),
                         Flood::Ping => batch.extend(frame(PING, 0, 0, &[0; 8])),
-                        // A message that says it is 2 GiB long, or one that is small and would not be.
+                        // A message that claims to be 2 GiB long, or a small message that would become large.
                         Flood::Oversize | Flood::Bomb => {
                             let mut payload = vec![0; 1024];
                             if first {
@@ -161,7 +161,7 @@ async fn flood(mallory: Arc<Mallory>, kind: Flood) {
                 }
             }
         };
-        // The server's farewell ends it, and the next connection begins.
+        // The server ends the connection, and the next one begins.
         tokio::select! {
             () = drain => {}
             () = send => {}
@@ -169,7 +169,7 @@ async fn flood(mallory: Arc<Mallory>, kind: Flood) {
     }
 }
 
-/// Another's questions for a while: the middle and the 99th percentile in milliseconds.
+/// Another asker's questions for a while: the median and the 99th percentile in milliseconds, and their number.
 async fn others(client: &Client, time: Duration) -> (f64, f64, usize) {
     let (began, mut spent) = (Instant::now(), Vec::new());
     while began.elapsed() < time {
@@ -215,7 +215,7 @@ fn floods_cost_others_little_and_the_process_less() {
             println!("{kind:<14?} p50 {p50:6.1} ms  p99 {p99:6.1} ms  memory {:4} MiB", during >> 10);
             assert!(during < rest + GROWTH_KIB, "{kind:?}: {rest} KiB → {during} KiB");
         }
-        // Ten thousand who connect and say nothing: new askers get in all the same.
+        // Ten thousand connections that send nothing. New askers can still connect.
         let count = usize::try_from(support::rounds("LODA_FLOOD_CONNECTIONS", 10_000)).unwrap();
         let crowd = tokio::spawn({
             let address = mallory.address.clone();

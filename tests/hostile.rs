@@ -1,5 +1,5 @@
-//! Hand-made fragments and requests, as a coordinator gone bad would send them: each a typed refusal, the
-//! node up, nothing read.
+//! Hand-made fragments and requests, as a compromised coordinator would send them. Each gets a typed refusal, the node
+//! stays up, and nothing is read.
 
 use std::sync::Arc;
 
@@ -45,12 +45,12 @@ async fn refused_by(federation: &Federation, request: v1::SubmitRequest) -> Stri
     let refusal = node.submit(request).await.unwrap().into_inner().refusal;
     let refusal = refusal.expect("a refusal");
     assert!(!refusal.message.is_empty() && !refusal.advice.is_empty());
-    // Nothing was begun under this id.
+    // No query started under this id.
     assert!(node.cancel(v1::CancelNodeRequest { query_id }).await.is_err());
     refusal.rule
 }
 
-/// A canonical question about people, to spoil: by itself it is refused for what it is about.
+/// A canonical question about people, as a base to spoil. By itself it is refused because it is about people.
 fn fragment() -> pb::LogicalPlanNode {
     let column = |name: &str| Scalar::Column(name.to_owned());
     let female = Predicate::Compare {
@@ -229,14 +229,15 @@ fn hand_made_fragments_are_refused_by_their_rule() {
             let refusal = node.submit(request).await.unwrap().into_inner().refusal.expect("a refusal");
             assert_eq!(refusal.rule, rule);
         }
-        // The node is up, and the unspoilt fragment runs.
+        // The node is up, and the intact fragment runs.
         let mut node = federation.node_client(NODE);
         let request = support::logged(&mut node, &federation.layout, request(bytes)).await;
         assert_eq!(node.submit(request).await.unwrap().into_inner().refusal, None);
     });
 }
 
-/// Lines of every log in the federation: what was accepted, run or released would stand there.
+/// The number of lines in all logs of the federation that record work: accepted, failed or released fragments, and
+/// questions.
 fn log_lines(federation: &Federation) -> usize {
     let nodes = federation.layout.boroughs.iter().map(|b| federation.layout.node(b.gss).join("state/log.jsonl"));
     let logs = nodes.chain([federation.layout.coordinator().join("state/log.jsonl")]);
@@ -247,7 +248,7 @@ fn log_lines(federation: &Federation) -> usize {
 #[test]
 fn hostile_sql_is_refused_by_its_rule_and_nothing_is_read() {
     support::run(async {
-        // A federation of its own: the others' logs grow meanwhile.
+        // A separate federation, because the logs of shared ones grow meanwhile.
         let federation = Federation::of(33).await;
         let before = log_lines(&federation);
         let (mut count, mut wrong) = (0, Vec::new());
@@ -272,7 +273,7 @@ fn hostile_sql_is_refused_by_its_rule_and_nothing_is_read() {
     });
 }
 
-/// A codec that writes a table as its name alone, as an attacker's own program would.
+/// A codec that encodes a table as its name alone, as an attacker's own program would.
 #[derive(Debug)]
 struct NamesOnly;
 
@@ -300,7 +301,7 @@ impl LogicalExtensionCodec for NamesOnly {
     }
 }
 
-/// The hostile questions as DataFusion itself encodes their plans, sent past the coordinator to a node.
+/// The hostile questions as plans in DataFusion's own encoding. They go past the coordinator, straight to a node.
 #[test]
 fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
     support::run(async {
@@ -317,7 +318,7 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
         let (mut sent, mut unplannable) = (0, 0);
         let mut rules: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
         for (_, sql, line) in crate::scenarios::refusals("hostile.slt") {
-            // In a task of its own: the engine's planner panics over one of these.
+            // In a separate task, because the engine's planner panics on one of these.
             let (state, text) = (context.state(), sql.clone());
             let planned = tokio::spawn(async move { state.create_logical_plan(&text).await }).await;
             let Ok(Ok(plan)) = planned else {
@@ -331,7 +332,7 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
                 let halved = bytes[..bytes.len() / 2].to_vec();
                 for bytes in [bytes, halved] {
                     if bytes.len() > 200_000 {
-                        // The transport takes no message of this size.
+                        // The transport refuses a message of this size.
                         let mut node = federation.node_client(NODE);
                         assert!(node.submit(request(bytes)).await.is_err(), "{line}");
                         continue;
@@ -349,7 +350,7 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
                 }
             }
         }
-        // What is canonical, spoilt in every way that a byte can be.
+        // A canonical fragment with random byte errors.
         let good = fragment().encode_to_vec();
         let mut dice = support::Dice::new(9);
         for _ in 0..300 {
@@ -372,7 +373,7 @@ fn hostile_plans_as_bytes_are_refused_and_nothing_is_read() {
     });
 }
 
-/// Fragments with joins and derivations by unit that no SQL gives.
+/// Fragments with joins and derivations by unit that no SQL produces.
 #[test]
 fn hand_made_joins_are_refused_by_their_rule() {
     use loda_question::{Join, JoinKind, PerUnit, Source};
@@ -426,7 +427,7 @@ fn hand_made_joins_are_refused_by_their_rule() {
             })),
         };
         let nested = |levels: usize| {
-            // A chain of joins that is deeper than any question.
+            // A chain of joins that is deeper than any question allows.
             let mut plan = good.clone();
             let Some(Plan::Selection(selection)) = &mut aggregate(&mut plan).input.as_mut().unwrap().plan else {
                 panic!()
@@ -508,7 +509,7 @@ fn hand_made_joins_are_refused_by_their_rule() {
                 }),
             ),
         ];
-        // Drafts that have no derivation, so that no encoder of ours writes them: their canonical parts, put together.
+        // Drafts without a derivation, which our encoder does not write: their canonical parts are put together here.
         let by = |rows: Rows, unit: &str, values: Vec<Figure>| {
             Source::PerUnit(Box::new(PerUnit { rows, unit: unit.to_owned(), keys: Vec::new(), values }))
         };
@@ -580,7 +581,7 @@ fn hand_made_joins_are_refused_by_their_rule() {
         for (name, rule, bytes) in cases {
             assert_eq!(refused_by(federation, request(bytes)).await, rule, "{name}");
         }
-        // Canonical, and about people: whatever it asks, it is no table.
+        // It is canonical and about people, but it is not a table.
         assert_eq!(refused_by(federation, request(good.encode_to_vec())).await, "closed-table");
     });
 }
@@ -599,7 +600,7 @@ fn an_edge_in_another_scale_is_not_an_edge() {
             keys: vec![Scalar::Column("need".to_owned())],
             figures: vec![Figure { measure: Measure::Rows, condition: None }],
         });
-        // The edge's units under another scale would be another amount.
+        // The edge's digits with another scale are another amount.
         let value = pb::Decimal128 { value: 50_000_i128.to_be_bytes().to_vec(), p: 38, s: 1 };
         let literal = pb::ScalarValue { value: Some(pb::scalar_value::Value::Decimal128Value(value)) };
         let literal = pb::LogicalExprNode { expr: Some(Expr::Literal(literal)) };
@@ -634,7 +635,7 @@ fn an_id_never_runs_twice_nor_stands_for_two_questions() {
     });
 }
 
-/// A captured coordinator that has its key, its certificate, and another log than it showed before.
+/// A captured coordinator with its key and its certificate, but with another log than it showed before.
 #[test]
 fn a_coordinator_whose_log_does_not_continue_is_told_nothing_and_fills_no_log() {
     support::run(async {
@@ -649,7 +650,7 @@ fn a_coordinator_whose_log_does_not_continue_is_told_nothing_and_fills_no_log() 
         let mut other = federation.node_client(gss);
         let good = support::logged(&mut other, &federation.layout, request(Vec::new())).await.log.unwrap();
         assert_eq!(asked(Some(good.clone())).await, None);
-        // What it shows from now on continues that.
+        // From now on its log continues the one that was seen.
         let entries = good.entries;
         let good = v1::LogHead { at: entries, at_hash: good.hash.clone(), ..good };
         assert_eq!(asked(Some(good.clone())).await, None);
@@ -669,10 +670,10 @@ fn a_coordinator_whose_log_does_not_continue_is_told_nothing_and_fills_no_log() 
         ];
         for (what, head) in bad {
             assert_eq!(asked(head).await.as_deref(), Some("query-log"), "{what}");
-            // Whether it is run at once, or waits for others, is another matter.
+            // The fragment may run at once, or wait for others.
             assert_ne!(asked(Some(good.clone())).await.as_deref(), Some("query-log"), "after {what}");
         }
-        // A head that goes to and fro is an entry a few times, and not each time.
+        // A head that goes back and forth is logged a few times, not each time.
         let log = federation.layout.node(gss).join("state/log.jsonl");
         let of = |kind: &str| std::fs::read_to_string(&log).unwrap().lines().filter(|line| line.contains(kind)).count();
         let before = of("\"ADMIN\"");
@@ -687,7 +688,8 @@ fn a_coordinator_whose_log_does_not_continue_is_told_nothing_and_fills_no_log() 
     });
 }
 
-/// What no node takes for a purpose stands in no log, and costs nothing to look up there.
+/// The coordinator refuses a purpose that no node accepts. Its log holds at most 128 characters of it, so that entries
+/// stay short.
 #[test]
 fn a_purpose_that_no_node_takes_is_refused_before_it_is_logged() {
     support::run(async {

@@ -1,6 +1,6 @@
-//! Statements of a few words that would cost a coordinator everything: each ends, the process lives, and others are answered.
+//! Short statements that would cost a coordinator very much. Each one ends, the process lives, and others are answered.
 //!
-//! `LODA_HOSTILE_SQL` sets how many, or `LODA_HOSTILE_SECONDS` for how long (`just hostile-sql 3600`).
+//! `LODA_HOSTILE_SQL` sets their number, or `LODA_HOSTILE_SECONDS` the time (`just hostile-sql 3600`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,21 +13,21 @@ use crate::doors::flight::client as flight_client;
 use crate::support::doors::{Doors, analyst, resident_mib};
 use crate::support::{self, Dice};
 
-/// Seconds that a question may take, and planning too.
+/// The seconds that a question may take, and that planning may take.
 const DEADLINE: u64 = 2;
 
-/// One second beyond it, and what two cores need that everybody shares.
+/// One second more than the deadline, because all share two cores.
 const BEYOND: Duration = Duration::from_secs(1);
 
 const F: &str = "(SELECT 1 FROM boroughs WHERE name <> 'x')";
 
-/// Bytes that a coordinator may have resident.
+/// The most resident memory of a coordinator.
 const MOST_MIB: u64 = 1_024;
 
 fn hostile(dice: &mut Dice) -> String {
     let names = |n: u64| (0..n).map(|i| format!("t{i}")).collect::<Vec<_>>();
     match dice.below(16) {
-        // Crosses of any arity, without columns and with.
+        // Cross joins of any arity, with and without columns.
         0 => {
             let all = names(dice.below(7) + 3).into_iter().map(|t| format!("{F} {t}")).collect::<Vec<_>>();
             format!("SELECT COUNT(*) FROM {}", all.join(", "))
@@ -41,7 +41,7 @@ fn hostile(dice: &mut Dice) -> String {
             format!("SELECT COUNT(*) FROM {}", all.collect::<Vec<_>>().join(", "))
         }
         3 => {
-            // Equal columns that are always equal.
+            // Joins on equal columns that are always equal.
             let on = (1..dice.below(4) + 4).map(|i| format!("JOIN boroughs t{i} ON length(t0.gss) = length(t{i}.gss)"));
             format!("SELECT COUNT(*) FROM boroughs t0 {}", on.collect::<Vec<_>>().join(" "))
         }
@@ -121,7 +121,7 @@ fn hostile(dice: &mut Dice) -> String {
     }
 }
 
-/// What each way in takes: the longest step of it.
+/// The time of the longest step, for each way in.
 async fn tried(doors: &Doors, client: &Client, token: &str, way: u64, sql: String) -> Duration {
     let began = Instant::now();
     match way {
@@ -170,7 +170,7 @@ async fn tried(doors: &Doors, client: &Client, token: &str, way: u64, sql: Strin
                 }
                 return began.elapsed();
             }
-            // Planned and asked in one call.
+            // Planned and run in one call.
             let _info = flight.execute(sql, None).await;
             began.elapsed().saturating_sub(Duration::from_secs(DEADLINE))
         }

@@ -1,4 +1,4 @@
-//! The walkthrough for three hosts, as its script runs it in network namespaces.
+//! The walkthrough for three hosts: its script runs it in network namespaces.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ fn three_hosts_one_of_them_behind_a_firewall() {
     let may = Command::new("ip").args(["netns", "add", &probe]).output();
     if !may.as_ref().is_ok_and(|made| made.status.success()) {
         let why = may.map(|made| String::from_utf8_lossy(&made.stderr).into_owned()).unwrap_or_else(|e| e.to_string());
-        println!("skipped: network namespaces cannot be made here: {}", why.trim());
+        crate::support::skip::host(format!("network namespaces cannot be made here: {}", why.trim()));
         return;
     }
     Command::new("ip").args(["netns", "del", &probe]).status().unwrap();

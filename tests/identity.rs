@@ -1,4 +1,4 @@
-//! Who may speak to whom, against a running federation.
+//! Which peers may talk to which, in a running federation.
 
 use loda_identity::{Authority, Gss, Manifest, PeerId, Role};
 use loda_proto::v1;
@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::support::{self, Federation, node_client};
 
-/// Credentials that `authority` gives for `role`, in a folder of their own.
+/// Credentials from `authority` for `role`, in a separate folder.
 fn issue(federation: &Federation, authority: &Authority, role: Role, name: &str) -> std::path::PathBuf {
     let folder = federation.layout.dir.join("attack").join(name);
     std::fs::create_dir_all(&folder).unwrap();
@@ -45,7 +45,7 @@ fn only_the_coordinator_reaches_a_node() {
             assert_ne!(refused.code(), Code::Ok, "{name}");
             assert_ne!(refused.code(), Code::PermissionDenied, "{name}: it must not get past the handshake");
         }
-        // Known and in the wrong role: past the handshake, and no further.
+        // A known peer in the wrong role passes the handshake, and is then refused.
         for folder in [layout.node("E09000009"), layout.client().parent().unwrap().to_owned()] {
             let refused = describe(node_client(layout, node, &folder)).await.unwrap_err();
             assert_eq!(refused.code(), Code::PermissionDenied);
@@ -66,7 +66,7 @@ fn the_coordinator_refuses_a_node_that_is_another() {
         let address = &identity.manifest().members[4].address;
         let other = PeerId::new("demo.london", Role::Node("E09000006".parse().unwrap())).unwrap();
         let wait = std::time::Duration::from_secs(5);
-        let channel = loda_identity::channel(address, &identity, &other, wait).unwrap();
+        let channel = loda_transport::channel(address, &identity, &other, wait).unwrap();
         assert!(describe(NodeClient::new(channel)).await.is_err());
     });
 }
@@ -82,7 +82,7 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
         let coordinator = PeerId::new("demo.london", Role::Coordinator).unwrap();
         let wait = std::time::Duration::from_secs(5);
         let channel =
-            loda_identity::channel(&identity.manifest().coordinator.address, &identity, &coordinator, wait).unwrap();
+            loda_transport::channel(&identity.manifest().coordinator.address, &identity, &coordinator, wait).unwrap();
         let mut mallory = QueryClient::new(channel);
         let sql = "SELECT borough, COUNT(*) FROM residents GROUP BY borough";
         let prepared = federation.client.prepare(sql, "demo", false).await.unwrap();
@@ -95,7 +95,7 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
         let watch = v1::WatchRequest { query_id: query_id.clone() };
         assert_eq!(mallory.watch(watch).await.unwrap_err().code(), Code::NotFound);
         assert_eq!(mallory.cancel(v1::CancelRequest { query_id }).await.unwrap_err().code(), Code::NotFound);
-        // Named in no agreement: every borough refuses her own question.
+        // No agreement names her, so all boroughs refuse her question.
         let request = v1::PrepareRequest { sql: sql.to_owned(), purpose: "demo".to_owned(), ask_nodes: true };
         let verdicts = mallory.prepare(request).await.unwrap().into_inner().fragments.remove(0).verdicts;
         assert_eq!(verdicts.len(), 33);
@@ -103,7 +103,7 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
     });
 }
 
-/// Each of these is tried on a node that is a process of its own.
+/// Each case is tried on a node in its own process.
 #[test]
 fn a_running_node_lets_in_nobody_it_should_not() {
     use std::time::{Duration, Instant};
@@ -131,7 +131,7 @@ fn a_running_node_lets_in_nobody_it_should_not() {
         assert!(describe(node_client(&layout, node, &good.0)).await.is_ok());
         assert!(describe(node_client(&layout, node, &folder("expired", -1).0)).await.is_err());
 
-        // Revoked while connected: gone within the stated two seconds, and a little for reading.
+        // Revoked while connected: disconnected within the stated two seconds, plus a little time for reading.
         let open = node_client(&layout, node, &good.0);
         assert!(describe(open.clone()).await.is_ok());
         let list = office.revocation_list(std::slice::from_ref(&good.1.serial), 30).unwrap();
@@ -147,7 +147,7 @@ fn a_running_node_lets_in_nobody_it_should_not() {
         println!("revoked while connected: out after {:?}", gone(open).await);
         assert!(describe(node_client(&layout, node, &good.0)).await.is_err(), "nor by a new connection");
 
-        // Denied by this borough alone, without its authority.
+        // This borough alone denies the peer, without its authority.
         let open = node_client(&layout, node, &second.0);
         assert!(describe(open.clone()).await.is_ok(), "the other certificate of the coordinator is as good as before");
         let denied = layout.node(node).join("denied.txt");
@@ -159,10 +159,10 @@ fn a_running_node_lets_in_nobody_it_should_not() {
         tokio::time::sleep(Duration::from_millis(2_500)).await;
         assert!(describe(node_client(&layout, node, &second.0)).await.is_ok(), "and back, without a restart");
 
-        // A list that has ended vouches for nobody: a node that starts with it refuses whom it cannot check.
+        // An expired list confirms no certificate. A node that starts with it refuses peers that it cannot check.
         processes.kill_node(node).unwrap();
         std::fs::write(layout.revocation_list("coordinator"), office.revocation_list(&[], -1).unwrap()).unwrap();
-        // The newest that it knew is kept, and would still count.
+        // Remove the newest list that the node knew. It was kept, and would still be valid.
         std::fs::remove_dir_all(layout.node(node).join("state/revocation.pinned")).unwrap();
         processes.start_node(node).unwrap();
         let began = Instant::now();

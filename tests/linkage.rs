@@ -1,4 +1,5 @@
-//! Who is who, measured on labelled records that nobody here wrote; beside what Splink finds on the same.
+//! Linkage of people, measured on labelled records from other sources, and compared with Splink's results on the same
+//! records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -8,10 +9,10 @@ use loda_linkage::{Bands, Index, Record, Records};
 
 use crate::support::{self, Dice};
 
-/// A CSV file's rows, by the names of its columns.
+/// The rows of a CSV file, by column name.
 fn read(path: &Path) -> Vec<HashMap<String, String>> {
     let text = std::fs::read_to_string(path).unwrap();
-    // Quotes stand around names with commas.
+    // Names with commas are in quotes.
     let fields = |line: &str| -> Vec<String> {
         let (mut fields, mut quoted) = (vec![String::new()], false);
         for c in line.chars() {
@@ -48,7 +49,7 @@ fn people(records: &[Record], once: &[u16]) -> Index {
     records.iter().collect::<Records>().people(once, &[], Bands::default())
 }
 
-/// Precision and recall of the pairs that an index says are one person.
+/// Precision and recall of the pairs that an index links as one person.
 fn measured(index: &Index, truth: &[usize]) -> (f64, f64) {
     let pairs = |groups: BTreeMap<(usize, usize), u64>| -> u64 { groups.values().map(|n| n * (n - 1) / 2).sum() };
     let count = |key: &dyn Fn(usize) -> (usize, usize)| {
@@ -62,7 +63,7 @@ fn measured(index: &Index, truth: &[usize]) -> (f64, f64) {
     (right as f64 / found as f64, right as f64 / real as f64)
 }
 
-/// Numbers for the labels of a column.
+/// A number for each label of a column.
 fn labels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<usize> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     names
@@ -83,7 +84,7 @@ fn the_residents_index_finds_who_is_who() {
     let Some(data) = support::open_data() else { return };
     let febrl_folder = data.join("febrl");
     if !febrl_folder.is_dir() {
-        println!("skipped: febrl is not among the open data");
+        support::skip::host("febrl is not among the open data");
         return;
     }
     let (a, b) = (read(&febrl_folder.join("febrl4_a.csv")), read(&febrl_folder.join("febrl4_b.csv")));
@@ -103,7 +104,7 @@ fn the_residents_index_finds_who_is_who() {
         }
     }
     assert!(precision >= 0.999 && recall >= 0.99, "{precision} {recall}");
-    // Nobody knows which services hold a person once.
+    // It is unknown which services hold a person only once.
     let (precision, recall) = measured(&people(&records, &[]), &truth);
     println!("  as one file: precision {precision:.4}, recall {recall:.4}");
 
@@ -140,7 +141,7 @@ fn the_residents_index_finds_who_is_who() {
             index.review.len()
         );
     }
-    // What others find on febrl4, as the files beside it say.
+    // The results of other tools on febrl4, from the files beside it.
     for (file, runs) in [
         ("baseline_splink.json", "/splink_detailed_no_ssid/1to1_0.5"),
         ("baseline_overlap.json", "/splink full addr=True p>=0.5 1:1"),

@@ -1,4 +1,4 @@
-//! What the system promises, tried on real processes, real TLS and real sockets.
+//! The promises of the system, tested with real processes, real TLS and real sockets.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,6 +18,8 @@ mod closed;
 mod crashes;
 mod differencing;
 mod doors;
+mod drift;
+mod fault_reporting;
 mod faults;
 mod first_hour;
 mod floods;
@@ -25,9 +27,7 @@ mod hostile;
 mod hostile_sql;
 mod hosts;
 mod identity;
-mod later;
 mod linkage;
-mod london;
 mod monitoring;
 mod network;
 mod overload;
@@ -38,7 +38,8 @@ mod residents;
 mod scenarios;
 mod simulation;
 mod sources;
+mod structure;
 mod support;
-mod unnoticed;
+mod synthetic_london;
 mod utility;
 mod wire;

@@ -1,4 +1,5 @@
-//! What monitoring is given: metrics that are there, alerts and a dashboard over them, and what to do about each.
+//! Monitoring: the metrics exist, alerts and a dashboard use them, and the documentation says what to do about each
+//! alert.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -56,7 +57,7 @@ fn alerts_and_dashboard_are_over_metrics_that_there_are_and_each_alert_says_what
         .await
         .unwrap()
     });
-    // Counters are there once they have counted.
+    // A counter exists once it has counted.
     let there: BTreeSet<String> =
         names(&told.concat()).into_iter().chain(["loda_sign_ins_refused_total".to_owned()]).collect();
     let alerts = read("deploy/monitoring/alerts.yml");
@@ -75,7 +76,7 @@ fn alerts_and_dashboard_are_over_metrics_that_there_are_and_each_alert_says_what
         let missing: Vec<String> = names(text).into_iter().filter(|name| !there.contains(name)).collect();
         assert!(missing.is_empty(), "{what}: no such metric: {missing:?}\n{there:?}");
     }
-    // What is measured is shown or watched.
+    // Each metric is shown or watched.
     let unseen: Vec<&String> = there
         .iter()
         .filter(|name| !names(&format!("{alerts} {shown}")).contains(*name))
@@ -96,7 +97,7 @@ fn alerts_and_dashboard_are_over_metrics_that_there_are_and_each_alert_says_what
     }
     println!("{} alerts and {panels} panels over {} metrics", named.len(), there.len());
     assert!(named.len() >= 12 && panels >= 10);
-    // Prometheus's own tool, where there is one.
+    // Prometheus's own tool, if it is installed.
     let checked = Command::new("promtool").args(["check", "rules"]).arg("deploy/monitoring/alerts.yml").output();
     match checked {
         Ok(output) => {
@@ -104,6 +105,6 @@ fn alerts_and_dashboard_are_over_metrics_that_there_are_and_each_alert_says_what
             assert!(output.status.success() && said.contains(&format!("{} rules found", named.len())), "{said}");
             println!("promtool: {}", said.trim().replace('\n', "; "));
         }
-        Err(_) => println!("skipped: no promtool"),
+        Err(_) => support::skip::tool("no promtool"),
     }
 }

@@ -1,4 +1,4 @@
-//! Networks that fail, between a coordinator and 33 nodes: the answer comes in time and says what it lacks.
+//! Network failures between a coordinator and 33 nodes. The answer arrives in time and says what is missing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn any_weather_on_any_boroughs_is_bounded_and_never_silently_smaller() {
                 proxy.set(weather);
                 told.push((gss, weather));
             }
-            // Some storms begin in mid-query, others end there.
+            // Some storms begin in mid-query, and some end there.
             if dice.one_in(2) {
                 let (gss, _) = told[dice.index(told.len())];
                 proxies[gss].set(some_weather(&mut dice));
@@ -79,7 +79,7 @@ fn any_weather_on_any_boroughs_is_bounded_and_never_silently_smaller() {
             assert_eq!(rows.len(), 33);
             for (row, good) in rows.iter().zip(&whole) {
                 assert_eq!(row[0], good[0]);
-                // A borough's figure is the whole one or none: there is nothing between.
+                // A borough's figure is complete or missing, never between.
                 if row[1] == "NULL" {
                     assert_eq!(row[2], "x: no answer", "round {round}: {row:?}");
                     missing += 1;
@@ -113,7 +113,7 @@ fn any_weather_on_any_boroughs_is_bounded_and_never_silently_smaller() {
         println!("{answered} figures came whole, {missing} were said to be missing");
         assert!(answered > 0 && missing > 0);
         for proxy in proxies.values() {
-            // Connections that were led astray end here, and are made again.
+            // Connections that went wrong end here, and are made again.
             proxy.set(Weather::Closed);
         }
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -1,4 +1,4 @@
-//! Far more than a node can take, under a hard limit of memory: everything ends, and the process lives.
+//! Far more load than a node can take, under a hard memory limit. Every query ends, and the process lives.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::support;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
-/// 512 MiB; another by the environment variable.
+/// 512 MiB, or the value of the environment variable.
 fn limit() -> u64 {
     support::rounds("LODA_OVERLOAD_MIB", 512) << 20
 }
 
-/// A control group that limits memory, of whichever version this machine has.
+/// A control group that limits memory, of the version that this machine has.
 struct Group {
     folder: PathBuf,
     peak: &'static str,
@@ -57,7 +57,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Its processes have ended by now; the group of one that lingers is left behind.
+        // Its processes have ended by now. If one lingers, its group is left behind.
         let _ = std::fs::remove_dir(&self.folder);
     }
 }
@@ -68,7 +68,7 @@ fn two_hundred_heavy_questions_in_half_a_gibibyte_all_end() {
     support::run(async {
         let group = match Group::make(&format!("loda-test-{}", std::process::id())) {
             Ok(group) => group,
-            Err(why) => return println!("skipped: memory cannot be limited here: {why}"),
+            Err(why) => return support::skip::host(format!("memory cannot be limited here: {why}")),
         };
         let dir = tempfile::tempdir().unwrap();
         let options = Options {

@@ -1,5 +1,5 @@
-//! The same tables in one place: each borough's mapping run over its sources, and all of it pooled.
-//! No code of ingest, the algebra or disclosure control takes part.
+//! The same tables in one place: each borough's mapping runs over its sources, and the results are pooled. No code of
+//! ingest, the algebra or disclosure control is used.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub fn contract(dataset: &str) -> Arc<Contract> {
     Arc::new(Contract::parse(&crate::support::wide(found), dataset).unwrap())
 }
 
-/// Reads what the nodes' configurations name.
+/// Reads the sources in the nodes' configurations.
 pub async fn holdings(federation: &Federation) -> Vec<Holding> {
     holdings_of(&federation.layout).await
 }
@@ -79,7 +79,7 @@ async fn map(dataset: &str, sources: &[(String, std::path::PathBuf, bool)], sql:
     mapped.iter().map(in_contract_types).collect()
 }
 
-/// The pooled tables, to be asked in SQL.
+/// The pooled tables, for questions in SQL.
 pub struct Pooled {
     strict: SessionContext,
     simplified: SessionContext,
@@ -90,8 +90,8 @@ impl Pooled {
         Self { strict: session(holdings, false), simplified: session(holdings, true) }
     }
 
-    /// The engine's simplifier merges IN lists without regard to NULL, so it is left out; but for `coalesce` and the
-    /// clock the engine cannot do without it.
+    /// Runs without the engine's simplifier, because it merges IN lists without regard to NULL. For `coalesce` and the
+    /// clock the engine needs the simplifier.
     pub async fn ask(&self, sql: &str) -> Vec<RecordBatch> {
         match self.strict.sql(sql).await.unwrap().collect().await {
             Ok(batches) => batches,
@@ -100,7 +100,7 @@ impl Pooled {
     }
 }
 
-/// The engine in one partition, with or without its simplifier.
+/// The engine with one partition, with or without its simplifier.
 pub fn engine(simplifies: bool) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
@@ -145,7 +145,7 @@ fn reference() -> MemTable {
     MemTable::try_new(schema, vec![reader.map(Result::unwrap).collect()]).unwrap()
 }
 
-/// Rows as text, one cell each, NULL as `NULL`.
+/// Rows as text, one string for each cell. NULL is `NULL`.
 pub fn text(batches: &[RecordBatch], columns: usize) -> Vec<Vec<String>> {
     let options = FormatOptions::default().with_null("NULL");
     let mut rows = Vec::new();
@@ -159,7 +159,7 @@ pub fn text(batches: &[RecordBatch], columns: usize) -> Vec<Vec<String>> {
     rows
 }
 
-/// Whether two rows are the same: exactly, or for numbers with a fraction within a relative tolerance.
+/// Whether two rows are equal: exactly, or within a relative tolerance for numbers with a fraction.
 pub fn same(a: &[String], b: &[String], tolerance: f64) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(a, b)| {

@@ -1,5 +1,5 @@
-//! With protection on: what a node releases is the method applied to the pooled cell, and a London figure is
-//! the sum of what the boroughs released.
+//! With protection on: a node's released cell is the method applied to the pooled cell, and a London figure is the sum
+//! of the boroughs' released cells.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,14 +20,14 @@ use crate::scenarios::{ask, rows};
 use crate::support::{self, Federation};
 use crate::wire::{decode, fragments, held, tables};
 
-/// Asks one node a fragment as the coordinator would, and reads what it releases.
+/// Sends one node a fragment as the coordinator would, and reads the released cells.
 pub async fn released(federation: &Federation, gss: &str, fragment: &[u8]) -> RecordBatch {
     let bytes = released_by(federation.node_client(gss), &federation.layout, gss, fragment).await;
     let mut reader = arrow::ipc::reader::StreamReader::try_new(std::io::Cursor::new(bytes), None).unwrap();
     reader.next().unwrap().unwrap()
 }
 
-/// What a node sends for a fragment, to the byte.
+/// The bytes that a node sends for a fragment.
 pub async fn released_by(mut node: NodeClient<Channel>, layout: &Layout, gss: &str, fragment: &[u8]) -> Vec<u8> {
     let request = v1::SubmitRequest {
         query_id: uuid::Uuid::new_v4().to_string(),
@@ -79,7 +79,7 @@ fn every_released_cell_is_the_method_applied_to_the_pooled_cell() {
     support::run(async {
         let Some(federation) = support::real().await else { return };
         let holdings = holdings(federation).await;
-        // The engine's simplifier does not keep NULLs in merged IN lists: what is exact is asked without it.
+        // The engine's simplifier loses NULLs in merged IN lists, so exact figures are computed without it.
         let context = engine(false);
         let mut compared: HashMap<Protection, (usize, usize)> = HashMap::new();
         for (line, bytes, boroughs) in fragments(federation, "real.slt").await {
@@ -108,7 +108,7 @@ fn every_released_cell_is_the_method_applied_to_the_pooled_cell() {
                             && counts
                             && let Some(said) = said
                         {
-                            // A zero that is released is one that logic alone gives: a condition that the keys rule out.
+                            // A released zero follows from logic alone: the keys rule out the condition.
                             let by_logic = *said == 0 && question.possible().is_some();
                             assert!(*said >= 10 || by_logic, "{line}: {gss} {cell:?}: {said}");
                         }
@@ -124,8 +124,8 @@ fn every_released_cell_is_the_method_applied_to_the_pooled_cell() {
     });
 }
 
-/// Every table that the scenarios ask for: each released cell is within the noise of the exact one and of ten units or
-/// more, and what is exact is released by nobody. Sums are within their bounds' noise.
+/// All tables of the scenarios. Each released cell is within the noise of the exact cell and has ten or more units, and
+/// no node releases the exact cell. Sums are within the noise for their bounds.
 #[test]
 fn every_cell_of_a_table_about_people_is_perturbed_and_of_ten_units() {
     support::run(async {
@@ -144,7 +144,7 @@ fn every_cell_of_a_table_about_people_is_perturbed_and_of_ten_units() {
                     let pooled =
                         all.get(cell).unwrap_or_else(|| panic!("{}: {gss} {cell:?} has no units", table.words()));
                     for ((said, exact), of) in figures.iter().zip(pooled).zip(table.functionals()) {
-                        // Units that are not in a measure's dataset have no sum of it.
+                        // Units without a row in a measure's dataset have no sum.
                         let (Some(said), exact) = (*said, exact.unwrap_or(0)) else { continue };
                         let here = || format!("{}: {gss} {cell:?} {of:?}: {said} for {exact}", table.words());
                         match of {

@@ -1,4 +1,4 @@
-//! The residents index inside a node: who is who becomes the `person` of its datasets, and stays so.
+//! The residents index inside a node: it links records into the `person` of the node's datasets, and the link stays.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,7 @@ min = "0"
 max = "9999"
 "#;
 
-/// A borough whose services are CSV files, and whose dataset counts their contacts by person.
+/// A borough whose services are CSV files. Its dataset counts their contacts by person.
 pub struct Borough(Folder);
 
 impl Borough {
@@ -64,7 +64,7 @@ impl Borough {
         borough
     }
 
-    /// One whose services are configured already, over extracts in a folder; its dataset is `truth.csv`, the number of the
+    /// A borough with configured services over extracts in a folder. Its dataset is `truth.csv`, the number of the
     /// person behind each record.
     pub fn over(residents: &str, services: &[String], extracts: &Path) -> Self {
         let borough = Self(Folder::new("contacts", &CONTRACT.replace("max-rows = 12", "max-rows = 100")));
@@ -87,13 +87,13 @@ impl Borough {
         borough
     }
 
-    /// Reads everything, with the certificates of a trial.
+    /// Reads all sources, with the certificates of a trial.
     pub fn ingest(&self) -> String {
         self.trial();
         self.0.ingest()
     }
 
-    /// The newest snapshot's rows: the contract's number, and the person's id.
+    /// The newest snapshot's rows: the contract's number and the person's id.
     pub fn rows(&self) -> Vec<(i64, u64)> {
         let pieces = self.pieces("contacts");
         let file = fs::File::open(&pieces[0]).unwrap();
@@ -122,7 +122,7 @@ pub fn service_names(configuration: &str) -> Vec<String> {
     after.map(|service| service.split('"').nth(1).unwrap().to_owned()).collect()
 }
 
-/// Precision and recall of the pairs of rows that are one person, for rows of (truth, person found).
+/// Precision and recall of the pairs of rows that are linked as one person, from rows of (truth, linked person).
 pub fn agreement(rows: &[(i64, u64)]) -> (f64, f64) {
     fn pairs(groups: &BTreeMap<impl Ord, u64>) -> f64 {
         groups.values().map(|n| n * (n - 1) / 2).sum::<u64>() as f64
@@ -155,7 +155,7 @@ fn people_of_two_services_are_found_on_the_way_to_a_snapshot() {
         let (header, rows) = text.split_once('\n').unwrap();
         let names: Vec<&str> = header.split(',').map(str::trim).collect();
         let header = names.join(",").replacen("rec_id", "id", 1);
-        // As published, a blank stands before every value.
+        // The published files have a blank before each value.
         fs::write(borough.path(&format!("{name}.csv")), format!("{header}\n{}", rows.replace(", ", ","))).unwrap();
     }
     let told = borough.said(&["node", "residents", "--review", "review.csv"]).text;
@@ -184,7 +184,7 @@ fn person(rows: &[(i64, u64)], number: i64) -> u64 {
 #[test]
 fn a_decision_on_a_pair_reaches_what_is_served() {
     let (care, tax) = (format!("{SERVICE}care"), format!("{SERVICE}tax"));
-    // C1 is 1001, T1 is 2001.
+    // C1 has the number 1001, and T1 has 2001.
     let number = "CASE WHEN \"id\" LIKE 'C%' THEN 1000 ELSE 2000 END + CAST(substr(\"id\", 2) AS BIGINT)";
     let keys = "refresh = \"change\"\ndecided = \"decided.csv\"";
     let borough = Borough::new(&[("care", &care), ("tax", &tax)], number, keys);
@@ -195,7 +195,7 @@ fn a_decision_on_a_pair_reaches_what_is_served() {
     let told = borough.said(&["node", "residents"]).text;
     assert!(told.contains("4 people in 5 records of 2 services"), "{told}");
     assert!(told.contains("1 people are known to 2 of the services"), "{told}");
-    // A key that is not there is named by the report as a missing unit.
+    // The report names a missing key as a missing unit.
     let told = borough.ingest();
     assert!(told.contains("5 of 6 rows kept; 1 left out where person_key is missing"), "{told}");
     let first = borough.rows();
@@ -213,7 +213,7 @@ fn a_decision_on_a_pair_reaches_what_is_served() {
             std::thread::sleep(Duration::from_millis(200));
         }
     };
-    // Somebody looked: the two Okafors are two, and the boy is the man in the other service after all.
+    // A person decides: the two Okafors are two people, and the boy is the man in the other service after all.
     borough.put("decided.csv", format!("{header}care,C1,tax,T1,9.0,no\ncare,C2,tax,T2,,yes\n"));
     until("the decision is taken up", &|| {
         let rows = borough.rows();
@@ -221,13 +221,13 @@ fn a_decision_on_a_pair_reaches_what_is_served() {
     });
     let rows = borough.rows();
     assert_eq!((person(&rows, 1001), person(&rows, 1003)), (person(&first, 1001), person(&first, 1003)));
-    // A list that makes no sense leaves the last index in use, and the operator is told.
+    // An invalid list leaves the last index in use, and the operator is told.
     borough.put("decided.csv", format!("{header}care,C1,tax,T1,9.0,perhaps\n"));
     until("the fault is told", &|| {
         fs::read_to_string(borough.path("node.log")).unwrap().contains("line 2: `same` is yes, no or empty")
     });
     assert_eq!(borough.rows(), rows);
-    // Nothing of the people is in what the node keeps.
+    // The node's stored files hold no names of people.
     let index = fs::read(borough.path("state/residents.index")).unwrap();
     assert!(!index.windows(6).any(|bytes| bytes == b"Okafor" || bytes == b"Haddad"));
 }
@@ -250,7 +250,7 @@ fn a_mistake_in_residents_says_what_to_write() {
     let (told, checked) = said(&care, CARE);
     assert!(told.contains("3 people in 3 records of 1 services; 0 pairs for review"), "{told}");
     assert!(checked.contains("3 keep the contract"), "{checked}");
-    // Half of the index's records gone is an extract that is not whole.
+    // An extract that lacks half of the index's records is not complete.
     let borough = Borough::new(&[("care", &care)], "1", "");
     fs::write(borough.path("care.csv"), CARE).unwrap();
     borough.ingest();

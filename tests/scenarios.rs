@@ -1,5 +1,5 @@
-//! Federated equals pooled: every SQL scenario, with protection off, to the last row; and what must be
-//! refused or withheld.
+//! Federated equals pooled: each SQL scenario, with protection off, row by row. Also the questions that must be
+//! refused, and the values that must be withheld.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -39,7 +39,7 @@ pub fn queries(file: &str) -> Vec<Scenario> {
     records.into_iter().filter_map(query).collect()
 }
 
-/// What must be refused: rule, SQL, place.
+/// The statements that must be refused: rule, SQL, position in the file.
 pub fn refusals(file: &str) -> Vec<(String, String, String)> {
     let records: Vec<Record<DefaultColumnType>> = parse_file(path(file)).unwrap();
     let refusal = |record| match record {
@@ -126,7 +126,7 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
     support::run(async {
         let federation = support::synthetic_unprotected().await.unwrap();
         let count = federated_equals_pooled("synthetic.slt", federation).await;
-        // What is asked instead of what is refused.
+        // The allowed questions in place of the refused ones.
         let instead = federated_equals_pooled("closed.slt", federation).await;
         println!("{count} scenarios equal, and {instead} that are asked instead of refused ones");
         assert!(count >= 100 && instead >= 50);
@@ -144,13 +144,14 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
             "SELECT AVG(pupils) FROM schools WHERE borough <> 'E09000001'",
             "SELECT CASE WHEN moves_24m = 0 THEN 'none' WHEN moves_24m < 3 THEN 'some' ELSE 'many' END AS moves, \
              COUNT(*) FROM council_tax GROUP BY 1",
-            // What is joined to a table without a match has none either.
+            // A row that is joined to a row without a match has no match either.
             "SELECT e.adult, COUNT(*) FROM residents r LEFT JOIN social_care_clients s ON r.person_key = s.person_key \
              AND r.borough = s.borough LEFT JOIN electoral_roll e ON s.person_key = e.person_key AND r.borough = e.borough \
              GROUP BY e.adult",
             "SELECT COUNT(*) FROM properties p LEFT JOIN (SELECT * FROM council_tax WHERE band = 'C') c ON p.uprn = c.uprn \
              LEFT JOIN properties q ON c.uprn = q.uprn WHERE q.storeys >= 2",
-            // Published tables beside people's: by a class, a reference key, from either side, picked by and without a match.
+            // Published tables joined to tables about people: by a class, by a reference key, from either side, with a
+            // filter, and without a match.
             "SELECT w.decile, COUNT(*), COUNT(DISTINCT c.uprn) FILTER (WHERE c.band = 'D' OR w.decile > 5) FROM council_tax c JOIN wards w ON c.ward = w.ward AND c.borough = w.borough GROUP BY w.decile",
             "SELECT c.band, COUNT(*) FROM wards w JOIN council_tax c ON c.ward_code = w.ward_code AND c.borough = w.borough \
              WHERE w.decile <= 3 AND c.single_person_discount GROUP BY c.band",
@@ -213,7 +214,7 @@ fn what_no_table_about_people_gives_is_refused_by_its_rule_with_advice() {
                         wrong.push(format!("{loc}: expected {rule}, refused by {found}: {message}"));
                     }
                     assert!(!message.is_empty() && !advice.is_empty(), "{loc}: a refusal without advice");
-                    // What is proposed is a contract's.
+                    // The advice proposes a contract.
                     if let Some(at) = advice.find("[[derived]]") {
                         assert!(toml::from_str::<toml::Table>(&advice[at..]).is_ok(), "{loc}: {advice}");
                     }
@@ -267,8 +268,8 @@ fn a_withheld_figure_is_null_to_the_question_and_open_groups_are_said() {
     });
 }
 
-/// A refusal for want of a value of each unit prints what a contract would have to say; once it does, the question runs,
-/// and gives what the pooled tables give.
+/// A refusal for lack of a value for each unit prints the lines that a contract needs. With these lines the question
+/// runs, and gives the same result as the pooled tables.
 #[test]
 fn what_refusals_propose_runs_once_contracts_say_it() {
     support::run(async {
@@ -341,7 +342,7 @@ fn questions_that_would_cost_too_much_are_refused_at_once() {
             ),
         ] {
             let begun = std::time::Instant::now();
-            // Answered or refused: what matters is that the coordinator lives and others are served.
+            // The answer or refusal does not matter. The coordinator must live and serve others.
             let _either = ask(&federation.client, &sql).await;
             let nodes = federation.client.nodes().await.unwrap().nodes;
             assert!(nodes.iter().all(|n| n.reachable));

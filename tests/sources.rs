@@ -1,4 +1,4 @@
-//! Each kind of source against the real thing, and inputs that are broken in the ways that extracts are.
+//! Each kind of source against the real software, and inputs with the faults of real extracts.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -64,7 +64,7 @@ const SQL: &str = r#"SELECT "Ref" AS ref, "Tenure" AS tenure, uk_date("Start") A
 pub struct Borough(Folder);
 
 impl Borough {
-    /// `source`: the keys of the one source beside its name.
+    /// `source`: the settings of the one source, without its name.
     pub fn new(source: &str) -> Self {
         let borough = Self(Folder::new("tenancies", CONTRACT));
         borough.configure(source, "");
@@ -92,7 +92,7 @@ impl Deref for Borough {
     }
 }
 
-/// Rows as a council's system has them: reference, tenure, start, rent.
+/// Rows as a council's system writes them: reference, tenure, start, rent.
 pub fn rows(count: usize) -> Vec<[String; 4]> {
     let row = |n: usize| {
         let tenure = if n.is_multiple_of(3) { "Private" } else { "Social" };
@@ -119,7 +119,7 @@ fn every_kind_of_file_gives_the_same_rows() {
     let wide = |text: &str| -> Vec<u8> {
         [0xFF, 0xFE].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
     };
-    // With a thousand's separator within quotes, a name beyond ASCII, and dates as SQL writes them.
+    // With a quoted thousands separator, a name beyond ASCII, and dates in SQL's form.
     let semicolons = csv(&rows).replace(',', ";");
     let titled = format!("Tenancies; printed 1 November\n\n{semicolons}");
     let latin: Vec<u8> =
@@ -187,13 +187,13 @@ fn workbooks_databases_and_parquet_give_the_same_rows() {
     }
     drop(database);
     kept(&borough.check(), 200);
-    // A database that was cut short is refused.
+    // A truncated database is refused.
     let bytes = fs::read(borough.path("people.db")).unwrap();
     fs::write(borough.path("people.db"), &bytes[..bytes.len() / 2]).unwrap();
     let said = borough.check();
     assert!(!said.content && said.text.contains("people.db"), "{}", said.text);
 
-    // The Parquet of an earlier step, with the types of a warehouse.
+    // Parquet from an earlier step, with the types of a warehouse.
     use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch, StringArray};
     let text = |column: usize| -> ArrayRef {
         std::sync::Arc::new(rows.iter().map(|row| Some(row[column].as_str())).collect::<StringArray>())
@@ -220,7 +220,7 @@ fn workbooks_databases_and_parquet_give_the_same_rows() {
     kept(&borough.check(), 200);
 }
 
-/// An archive with one part of this many zeros: a bomb of a thousandth of its size.
+/// An archive with one part of this many zeros: a bomb with a thousandth of its unpacked size.
 fn bomb(path: &Path, zeros: u64) {
     let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
     let options = zip::write::SimpleFileOptions::default().compression_level(Some(1)).large_file(true);
@@ -265,7 +265,7 @@ fn a_first_mapping_publishes_nobody() {
         assert!(!contract.contains(private), "{private}: {contract}");
     }
     assert!(contract.contains("\"Brixton\", \"Streatham\""), "{contract}");
-    // Numbers that name somebody are no measures.
+    // Numbers that identify a person are not measures.
     let column = |name: &str| {
         contract.split("[[column]]").find(|c| c.contains(&format!("name = \"{name}\""))).unwrap().to_owned()
     };
@@ -275,7 +275,7 @@ fn a_first_mapping_publishes_nobody() {
 }
 
 enum End {
-    /// So many rows are kept, and the report says so.
+    /// This many rows are kept, and the report says so.
     Kept(usize),
     /// The last good snapshot stays.
     Refused,
@@ -363,7 +363,7 @@ fn broken_extracts_are_named_and_the_last_good_snapshot_stays() {
     let borough = Borough::new("path = \"good.csv\"\nformat = \"csv\"");
     fs::write(borough.path("good.csv"), &good).unwrap();
     for (case, bytes, keys, end, told) in cases {
-        // Each begins with the good extract, of the day before.
+        // Each case starts with the good extract of the day before.
         borough.configure("path = \"good.csv\"\nformat = \"csv\"", "");
         assert!(borough.ingest().contains("200 of 200 rows kept"), "{case}");
         let before = borough.snapshots();
@@ -385,7 +385,7 @@ fn broken_extracts_are_named_and_the_last_good_snapshot_stays() {
         }
     }
 
-    // Several files, and files that are not what their names say.
+    // Several files, and files whose names do not match their content.
     let refused = |source: &str, told: &str| {
         borough.configure(source, "");
         let before = borough.snapshots();
@@ -408,7 +408,7 @@ fn broken_extracts_are_named_and_the_last_good_snapshot_stays() {
     refused("path = \"book.xlsx\"\nformat = \"xlsx\"", "it is no XLSX workbook");
     bomb(&borough.path("bomb.xlsx"), 3 << 29);
     refused("path = \"bomb.xlsx\"\nformat = \"xlsx\"", "it unpacks to more than 1024 MiB");
-    // Ten gigabytes in one line, on a disk that need not hold them.
+    // Ten gigabytes in one line, as a sparse file.
     let mut huge = fs::File::create(borough.path("huge.csv")).unwrap();
     huge.write_all(b"Ref,Tenure,Start,Rent\n").unwrap();
     huge.set_len(10 << 30).unwrap();
@@ -425,7 +425,7 @@ fn broken_extracts_are_named_and_the_last_good_snapshot_stays() {
     assert!(borough.check().text.contains("is no JSON"));
 }
 
-/// A PostgreSQL server of this test's own, from Debian's packages; none where it is not installed.
+/// A PostgreSQL server for this test alone, from Debian's packages. `None`: it is not installed.
 struct Postgres {
     dir: tempfile::TempDir,
     server: std::process::Child,
@@ -434,7 +434,8 @@ struct Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // What was started may be the program that starts the server as another user: its end is not the server's.
+        // The started program may be a wrapper that starts the server as another user. Ending the wrapper does not end
+        // the server.
         let lock = fs::read_to_string(self.dir.path().join("data/postmaster.pid")).unwrap_or_default();
         let ended = lock.lines().next().map(|process| Command::new("kill").args(["-QUIT", process]).status());
         if !ended.is_some_and(|sent| sent.is_ok_and(|status| status.success())) {
@@ -449,7 +450,7 @@ impl Postgres {
         let bin = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|v| Some(v.ok()?.path().join("bin"))).max()?;
         let dir = tempfile::tempdir().unwrap();
         let port = crate::support::free_ports();
-        // A server does not run as root.
+        // The server refuses to run as root.
         let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
         let run = |program: &str| {
             let mut command = if root { Command::new("runuser") } else { Command::new(bin.join(program)) };
@@ -504,7 +505,7 @@ impl Postgres {
 #[test]
 fn postgresql_is_read_in_one_snapshot_and_killed_in_mid_read_nothing_is_lost() {
     let Some(server) = Postgres::start() else {
-        println!("skipped: PostgreSQL from Debian's packages is not installed here");
+        crate::support::skip::tool("PostgreSQL from Debian's packages is not installed here");
         return;
     };
     let mut insert = "CREATE TABLE tenancy (ref text, tenure text, start date, rent numeric);".to_owned();
@@ -533,7 +534,8 @@ fn postgresql_is_read_in_one_snapshot_and_killed_in_mid_read_nothing_is_lost() {
         assert!(borough.ingest().contains("stays in use"), "{told}");
         assert_eq!(borough.snapshots(), before);
     };
-    // It only reads, and not for ever; a password in the file, or another host without TLS, is refused.
+    // The connection only reads, and only for a limited time. A password in the file, or another host without TLS, is
+    // refused.
     refused(&source("DELETE FROM tenancy RETURNING 1", ""), "refused");
     refused(&source(&format!("{query}, pg_sleep(30)"), "timeout_seconds = 1"), "statement timeout");
     let other = source(query, "").replace("host=", "password=open host=");
@@ -542,24 +544,24 @@ fn postgresql_is_read_in_one_snapshot_and_killed_in_mid_read_nothing_is_lost() {
         &source(query, "").replace(&server.dir.path().display().to_string(), "db.example"),
         "the database is on another host",
     );
-    // The address that is connected to decides, and not the name beside it.
+    // The address that is connected to decides, not the name beside it.
     let folder = format!("host={}", server.dir.path().display());
     refused(
         &source(query, "").replace(&folder, "host=localhost hostaddr=192.0.2.1"),
         "the database is on another host",
     );
     refused(&source(query, "").replace(&folder, "hostaddr=192.0.2.1"), "the database is on another host");
-    // A value that is larger than any record is none.
+    // A value larger than any record is refused.
     let large = format!("{query} UNION ALL SELECT repeat('x', 300000000), 'Social', DATE '2020-01-01', 90");
     borough.configure(&source(&large, ""), "");
     let log = borough.ingest();
     assert!(log.contains("longer than 1 MiB") && log.contains("stays in use"), "{log}");
     assert_eq!(borough.snapshots(), before);
-    // Bytes that are not of the encoding end the reading, and are no missing value.
+    // Bytes outside the encoding end the reading. They do not become missing values.
     server.sql("CREATE DATABASE latin TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
     let latin = r#"SELECT 'T' || n AS \"Ref\", CASE WHEN n = 7 THEN convert_from('\\xe9'::bytea, 'SQL_ASCII') ELSE 'Social' END AS \"Tenure\", DATE '2020-01-01' AS \"Start\", 90 AS \"Rent\" FROM generate_series(1, 20) n"#;
     refused(&source(latin, "").replace("dbname=postgres", "dbname=latin"), "invalid byte sequence");
-    // Killed while it sends: rows enough, slow enough.
+    // The reader is killed while the server sends enough rows, slowly enough.
     server.sql("CREATE FUNCTION slow(n int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN IF n % 1000 = 0 THEN PERFORM pg_sleep(0.05); END IF; RETURN 'T' || n; END $$");
     let slow = r#"SELECT slow(n) AS \"Ref\", 'Social' AS \"Tenure\", DATE '2020-01-01' AS \"Start\", 90 AS \"Rent\" FROM generate_series(1, 1000000) n"#;
     borough.configure(&source(slow, ""), "");

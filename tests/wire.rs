@@ -1,4 +1,4 @@
-//! The bytes on the wire are DataFusion's own plan encoding, and nothing but a typed question comes of them.
+//! The bytes on the wire are DataFusion's own plan encoding, and they decode only to a typed question.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use prost::Message;
 use crate::pooled::{Holding, contract, holdings, same, text};
 use crate::{scenarios, support};
 
-/// What one borough holds, as tables that plans may scan.
+/// The datasets of one borough, as tables that plans may scan.
 #[derive(Debug)]
 pub struct Held(BTreeMap<String, Arc<MemTable>>);
 
@@ -61,13 +61,13 @@ impl LogicalExtensionCodec for Held {
     }
 }
 
-/// Every question among the fragments of the scenarios, with the boroughs that it goes to.
+/// All questions among the fragments of the scenarios, with the boroughs that get them.
 pub async fn fragments(federation: &support::Federation, file: &str) -> Vec<(String, Vec<u8>, Vec<String>)> {
     let all = sent(federation, file).await.into_iter();
     all.filter(|(_, bytes, _)| !Table::is_meant(bytes, LIMITS)).collect()
 }
 
-/// Every table about people among them, each once.
+/// All tables about people among the fragments, each once.
 pub async fn tables(federation: &support::Federation, file: &str) -> Vec<(Table, Vec<u8>, Vec<String>)> {
     let mut seen = std::collections::BTreeSet::new();
     let all = sent(federation, file).await.into_iter();
@@ -138,7 +138,7 @@ async fn same_rows(federation: &support::Federation, file: &str, least: usize) {
         assert!(equal, "{line}\n{}\n{plans}\n{rows:?}", question.sql());
         count += 1;
         longest = longest.max(bytes.len());
-        // Seeds for the fuzzer, when they are asked for.
+        // Seeds for the fuzzer, on request.
         if let Some(folder) = std::env::var_os("LODA_SEEDS")
             && count % 13 == 0
         {
@@ -150,7 +150,7 @@ async fn same_rows(federation: &support::Federation, file: &str, least: usize) {
     assert!(count >= least);
 }
 
-/// One dataset's rows under the names that the plan of a table has for them.
+/// The rows of one dataset, under the column names in the plan of a table.
 #[derive(Debug)]
 struct Flat(Arc<MemTable>);
 
@@ -179,8 +179,8 @@ impl LogicalExtensionCodec for Flat {
     }
 }
 
-/// The columns of a table's plan, from one borough's rows of the one dataset that it reads; `None`: it reads several, or
-/// what is made of several rows.
+/// The columns of a table's plan, from one borough's rows of its single dataset. `None`: the table reads several
+/// datasets, or columns made from several rows.
 fn flat(holdings: &[Holding], gss: &str, table: &Table, node: &LogicalPlanNode) -> Option<Flat> {
     use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
     use datafusion_proto::protobuf::logical_plan_node::LogicalPlanType;
@@ -230,7 +230,7 @@ fn flat(holdings: &[Holding], gss: &str, table: &Table, node: &LogicalPlanNode) 
     Some(Flat(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap())))
 }
 
-/// The bytes of a table are DataFusion's own plan of its CUBE: run as such over the plain rows, it gives the cells that a
+/// The bytes of a table are DataFusion's own plan of its CUBE. Run over the plain rows, the plan gives the cells that a
 /// node without protection releases.
 #[test]
 fn tables_decode_with_datafusion_proto_to_the_cube_that_nodes_answer() {
@@ -249,7 +249,8 @@ fn tables_decode_with_datafusion_proto_to_the_cube_that_nodes_answer() {
             for mut row in text(&batches, 99) {
                 if keys > 0 {
                     let id: u32 = row.remove(keys).parse().unwrap();
-                    // Of a register there is no table without columns, and of rows that come by period none without it.
+                    // A register has no table without columns. Rows that come by period have no table without the
+                    // period.
                     let is_without = |place: usize| id >> (keys - 1 - place) & 1 == 1;
                     if matches!(table.domain(), RowDomain::Units(_)) && id == (1 << keys) - 1
                         || table.period().is_some_and(is_without)
@@ -262,7 +263,7 @@ fn tables_decode_with_datafusion_proto_to_the_cube_that_nodes_answer() {
             let batch = crate::protection::released(federation, &boroughs[0], &bytes).await;
             let mut ours = Vec::new();
             for row in text(std::slice::from_ref(&batch), 99) {
-                // Without the states.
+                // The rows without the states.
                 let kept = row.into_iter().enumerate().filter(|(place, _)| *place >= 2 * keys || place % 2 == 0);
                 ours.push(kept.map(|(_, value)| value).collect::<Vec<String>>());
             }

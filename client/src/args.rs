@@ -58,6 +58,18 @@ pub(crate) enum Command {
     Pki(Pki),
     /// Show who belongs to the federation; join it, leave it, sign its next version
     Federation(federation::Federation),
+    /// Print completions for your shell: loda completions bash > ~/.local/share/bash-completion/completions/loda
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command
+    Manual {
+        /// The folder to write to
+        #[arg(long, value_name = "DIR", default_value = "man")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

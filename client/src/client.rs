@@ -14,14 +14,15 @@ use crate::error::ClientError;
 use loda_answer::Answer;
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// For calls that do not wait for data. Prepare may ask every node, so it has longer than a node's reply.
+/// The time for calls that do not wait for data. It is longer than a node's reply takes, because Prepare may ask every
+/// node.
 const CALL: Duration = Duration::from_secs(60);
 const CANCEL: Duration = Duration::from_secs(5);
-/// How long after the query's own deadline the coordinator may take to say what became of it.
+/// The time that the coordinator has after the query's deadline to report the outcome.
 const GRACE: Duration = Duration::from_secs(30);
-/// How often in a row a lost connection is made again while waiting or fetching.
+/// The number of times in a row that a lost connection is made again while waiting or fetching.
 const RETRIES: u32 = 5;
-/// Room for a statement or a Prepare with every borough's verdict beside a chunk of 1 MiB.
+/// The largest message: a chunk of 1 MiB, and a statement or the verdicts of every borough.
 const MESSAGE: usize = 16 << 20;
 
 /// A connection to the coordinator, in one asker's name. Cheap to clone.
@@ -34,7 +35,7 @@ impl Client {
     /// Checks the certificate against the manifest and makes a channel, which connects when first used.
     ///
     /// # Errors
-    /// [`ClientError::Config`] where certificate, key, manifest or address cannot be used.
+    /// [`ClientError::Config`] if the certificate, key, manifest or address cannot be used.
     pub async fn connect(config: &Config) -> Result<Self, ClientError> {
         let identity = identity(config)?;
         tokio::spawn(identity.clone().keep_current());
@@ -44,7 +45,7 @@ impl Client {
             None => manifest.coordinator.address.clone(),
         };
         let coordinator = PeerId { domain: manifest.domain.clone(), role: Role::Coordinator };
-        let channel = loda_identity::channel(&address, &identity, &coordinator, CONNECT)
+        let channel = loda_transport::channel(&address, &identity, &coordinator, CONNECT)
             .map_err(|error| ClientError::transport(&address, &error))?;
         Ok(Self { rpc: QueryClient::new(channel).max_decoding_message_size(MESSAGE) })
     }
@@ -67,7 +68,8 @@ impl Client {
         soon(rpc.nodes(v1::NodesRequest {})).await
     }
 
-    /// Versions of the federation's manifest after one, with their signatures; as many as a message takes.
+    /// The versions of the federation's manifest after `version`, with their signatures: as many as fit into one
+    /// message.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
@@ -76,7 +78,7 @@ impl Client {
         Ok(soon(rpc.successors(v1::SuccessorsRequest { version })).await?.versions)
     }
 
-    /// Makes a token for a program that cannot show this certificate; its text is told this once.
+    /// Makes a token for a program that cannot show this certificate. Only this call returns the token's text.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
@@ -94,7 +96,7 @@ impl Client {
         Ok(soon(rpc.list_tokens(v1::ListTokensRequest {})).await?.tokens)
     }
 
-    /// Ends one of them, at once.
+    /// Revokes one of the asker's tokens, with immediate effect.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
@@ -104,7 +106,7 @@ impl Client {
         Ok(())
     }
 
-    /// Plans and runs nothing. With `ask_nodes` every node also gives its yes or no.
+    /// Plans a question without running it. With `ask_nodes` every node also gives its verdict.
     ///
     /// # Errors
     /// [`ClientError::Refused`] or [`ClientError::Transport`].
@@ -118,10 +120,10 @@ impl Client {
         }
     }
 
-    /// Asks, waits and fetches. `timeout` is the boroughs' deadline; without it the coordinator's own holds.
+    /// Asks, waits and fetches. `timeout` is the boroughs' deadline; without it the coordinator's own limit applies.
     ///
-    /// A partial answer is an `Ok`: its statement says what is missing. Dropping the future leaves
-    /// the query running; see [`Client::query_until`].
+    /// A partial answer is an `Ok`: its statement names the missing boroughs. Dropping the future leaves the query
+    /// running; see [`Client::query_until`].
     ///
     /// # Errors
     /// [`ClientError`], each variant.
@@ -135,7 +137,7 @@ impl Client {
         self.query_until(sql, purpose, timeout, on_progress, std::future::pending()).await
     }
 
-    /// As [`Client::query`]; when `stop` completes first, the query is cancelled at the coordinator too.
+    /// As [`Client::query`]. If `stop` completes first, the query is also cancelled at the coordinator.
     ///
     /// # Errors
     /// As [`Client::query`]; [`ClientError::Cancelled`] after `stop`.
@@ -152,7 +154,7 @@ impl Client {
             prepared = self.prepare(sql, purpose, false) => prepared?,
             () = &mut stop => return Err(ClientError::Cancelled),
         };
-        // Not interrupted: a query whose id never came back could not be cancelled.
+        // This call is not interrupted, because a query without a known id could not be cancelled.
         let query_id = self.start(&prepared.prepared_id, timeout).await?;
 
         let deadline = async {
@@ -166,12 +168,12 @@ impl Client {
             () = &mut stop => ClientError::Cancelled,
             () = deadline => ClientError::NoAnswer,
         };
-        // Best effort: the asker is going away, and the coordinator's deadline ends the query anyway.
+        // If this fails, the coordinator's deadline ends the query.
         let _ = within(CANCEL, self.cancel(&query_id)).await;
         Err(stopped)
     }
 
-    /// Runs what was prepared, and gives the query's id.
+    /// Runs a prepared question, and returns the query's id.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
@@ -179,8 +181,8 @@ impl Client {
         self.run(prepared_id, timeout, false).await
     }
 
-    /// As [`Client::start`], for a question that goes on when nobody waits for it; [`Client::await_answer`] fetches
-    /// its answer later, for ten minutes after its end.
+    /// As [`Client::start`], for a question that continues while no client waits for it. [`Client::await_answer`]
+    /// fetches its answer later, up to ten minutes after its end.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
@@ -240,7 +242,7 @@ impl Client {
         soon(rpc.cancel(v1::CancelRequest { query_id: query_id.into() })).await.map(drop)
     }
 
-    /// Follows one Watch to the final state; `None` where the stream ended without one.
+    /// Follows one Watch to the final state; `None` if the stream ended without a final state.
     async fn watch(
         &self,
         query_id: &str,
@@ -272,7 +274,7 @@ impl Client {
     }
 }
 
-/// Loads what a configuration names, and checks that the certificate makes the asker somebody.
+/// Loads the files of a configuration, and checks that the certificate identifies the asker.
 ///
 /// # Errors
 /// [`ConfigError::Unusable`], naming the file.
@@ -314,8 +316,8 @@ fn released(outcome: State) -> Result<(), ClientError> {
     }
 }
 
-/// Whether trying again can help: the far end is away, or the connection (which ages) ended under us.
-/// A status that has a cause was made here, and one without came from the coordinator.
+/// Whether another attempt can help: the other end is away, or the connection ended (connections have a maximum age). A
+/// status with a cause was made in this process. A status without a cause came from the coordinator.
 fn is_passing(status: &tonic::Status) -> bool {
     let made_here = std::error::Error::source(status).is_some();
     match status.code() {
@@ -334,12 +336,12 @@ async fn again(failures: &mut u32, why: &str) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// 0 is the coordinator's own limit, so the shortest deadline is 1 ms.
+/// The deadline in milliseconds. 0 means the coordinator's own limit, so the shortest deadline is 1 ms.
 fn deadline_ms(timeout: Option<Duration>) -> u32 {
     timeout.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1))
 }
 
-/// The most that a client reads into memory, in bytes.
+/// The largest result that a client reads into memory, in bytes.
 const LIMIT: usize = 1 << 30;
 
 /// Collects the chunks of a Fetch.
@@ -359,7 +361,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// The whole answer. One without a statement is refused: it could be partial and not say so.
+    /// The whole answer. An answer without a statement is refused, because it could be partial without notice.
     fn finish(self) -> Result<Answer, ClientError> {
         let Some(statement) = self.statement else {
             return Err(ClientError::Transport("the coordinator sent a result without its statement".into()));

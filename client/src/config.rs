@@ -1,4 +1,4 @@
-//! Where the coordinator is and who is asking.
+//! The configuration: the coordinator's address and the asker's certificate.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use serde::Deserialize;
 
 /// The environment variable that names the configuration file.
 pub const CONFIG_VARIABLE: &str = "LODA_CONFIG";
-/// The configuration file when nothing names one.
+/// The default name of the configuration file.
 pub const CONFIG_FILE: &str = "loda.toml";
 
 /// A checked configuration: every path is absolute or relative to the working directory, and exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `host:port`; the manifest's when absent.
+    /// The coordinator's `host:port`; `None`: the manifest's.
     pub coordinator: Option<String>,
     /// The federation manifest.
     pub manifest: PathBuf,
@@ -28,7 +28,7 @@ impl Config {
     /// Reads the file that `named` names, else `LODA_CONFIG`, else `./loda.toml`.
     ///
     /// # Errors
-    /// Where the file is missing, is not TOML of this form, or names files that are not there.
+    /// If the file is missing, is not TOML of this form, or names missing files.
     pub fn find(named: Option<&Path>) -> Result<Self, ConfigError> {
         let file = named
             .map(Path::to_path_buf)
@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-/// What is wrong with the configuration, with the file and the fix.
+/// A fault of the configuration, with the file and the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -89,14 +89,14 @@ pub enum ConfigError {
         /// The parser's message, with line and column.
         error: String,
     },
-    /// A named file is not there.
+    /// A named file is missing.
     #[error("{}: {setting} = {} is not a file\n  fix: correct the path; it is relative to the folder of the configuration file", file.display(), path.display())]
     Missing {
         /// The configuration file.
         file: PathBuf,
         /// The setting that names it.
         setting: &'static str,
-        /// The path looked at.
+        /// The path that was tried.
         path: PathBuf,
     },
     /// The address is not `host:port`.
@@ -104,13 +104,13 @@ pub enum ConfigError {
     Address {
         /// The configuration file.
         file: PathBuf,
-        /// What is written there.
+        /// The address as it is written.
         address: String,
     },
     /// A certificate, key, manifest or revocation list that cannot be used.
     #[error("{reason}\n  fix: give what the federation issued")]
     Unusable {
-        /// Which file, and why.
+        /// The file and the reason.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Why there is no answer.
+//! The reasons for a missing answer.
 
 use loda_proto::v1;
 use tonic::{Code, Status};
@@ -6,20 +6,20 @@ use tonic::{Code, Status};
 use crate::config::ConfigError;
 use loda_answer::plain;
 
-/// Why there is no answer. Texts from the wire are already safe to print.
+/// The reason why there is no answer. Texts from the wire are already safe to print.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A no decided by contract or agreement alone, before any row was read.
+    /// A refusal by contract or agreement only, before any row was read.
     #[error("refused ({rule}): {message}")]
     Refused {
         /// The rule's stable name.
         rule: String,
         /// The rule, in a sentence.
         message: String,
-        /// The nearest thing that would be allowed; may be empty.
+        /// The nearest question that would be allowed; may be empty.
         advice: String,
     },
     /// No borough answered by the deadline.
@@ -28,7 +28,7 @@ pub enum ClientError {
     /// The query was cancelled, here or elsewhere.
     #[error("cancelled")]
     Cancelled,
-    /// The connection failed, or what came over it makes no sense.
+    /// The connection failed, or a message on it is not valid.
     #[error("{0}")]
     Transport(String),
 }
@@ -48,7 +48,7 @@ impl From<v1::Refusal> for ClientError {
         Self::Refused {
             rule: plain::line(&refusal.rule),
             message: plain::line(&refusal.message),
-            // What is proposed for a contract has lines.
+            // A proposal for a contract has several lines.
             advice: plain::block(&refusal.advice),
         }
     }
@@ -63,7 +63,7 @@ impl From<Status> for ClientError {
                 Self::Transport(format!("the coordinator does not let this certificate do that: {message}"))
             }
             Code::Unavailable => Self::Transport(format!("the coordinator cannot be reached: {}", causes(&status))),
-            // Too many at once: to be asked again, and no fault.
+            // Too many questions at once are no fault. The asker can ask again.
             Code::ResourceExhausted => Self::busy("as many questions run as may run at once"),
             Code::NotFound if message == "unknown_prepared" => {
                 Self::busy("of one asker only so many prepared questions are kept, and this one had to go")
@@ -74,7 +74,7 @@ impl From<Status> for ClientError {
 }
 
 impl ClientError {
-    /// A transport error from anything with a message.
+    /// A transport error from any error, with its causes.
     pub(crate) fn transport(what: &str, error: &dyn std::error::Error) -> Self {
         Self::Transport(format!("{what}: {}", chain(error)))
     }

@@ -13,11 +13,11 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// The question is refused: rule, message and advice are on standard error.
 pub const REFUSED: u8 = 3;
-/// A borough refused or did not answer; the result is printed all the same.
+/// A borough refused or did not answer. The result is still printed.
 pub const PARTIAL: u8 = 4;
-/// Nobody answered in time.
+/// No borough answered in time.
 pub const NO_ANSWER: u8 = 5;
-/// Cancelled by Ctrl-C, or by somebody else.
+/// The query was cancelled by Ctrl-C, or elsewhere.
 pub const CANCELLED: u8 = 6;
 
 /// The exit code of a result with this statement.

@@ -1,4 +1,4 @@
-//! One line on standard error that says who has answered and whom we wait for.
+//! The progress line on standard error: the boroughs that have answered, and those that have not.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use loda_proto::v1::{Progress, State};
 
 use loda_answer::boroughs;
 
-/// How many boroughs are named before "and n more".
+/// The number of boroughs that are named before "and n more".
 const NAMED: usize = 4;
 
-/// The line; silent where standard error is not a terminal.
+/// The progress line. It prints nothing if standard error is not a terminal.
 pub(crate) struct Line(ProgressBar);
 
 impl Line {
@@ -38,7 +38,7 @@ impl Line {
     }
 }
 
-/// "30 of 33 answered, 1 refused; waiting for Camden, Hackney".
+/// The text of the line, for example "30 of 33 answered, 1 refused; waiting for Camden, Hackney".
 pub(crate) fn words(progress: &Progress) -> String {
     let all = progress.boroughs.len();
     if all == 0 {

@@ -1,4 +1,4 @@
-//! What can be asked: each dataset as one table with a `borough` column, and reference tables.
+//! The tables that SQL can ask: each dataset as one table with a `borough` column, and the reference tables.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Reference};
 
-/// Every table that SQL may name.
+/// All tables that SQL may name.
 pub(crate) struct Catalogue {
     pub(crate) contracts: BTreeMap<String, Arc<Contract>>,
     references: Vec<(Reference, Arc<MemTable>)>,
@@ -33,11 +33,11 @@ pub(crate) struct Catalogue {
     files: Files,
 }
 
-/// The files of a catalogue as they were when the coordinator started: what works beside it reads them from here, whatever
-/// becomes of them meanwhile.
+/// The files of a catalogue as they were when the coordinator started. Worker processes read the catalogue from here,
+/// even if the files change meanwhile.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Files {
-    /// By the name that faults have.
+    /// Each contract's path, as error messages show it, and its text.
     contracts: Vec<(String, String)>,
     references: Vec<(Reference, String)>,
 }
@@ -58,7 +58,7 @@ impl Catalogue {
     /// Loads the contracts that the manifest pins, and the reference tables.
     ///
     /// # Errors
-    /// A contract that is not the manifest's, one that is missing, or a table that cannot be read.
+    /// A contract that the manifest does not pin, a missing contract, or an unreadable table.
     pub(crate) fn load(config: &Config, manifest: &Manifest) -> anyhow::Result<Self> {
         let loaded = Self::of_files(Files::read(config)?)?;
         for (path, text) in &loaded.files.contracts {
@@ -75,7 +75,7 @@ impl Catalogue {
     }
 
     /// # Errors
-    /// A contract or a table that cannot be read, or those that do not fit together.
+    /// An unreadable contract or table, or contracts that do not fit together.
     pub(crate) fn of_files(files: Files) -> anyhow::Result<Self> {
         let mut contracts = BTreeMap::new();
         for (path, text) in &files.contracts {
@@ -104,7 +104,7 @@ impl Catalogue {
         &self.files
     }
 
-    /// Datasets alone.
+    /// A catalogue of datasets alone.
     pub(crate) fn of(contracts: Vec<Contract>) -> Self {
         let contracts = contracts.into_iter().map(|c| (c.dataset.clone(), Arc::new(c)));
         Self {
@@ -122,12 +122,12 @@ impl Catalogue {
         read(&Reader { contracts: &contracts, lookups: &lookups })
     }
 
-    /// A small reference table as rows of values, where it may be joined to records by borough.
+    /// A small reference table as rows of values, if it may be joined to records by borough.
     pub(crate) fn lookup(&self, name: &str) -> Option<Lookup> {
         self.lookups.get(name).cloned()
     }
 
-    /// Each table by name.
+    /// All tables by name.
     pub(crate) fn tables(&self) -> Vec<(String, Arc<dyn TableProvider>)> {
         let federated = self.contracts.values().map(|contract| {
             let table: Arc<dyn TableProvider> = Arc::new(FederatedTable::new(contract));
@@ -140,7 +140,7 @@ impl Catalogue {
         federated.chain(references).collect()
     }
 
-    /// The catalogue for people; `holders` gives the boroughs of a dataset.
+    /// The catalogue for people. `holders` returns the boroughs that hold a dataset.
     pub(crate) fn wire(&self, holders: &dyn Fn(&str) -> Vec<String>) -> v1::CatalogueResponse {
         let federated = self.contracts.values().map(|contract| {
             let borough = v1::TableColumn {
@@ -216,7 +216,7 @@ fn reference_column(field: &Field) -> v1::TableColumn {
     }
 }
 
-/// Rows of a reference table that may stand for expressions over `borough` at most.
+/// The most rows of a reference table that may replace expressions over `borough`.
 const LOOKUP_ROWS: usize = 200;
 
 fn as_lookup(batches: &[RecordBatch]) -> Option<Lookup> {
@@ -247,7 +247,7 @@ fn read_csv(text: &str) -> anyhow::Result<(MemTable, Vec<RecordBatch>)> {
     Ok((MemTable::try_new(schema, vec![batches.clone()])?, batches))
 }
 
-/// A dataset of the boroughs. It plans, and never scans.
+/// A dataset of the boroughs. It can be planned but never scanned.
 #[derive(Debug)]
 pub(crate) struct FederatedTable {
     schema: SchemaRef,
@@ -269,7 +269,7 @@ impl FederatedTable {
     }
 }
 
-/// What is said wherever records themselves would be needed.
+/// The refusal for every plan that would need the records themselves.
 pub(crate) fn rows_stay_home() -> Refusal {
     Refusal::new(
         Rule::Rows,
@@ -288,7 +288,7 @@ impl TableProvider for FederatedTable {
         TableType::Base
     }
 
-    /// Fail closed: a rewrite that does not match cannot fall back to pulling rows.
+    /// Fails closed: a plan that was not rewritten cannot fall back to reading rows.
     async fn scan(
         &self,
         _state: &dyn Session,

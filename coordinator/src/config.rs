@@ -1,5 +1,6 @@
 //! The coordinator's configuration: TOML, parsed once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,55 +8,54 @@ use loda_identity::{Paths, TlsSection};
 use loda_service::Program;
 use serde::{Deserialize, Serialize};
 
-use crate::doors::ProviderEntry;
-
-/// What `coordinator.toml` says. Paths are relative to the file.
+/// The content of `coordinator.toml`. Paths are relative to the file.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: String,
-    /// Manifest, certificate, key, revocation lists, deny list.
+    /// The manifest, certificate, key, revocation lists and deny list.
     pub identity: Paths,
     /// One contract file for each dataset of the manifest.
     pub contracts: Vec<PathBuf>,
     pub state: PathBuf,
-    /// The local port for monitoring, if there is one.
+    /// The local address for monitoring, if there is one.
     pub operations: Option<String>,
     pub limits: Limits,
     pub references: Vec<Reference>,
     /// The doors for people's own tools, if there are any.
     pub doors: Option<DoorsConfig>,
-    /// How this program is started once more, for what must be possible to end; without it everything runs here.
+    /// How this program starts itself again for work that must be possible to stop. `None`: all work runs in this
+    /// process.
     pub program: Option<Program>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The longest that a question may take.
+    /// The longest time for a question.
     pub deadline_seconds: u64,
-    /// Queries at once in all, and of one asker.
+    /// The most queries at once, in all and for one asker.
     pub queries: usize,
     pub queries_per_analyst: usize,
-    /// Of one asker within an hour.
+    /// The most questions of one asker within an hour.
     pub questions_per_hour: u32,
-    /// Memory of one process that plans, and runs what follows the merge.
+    /// The memory of one process that plans, or that runs the steps after the merge.
     pub memory_mb: usize,
-    /// Such processes at once. One asker has half of them at most.
+    /// The most such processes at once. One asker has at most half of them.
     pub workers: usize,
-    /// The longest that planning may take.
+    /// The longest time for planning.
     pub planning_seconds: u64,
-    /// How long a connection lives before another takes its place.
+    /// How long a connection lives before another replaces it.
     pub connection_seconds: u64,
 }
 
-/// Where people's own tools come in: an HTTP API, and Flight SQL.
+/// The entry for people's own tools: an HTTP API and Flight SQL.
 #[derive(Clone, Debug)]
 pub struct DoorsConfig {
     pub(crate) listen: String,
-    /// A certificate for the web, with its chain, and its key.
+    /// A web certificate with its chain, and its key.
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
-    /// Connections without a certificate from one address at most.
+    /// The most connections without a certificate from one address.
     pub(crate) connections_per_address: usize,
     pub(crate) providers: Vec<ProviderEntry>,
 }
@@ -72,11 +72,45 @@ struct DoorsEntry {
     provider: Vec<ProviderEntry>,
 }
 
-fn per_address() -> usize {
-    loda_identity::Limits::default().connections_per_network
+/// One `[[provider]]` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProviderEntry {
+    /// Part of the ids of its people: lower-case letters, digits and hyphens.
+    pub(crate) name: String,
+    /// The issuer, exactly as in the provider's tokens.
+    pub(crate) issuer: String,
+    /// The audience of its tokens for this federation.
+    pub(crate) audience: String,
+    #[serde(default = "default_algorithms")]
+    pub(crate) algorithms: Vec<String>,
+    /// The address of its keys. `None`: it is found at the issuer.
+    pub(crate) jwks: Option<String>,
+    /// The provider's certificate authority (PEM), if the host does not know it.
+    pub(crate) ca: Option<PathBuf>,
+    /// A claim and the value that makes its bearer an analyst. `auditors` does the same for auditors.
+    #[serde(default)]
+    pub(crate) analysts: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) auditors: BTreeMap<String, String>,
 }
 
-/// A public table of the coordinator's own, from a CSV file with a header.
+fn default_algorithms() -> Vec<String> {
+    vec!["RS256".to_owned(), "ES256".to_owned()]
+}
+
+impl ProviderEntry {
+    /// Paths are relative to the configuration's folder.
+    pub(crate) fn within(self, base: &Path) -> Self {
+        Self { ca: self.ca.map(|ca| base.join(ca)), ..self }
+    }
+}
+
+fn per_address() -> usize {
+    loda_transport::Limits::default().connections_per_network
+}
+
+/// A public table that belongs to the coordinator, from a CSV file with a header.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
@@ -133,7 +167,7 @@ impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
-    /// The file, the line where TOML gives one, and what to write instead.
+    /// The fault with its file, its line (if TOML gives one) and the fix.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let fault = |problem: String| ConfigError { path: path.display().to_string(), problem };
         let text = std::fs::read_to_string(path).map_err(|e| fault(e.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// A London borough (the City of London, which is not one in law, counts as one here).
+/// A London borough. The City of London is not a borough in law, but counts as one here.
 #[derive(Debug)]
 pub struct Borough {
     /// The Government Statistical Service code that names the borough everywhere.
@@ -12,10 +12,10 @@ pub struct Borough {
     pub inner_london: bool,
 }
 
-/// In the order of their codes. Population: usual residents on Census Day, 21 March 2021 (Office for
-/// National Statistics, Census 2021, table TS001, Open Government Licence v3), rounded to hundreds.
-/// Inner London as ONS statistics draw it, with Haringey and Newham and without Greenwich; the
-/// London Government Act 1963 draws it the other way round.
+/// The boroughs in the order of their codes. Population: usual residents on Census Day, 21 March 2021 (Office for
+/// National Statistics, Census 2021, table TS001, Open Government Licence v3), rounded to hundreds. Inner London as in
+/// ONS statistics: with Haringey and Newham and without Greenwich. The London Government Act 1963 has them the other
+/// way round.
 pub const BOROUGHS: [Borough; 33] = [
     borough("E09000001", "City of London", 8_600, true),
     borough("E09000002", "Barking and Dagenham", 218_900, false),
@@ -52,7 +52,7 @@ pub const BOROUGHS: [Borough; 33] = [
     borough("E09000033", "Westminster", 204_300, true),
 ];
 
-/// The table that the coordinator offers as `boroughs`: gss text, name text, population integer,
+/// The table that the coordinator offers as `boroughs`. Its columns: gss text, name text, population integer,
 /// inner_london boolean.
 pub fn reference_csv() -> String {
     let mut csv = String::from("gss,name,population,inner_london\n");
@@ -63,7 +63,7 @@ pub fn reference_csv() -> String {
     csv
 }
 
-/// A borough and its place in the list, by its code.
+/// A borough and its position in the list, by its code.
 pub fn find(gss: &str) -> Option<(usize, &'static Borough)> {
     BOROUGHS.iter().enumerate().find(|(_, b)| b.gss == gss)
 }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_table_is_london() {
         let total: u32 = BOROUGHS.iter().map(|b| b.population).sum();
-        // ONS gives 8,799,728 for London; 33 roundings to hundreds move the sum by a few hundred.
+        // ONS gives 8,799,728 for London. Rounding 33 numbers to hundreds moves the sum by a few hundred.
         assert!(total.abs_diff(8_799_728) < 600, "{total}");
         for (place, b) in BOROUGHS.iter().enumerate() {
             assert_eq!(b.gss, format!("E090000{:02}", place + 1));

@@ -1,15 +1,15 @@
-//! What the demo federation holds: contracts, a node's configuration for a dataset, and the tour.
+//! The datasets of the demo federation: contracts, the nodes' configuration for them, and the tour.
 
 use std::path::PathBuf;
 
-/// A dataset of the federation and the text of its contract.
+/// A dataset of the federation, and the text of its contract.
 #[derive(Debug)]
 pub struct Dataset {
     pub name: &'static str,
     pub contract: &'static str,
 }
 
-/// What a node's configuration says for one dataset.
+/// A node's configuration for one dataset.
 #[derive(Debug)]
 pub struct Held {
     pub dataset: &'static str,
@@ -20,7 +20,7 @@ pub struct Held {
     pub as_at: String,
 }
 
-/// A file of the borough and the name that the mapping calls it by.
+/// A file of the borough, and its table name in the mapping.
 #[derive(Debug)]
 pub struct Source {
     pub name: String,
@@ -29,7 +29,7 @@ pub struct Source {
     pub format: &'static str,
 }
 
-/// Open data that its publishers wrote.
+/// Open data, as its publishers wrote it.
 pub const REAL: [Dataset; 4] = [
     Dataset { name: "dwelling_fires", contract: include_str!("../contracts/dwelling_fires.toml") },
     Dataset { name: "hmo_households", contract: include_str!("../contracts/hmo_households.toml") },

@@ -1,8 +1,9 @@
-//! The demo's tables, in the shape of their contracts, from the same homes as the extracts of [`crate::london`].
+//! The demo's tables, in the form of their contracts. They describe the same homes as the extracts of
+//! [`crate::london`].
 //!
-//! Every table is written from a home and its people, so that tables agree where real ones would and disagree where real
-//! ones do (discounts claimed wrongly, electors not registered, people whom a borough still holds after they moved). Each
-//! home has a random stream of its own: a borough's tables depend on the seed and its code only.
+//! Each table is written from a home and its people. So tables agree where real ones agree, and disagree where real
+//! ones disagree: wrongly claimed discounts, unregistered electors, and people that a borough still holds after they
+//! moved. Each home has its own random stream: a borough's tables depend only on the seed and the borough's code.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,10 +22,10 @@ use crate::london::services::people::{Care, NO_AWARD, cared_for, means};
 
 const AS_AT: &str = "2025-12-31";
 
-/// Of what comes by quarter: the last has settled.
+/// The date of data that come by quarter: the last quarter has settled.
 const SETTLED: &str = "2026-01-31";
 
-/// Every table and its columns; `:TYPE` is the SQL type that the mapping casts the CSV's text to.
+/// Each table and its columns. `:TYPE` is the SQL type to which the mapping casts the CSV's text.
 const TABLES: [(&str, &str); 11] = [
     ("residents", "person_key household_key age_band sex ward tenure"),
     ("properties", "uprn ward epc_band storeys:BIGINT above_shop:BOOLEAN hmo_licence"),
@@ -43,13 +44,14 @@ const TABLES: [(&str, &str); 11] = [
     ("wards", "ward_code ward decile:BIGINT population:BIGINT"),
 ];
 
-/// Writes a borough's tables as `out/GSS/TABLE.csv` and says how its node holds them.
+/// Writes a borough's tables as `out/GSS/TABLE.csv`, and returns the datasets for its node.
 ///
-/// At scale 1 there are 8.8 million residents, and each borough has them in proportion to its population. `only`: some of the
+/// At scale 1 there are 8.8 million residents, spread over the boroughs in proportion to their populations. `only`: the
+/// names of the tables to write.
 /// tables, by name.
 ///
 /// # Errors
-/// The code is not a London borough's, or a file cannot be written.
+/// If the code is not a London borough's, or a file cannot be written.
 pub fn write(out: &Path, gss: &str, seed: u64, scale: f64, only: &[&str]) -> anyhow::Result<Vec<Held>> {
     let (index, borough) = boroughs::find(gss).with_context(|| format!("'{gss}' is not a London borough"))?;
     let folder = out.join(gss);
@@ -69,12 +71,12 @@ fn write_tables(
     scale: f64,
 ) -> io::Result<()> {
     let mut tables = Tables::create(folder, tables)?;
-    // Practice differs between councils: of 1,000 homes with two adults or more, so many have the discount.
+    // Practice differs between councils: this many of 1,000 homes with two or more adults wrongly have the discount.
     let wrong_discounts = Place::of(seed, index, 0).stream(For::Borough).between(30, 60);
     for number in 0..count_homes(borough, scale) {
         tables.home(borough, &Home::at(Place::of(seed, index, number), borough), wrong_discounts)?;
     }
-    // People of the borough before this one in the list who moved here, but were not struck off there.
+    // People who moved here from the borough before this one in the list, and whom that borough still holds.
     let before = BOROUGHS.get((index + BOROUGHS.len() - 1) % BOROUGHS.len());
     for number in 0..before.map_or(0, |before| count_homes(before, scale)) {
         if let Some(home) = moves::arrived(seed, index, borough, scale, number) {
@@ -98,7 +100,7 @@ fn held(folder: &Path, name: &'static str, columns: &str) -> Held {
     Held { dataset: name, sources: vec![source], sql, as_at: as_at.to_owned() }
 }
 
-/// The open files of a borough, by table. No value holds a comma or a quotation mark, so none is quoted.
+/// The open files of a borough, by table. No value contains a comma or a quotation mark, so no value is quoted.
 struct Tables(BTreeMap<&'static str, BufWriter<File>>);
 
 impl Tables {
@@ -115,12 +117,12 @@ impl Tables {
     fn row(&mut self, table: &str, values: fmt::Arguments<'_>) -> io::Result<()> {
         match self.0.get_mut(table) {
             Some(file) => writeln!(file, "{values}"),
-            // Nobody asked for it.
+            // The table was not requested.
             None => Ok(()),
         }
     }
 
-    /// Flushes, because a buffered writer that is dropped tells nobody of an error.
+    /// Flushes explicitly, because a buffered writer drops errors when it is dropped.
     fn finish(self) -> io::Result<()> {
         self.0.into_values().try_for_each(|mut file| file.flush())
     }
@@ -161,7 +163,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Awards; and of households of pension age, what they live on, and what they could claim and do not.
+    /// A household's award. For households of pension age also the income, and the amount that they could claim but do
+    /// not.
     fn means(&mut self, home: &Home, ward: &str) -> io::Result<()> {
         for (household, means) in home.households.iter().zip(means(home)) {
             let Some(means) = means else { continue };
@@ -179,7 +182,7 @@ impl Tables {
         Ok(())
     }
 
-    /// One sensor in some homes, its months of one year; one reading in twenty never arrived.
+    /// One sensor in some homes, with the months of one year. One reading in twenty is missing.
     fn readings(&mut self, home: &Home) -> io::Result<()> {
         let mut random = home.place.stream(For::Sensor);
         let fitted = random.chance(if home.tenure == SOCIAL { 300 } else { 120 });
@@ -219,7 +222,7 @@ impl Tables {
         Ok(())
     }
 
-    /// As many as in London, about one for 2,900 residents, whatever the scale: they are public.
+    /// As many schools as in London at any scale, about one for 2,900 residents, because schools are public.
     fn schools(&mut self, borough: &Borough, place: Place) -> io::Result<()> {
         let mut random = place.stream(For::School);
         let eligible = random.between(120, 420);

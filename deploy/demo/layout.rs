@@ -1,4 +1,4 @@
-//! The folder of a federation, as an operator would lay it out over many machines.
+//! The folder of a federation, as an operator would spread it over many machines.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,32 +20,32 @@ pub const DOMAIN: &str = "demo.london";
 /// The purposes that the demo's agreements grant.
 pub const PURPOSES: [&str; 4] = ["housing-safety", "food-safety", "policing-scrutiny", "demo"];
 
-/// The doors' port, counted from the coordinator's: after those of 33 nodes.
+/// The doors' port, as an offset from the coordinator's port. The ports between belong to the 33 nodes.
 const DOORS: u16 = 34;
 
-/// Days that demo certificates and agreements hold.
+/// The days for which demo certificates and agreements are valid.
 const DAYS: i64 = 365;
 
-/// What to lay out.
+/// The options of a layout.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub dir: PathBuf,
-    /// How many boroughs take part, in the order of their codes.
+    /// The number of boroughs that take part, in the order of their codes.
     pub nodes: usize,
-    /// The coordinator listens here, and the nodes on the ports that follow.
+    /// The coordinator's port. The nodes listen on the ports after it.
     pub port: u16,
-    /// A folder of open data; `None`: generated tables.
+    /// A folder of open data. `None`: generated tables.
     pub data: Option<PathBuf>,
     pub seed: u64,
-    /// Of generated tables: 1 is all of London.
+    /// The scale of generated tables. 1 is all of London.
     pub scale: f64,
-    /// Which of the generated tables there are; none: all.
+    /// The generated tables to write. Empty: all tables.
     pub tables: Vec<&'static str>,
-    /// How many of the boroughs, from the last, listen to nobody and dial the coordinator.
+    /// The number of boroughs, counted from the last, that do not listen and dial the coordinator instead.
     pub dialling: usize,
 }
 
-/// A federation that was laid out.
+/// A federation's folder on disk.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub dir: PathBuf,
@@ -74,31 +74,31 @@ impl Layout {
         self.dir.join("analyst").join("loda.toml")
     }
 
-    /// Whom people's own tools must believe to come in by the doors.
+    /// The authority that people's own tools must trust to use the doors.
     #[must_use]
     pub fn web_authority(&self) -> PathBuf {
         self.dir.join("analyst").join("web-ca.pem")
     }
 
-    /// Where the doors are, of a coordinator that listens on `port`.
+    /// The address of the doors of a coordinator that listens on `port`.
     #[must_use]
     pub fn doors(port: u16) -> String {
         format!("127.0.0.1:{}", port.saturating_add(DOORS))
     }
 
-    /// The development authority of a borough, for tests that issue certificates of their own.
+    /// The development authority of a borough, for tests that issue their own certificates.
     #[must_use]
     pub fn authority(&self, name: &str) -> PathBuf {
         self.dir.join("pki").join(name)
     }
 
-    /// The revocation list of a development authority, which every party reads.
+    /// The revocation list of a development authority. All parties read it.
     #[must_use]
     pub fn revocation_list(&self, name: &str) -> PathBuf {
         self.dir.join("revocation").join(format!("{name}.pem"))
     }
 
-    /// The files of the party in a folder, as it reads them.
+    /// The files of the party in a folder, as the party reads them.
     #[must_use]
     pub fn identity(&self, folder: &Path) -> Paths {
         Paths {
@@ -114,12 +114,12 @@ impl Layout {
     /// Makes authorities, keys, certificates, manifest, contracts, data, configurations and agreements.
     ///
     /// # Errors
-    /// Where a file cannot be written or the data cannot be read.
+    /// If a file cannot be written or the data cannot be read.
     pub fn create(options: &Options, told: &mut dyn FnMut(&str)) -> anyhow::Result<Self> {
         Self::create_under(options, told, &|dataset| dataset.contract.to_owned())
     }
 
-    /// The same under other contracts than the demo's.
+    /// The same with other contracts than the demo's.
     ///
     /// # Errors
     /// As [`Layout::create`].
@@ -143,7 +143,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// What boroughs hold and how they are set up, side by side.
+    /// Writes the boroughs' data and configurations in parallel.
     fn write_nodes(&self, options: &Options, told: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
         let (next, (done, finished)) = (AtomicUsize::new(0), mpsc::channel());
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -157,7 +157,7 @@ impl Layout {
                     } {
                         let written = self.write_borough(options, borough, number.saturating_add(1));
                         let failed = written.is_err();
-                        // Nobody listens any more where another borough failed.
+                        // Another borough has failed, and the receiver is gone.
                         if done.send((borough.name, written)).is_err() || failed {
                             break;
                         }
@@ -244,7 +244,7 @@ impl Layout {
         write(&self.client(), &client)
     }
 
-    /// Where a borough's node listens; none where it dials out.
+    /// The address on which a borough's node listens. `None`: it dials out.
     fn address(&self, options: &Options, number: u16) -> Option<String> {
         let listening = self.boroughs.len().saturating_sub(options.dialling);
         let port = options.port.saturating_add(number);
@@ -326,7 +326,7 @@ impl Layout {
 const DENIED: &str =
     "# One SPIFFE id or SHA-256 fingerprint of a certificate a line: denied at once, whatever its authority says.\n";
 
-/// Makes a party's log key and returns its public half, for the manifest.
+/// Makes a party's log key, and returns its public half for the manifest.
 fn log_key(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join("state").join("log.key");
     std::fs::create_dir_all(folder.join("state"))?;
@@ -362,7 +362,7 @@ struct TlsFile {
     denied: &'static str,
 }
 
-/// Seen from a node's folder.
+/// Paths relative to a node's folder.
 const TLS: TlsFile =
     TlsFile { certificate: "tls.pem", key: "tls.key", revocation_lists: "../../revocation", denied: "denied.txt" };
 

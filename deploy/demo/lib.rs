@@ -1,13 +1,13 @@
-//! A federation on one machine: 33 borough nodes and a coordinator, each a process of its own, with real
-//! certificates and real sockets. For a first look, and for the tests.
+//! A federation on one machine, for a first look and for the tests: 33 borough nodes and a coordinator. Each is its own
+//! process, with real certificates and real sockets.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `boroughs` | the 33 boroughs of London |
-//! | `london`, `random` | a generated London: homes, people, what each service wrote down of them, and the truth |
-//! | `datasets`, `real`, `generate` | what each node of the demo holds: open data, or tables of the generated London |
+//! | `london`, `random` | a generated London: homes, people, the services' records about them, and the truth |
+//! | `datasets`, `real`, `generate` | the datasets of each demo node: open data, or tables of the generated London |
 //! | `layout` | the folder of a federation: authorities, manifest, contracts, configurations, agreements |
-//! | `processes` | its processes: started, waited for, ended |
+//! | `processes` | the federation's processes: start, wait, end |
 //! | `tour` | a first round of questions |
 
 pub mod boroughs;

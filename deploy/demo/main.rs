@@ -90,7 +90,7 @@ struct London {
     out: PathBuf,
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
-    /// 1 is all of London: 8.8 million people, 6 GB, some minutes.
+    /// 1 is all of London: 9 million people, 5.4 GB, some minutes.
     #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
     scale: f64,
     /// One borough's extracts alone, by its GSS code; may be given several times.
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
         None => demo(&arguments).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|fault| {
-        // A closed terminal cannot be told anything.
+        // If standard error is closed, there is no place to report it.
         let _told = writeln!(std::io::stderr(), "error: {fault:#}");
         ExitCode::FAILURE
     })
@@ -187,7 +187,7 @@ fn client(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
 fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     let started = Instant::now();
-    // Only what an earlier demo made is cleared.
+    // Clears only the folder of an earlier demo.
     if arguments.dir.join("manifest.toml").exists() && arguments.dir.join("pki").join("coordinator").is_dir() {
         std::fs::remove_dir_all(&arguments.dir).with_context(|| format!("clearing {}", arguments.dir.display()))?;
     }
@@ -233,7 +233,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     })
 }
 
-/// Records that belong to no borough: no node holds them.
+/// The records that belong to no borough, so that no node holds them.
 async fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
     use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
     let mut notes = real::notes(data)?;

@@ -1,4 +1,4 @@
-//! The processes of a federation: children of one binary, that end with it.
+//! The processes of a federation. They are children of one binary and end with it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +23,7 @@ impl Processes {
     /// Starts the nodes and the coordinator from `binary`, which must be this crate's own.
     ///
     /// # Errors
-    /// Where a process cannot be started.
+    /// If a process cannot be started.
     pub fn start(binary: &Path, layout: &Layout) -> anyhow::Result<Self> {
         let mut processes =
             Self { binary: binary.to_owned(), layout: layout.clone(), coordinator: None, nodes: BTreeMap::new() };
@@ -34,19 +34,19 @@ impl Processes {
         Ok(processes)
     }
 
-    /// Starts (again) the coordinator.
+    /// Starts or restarts the coordinator.
     ///
     /// # Errors
-    /// Where the process cannot be started.
+    /// If the process cannot be started.
     pub fn start_coordinator(&mut self) -> anyhow::Result<()> {
         self.coordinator = Some(self.spawn("coordinator", &self.layout.coordinator(), "coordinator.toml")?);
         Ok(())
     }
 
-    /// Kills the coordinator as a failing machine would.
+    /// Kills the coordinator, as a machine failure would.
     ///
     /// # Errors
-    /// Where it does not run.
+    /// If it does not run.
     pub fn kill_coordinator(&mut self) -> anyhow::Result<()> {
         let mut child = self.coordinator.take().context("no coordinator runs")?;
         child.kill()?;
@@ -54,10 +54,10 @@ impl Processes {
         Ok(())
     }
 
-    /// Starts (again) one node.
+    /// Starts or restarts one node.
     ///
     /// # Errors
-    /// Where the process cannot be started.
+    /// If the process cannot be started.
     pub fn start_node(&mut self, gss: &'static str) -> anyhow::Result<()> {
         let child = self.spawn("node", &self.layout.node(gss), "node.toml")?;
         self.nodes.insert(gss, child);
@@ -76,10 +76,10 @@ impl Processes {
         self.coordinator.as_ref().map(Child::id)
     }
 
-    /// Kills one node as a failing machine would.
+    /// Kills one node, as a machine failure would.
     ///
     /// # Errors
-    /// Where it does not run.
+    /// If it does not run.
     pub fn kill_node(&mut self, gss: &str) -> anyhow::Result<()> {
         let mut child = self.nodes.remove(gss).context("no such node runs")?;
         child.kill()?;
@@ -87,7 +87,8 @@ impl Processes {
         Ok(())
     }
 
-    /// A child writes to a log in its folder, and ends when its standard input does: also when this process is killed.
+    /// Starts a child. It writes to a log in its folder. It ends when its standard input closes, also if this process
+    /// is killed.
     fn spawn(&self, role: &str, folder: &Path, config: &str) -> anyhow::Result<Child> {
         let log = File::options().create(true).append(true).open(folder.join("process.log"))?;
         Command::new(&self.binary)
@@ -100,10 +101,10 @@ impl Processes {
             .with_context(|| format!("starting {}", self.binary.display()))
     }
 
-    /// Waits until every node answers, telling how many do.
+    /// Waits until all nodes answer, and reports how many do.
     ///
     /// # Errors
-    /// Where one ends or does not come up in time, with the last lines of its log.
+    /// If a process ends or does not start in time. The error has the last lines of its log.
     pub async fn ready(&mut self, limit: Duration, told: &mut (dyn FnMut(usize) + Send)) -> anyhow::Result<Client> {
         let started = Instant::now();
         let config = loda::Config::load(&self.layout.client())?;
@@ -143,7 +144,7 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         for child in self.nodes.values_mut().chain(&mut self.coordinator) {
-            // One that has ended already is as good.
+            // A process that has already ended is fine.
             let _ended = child.kill();
             let _reaped = child.wait();
         }

@@ -1,5 +1,5 @@
-//! A small seeded generator for the synthetic London: the same seed gives the same bytes on every
-//! machine, which is why nothing here (or in `generate`) uses floating-point functions.
+//! A small seeded generator for the synthetic London. The same seed gives the same bytes on every machine, so nothing
+//! here (or in `generate`) uses floating-point functions.
 //!
 //! SplitMix64 of Steele, Lea and Flood, "Fast splittable pseudorandom number generators"
 //! (OOPSLA 2014), with the constants of Vigna's reference code (prng.di.unimi.it/splitmix64.c).
@@ -38,7 +38,7 @@ impl Random {
         self.below(1000) < parts
     }
 
-    /// One of the values, as often as its weight says; the default value of the type if there are none.
+    /// One of the values, weighted. The type's default value if there are none.
     pub fn pick<T: Copy + Default>(&mut self, weighted: &[(T, u64)]) -> T {
         let mut left = self.below(weighted.iter().map(|&(_, weight)| weight).sum());
         for &(value, weight) in weighted {
@@ -50,7 +50,7 @@ impl Random {
         T::default()
     }
 
-    /// One of the codes of a list such as `"Owned 3|Rented 1"`, as often as the number after it says.
+    /// One of the codes of a list such as `"Owned 3|Rented 1"`, weighted by the number after it.
     pub fn code(&mut self, list: &'static str) -> &'static str {
         let weighted = list.split('|').map(|entry| {
             let (code, weight) = entry.rsplit_once(' ').unwrap_or((entry, "1"));
@@ -59,7 +59,7 @@ impl Random {
         self.pick(&weighted.collect::<Vec<_>>())
     }
 
-    /// A place in a list of `length`, as often as Zipf's law says: the weight of place n is 1 ÷ (n + 3).
+    /// A position in a list of `length`, by Zipf's law: the weight of position n is 1 ÷ (n + 3).
     pub fn zipf(&mut self, length: u64) -> Option<usize> {
         let weight = |place: u64| 1_000_000 / (place + 4);
         let mut left = self.below((0..length).map(weight).sum());
@@ -75,7 +75,7 @@ impl Random {
     /// A draw from a distribution given by its quantiles: (per mille, value) pairs, rising, from 0 to 1,000,
     /// with straight lines between them.
     pub fn quantile(&mut self, curve: &[(u64, u64)]) -> u64 {
-        // Finer than the curve's per mille, or there would be only 1,000 different values.
+        // Finer than the curve's per mille. Otherwise there would be only 1,000 different values.
         let at = self.below(1_000_000);
         let segments = curve.iter().zip(curve.iter().skip(1));
         for (&(from, low), &(to, high)) in segments {
@@ -88,7 +88,7 @@ impl Random {
     }
 }
 
-/// A fixed number for a place, for keys and for choices that two boroughs must make alike.
+/// A fixed number for a place, for keys and for choices that two boroughs must make in the same way.
 pub fn fixed(place: &[u64]) -> u64 {
     Random::at(place).draw()
 }

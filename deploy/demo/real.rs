@@ -1,4 +1,4 @@
-//! The open data that its publishers wrote, as each borough would hold its own part of it.
+//! Open data as its publishers wrote it, split by borough.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -9,15 +9,15 @@ use anyhow::Context;
 use crate::boroughs;
 use crate::datasets::{Held, Source};
 
-/// Counts, over the source `stop_and_search`, all records and those that stand in no borough:
-/// columns `records` and `unassigned`. For files that `notes` cannot read itself (Parquet).
+/// Counts all records of the source `stop_and_search`, and those without a borough: columns `records` and `unassigned`.
+/// For Parquet files, which `notes` cannot read itself.
 pub const UNASSIGNED_SQL: &str = "SELECT COUNT(*) AS records, \
      COUNT(*) FILTER (WHERE borough_gss IS NULL OR borough_gss = '') AS unassigned \
      FROM stop_and_search";
 
-/// What the borough's node holds of the open data in a folder; a dataset that is not there is left out.
+/// The datasets for the borough's node, from a folder of open data. A missing dataset is left out.
 pub fn held(data: &Path, gss: &str) -> Vec<Held> {
-    // The code is spliced into SQL below: only a known one may be.
+    // The code is spliced into SQL below, so it must be a known one.
     if boroughs::find(gss).is_none() {
         return Vec::new();
     }
@@ -38,17 +38,17 @@ pub fn held(data: &Path, gss: &str) -> Vec<Held> {
         .collect()
 }
 
-/// The national stop and search file of a folder, as Parquet or else as CSV.
+/// The national stop and search file in a folder: Parquet, else CSV.
 pub fn stops(data: &Path) -> Option<Source> {
     let parquet = file("stop_and_search", data, "stop_and_search/stop_and_search.parquet", "parquet");
     parquet.or_else(|| csv("stop_and_search", data, "stop_and_search/stop_and_search.csv"))
 }
 
-/// Says which records no node holds because they belong to no borough: otherwise a London figure
-/// would be smaller than the publisher's, and nobody would know why.
+/// Reports the records that no node holds because they belong to no borough. Otherwise a London figure would be smaller
+/// than the publisher's without an explanation.
 ///
 /// # Errors
-/// A file that is there cannot be read, or lacks its borough column.
+/// If a file cannot be read, or lacks its borough column.
 pub fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
     let mut notes = Vec::new();
     if let Some(source) = csv("fires", data, "lfb_dwelling_fires/fires.csv") {
@@ -62,7 +62,7 @@ pub fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
     Ok(notes)
 }
 
-/// The sentence for stop and search, from the counts that [`UNASSIGNED_SQL`] gives; none if no record is lost.
+/// The sentence for stop and search, from the counts of [`UNASSIGNED_SQL`]. `None`: no record is lost.
 pub fn stops_note(unassigned: u64, records: u64) -> Option<String> {
     note("stop and search", unassigned, records)
 }
@@ -130,7 +130,7 @@ fn food_businesses(gss: &str) -> String {
 }
 
 fn stop_and_search(gss: &str) -> String {
-    // Written so that the Parquet file (large strings, some of them empty) and the CSV file both fit.
+    // This fits both the Parquet file (large strings, some of them empty) and the CSV file.
     let text = |source: &str, name: &str| format!("NULLIF(CAST(\"{source}\" AS VARCHAR), '') AS {name}");
     let columns = [
         "CAST(concat(CAST(\"month\" AS VARCHAR), '-01') AS DATE) AS month".to_owned(),
@@ -149,7 +149,7 @@ fn stop_and_search(gss: &str) -> String {
     format!("SELECT {} FROM stop_and_search WHERE borough_gss = '{gss}'", columns.join(", "))
 }
 
-/// Counts the records of a CSV file, first those whose borough is none of the 33, then all.
+/// Counts the records of a CSV file: first those whose borough is none of the 33, then all.
 fn count_unassigned(path: &Path, column: &str) -> anyhow::Result<(u64, u64)> {
     let reading = || format!("cannot read {}", path.display());
     let mut lines = BufReader::new(File::open(path).with_context(reading)?).lines();
@@ -168,7 +168,7 @@ fn count_unassigned(path: &Path, column: &str) -> anyhow::Result<(u64, u64)> {
     Ok((unassigned, records))
 }
 
-/// The fields of one CSV line. Enough for the files above, in which no field holds a line break.
+/// The fields of one CSV line. This is enough for the files above: none of their fields contains a line break.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;

@@ -7,10 +7,10 @@ use loda::Client;
 
 use crate::datasets::{TOUR_REAL, TOUR_SYNTHETIC};
 
-/// Asks the questions of the tour one by one and prints what comes back.
+/// Asks the questions of the tour one by one, and prints the answers.
 ///
 /// # Errors
-/// Where a question is refused or not answered.
+/// If a question is refused or not answered.
 pub async fn tour(client: &Client, real: bool, width: Option<u16>, out: &mut dyn Write) -> anyhow::Result<()> {
     let questions = if real { TOUR_REAL } else { TOUR_SYNTHETIC };
     for (number, (why, sql, purpose)) in questions.iter().enumerate() {

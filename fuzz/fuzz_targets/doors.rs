@@ -1,11 +1,11 @@
-//! What anybody sends to the doors: never a panic; a parameter's value stays a value; nobody signs without a key. The first
-//! byte chooses the reader, and a zero byte ends a part.
+//! Bytes that anybody can send to the doors. Nothing panics, the value of a parameter stays a value, and nobody signs
+//! without a key. The first byte chooses the reader, and a zero byte ends a part.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use loda_coordinator::foreign::{is_signed, stays_values};
 
-/// The key of RFC 7515, A.3.
+/// The key of RFC 7515, appendix A.3.
 const KEYS: &[u8] = br#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256", "use": "sig",
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 

@@ -1,4 +1,4 @@
-//! Wire bytes to a question or a table: never a panic, and what is accepted is canonical and renders.
+//! Wire bytes to a question or a table. Nothing panics, and every accepted input is canonical and renders.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

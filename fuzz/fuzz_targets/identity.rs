@@ -1,10 +1,10 @@
-//! What peers and files say of who somebody is: never a panic. The first byte chooses the reader.
+//! Statements of peers and files about identity. Nothing panics. The first byte chooses the reader.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use loda_identity::{Authority, Chain, CoordinatorEntry, Denials, Manifest, RevocationList, Signatures, Trust};
+use loda_identity::{Authority, Chain, CoordinatorEntry, DenyList, Manifest, RevocationList, Signatures, Trust};
 use rustls_pki_types::CertificateDer;
 
 /// Trust in one authority that is made for this run.
@@ -26,7 +26,7 @@ static TRUST: LazyLock<Trust> = LazyLock::new(|| {
         analysts: Vec::new(),
         datasets: Vec::new(),
     };
-    Trust::new(Arc::new(manifest), lists, Denials::default(), None).unwrap().0
+    Trust::new(Arc::new(manifest), lists, DenyList::default(), None).unwrap().0
 });
 
 fuzz_target!(|bytes: &[u8]| {
@@ -37,13 +37,13 @@ fuzz_target!(|bytes: &[u8]| {
         1 => {
             let lists = RevocationList::parse(rest, "fuzz").unwrap_or_default();
             let manifest = Arc::clone(TRUST.manifest());
-            // Nothing that is found here was signed by the authority.
-            if let Ok((trust, faults)) = Trust::new(manifest, lists, Denials::default(), None) {
+            // The authority signed none of the lists that the fuzzer makes.
+            if let Ok((trust, faults)) = Trust::new(manifest, lists, DenyList::default(), None) {
                 assert!(!trust.unverifiable().is_empty() && faults.len() < 1000);
             }
         }
         2 => {
-            let _read = Denials::parse(&text, "fuzz");
+            let _read = DenyList::parse(&text, "fuzz");
         }
         3 => {
             if let Ok(signatures) = Signatures::parse(&text, "fuzz") {

@@ -1,4 +1,4 @@
-//! SQL text to questions: never a panic, and what is accepted is canonical, renders, and is the same from its bytes.
+//! SQL text to questions. Nothing panics. Every accepted input is canonical, renders, and is the same after decoding.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -27,7 +27,7 @@ static DRY: LazyLock<Dry> = LazyLock::new(|| {
     Dry::new(contracts, boroughs).expect("the contracts register")
 });
 
-/// Planning recurses over SQL, and instrumented frames are large.
+/// The planner recurses over SQL, and the instrumented frames are large.
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).thread_stack_size(256 << 20).build().expect("a runtime")

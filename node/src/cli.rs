@@ -7,21 +7,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loda_contract::Contract;
 use loda_disclosure::TableParameters;
 use loda_service::{Program, log};
 
 use crate::assess;
-use crate::config::{Config, DatasetConfig};
-use crate::dictionary::RecordSecret;
-use crate::doctor::doctor;
-use crate::init::{Request, init};
-use crate::ptable::ptable;
-use crate::reading::{self, Part};
-use crate::residents::decide;
-use crate::snapshot::snapshots;
+use crate::config::Config;
+use crate::ingest::config::DatasetConfig;
+use crate::ingest::residents::clerical_review;
+use crate::ingest::served_dataset::Part;
+use crate::ingest::unit_ids::RecordSecret;
+use crate::query::agreement::Agreement;
+use crate::refresh::subprocess;
+use crate::tools::doctor::doctor;
+use crate::tools::init::{Request, init};
+use crate::tools::list_snapshots::snapshots;
+use crate::tools::ptable::ptable;
 
 /// Serves a borough's own data to the federation: protected figures only, and only under an agreement.
 #[derive(Parser)]
@@ -95,6 +98,18 @@ enum Command {
     },
     /// Print what a perturbation table does: how far figures are off, and what attackers get.
     Ptable(Table),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command.
+    Manual {
+        /// The folder to write to.
+        #[arg(long, value_name = "DIR", default_value = "man")]
+        out: PathBuf,
+    },
 }
 
 const INIT: &str = "Examples:\n  loda-node init --borough E09000022 --name planning extracts/planning-*.csv\n  \
@@ -169,14 +184,14 @@ struct Table {
     variance: f64,
 }
 
-/// Does what a command line says; the first argument is the program's name.
+/// Runs a command line. Its first argument is the program's name.
 ///
-/// `before`: what this program's command line has before them, where it is more programs than one.
+/// `before`: if this program contains several programs, the arguments of its own command line that come before these.
 pub fn command(before: &[&str], arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run(before, Arguments::parse_from(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            // Nothing is left to do where standard error is closed.
+            // If standard error is closed, nothing is left to do.
             let _told = writeln!(std::io::stderr(), "loda-node: {fault:#}");
             ExitCode::FAILURE
         }
@@ -202,17 +217,27 @@ fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Read { config, residents, dataset }) => {
             log::begin();
             let parts: Vec<Part> = residents.then_some(None).into_iter().chain(dataset.into_iter().map(Some)).collect();
-            // Every thread's stack counts as memory, and one part is read after another.
+            // The stack of every thread counts as memory, and the parts are read one after another.
             let mut threads = tokio::runtime::Builder::new_multi_thread();
             let threads = threads.worker_threads(1).max_blocking_threads(8).thread_stack_size(16 << 20).enable_all();
             let runtime = threads.build()?;
-            return runtime.block_on(runtime.spawn(async move { reading::run(&config, &parts).await }))?;
+            return runtime.block_on(runtime.spawn(async move { subprocess::run(&config, &parts).await }))?;
         }
         Some(Command::Residents { config, review }) => return residents(&config, review.as_deref()),
         Some(Command::Assess(arguments)) => return assess(&arguments),
         Some(Command::Snapshots { config }) => {
             let text = snapshots(&Config::load(&config)?)?;
             return Ok(std::io::stdout().write_all(text.as_bytes())?);
+        }
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "loda-node", &mut script);
+            return Ok(std::io::stdout().write_all(&script)?);
+        }
+        Some(Command::Manual { out }) => {
+            let within = || format!("writing manual pages into {}", out.display());
+            std::fs::create_dir_all(&out).with_context(within)?;
+            return clap_mangen::generate_to(Arguments::command(), &out).with_context(within);
         }
         None => {}
     }
@@ -232,12 +257,14 @@ fn assess(arguments: &Assess) -> anyhow::Result<()> {
     let bar = ProgressBar::new(1_000).with_message("releasing and attacking tables");
     bar.set_style(ProgressStyle::with_template("{msg} [{bar:30}] {percent} %, {elapsed}, {eta} to go")?);
     bar.enable_steady_tick(Duration::from_millis(500));
+    let today = chrono::Utc::now().date_naive();
+    let granted = Agreement::load(&config.agreement)?.until(&arguments.dataset);
     let request = assess::Request {
         config: &config,
         dataset: &arguments.dataset,
         column: arguments.column.as_deref(),
-        until: arguments.until,
-        today: chrono::Utc::now().date_naive(),
+        until: arguments.until.or(granted).unwrap_or(today),
+        today,
     };
     let found = assess::assess(&request, &|share| bar.set_position((share * 1_000.0) as u64));
     bar.finish_and_clear();
@@ -284,7 +311,7 @@ fn first_mapping(arguments: Init) -> anyhow::Result<()> {
     Ok(std::io::stdout().write_all(told?.as_bytes())?)
 }
 
-/// Says on a terminal that something goes on, and for how long.
+/// Shows on a terminal that work goes on, and for how long.
 fn waiting(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(what);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
@@ -300,20 +327,20 @@ fn residents(config: &Path, review: Option<&Path>) -> anyhow::Result<()> {
     let secret = RecordSecret::passing()?;
     let waiting = waiting("reading the services and finding who is who");
     let runtime = runtime()?;
-    let looking = runtime.spawn(async move { crate::residents::look(&residents, &secret).await });
+    let looking = runtime.spawn(async move { crate::ingest::residents::look(&residents, &secret).await });
     let looked = runtime.block_on(looking)?;
     waiting.finish_and_clear();
     let (_, report) = looked?;
     let mut out = std::io::stdout();
     out.write_all(report.text().as_bytes())?;
     if let Some(path) = review {
-        decide::write(path, &report.review)?;
+        clerical_review::write(path, &report.review)?;
         writeln!(out, "\nwrote {}", path.display())?;
     }
     Ok(())
 }
 
-/// The mapping's SQL is planned on deep stacks.
+/// The planner of the mapping's SQL needs deep stacks.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().thread_stack_size(16 << 20).enable_all().build()
 }
@@ -323,7 +350,7 @@ fn check(arguments: &Check) -> anyhow::Result<()> {
     let runtime = runtime()?;
     let waiting = waiting("reading the sources");
     let checked =
-        runtime.block_on(runtime.spawn(async move { crate::ingest::check(&config, only.as_deref()).await }))?;
+        runtime.block_on(runtime.spawn(async move { crate::tools::check::check(&config, only.as_deref()).await }))?;
     waiting.finish_and_clear();
     let (mut page, mut refused) = (String::new(), 0_usize);
     let mut out = std::io::stdout();

@@ -1,142 +1,66 @@
-//! The node's configuration: TOML, parsed once into what the rest of the program uses.
+//! The node's configuration: TOML, parsed once into the types that the rest of the program uses.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::NaiveDate;
 use loda_disclosure::TableParameters;
 use loda_identity::{Gss, Paths, TlsSection};
+use loda_service::Program;
 use serde::Deserialize;
 
-use crate::epochs::iso;
-use crate::mapping::Mapping;
-use loda_service::Program;
-
-use crate::reading::LEAST_MB;
-use crate::refresh::Refresh;
-use crate::residents::{ResidentsConfig, ResidentsEntry};
+use crate::ingest::config::{DatasetConfig, DatasetEntry};
+use crate::ingest::residents::{ResidentsConfig, ResidentsEntry};
 use crate::snapshot::FEWEST;
-use crate::source::SourceEntry;
 
-/// What `node.toml` says. Paths are relative to the file.
+/// The content of `node.toml`. Paths are relative to the file.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub file: PathBuf,
-    /// Set by a program that can be started once more, to read extracts in a process of its own.
+    /// The program to start again for reading extracts in a process of its own. `None` where there is none.
     pub program: Option<Program>,
     pub borough: Gss,
     /// `address:port` to listen on, unless the node only dials out.
     pub listen: Option<String>,
-    /// Whether it opens connections to the coordinator and serves over them.
+    /// Whether the node opens connections to the coordinator and serves over them.
     pub dial_out: bool,
     pub agreement: PathBuf,
-    /// Where snapshots, dictionaries, keys and the log live; private to the node's account.
+    /// The folder of snapshots, dictionaries, keys and the log. It is private to the node's account.
     pub state: PathBuf,
-    /// Manifest, certificate, key, revocation lists, deny list.
+    /// The files of manifest, certificate, key, revocation lists and deny list.
     pub identity: Paths,
     /// The local port for monitoring, if there is one.
     pub operations: Option<String>,
     pub limits: Limits,
-    /// How counts of people are perturbed.
+    /// The parameters of the noise on counts of people.
     pub perturbation: TableParameters,
-    /// The services that say who is who, if there are any.
+    /// The services that tell who is who, if there are any.
     pub residents: Option<ResidentsConfig>,
     pub datasets: Vec<DatasetConfig>,
 }
 
-/// What one node spends on queries at most.
+/// The most that one node spends on queries.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub memory_mb: usize,
     pub query_seconds: u64,
-    /// Queries that run at once; more wait.
+    /// Queries that run at once. More than these wait.
     pub running: usize,
-    /// Queries that run or wait; more are refused.
+    /// Queries that run or wait. More than these are refused.
     pub accepted: usize,
-    /// Within an hour: each is two entries of the log.
+    /// Questions within an hour. Each question makes two entries of the log.
     pub questions_per_hour: u32,
-    /// The (cell, unit) stage of one query.
+    /// Megabytes for the cell statistics of one query.
     pub stage_mb: usize,
-    /// Released tables about people, kept for as long as their data stand still.
+    /// Megabytes for released tables about people. They are kept while their data do not change.
     pub tables_mb: usize,
-    /// How long a connection lives before another takes its place.
+    /// Seconds until another connection replaces a connection.
     pub connection_seconds: u64,
-    /// How much memory reading extracts may take, and for how long.
+    /// Megabytes that reading extracts may take, and minutes that it may last.
     pub reading_mb: Option<usize>,
     pub reading_minutes: u64,
-    /// Snapshots of each dataset that stay on disk.
+    /// The number of snapshots of each dataset that stay on disk.
     pub snapshots: usize,
-}
-
-#[derive(Clone, Debug)]
-pub struct DatasetConfig {
-    pub contract: PathBuf,
-    pub as_at: AsAt,
-    /// Gives the contract's columns by name.
-    pub mapping: Mapping,
-    pub thresholds: Thresholds,
-    pub refresh: Refresh,
-    /// Of rows that come by period: closed periods that are declared anew, each once, and why.
-    pub restated: BTreeMap<NaiveDate, String>,
-    /// What the weights of a table may come to here, where that is less than the contract allows.
-    pub dimensions: Option<u32>,
-    /// What a steward decided against an assessment.
-    pub decision: Option<Decision>,
-}
-
-/// Larger tables than an assessment found good are served all the same.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Decision {
-    pub dimensions: u32,
-    /// Who decided, when, and why.
-    pub by: String,
-    #[serde(deserialize_with = "iso::deserialize")]
-    pub on: NaiveDate,
-    pub why: String,
-}
-
-/// The day that the data of a dataset describe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AsAt {
-    Day(NaiveDate),
-    /// The day on which they are read.
-    Today,
-    /// The day on which the newest of the files was written.
-    NewestFile,
-}
-
-impl DatasetConfig {
-    /// The day that data read now describe.
-    pub(crate) fn day(&self) -> NaiveDate {
-        let today = chrono::Utc::now().date_naive();
-        match self.as_at {
-            AsAt::Day(day) => day,
-            AsAt::Today => today,
-            AsAt::NewestFile => {
-                let written = self.mapping.files().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok());
-                written.max().map_or(today, |at| chrono::DateTime::<chrono::Utc>::from(at).date_naive())
-            }
-        }
-    }
-}
-
-/// When a new snapshot replaces the last good one; beyond these it does not.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Thresholds {
-    /// The share of rows that may be left out, of those that were read.
-    pub rejected: f64,
-    /// By how much, of the last good snapshot's rows, there may be fewer.
-    pub shrink: f64,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self { rejected: 0.2, shrink: 0.5 }
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +99,10 @@ struct PerturbationEntry {
     variance: f64,
 }
 
-/// A table with less noise than this protects nobody from one subtraction.
+/// The megabytes that the engine alone needs for reading.
+const LEAST_MB: usize = 256;
+
+/// Noise with a smaller variance than this protects nobody against one subtraction.
 const LEAST_VARIANCE: f64 = 1.0;
 
 impl Default for PerturbationEntry {
@@ -183,27 +110,6 @@ impl Default for PerturbationEntry {
         let TableParameters { max_noise, variance, .. } = TableParameters::default();
         Self { max_noise, variance }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DatasetEntry {
-    contract: PathBuf,
-    as_at: String,
-    sql: String,
-    source: Vec<SourceEntry>,
-    /// Code lists: what a system writes, and the contract's word for it.
-    #[serde(default)]
-    codes: BTreeMap<String, BTreeMap<String, String>>,
-    #[serde(default)]
-    thresholds: Thresholds,
-    /// `start`, `change`, or a time such as `6h`.
-    refresh: Option<String>,
-    /// By a period's first day: why its rows are declared anew.
-    #[serde(default)]
-    restate: BTreeMap<String, String>,
-    dimensions: Option<u32>,
-    decision: Option<Decision>,
 }
 
 impl Default for Limits {
@@ -228,13 +134,23 @@ impl Limits {
     pub(crate) fn query_time(&self) -> Duration {
         Duration::from_secs(self.query_seconds)
     }
+
+    /// Megabytes for reading: as configured, or half of the memory. At least `LEAST_MB`.
+    pub(crate) fn reading_mb(&self) -> usize {
+        let half = loda_service::memory::limit().map_or(usize::MAX >> 20, |bytes| (bytes >> 21) as usize);
+        self.reading_mb.unwrap_or(half).max(LEAST_MB)
+    }
+
+    pub(crate) fn reading_time(&self) -> Duration {
+        Duration::from_secs(self.reading_minutes.saturating_mul(60))
+    }
 }
 
 impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
-    /// The file, the line where TOML gives one, and what to write instead.
+    /// The error names the file, the line if TOML gives one, and the fix.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
@@ -266,51 +182,7 @@ impl Config {
             )));
         }
         perturbation.table().map_err(|e| invalid(format!("[perturbation] {e}: try it with `loda-node ptable`")))?;
-        let dataset = |entry: DatasetEntry| {
-            let as_at = match entry.as_at.as_str() {
-                "today" => AsAt::Today,
-                "newest-file" => AsAt::NewestFile,
-                date => AsAt::Day(date.parse().map_err(|_| {
-                    invalid(format!("as_at = \"{date}\": write YYYY-MM-DD, \"today\" or \"newest-file\""))
-                })?),
-            };
-            if entry.dimensions == Some(0) {
-                return Err(invalid(
-                    "[[dataset]] dimensions = 0: no table would be left; leave the dataset out".to_owned(),
-                ));
-            }
-            if let Some(decision) = &entry.decision
-                && (decision.dimensions == 0 || decision.by.trim().is_empty() || decision.why.trim().is_empty())
-            {
-                return Err(invalid(
-                    "decision needs dimensions from 1 on, by (who decided), on (YYYY-MM-DD) and why, in words"
-                        .to_owned(),
-                ));
-            }
-            let sources = entry.source.into_iter().map(|source| source.parse(base).map_err(invalid));
-            let Thresholds { rejected, shrink } = entry.thresholds;
-            if [rejected, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
-                return Err(invalid("[dataset.thresholds] are shares between 0 and 1".to_owned()));
-            }
-            let refresh = Refresh::of_entry(entry.refresh.as_deref()).map_err(invalid)?;
-            let mapping = Mapping::new(sources.collect::<Result<_, _>>()?, entry.sql, entry.codes).map_err(invalid)?;
-            let restated = entry.restate.into_iter().map(|(period, why)| match period.parse() {
-                Ok(day) if !why.trim().is_empty() => Ok((day, why)),
-                _ => Err(invalid(format!(
-                    "[dataset.restate] \"{period}\" = \"{why}\": write the first day of a closed period as YYYY-MM-DD, and why"
-                ))),
-            });
-            Ok(DatasetConfig {
-                contract: base.join(entry.contract),
-                as_at,
-                mapping,
-                thresholds: entry.thresholds,
-                refresh,
-                restated: restated.collect::<Result<_, _>>()?,
-                dimensions: entry.dimensions,
-                decision: entry.decision,
-            })
-        };
+        let dataset = |entry: DatasetEntry| entry.parse(base).map_err(invalid);
         let state = base.join(file.state);
         let residents = file.residents.map(|entry| entry.parse(base)).transpose().map_err(invalid)?;
         Ok(Self {

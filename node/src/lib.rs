@@ -1,83 +1,50 @@
 //! A borough's node.
 //!
 //! ```text
-//! borough's tables ─ ingest ─► snapshot ─► inspect ─► execute ─► disclose ─► release ─► serve
+//! borough's tables ─ ingest ─► snapshot ─► request ─► engine ─► disclose ─► release ─► serve
 //! ```
 //!
-//! | module | what it does |
+//! A room uses the rooms above it in this table, and never one below it.
+//!
+//! | room | content |
 //! |---|---|
-//! | `config`, `agreement` | what the borough wrote: parsed once, refused with file and fix |
-//! | `source` | files, workbooks and databases as tables whose rows know where they came from |
-//! | `mapping`, `functions` | the borough's SQL over them, and what it may call |
-//! | `residents` | who is who over the borough's own services |
-//! | `ingest`, `check`, `report` | mapped rows against the contract, and what became of every row |
-//! | `dictionary`, `snapshot` | unit ids, and the files that questions read |
-//! | `quoting` | what of a fault may stand in a log |
-//! | `reading`, `refresh` | extracts read in a process of its own, at the start and while the node serves |
-//! | `init` | a first mapping from what extracts look like |
-//! | `inspect` | from wire bytes to a typed job under contract and agreement |
-//! | `borough` | what it brings: agreement, snapshots, engine and methods |
-//! | `scan` | a snapshot's pieces as the engine reads them |
-//! | `execute` | the (cell, unit) stage in DataFusion, under memory, time and output limits |
-//! | `epochs` | the data about people that stand still, and what waits |
+//! | `snapshot` | the files that questions read, and the origin of their rows |
 //! | `tables` | tables about people, from registers and rows |
-//! | `assess` | what an unlimited asker would learn from them |
-//! | `disclose` | the stage through the dataset's method: the only way to something released |
-//! | `cli` | what `loda-node` can be told |
-//! | `doctor` | what would keep a node from serving, and the fix |
-//! | `ptable` | what a perturbation table does, for whoever chooses one |
-//! | `release` | the one serial, durable point through which figures leave |
-//! | `queries`, `jobs` | queries as jobs that outlive a restart, in fair turns |
-//! | `serve` | all of it over mTLS gRPC |
+//! | `epochs` | the data about people, which change only at set times, and the data that wait |
+//! | `ingest` | extracts to snapshots, with a report on every row |
+//! | `config` | the borough's settings, parsed once and refused with file and fix |
+//! | `assess` | how much an unlimited asker would learn from the tables |
+//! | `query` | a fragment to released cells: request, agreement, engine, disclosure control, release |
+//! | `refresh` | new readings of extracts, in a process of their own |
+//! | `tools` | a first mapping, the faults that would keep a node from serving, the effects of a perturbation table |
+//! | `serve`, `cli` | all of it over mTLS gRPC, and the command line of `loda-node` |
 
-mod agreement;
-mod appending;
 mod assess;
-mod borough;
-mod check;
 mod cli;
 mod config;
-mod dictionary;
-mod disclose;
-mod doctor;
 mod epochs;
-mod execute;
-mod functions;
 mod ingest;
-mod init;
-mod inspect;
-mod jobs;
-#[cfg(feature = "unprotected")]
-mod laboratory;
-mod mapping;
-mod ptable;
-mod queries;
-mod quoting;
-mod reading;
+mod query;
 mod refresh;
-mod release;
-mod report;
-mod residents;
-mod scan;
 mod serve;
-#[cfg(feature = "simulation")]
-mod simulation;
 mod snapshot;
-mod source;
 mod tables;
+#[cfg(any(feature = "unprotected", feature = "simulation"))]
+mod testing;
+mod tools;
 
 pub use cli::command;
-pub use config::{AsAt, Config, ConfigError, DatasetConfig};
-pub use disclose::Methods;
-#[cfg(feature = "unprotected")]
-pub use laboratory::Laboratory;
+pub use config::{Config, ConfigError};
+pub use ingest::config::{AsAt, DatasetConfig, Refresh};
+pub use ingest::conformance_report::{ColumnReport, Place, Rejected, Report};
+pub use ingest::mapping::Mapping;
+pub use ingest::residents::{ResidentsConfig, Service};
+pub use ingest::source::{Format, Source, SourceReport};
 pub use loda_disclosure::TableParameters;
 pub use loda_service::Program;
-pub use mapping::Mapping;
-pub use refresh::Refresh;
-pub use report::{ColumnReport, Place, Rejected, Report};
-pub use residents::{ResidentsConfig, Service};
+pub use query::disclose::Methods;
 pub use serve::{Node, run};
+#[cfg(feature = "unprotected")]
+pub use testing::laboratory::Laboratory;
 #[cfg(feature = "simulation")]
-pub use simulation::{Rehearsed, Toil};
-pub use source::{Format, Source, SourceReport};
+pub use testing::simulation::{CannedNode, SimulatedWork};

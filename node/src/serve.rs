@@ -10,54 +10,55 @@ use anyhow::{Context, bail};
 use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
-use loda_identity::{AuthoriseLayer, Gss, Identity, Limits, SigningKey, dial_out, incoming_with, server};
-use loda_ledger::{Entry, Log, SignedLines, Spool, of_key};
+use loda_identity::{Gss, Identity, SigningKey};
+use loda_ledger::{Change, Entry, Log, SignedLines, Spool, of_key};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
-use loda_service::{Crew, Measure, Operations, Program, State, heads, log, measures, stop, successors};
+use loda_service::{Measure, Operations, Program, State, TaskGroup, heads, log, measures, stop, successors};
+use loda_transport::{AuthoriseLayer, Limits, dial_out, incoming_with, server};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
-use crate::agreement::{Agreed, Agreement};
 use crate::assess::{Believed, Standing, rests_on};
-use crate::borough::Borough;
 use crate::config::Config;
-use crate::dictionary::RecordSecret;
-use crate::disclose::Methods;
 use crate::epochs::{Epochs, Openings, Surroundings};
-use crate::execute::Engine;
-use crate::jobs::{History, Job, is_final};
-use crate::queries::{LogNames, Queries, Work};
-use crate::reading;
-use crate::refresh::{self, Held, Index};
+use crate::ingest::served_dataset::{ServedDataset, ServedIndex};
+use crate::ingest::unit_ids::RecordSecret;
+use crate::query::agreement::{Agreed, Agreement};
+use crate::query::borough::Borough;
+use crate::query::disclose::Methods;
+use crate::query::engine::DataFusionEngine;
+use crate::query::registry::{Job, LogRecovery};
+use crate::query::service::{LogNames, QueryService, Work};
+use crate::refresh::{self, subprocess};
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
 
-/// Threads that run queries have room for DataFusion's deep frames.
+/// Threads that run queries need room for DataFusion's deep frames.
 const QUERY_STACK: usize = 32 << 20;
 
-/// How long running queries may take to end when the node is stopped, and their answers to be fetched.
+/// When a node is stopped, it waits this long for running queries to end, and then for their answers to be fetched.
 const DRAIN: Duration = Duration::from_secs(30);
 const LAST_FETCH: Duration = Duration::from_millis(700);
 
-/// How long calls on an aged connection may take to end.
+/// When a connection reaches its age, its calls get this long to end.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// A node that has ingested its data and can serve.
 #[derive(Clone)]
 pub struct Node {
     pub(crate) borough: Arc<Borough>,
-    pub(crate) queries: Arc<Queries>,
+    pub(crate) queries: Arc<QueryService>,
     pub(crate) identity: Identity,
 }
 
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
-/// Whatever keeps it from serving, with the file and the fix.
+/// A fault that keeps the node from serving, with the file and the fix.
 pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result<()> {
     log::begin();
     let queries = tokio::runtime::Builder::new_multi_thread()
@@ -81,27 +82,27 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         let draining = async {
             let _told = stop::signal().await;
             tracing::info!("stopping: no more queries are taken, and those that run may end");
-            node.queries.jobs.drain(DRAIN).await;
+            node.queries.registry.drain(DRAIN).await;
             node.queries.note_refusals(true);
-            // What was released last is fetched now.
+            // The answers that were released last are fetched in this time.
             tokio::time::sleep(LAST_FETCH).await;
         };
-        // Connections that stay open do not keep a stopped node.
+        // Connections that stay open must not keep a stopped node running.
         tokio::select! {
             served = node.serve(listener) => served,
             () = draining => Ok(()),
-            // The service manager starts it again.
+            // The service manager starts the node again.
             () = node.queries.keep_log() => bail!("the query log cannot be written any more"),
         }
     })
 }
 
 impl Node {
-    /// Reads what the configuration names, ingests, and opens the log.
+    /// Reads the files that the configuration names, ingests the data, and opens the log.
     ///
     /// # Errors
     /// A fault in configuration, agreement, manifest, keys or log. A dataset that cannot be ingested keeps its last
-    /// good snapshot, or is left out, and the fault is reported.
+    /// good snapshot or is left out, and the fault is reported.
     pub async fn open(config: Config, methods: Methods, queries: tokio::runtime::Handle) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&config.state).with_context(|| format!("making {}", config.state.display()))?;
         let identity = Identity::load(config.identity.clone())?;
@@ -119,13 +120,13 @@ impl Node {
                 log_key.display()
             );
         }
-        let mut history = History::default();
+        let mut history = LogRecovery::default();
         let mut opened = Openings::default();
         let log = SignedLines::open_telling(&config.state.join("log.jsonl"), key, &mut |entry| {
             opened.note(&entry);
             history.note(entry);
         })?;
-        let secret = RecordSecret::load_or_create(&reading::secret_file(&config.state))?;
+        let secret = RecordSecret::load_or_create(&subprocess::secret_file(&config.state))?;
         let mut held = Vec::new();
         for dataset in &config.datasets {
             let contract = Arc::new(Contract::load(&dataset.contract)?);
@@ -137,9 +138,9 @@ impl Node {
                 );
                 continue;
             }
-            held.push(Held::new(contract, dataset.clone()));
+            held.push(ServedDataset::new(contract, dataset.clone()));
         }
-        let index = config.residents.clone().map(Index::new);
+        let index = config.residents.clone().map(ServedIndex::new);
         let log: Arc<dyn Log> = Arc::new(log);
         let public = held.iter().map(|held| &held.contract).filter(|contract| contract.protection.is_public());
         let epochs = Epochs::open(
@@ -153,10 +154,10 @@ impl Node {
                 secret: secret.fingerprint(),
             },
         )?;
-        let parts = reading::all(&config, held.iter().map(|held| held.contract.dataset.clone()));
+        let parts = subprocess::all(&config, held.iter().map(|held| held.contract.dataset.clone()));
         let mut snapshots = Vec::new();
-        let mut outcomes = reading::read(&config, &secret, &parts).await;
-        // Public datasets list the values of columns about people.
+        let mut outcomes = subprocess::read(&config, &secret, &parts).await;
+        // Public datasets come first, because they list the values of columns about people.
         outcomes.sort_by_key(|outcome| {
             held.iter().any(|held| {
                 Some(&held.contract.dataset) == outcome.part.as_ref() && held.contract.protection.may_be_about_people()
@@ -186,7 +187,7 @@ impl Node {
             index,
             methods: methods.with_noise(secret.noise_key()),
             secret,
-            engine: Arc::new(Engine::new(&limits)?),
+            engine: Arc::new(DataFusionEngine::new(&limits)?),
             tables: Arc::new(Tables::new(limits.tables_mb)),
             replaced: tokio::sync::Notify::new(),
             epochs,
@@ -196,23 +197,23 @@ impl Node {
         });
         let work: Arc<dyn Work> = Arc::<Borough>::clone(&borough);
         let names = log_names(&identity, &borough.config.borough);
-        let queries = Queries::open(&limits, log, spool, history, work, Crew::new(queries), names)?;
+        let queries = QueryService::open(&limits, log, spool, history, work, TaskGroup::new(queries), names)?;
         Ok(Self { borough, queries, identity })
     }
 
     /// Binds the address that the configuration names, if it names one.
     ///
     /// # Errors
-    /// Where it cannot be bound.
+    /// The address cannot be bound.
     pub async fn bind(&self) -> anyhow::Result<Option<TcpListener>> {
         let Some(listen) = &self.borough.config.listen else { return Ok(None) };
         Ok(Some(TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?))
     }
 
-    /// Serves over a listener, over connections that it dials itself, or both, until the transport fails.
+    /// Serves over a listener, over connections that the node dials, or over both, until the transport fails.
     ///
     /// # Errors
-    /// Where the transport fails.
+    /// The transport fails.
     pub async fn serve(&self, listener: Option<TcpListener>) -> anyhow::Result<()> {
         let (identity, config) = (&self.identity, &self.borough.config);
         let age = Duration::from_secs(config.limits.connection_seconds);
@@ -227,7 +228,7 @@ impl Node {
             let queries = Arc::clone(&self.queries);
             let borough = Arc::clone(&self.borough);
             let state = move || State {
-                active: queries.jobs.active(),
+                active: queries.registry.active(),
                 faults: borough
                     .faults()
                     .into_iter()
@@ -251,7 +252,7 @@ impl Node {
         Ok(())
     }
 
-    /// Where each dataset's snapshot lies: for tests that pool them.
+    /// The files of each dataset's snapshot, for tests that pool them.
     #[must_use]
     pub fn snapshot_files(&self) -> Vec<(String, std::path::PathBuf)> {
         let pieces =
@@ -260,8 +261,8 @@ impl Node {
     }
 }
 
-/// What the operator's monitoring is told beside counts of questions.
-fn measured(borough: &Borough, queries: &Queries) -> Vec<Measure> {
+/// The measures for the operator's monitoring, in addition to counts of questions.
+fn measured(borough: &Borough, queries: &QueryService) -> Vec<Measure> {
     let mut all = measures::of_log(&borough.config.state.join("log.jsonl"), queries.log_entries());
     let doubted = i64::from(queries.coordinator_fault().is_some());
     all.push(Measure::new("coordinator_log_doubted", "Whether the coordinator's log does not continue", doubted));
@@ -284,8 +285,8 @@ fn measured(borough: &Borough, queries: &Queries) -> Vec<Measure> {
     all
 }
 
-/// Takes up what the borough changes of its agreement, and what that makes of assessments.
-async fn keep_agreement(borough: Arc<Borough>, queries: Arc<Queries>) {
+/// Applies changes of the borough's agreement, and their effect on assessments.
+async fn keep_agreement(borough: Arc<Borough>, queries: Arc<QueryService>) {
     let log = |entry: &Entry| Ok(queries.note(entry)?);
     let changed = |agreement: &Agreement| {
         let believed = assessments(&borough.config, agreement, &borough.held, &log)?;
@@ -295,11 +296,11 @@ async fn keep_agreement(borough: Arc<Borough>, queries: Arc<Queries>) {
     borough.agreement.keep(log, changed).await;
 }
 
-/// What is believed of the datasets that were assessed; the log is told.
+/// The limits from the datasets' assessments. Each of them is logged.
 fn assessments(
     config: &Config,
     agreement: &Agreement,
-    held: &[Held],
+    held: &[ServedDataset],
     log: &dyn Fn(&Entry) -> anyhow::Result<()>,
 ) -> anyhow::Result<BTreeMap<String, Believed>> {
     let rests_on = rests_on(held.iter().map(|held| held.contract.as_ref()), &config.perturbation);
@@ -309,7 +310,7 @@ fn assessments(
         let dataset = held.contract.dataset.clone();
         let until = agreement.until(&dataset).unwrap_or(today);
         let Some(found) = Believed::of(&config.state, &dataset, &rests_on, until) else { continue };
-        log(&Entry::of_dataset(&dataset, found.words.clone()))?;
+        log(&Entry::of_dataset(&dataset, Change::Note(found.words.clone())))?;
         let wanted = Standing::of(&held.contract, &held.config).wanted();
         if wanted > found.dimensions {
             tracing::warn!(
@@ -325,14 +326,14 @@ fn assessments(
     Ok(believed)
 }
 
-/// The logs that this node tells apart.
+/// The names of the logs of this node and of the coordinator.
 pub(crate) fn log_names(identity: &Identity, borough: &Gss) -> LogNames {
     let own = identity.manifest().member(borough).map(|member| of_key(&member.log_key)).unwrap_or_default();
     let identity = identity.clone();
     LogNames { own, coordinator: Box::new(move || identity.manifest().coordinator.log_key.clone()) }
 }
 
-/// What is not there yields nothing, and does not end the server.
+/// A stream that is not there yields nothing, and does not end the server.
 fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     match stream {
         Some(stream) => stream.left_stream(),
@@ -359,7 +360,7 @@ impl NodeService for Node {
                 ..Default::default()
             }));
         };
-        // Reading manifests and keeping them waits for the disk.
+        // Reading and keeping manifests waits for the disk.
         let identity = self.identity.clone();
         let manifest_version = tokio::task::spawn_blocking(move || successors::heard(&identity, &successors));
         let manifest_version = manifest_version.await.map_err(|_| Status::internal("internal"))?;
@@ -406,18 +407,18 @@ impl NodeService for Node {
     }
 }
 
-/// A job's states as they come, to the one that ends it: what is released speaks for itself.
+/// A job's states as they come, up to the one that ends it. `Released` is left out, because the chunks stand for it.
 fn states(job: Arc<Job>) -> impl Stream<Item = Word> + Send {
-    // The stream holds the job, so that its sender outlives the watcher.
+    // The stream holds the job, so the job's sender outlives the watcher.
     futures::stream::unfold(Some((WatchStream::new(job.watch()), job)), |watching| async {
         let (mut states, job) = watching?;
         let state = states.next().await.filter(|state| *state != v1::State::Released)?;
-        let next = (!is_final(state)).then_some((states, job));
+        let next = (!state.is_final()).then_some((states, job));
         Some((Word::State(state.into()), next))
     })
 }
 
-/// What a job has released, the same each time; nothing where it has released nothing.
+/// The chunks of a job's answer, the same each time. Empty if the job has released nothing.
 fn chunks(job: Arc<Job>) -> impl Stream<Item = Word> + Send {
     let (mut offset, mut header) = (0_usize, true);
     futures::stream::iter(std::iter::from_fn(move || {

@@ -1,9 +1,9 @@
-//! `just bench`: 33 nodes on millions of residents under `cell-key`, against the same SQL on pooled Parquet in DataFusion
-//! (here) and in DuckDB (from PyPI), one after another in one run. A person counts once in each borough on every side, and
-//! every side withholds cells of fewer than ten.
+//! `just bench`: 33 nodes with millions of residents under `cell-key`, compared with the same SQL on pooled Parquet in
+//! DataFusion (here) and in DuckDB (from PyPI). All run one after another in one run. On each side a person counts once
+//! in each borough, and cells of fewer than ten are withheld.
 //!
-//! `LODA_BENCH_RESIDENTS=3000000,9000000`: the sizes; `LODA_BENCH_ROUNDS=7`: how often each question is asked. `LODA_BENCH_PYTHON`: a Python that has `duckdb`; without one its
-//! column stays empty, with the reason.
+//! `LODA_BENCH_RESIDENTS=3000000,9000000` sets the sizes. `LODA_BENCH_ROUNDS=7` sets how often each question is asked.
+//! `LODA_BENCH_PYTHON` names a Python that has `duckdb`. Without one, its column stays empty, with the reason.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -29,10 +29,10 @@ use loda_demo::layout::{Layout, Options};
 use loda_demo::processes::Processes;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
-/// `wards` lists the values of the others' wards.
+/// `wards` lists the values of the other tables' wards.
 const TABLES: [&str; 5] = ["residents", "electoral_roll", "properties", "social_care_clients", "wards"];
 
-/// Title, and SQL that means the same everywhere.
+/// The title, and SQL with the same meaning on all sides.
 const QUESTIONS: [(&str, &str); 6] = [
     (
         "people by borough",
@@ -72,7 +72,7 @@ const QUESTIONS: [(&str, &str); 6] = [
     ),
 ];
 
-/// Runs each question as often, and prints seconds of wall and CPU, and the sum of `n`.
+/// Runs each question in the same number of rounds. Prints the seconds of wall and CPU time, and the sum of `n`.
 const DUCKDB: &str = r#"
 import duckdb, json, resource, sys, time
 folder, rounds, questions = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -96,12 +96,12 @@ print(json.dumps({"version": duckdb.__version__, "answers": answers,
                   "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
 "#;
 
-/// What one side spent on a question, in each round, and how many people it counted.
+/// The time of one side for a question in each round, and the number of people that it counted.
 #[derive(Default)]
 struct Spent {
     wall: Vec<f64>,
     cpu: Vec<f64>,
-    /// Of the nodes among the processes.
+    /// The CPU time of the nodes alone.
     nodes: Vec<f64>,
     people: i64,
 }
@@ -116,7 +116,7 @@ fn median(values: &[f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Seconds of CPU that processes have used, from /proc.
+/// The CPU seconds that the processes have used, from /proc.
 fn cpu(processes: &[u32]) -> f64 {
     let of = |process: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
@@ -126,7 +126,7 @@ fn cpu(processes: &[u32]) -> f64 {
     processes.iter().map(of).sum()
 }
 
-/// MiB: the sum of what processes have resident, each shared page divided among those that share it.
+/// The resident memory of the processes in MiB. Each shared page is divided among the processes that share it.
 fn memory(processes: &[u32]) -> u64 {
     let of = |process: &u32| {
         let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
@@ -136,14 +136,14 @@ fn memory(processes: &[u32]) -> u64 {
     processes.iter().map(of).sum::<u64>() / 1024
 }
 
-/// KiB of a process's own: without the pages of the program's file, which processes of one host share.
+/// The private memory of a process in KiB: without the pages of the program's file, which processes of one host share.
 fn private_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// The sum of the column `n` over rows that have one.
+/// The sum of the column `n` over the rows that have a value.
 fn people(batches: &[RecordBatch]) -> i64 {
     let mut total = 0;
     for batch in batches {
@@ -154,7 +154,7 @@ fn people(batches: &[RecordBatch]) -> i64 {
     total
 }
 
-/// Every borough's extracts of one table as one Parquet file a borough, with the borough's code.
+/// All boroughs' extracts of one table, as one Parquet file for each borough with the borough's code.
 async fn pool(layout: &Layout, folder: &Path) {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
     for table in TABLES {
@@ -163,7 +163,7 @@ async fn pool(layout: &Layout, folder: &Path) {
             let of_table = |d: &&loda_node::DatasetConfig| d.contract.file_stem().unwrap() == table;
             let mapping = &config.datasets.iter().find(of_table).unwrap().mapping;
             let path = mapping.sources[0].path().unwrap().to_str().unwrap().to_owned();
-            // Everything is text in an extract: the mapping gives the types.
+            // In an extract all values are text. The mapping gives the types.
             let text = CsvReadOptions::new().schema_infer_max_records(0);
             context.register_csv(table, path, text).await.unwrap();
             let sql = format!("SELECT '{}' AS borough, m.* FROM ({}) m", borough.gss, mapping.sql);
@@ -177,7 +177,7 @@ async fn pool(layout: &Layout, folder: &Path) {
     }
 }
 
-/// The python that has duckdb, or why there is none.
+/// The Python that has duckdb. `None`: there is none, and the reason is printed.
 fn python() -> Option<String> {
     let python = std::env::var("LODA_BENCH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let found = Command::new(&python).args(["-c", "import duckdb"]).output().is_ok_and(|o| o.status.success());
@@ -253,7 +253,7 @@ async fn federated(client: &loda::Client, processes: &[u32], nodes: &[u32]) -> V
     all
 }
 
-/// Waits until nodes have made their tables ready: until they stand still for some seconds.
+/// Waits until the nodes have prepared their tables: until they have been idle for some seconds.
 async fn ready(nodes: &[u32]) {
     let (began, first) = (Instant::now(), cpu(nodes));
     let (mut still, mut used) = (0, first);

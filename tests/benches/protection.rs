@@ -1,5 +1,5 @@
-//! `just bench-protection`: what `threshold` costs on 3 million records, as ratios in one run: against the
-//! same SQL without protection (DataFusion over the same records), and against the same stage with no method behind it.
+//! `just bench-protection`: the cost of `threshold` on 3 million records, as ratios in one run. It is compared with the
+//! same SQL without protection (DataFusion over the same records), and with the same stage without a method.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

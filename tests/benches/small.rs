@@ -1,5 +1,5 @@
-//! `just bench`: memory of a node at rest, latency of a small query over 33 processes, and what privacy
-//! costs against the same SQL on pooled tables in this process, as ratios in one run.
+//! `just bench`: the memory of an idle node, the latency of a small query over 33 processes, and the cost of privacy
+//! compared with the same SQL on pooled tables in this process. All are ratios in one run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,29 +1,30 @@
-//! An attacker that looks for what nobody thought of: random questions about somebody over what is released, and for each a rule
-//! that is learnt on some people. What does best on others is tried on people whom neither has seen.
+//! An attacker that searches for unforeseen attacks: random questions about a person over the released cells, with a
+//! rule for each that is learnt on some people. The best rules on other people are then tried on people that neither
+//! step has seen.
 //!
-//! `LODA_AUTOMATIC_QUESTIONS` sets how many (`just campaign` asks a million).
+//! `LODA_AUTOMATIC_QUESTIONS` sets their number (`just campaign` asks a million).
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::worlds::{Borough, Secret, World};
 use crate::support::{self, Dice};
 
-/// Shares of the questions that are tried side by side, and the rules of each that are kept.
+/// The number of shares of questions that are tried in parallel, and the number of rules that each share keeps.
 const SHARES: u64 = 4;
 const KEPT: usize = 100;
 
-/// What a random question says of one column, of whomever it is about.
+/// The condition of a random question on one column, relative to the person in question.
 #[derive(Clone, Copy, Debug)]
 enum Said {
     Same,
-    /// The class that is so many further on.
+    /// The class this many places further on.
     Further(usize),
     Other,
-    /// About half of the classes, with the person's own.
+    /// About half of the classes, including the person's own.
     Half(u64),
 }
 
-/// A signed figure of one of the tables: what is said of each of its columns.
+/// A signed figure of one table, with a condition for each of its columns.
 #[derive(Clone, Debug)]
 struct Term {
     sign: f64,
@@ -34,14 +35,15 @@ struct Term {
 /// A sum of signed figures.
 type Asked = Vec<Term>;
 
-/// One table of a borough: a figure for each cell by number; none where it is withheld.
+/// One table of a borough: a figure for each cell by number. `None`: the cell is withheld.
 struct Dense {
-    /// Of each column the place and how many classes it has.
+    /// For each column: its position, and its number of classes.
     columns: Vec<(usize, usize)>,
     figures: Vec<Option<f64>>,
 }
 
-/// Whom it is guessed of: the borough, the class of each column with the value that is looked for, whether it is so.
+/// A person to guess about: the borough, the class of each column (for the secret, the value in question), and whether
+/// it is true.
 struct Person {
     borough: usize,
     classes: Vec<usize>,
@@ -58,7 +60,7 @@ fn dense(borough: &Borough, columns: &BTreeSet<usize>) -> Dense {
     Dense { columns, figures }
 }
 
-/// A random question: one to four figures of tables that hold the secret or not, added and taken away.
+/// A random question: one to four figures, added or subtracted, of tables with or without the secret.
 fn question(tables: &[BTreeSet<usize>], dice: &mut Dice) -> Asked {
     let terms = 1 + dice.index(4);
     (0..terms)
@@ -86,7 +88,7 @@ impl Said {
     }
 }
 
-/// What is answered of somebody. Of the secret "same" is the value that is looked for.
+/// The answer about a person. For the secret, "same" stands for the value in question.
 fn answered(asked: &Asked, person: &Person, tables: &[Dense]) -> Option<f64> {
     let mut sum = 0.0;
     for Term { sign, table, said } in asked {
@@ -105,7 +107,7 @@ struct Of<'a> {
 }
 
 impl Of<'_> {
-    /// The released cells that begin with these classes; none where none is released.
+    /// The sum of the released cells that begin with these classes. `None`: no such cell is released.
     fn added(&self, at: usize, cell: usize) -> Option<f64> {
         let Some((column, classes)) = self.columns.get(at) else { return self.figures[cell] };
         let (said, own) = (self.said[at], self.own[*column]);
@@ -114,7 +116,7 @@ impl Of<'_> {
     }
 }
 
-/// A rule: on which side of an edge it is so, and what is said where nothing is released.
+/// A rule: the edge, the side of the edge on which the secret is true, and the guess if nothing is released.
 #[derive(Clone, Copy)]
 struct Learnt {
     edge: f64,
@@ -123,7 +125,7 @@ struct Learnt {
 }
 
 impl Learnt {
-    /// The edge that parts those who have it from those who have not best.
+    /// The edge that best separates the people with the secret from those without.
     fn of(seen: &[(Option<f64>, bool)]) -> Self {
         let mut values: Vec<(f64, bool)> = seen.iter().filter_map(|(value, has)| Some(((*value)?, *has))).collect();
         values.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -148,7 +150,7 @@ impl Learnt {
     }
 }
 
-/// People in small groups of what is known, as many with the secret as without in each borough.
+/// People in small groups by known columns. In each borough as many have the secret as do not.
 fn people(world: &World, boroughs: &[Borough], value: &[Option<usize>], dice: &mut Dice) -> Vec<Person> {
     let mut found = Vec::new();
     for (number, borough) in boroughs.iter().enumerate() {
@@ -185,7 +187,7 @@ pub(super) fn looked_for(world: &World, boroughs: &[Borough]) {
     let values: Vec<Option<usize>> =
         boroughs.iter().map(|b| b.classes[world.columns.len() - 1].iter().position(|class| class == value)).collect();
     let people = people(world, boroughs, &values, &mut dice);
-    // Some to learn on, some to choose on, and the rest to be tried on.
+    // Some people to learn on, some to choose on, and the rest to be tried on.
     let few = (people.len() / 4).min(300);
     let (learn, rest) = people.split_at(few);
     let (choose, tried) = rest.split_at(few.min(rest.len()));
@@ -195,14 +197,15 @@ pub(super) fn looked_for(world: &World, boroughs: &[Borough]) {
     let seen = |asked: &Asked, of: &[Person]| -> Vec<(Option<f64>, bool)> {
         of.iter().map(|person| (answered(asked, person, &tables[person.borough]), person.has)).collect()
     };
-    // What learns best, and of that what does best on others. Each share of the questions has numbers of its own.
+    // The rules that learn best, and among them those that do best on other people. Each share of questions has its own
+    // random numbers.
     let search = |share: u64| {
         let mut dice = Dice::new(support::seed() + 1_000 + share);
         let mut best: Vec<(f64, Asked, Learnt)> = Vec::new();
         for _ in 0..questions / SHARES {
             let asked = question(&sets, &mut dice);
             let least = best.get(KEPT - 1).map_or(0.0, |(right, ..)| *right);
-            // What does badly on a third of them is given up.
+            // A question that does badly on a third of them is dropped.
             let first = seen(&asked, &learn[..few / 3]);
             if Learnt::of(&first).right(&first) < least - 0.08 {
                 continue;

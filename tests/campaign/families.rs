@@ -14,7 +14,7 @@ pub(super) const FAMILIES: [&str; 7] = [
     "all six averaged",
 ];
 
-/// The figures whose difference is the target, attempt by attempt.
+/// The figures whose difference is the target, one list for each attempt.
 pub(super) fn attempts(
     world: &World,
     borough: &Borough,
@@ -85,7 +85,7 @@ pub(super) fn attempts(
                     .iter()
                     .map(|c| if dice.one_in(3) { Set::In(*c, random(*c, &mut dice)) } else { equal(*c) })
                     .collect();
-                // Still the only one with that value of x.
+                // The target must still be the only one with that value of x.
                 let is_alone = borough.people.iter().filter(|(person, _)| {
                     person[x] == target.person[x] && lists.iter().all(|list| list.holds(&|column| person[column]))
                 });
@@ -108,7 +108,7 @@ pub(super) fn attempts(
                 found.push(vec![(1.0, of(a.clone())), (1.0, of(b.clone())), (-1.0, of(Set::Any(vec![a, b])))]);
             }
             "hidden exclusion" if !set.is_empty() => {
-                // The target goes with many others, by lists of one column that depend on another.
+                // The target is hidden among many others, by lists of one column that depend on another column.
                 let y = *dice.pick(&set);
                 let not = |set: Set| Set::Not(Box::new(set));
                 let half = Set::In(y, (0..width(y)).map(|class| class == target.person[y] || dice.one_in(2)).collect());
@@ -124,7 +124,7 @@ pub(super) fn attempts(
     found
 }
 
-/// All families but lists come to the same from a hundred attempts as from twenty.
+/// For all families except lists, a hundred attempts give the same as twenty.
 pub(super) fn tries_of(family: &str, tries: usize) -> usize {
     match family {
         "list pair" => tries,

@@ -1,4 +1,4 @@
-//! Gives what is asked of to people and homes at random, in each borough's extracts.
+//! Gives the secret to people and homes at random, in each borough's extracts.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ pub(super) fn shuffle(values: &mut [String], dice: &mut Dice) {
     }
 }
 
-/// Gives a column of an extract its own values in another order, or some of these.
+/// Gives a column of an extract its own values in another order, or random ones of `values`.
 pub(super) fn shuffled(file: &std::path::Path, column: &str, dice: &mut Dice, values: Option<Vec<String>>) {
     let text = std::fs::read_to_string(file).unwrap();
     let (header, rows) = text.split_once('\n').unwrap();
@@ -30,7 +30,7 @@ pub(super) fn column_of(file: &std::path::Path, column: &str) -> Vec<String> {
     text.lines().skip(1).map(|row| row.split(',').nth(place).unwrap().to_owned()).collect()
 }
 
-/// Gives sex, a place on the register, electors, costs and incomes to people and homes at random.
+/// Gives sex, registration, electors, costs and incomes to people and homes at random.
 pub(super) fn plant(layout: &loda_demo::layout::Layout) {
     for (borough, seed) in layout.boroughs.iter().zip(1..) {
         let folder = layout.node(borough.gss).join("data").join(borough.gss);
@@ -41,7 +41,7 @@ pub(super) fn plant(layout: &loda_demo::layout::Layout) {
         shuffled(&file("pension_credit"), "weekly_income", &mut dice, None);
         shuffled(&file("pension_credit"), "unclaimed", &mut dice, None);
         shuffled(&file("electoral_roll"), "person_key", &mut dice, Some(column_of(&file("residents"), "person_key")));
-        // Who lives together stays together, in another home.
+        // People who live together stay together, in another home.
         let homes = column_of(&file("council_tax"), "uprn");
         let mut others: Vec<String> = homes.clone();
         shuffle(&mut others, &mut dice);

@@ -1,5 +1,5 @@
-//! An optimal solver over everything that is released of an attribute, by one who knows all other columns of everybody; beside
-//! what an assessment of the same people says (`loda-node assess`).
+//! An optimal solver over all released cells with an attribute. It knows all other columns of all people. It is
+//! compared with an assessment of the same people (`loda-node assess`).
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,8 @@ fn population(borough: &Borough, columns: usize) -> Population {
     Population { records: borough.people.len(), columns: (0..columns).map(of).collect() }
 }
 
-/// Prints what is guessed right, of all and of the most exposed, without the tables, by solving what was released, and by what
-/// the assessment says of the boroughs.
+/// Prints the share of right guesses, for all people and for the most exposed: without the tables, by solving the
+/// released cells, and as the assessment of the boroughs predicts.
 pub(super) fn solved(world: &World, boroughs: &[Borough]) {
     let Secret::Is(value) = world.secret else { return };
     let columns = world.columns.len();
@@ -28,7 +28,8 @@ pub(super) fn solved(world: &World, boroughs: &[Borough]) {
     let tables = Tables(world.tables().into_iter().map(|set: BTreeSet<usize>| set.into_iter().collect()).collect());
     let noise = TableParameters::default().table().unwrap();
     let rules = Rules { noise: &noise, threshold: 10, epochs: 1, sums: 0.0 };
-    // Right guesses, of whom, and what they would be if nothing told: for all, and for the most exposed.
+    // Right guesses, the number of people, and the right guesses without any information: for all people, and for the
+    // most exposed.
     let (mut right, mut of, mut chance, mut said) = ([0.0; 2], [0.0; 2], [0.0; 2], Vec::new());
     for (number, borough) in boroughs.iter().enumerate() {
         let population = population(borough, columns);
@@ -54,7 +55,7 @@ pub(super) fn solved(world: &World, boroughs: &[Borough]) {
                     * who.len() as f64;
             of[kind] += who.len() as f64;
         }
-        // Each assessment repeats itself until it has guessed of enough people: a few boroughs say it.
+        // Each assessment repeats itself until it has guessed about enough people, so a few boroughs are enough.
         if number < 4 {
             said.extend(attack(&attacked, attribute, &mut |_| true));
         }
@@ -76,7 +77,7 @@ pub(super) fn solved(world: &World, boroughs: &[Borough]) {
         assessed[0],
         assessed[1]
     );
-    // By chance a share of n is off by 0.5/√n.
+    // The standard error of a share of n is 0.5/√n.
     let luck = |n: f64| 150.0 / n.sqrt();
     assert!(gain[0] <= assessed[0] + 5.0 + luck(of[0]), "{gain:?} {assessed:?}");
     assert!(gain[1] <= assessed[1] + 5.0 + luck(of[1]), "{gain:?} {assessed:?}");

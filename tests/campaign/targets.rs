@@ -1,15 +1,15 @@
-//! Who is attacked: the most exposed, in pairs with and without what is asked of.
+//! The targets of the attacks: the most exposed people, in pairs with and without the secret.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::worlds::{Borough, Secret, World};
 
-/// Somebody, and the ways to be alone: with the columns of a set, and one more.
+/// A person, and the ways in which the person is alone: with a set of columns and one more column.
 pub(super) struct Target {
     pub(super) borough: usize,
     pub(super) person: Vec<usize>,
     pub(super) has: bool,
-    /// What this person adds to a figure.
+    /// The amount that this person adds to a figure.
     pub(super) adds: f64,
     pub(super) alone: Vec<(usize, Vec<usize>)>,
 }
@@ -22,7 +22,7 @@ pub(super) fn sets_of(columns: &[usize], most: usize) -> Vec<Vec<usize>> {
     sets.filter(|set| set.len() <= most).collect()
 }
 
-/// Those who are alone in most ways: half of them have what is asked of.
+/// The people who are alone in the most ways. Half of them have the secret.
 pub(super) fn targets(world: &World, boroughs: &[Borough], wanted: usize) -> Vec<Target> {
     let known: Vec<usize> = world.known().collect();
     let mut found = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn targets(world: &World, boroughs: &[Borough], wanted: usize) -> Vec
             let person = &record.0;
             let mut alone = Vec::new();
             for set in sets.iter().filter(|set| set.len() < most) {
-                // Enough of them that the figure of the set is there.
+                // Enough people that the figure of the set is released.
                 let expected = match world.secret {
                     Secret::Is(_) => share,
                     Secret::AtLeast(..) => 1.0,
@@ -74,8 +74,8 @@ pub(super) fn targets(world: &World, boroughs: &[Borough], wanted: usize) -> Vec
     paired(found, wanted, |target| (target.borough, target.has, target.alone.len()))
 }
 
-/// The most exposed, in pairs of one who has what is asked of and one of the same borough who has not: what cells of a borough
-/// have in common, their noise above all, then says the same of both.
+/// The most exposed people, in pairs of one with the secret and one without, from the same borough. Common features of
+/// a borough's cells, above all their noise, then affect both in the same way.
 pub(super) fn paired<T>(found: Vec<T>, wanted: usize, of: impl Fn(&T) -> (usize, bool, usize)) -> Vec<T> {
     let mut boroughs: BTreeMap<usize, [Vec<T>; 2]> = BTreeMap::new();
     for target in found {
@@ -92,16 +92,18 @@ pub(super) fn paired<T>(found: Vec<T>, wanted: usize, of: impl Fn(&T) -> (usize,
     pairs.into_iter().take(wanted / 2).flat_map(|(a, b)| [a, b]).collect()
 }
 
-/// Somebody who knows nine others that a cell counts, and asks whether this one is the tenth: what is withheld tells as well.
+/// An attacker who knows nine other people in a cell asks whether this person is the tenth. A withheld cell is
+/// information, too.
 ///
-/// For each target and each table that tells: how far the cell is from the nine.
+/// For each target and each table with the secret: the distance of the cell from nine.
 pub(super) fn tenths(world: &World, boroughs: &[Borough], wanted: usize) -> Vec<(bool, Vec<Option<f64>>)> {
     let Secret::Is(value) = world.secret else { return Vec::new() };
     let secret = world.columns.len() - 1;
     let mut found: Vec<(usize, bool, Vec<Option<f64>>)> = Vec::new();
     for (number, borough) in boroughs.iter().enumerate() {
         let class = borough.classes[secret].iter().position(|class| class == value).unwrap_or(usize::MAX);
-        // One for each cell, or the same noise would be looked at again: by person and what is seen of them.
+        // One target for each cell, because a second one would see the same noise. By person, with the values seen for
+        // them.
         let mut by_person: BTreeMap<usize, Vec<Option<f64>>> = BTreeMap::new();
         for table in world.tables().into_iter().filter(|table| table.contains(&secret)) {
             let mut cells: BTreeMap<Vec<usize>, (usize, [Option<usize>; 2])> = BTreeMap::new();

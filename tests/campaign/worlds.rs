@@ -1,4 +1,4 @@
-//! What is attacked: columns that are known, the secret beside them, and the cells that an unlimited asker gets.
+//! The attacked data: known columns, the secret beside them, and the cells that an unlimited asker gets.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,16 +7,16 @@ use crate::pooled::{Pooled, text};
 use crate::scenarios::{ask, rows};
 use crate::support::Federation;
 
-/// What is asked of, and what is to be found out of somebody who is known by the other columns.
+/// A dataset under attack, and the secret about a person who is known by the other columns.
 #[derive(Clone, Copy)]
 pub(super) struct World {
     pub(super) name: &'static str,
     pub(super) from: &'static str,
     pub(super) borough: &'static str,
-    /// Expressions, and what they weigh in a table.
+    /// Expressions, and their weights in a table.
     pub(super) columns: &'static [(&'static str, u32)],
     pub(super) secret: Secret,
-    /// Boroughs that are attacked.
+    /// The number of boroughs under attack.
     pub(super) boroughs: usize,
     pub(super) dimensions: u32,
 }
@@ -25,7 +25,7 @@ pub(super) struct World {
 pub(super) enum Secret {
     /// The last column has this value.
     Is(&'static str),
-    /// A measure is at least this; its sums are asked for.
+    /// A measure is at least this. Its sums are asked for.
     AtLeast(&'static str, f64),
 }
 
@@ -190,23 +190,23 @@ pub(super) fn is(column: &str, class: &str) -> String {
     }
 }
 
-/// One borough as its people are, and as an unlimited asker sees it.
+/// One borough: its true people, and the view of an unlimited asker.
 pub(super) struct Borough {
     pub(super) classes: Vec<Vec<String>>,
-    /// For each person the class of each column, and the measure.
+    /// For each person: the class of each column, and the measure.
     pub(super) people: Vec<(Vec<usize>, f64)>,
     pub(super) released: HashMap<BTreeSet<usize>, HashMap<Vec<usize>, f64>>,
-    /// Whether a cell that is not there may be withheld.
+    /// Whether an absent cell can be withheld.
     pub(super) protected: bool,
     pub(super) gss: String,
-    /// What is told of sets by SQL; `None`: it is withheld.
+    /// The answers about sets by SQL. `None`: withheld.
     pub(super) told: HashMap<String, Option<f64>>,
 }
 
 impl Borough {
-    /// What is answered of a set: the sum of its released cells. `None`: refused, or nothing is released.
+    /// The answer about a set: the sum of its released cells. `None`: refused, or no cell is released.
     ///
-    /// `blind`: this person's own part is taken out of the released cells. What is still guessed comes from others.
+    /// `blind`: this person's own part is removed from the released cells. Any remaining guess comes from other people.
     pub(super) fn figure(&self, set: &Set, blind: Option<&Target>) -> Option<f64> {
         let mut columns = BTreeSet::new();
         set.columns(&mut columns);
@@ -228,7 +228,7 @@ impl Borough {
         if self.protected { sum } else { Some(sum.unwrap_or(0.0)) }
     }
 
-    /// How many cells a set has, and how many of them are not there.
+    /// The number of cells of a set, and the number of them that are absent.
     pub(super) fn cells(&self, set: &Set) -> (u32, u32) {
         let mut columns = BTreeSet::new();
         set.columns(&mut columns);
@@ -246,7 +246,7 @@ impl Borough {
         (cells.len() as u32, lacking.count() as u32)
     }
 
-    /// The same from what is told by SQL, where it was asked.
+    /// The same from the answers by SQL, if the set was asked.
     pub(super) fn told(&self, world: &World, terms: &[(f64, Set)]) -> Option<f64> {
         let of = |set: &Set| match self.told.get(&set.sql(world, &self.classes)) {
             Some(told) => *told,
@@ -261,7 +261,7 @@ impl Borough {
 }
 
 impl World {
-    /// The last column is the secret where it is a column.
+    /// The known columns: all but the last if the secret is a column, otherwise all.
     pub(super) fn known(&self) -> std::ops::Range<usize> {
         match self.secret {
             Secret::Is(_) => 0..self.columns.len() - 1,
@@ -280,7 +280,7 @@ impl World {
         columns.iter().map(|column| self.columns[*column].1).sum()
     }
 
-    /// Sets of columns that are a table.
+    /// The sets of columns that are an allowed table.
     pub(super) fn tables(&self) -> Vec<BTreeSet<usize>> {
         let all = 0..1_u32 << self.columns.len();
         let sets = all.map(|bits| (0..self.columns.len()).filter(|c| bits >> c & 1 == 1).collect::<BTreeSet<usize>>());

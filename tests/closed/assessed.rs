@@ -1,4 +1,4 @@
-//! A borough assesses a dataset, and its node answers no larger tables than were found good.
+//! A borough assesses a dataset, and its node answers no larger tables than the assessment found good.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use crate::support;
 
 const TABLES: [&str; 3] = ["residents", "social_care_clients", "wards"];
 
-/// Starts the borough's node, and a client to it. It ends with its runtime.
+/// Starts the borough's node, and returns a client to it. The node ends with its runtime.
 async fn started(layout: &Layout, runtime: &tokio::runtime::Handle) -> NodeClient<tonic::transport::Channel> {
     let gss = layout.boroughs[1].gss;
     let config = loda_node::Config::load(&layout.node(gss).join("node.toml")).unwrap();
@@ -33,7 +33,7 @@ async fn held(client: &mut NodeClient<tonic::transport::Channel>) -> HeldDataset
     said.datasets.into_iter().find(|held| held.name == "residents").unwrap()
 }
 
-/// Age by sex by ward, and age by sex.
+/// The counts of people by these columns.
 fn table(columns: &[&str]) -> Vec<u8> {
     let of = |name: &str| Some(contract(name));
     let columns = columns.iter().map(|column| ColumnRef::parse(&format!("residents.{column}")).unwrap());
@@ -41,7 +41,7 @@ fn table(columns: &[&str]) -> Vec<u8> {
     Table::new(RowDomain::Units("person".to_owned()), columns, figures, &of).unwrap().encode()
 }
 
-/// The rule that refuses a table, or what the answer says of the assessment.
+/// The rule that refuses a table, or the assessment in the answer.
 async fn asked(
     client: &mut NodeClient<tonic::transport::Channel>,
     layout: &Layout,
@@ -79,7 +79,7 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
     let gss = layout.boroughs[1].gss;
     let config = layout.node(gss).join("node.toml");
     let large = || table(&["age_band", "sex", "ward"]);
-    // Each life of the node has a runtime of its own, which ends it.
+    // Each run of the node has its own runtime, which ends it.
     let life = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let assess = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loda-demo"));
@@ -99,7 +99,7 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
         assert_eq!(asked(&mut client, &layout, gss, large()).await, Ok(String::new()));
     });
     first.shutdown_timeout(std::time::Duration::from_secs(10));
-    // A small borough: tables of three columns tell too much.
+    // In a small borough, tables of three columns reveal too much.
     let page = dir.path().join("page.html");
     let (good, said) = assess(&["--html", page.to_str().unwrap()]);
     println!("{said}");
@@ -117,7 +117,7 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
         assert!(small.starts_with("residents assessed"), "{small}");
     });
     second.shutdown_timeout(std::time::Duration::from_secs(10));
-    // The steward decides otherwise, and says why.
+    // The steward decides otherwise, and gives a reason.
     let text = std::fs::read_to_string(&config).unwrap();
     let at = text.find("residents.toml").unwrap();
     let line_end = at + text[at..].find('\n').unwrap() + 1;
@@ -135,14 +135,14 @@ fn a_node_answers_no_larger_tables_than_were_found_good() {
     third.shutdown_timeout(std::time::Duration::from_secs(10));
 }
 
-/// `LODA_ASSESS_RESIDENTS` sets how many people the borough has (default 300).
+/// `LODA_ASSESS_RESIDENTS` sets the number of people in the borough (default 300).
 #[test]
 fn a_large_borough_is_assessed_in_minutes() {
     let people = support::rounds("LODA_ASSESS_RESIDENTS", 300);
     let dir = tempfile::tempdir().unwrap();
     let of_test = support::options(dir.path(), 2, None);
     let tables = vec!["residents", "social_care_clients", "electoral_roll", "benefits", "wards"];
-    // Of all of London this borough has so many.
+    // This borough's population in all of London.
     let scale = people as f64 / 218_900.0;
     let layout = support::laid_out(&Options { scale, tables, ..of_test });
     let config = layout.node(layout.boroughs[1].gss).join("node.toml");
@@ -169,9 +169,9 @@ fn a_large_borough_is_assessed_in_minutes() {
     assert!(said.contains("Of 100, how many would be guessed right?"), "{said}");
 }
 
-/// What an assessment says of every contract that tells of people, by size of a borough; then of real stops by borough. Each
-/// dataset alone takes minutes at 300,000: `LODA_ASSESS_CONTRACTS=5000,20000` says which sizes (`just assess-contracts`), and
-/// without it nothing is assessed.
+/// Assesses all contracts about people, by size of a borough, and then real stops by borough. Each dataset takes
+/// minutes at 300,000. `LODA_ASSESS_CONTRACTS=5000,20000` sets the sizes (`just assess-contracts`). Without it nothing
+/// is assessed.
 #[test]
 fn contracts_by_what_an_unlimited_asker_would_learn() {
     let sizes = std::env::var("LODA_ASSESS_CONTRACTS").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The same people are counted through every door and for several analysts: all of them see one draw.
+//! The same people counted through every door and for several analysts: all see one draw of noise.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
@@ -35,10 +35,10 @@ fn every_door_and_asker_sees_one_draw() {
     let mut answers: Vec<BTreeSet<Vec<Vec<String>>>> = vec![BTreeSet::new(); ASKED.len()];
     for (sql, seen) in ASKED.iter().zip(&mut answers) {
         for (role, token) in [analyst(), other.clone()].into_iter().zip(&tokens) {
-            // HTTP, in another format than the others.
+            // HTTP, in a different format from the others.
             let place = DOORS.ask(token, sql, "demo");
             seen.insert(of_stream(&DOORS.with(token, &[&format!("{place}/result?format=arrow")]).body));
-            // The program, over gRPC and by certificate.
+            // The program, over gRPC with a certificate.
             let printed = DOORS.loda(role, &["query", "-p", "demo", "--format", "csv", sql]);
             assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
             let csv = DOORS.with(token, &[&format!("{place}/result?format=csv")]).text();

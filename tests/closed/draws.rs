@@ -1,4 +1,4 @@
-//! The same people asked for in other words: no other table, and no other draw.
+//! The same people in other words: no other table, and no other draw of noise.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use loda_demo::datasets::SYNTHETIC;
 use crate::pooled::text;
 use crate::support;
 
-/// A dataset with one row a unit, what joins it to itself, and another that holds some of the same units.
+/// A dataset with one row for each unit, the key that joins it to itself, and another dataset with some of the same
+/// units.
 struct Register {
     dataset: &'static str,
     unit: &'static str,
@@ -47,10 +48,10 @@ const REGISTERS: [Register; 4] = [
     },
 ];
 
-/// A set of units at one borough: columns and the values that they have.
+/// A set of units at one borough: columns and their values.
 type Asked = (&'static Register, &'static str, Vec<(&'static str, &'static str)>);
 
-/// One set of units in as many words as there are.
+/// One set of units in many wordings.
 fn wordings(of: &Register, gss: &str, conditions: &[(&str, &str)]) -> Vec<String> {
     let Register { dataset, unit, other, .. } = of;
     let literal = |value: &str| if value.parse::<i64>().is_ok() { value.to_owned() } else { format!("'{value}'") };
@@ -112,7 +113,7 @@ fn wordings(of: &Register, gss: &str, conditions: &[(&str, &str)]) -> Vec<String
     ]
 }
 
-/// The same people, worded and joined otherwise, for other purposes: one answer.
+/// The same people in other words, with other joins and for other purposes: one answer.
 #[test]
 fn nobody_draws_twice_for_the_same_people() {
     support::run(async {
@@ -142,7 +143,7 @@ fn nobody_draws_twice_for_the_same_people() {
                 match answer {
                     Ok(answer) => {
                         tried += 1;
-                        // A group that is withheld is no row.
+                        // A withheld group has no row.
                         let figure = text(&answer.batches, 1).into_iter().flatten().next().unwrap_or("NULL".to_owned());
                         answers.entry(figure).or_insert(sql);
                     }
@@ -159,26 +160,26 @@ fn nobody_draws_twice_for_the_same_people() {
     });
 }
 
-/// Conditions that always hold, or that tell less than the column which they read, ask for no other table.
+/// Conditions that always hold, or that say less than the column that they read, need no other table.
 #[test]
 fn what_a_condition_cannot_tell_is_no_column() {
     support::run(async {
         let parsed = SYNTHETIC.iter().map(|d| Contract::parse(&support::wide(d), d.name).unwrap());
         let dry = loda_coordinator::Dry::new(parsed.collect(), vec!["E09000022".parse().unwrap()]).unwrap();
         let pairs = [
-            // A value, where one is reached or not.
+            // A value, for units that a join reaches or does not reach.
             (
                 "SELECT COUNT(*) FROM electoral_roll e",
                 "SELECT COUNT(*) FROM electoral_roll e LEFT JOIN properties p ON e.uprn = p.uprn WHERE p.above_shop OR NOT p.above_shop \
                  OR p.above_shop IS NULL",
             ),
-            // One row of several.
+            // One row out of several.
             (
                 "SELECT COUNT(DISTINCT uprn) FROM repairs WHERE code = 'Damp and mould'",
                 "SELECT COUNT(DISTINCT uprn) FROM repairs WHERE code = 'Damp and mould' AND (cost >= 50 OR cost < 50) \
                  AND month >= DATE '2024-01-01'",
             ),
-            // Beside a column whose classes a borough lists, and of such a column.
+            // Beside a column whose classes a borough lists, and on such a column.
             (
                 "SELECT COUNT(*) FROM council_tax WHERE ward = 'Lambeth 01'",
                 "SELECT COUNT(*) FROM council_tax WHERE ward = 'Lambeth 01' AND (band = 'A' OR band <> 'A')",
@@ -200,7 +201,7 @@ fn what_a_condition_cannot_tell_is_no_column() {
             };
             assert_eq!(plain, other, "{worded}\n{:?}\n{:?}", named(&plain), named(&other));
         }
-        // And what tells something apart stays.
+        // A condition that separates units stays.
         for sql in [
             "SELECT ward, COUNT(*) FROM council_tax GROUP BY ward",
             "SELECT COUNT(*) FROM council_tax WHERE ward > 'Lambeth 05'",

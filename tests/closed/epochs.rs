@@ -1,4 +1,4 @@
-//! What stands still for an epoch, and what is not served because it would not.
+//! Data that must not change during an epoch, and data that are not served because they would change.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::support;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
-/// What would draw the cells of an epoch anew, or with other data, is not served: another perturbation, another secret, an
-/// `epochs.json` that is not the one that the log tells of.
+/// Some changes would draw the cells of an epoch anew, or from other data: another perturbation, another secret, or an
+/// `epochs.json` other than the one in the log. Then nothing is served.
 #[test]
 fn another_perturbation_secret_or_epochs_file_serves_nothing() {
     use loda_disclosure::TableParameters;
@@ -26,7 +26,7 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
             Node::open(config, methods, handle.clone()).await
         };
         let version = |from: &str, to: &str| {
-            // Agreed in the manifest as well.
+            // The change is agreed in the manifest as well.
             let (contract, manifest) = (layout.dir.join("contracts/residents.toml"), layout.manifest());
             let text = std::fs::read_to_string(&contract).unwrap();
             let other = text.replacen(from, to, 1);
@@ -52,7 +52,7 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
             let _ended = serving.await.is_err();
             ["residents", "repairs"].map(|name| held.iter().any(|held| held.name == name))
         };
-        // Registers, and rows that come by period.
+        // Both kinds: registers, and rows that come by period.
         let serves = async |methods: Methods| match serves_all(methods).await {
             [true, true] => true,
             [false, false] => false,
@@ -68,7 +68,7 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
         assert_eq!(served, [false, true], "two versions of a contract in one epoch draw the same people twice");
         version("version = 2", "version = 1");
         assert!(serves(standard()).await);
-        // Last year's file, put back.
+        // An old file, put back.
         let file = state.join("epochs.json");
         let epochs = std::fs::read_to_string(&file).unwrap();
         let mut old: serde_json::Value = serde_json::from_str(&epochs).unwrap();
@@ -79,7 +79,7 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
         }
         std::fs::write(&file, old.to_string()).unwrap();
         assert!(!serves(standard()).await, "an older epochs.json draws the cells anew");
-        // One that is lost over the same data comes to the same.
+        // A lost file over the same data is made again with the same content.
         std::fs::remove_file(&file).unwrap();
         assert!(serves(standard()).await);
         let key = state.join("record.key");
@@ -87,7 +87,7 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
         std::fs::write(&key, "0".repeat(64)).unwrap();
         let fault = open(standard()).await.err().unwrap().to_string();
         assert!(fault.contains("record.key is not the one"), "{fault}");
-        // Without the file that holds the fingerprints nothing tells what stood there before but the log.
+        // Without the file that holds the fingerprints, only the log knows the earlier state.
         std::fs::remove_file(&file).unwrap();
         assert!(!serves(standard()).await, "another secret draws the same people twice");
         std::fs::remove_file(&file).unwrap();
@@ -101,9 +101,9 @@ fn another_perturbation_secret_or_epochs_file_serves_nothing() {
     });
 }
 
-/// A node that starts again on other extracts within an epoch serves what it served, to the byte; and so does one that has
-/// answered other tables in between. What lists the wards changes as little; and without `epochs.json` nobody knows what was
-/// served, so nothing is.
+/// A node that restarts with other extracts within an epoch serves the same bytes as before, also after it has answered
+/// other tables. The list of wards does not change either. Without `epochs.json` it is unknown what was served, so
+/// nothing is served.
 #[test]
 fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
     support::run(async {
@@ -128,7 +128,7 @@ fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
         let mut answers = BTreeSet::new();
         for start in 0..4 {
             if start == 2 {
-                // Another agreement of the same parties.
+                // Another agreement between the same parties.
                 let path = folder.join("agreement.toml");
                 let text = std::fs::read_to_string(&path).unwrap();
                 let other = text.replace("DEMO-2026-01", "OTHER-2027-09").replace("version = 1", "version = 7");
@@ -169,7 +169,7 @@ fn refreshes_and_restarts_within_an_epoch_change_no_byte() {
                 3 => assert!(doctor().contains("FAULT epoch of residents: its pinned snapshot"), "{}", doctor()),
                 _ => assert!(doctor().contains("soon  epoch of residents: snapshot 1 is served until"), "{}", doctor()),
             }
-            // Some move away, and others change their ages.
+            // Some people move away, and others change their age bands.
             let text = std::fs::read_to_string(&residents).unwrap();
             let kept = text.lines().enumerate().filter(|(n, _)| *n == 0 || n % (20 - start) != 3);
             let changed: String = kept.map(|(_, line)| format!("{}\n", line.replace(",25-34,", ",35-44,"))).collect();

@@ -1,4 +1,5 @@
-//! What boroughs are sent: tables that the contracts allow, to the byte, and nothing of an asker's.
+//! The fragments that boroughs get are tables that the contracts allow, to the byte. They contain nothing from an
+//! asker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::properties::asker::Asker;
 use crate::properties::records;
 use crate::support::{self, Dice};
 
-/// Every table that the contracts allow, by its row domain and columns.
+/// All tables that the contracts allow, by row domain and columns.
 fn enumerated(
     contracts: &dyn Fn(&str) -> Option<Arc<Contract>>,
     names: &[String],
@@ -58,7 +59,7 @@ fn enumerated(
             let columns = columns.iter().map(|c| (*c).clone());
             Table::new(domain.clone(), columns, [functional.clone()], contracts).ok()
         };
-        // A column that is no table by itself is in none.
+        // A column that is not an allowed table alone is in no table.
         let columns: Vec<&ColumnRef> = columns.iter().filter(|column| table(&[*column]).is_some()).collect();
         let mut found: Vec<Vec<&ColumnRef>> = vec![Vec::new()];
         while let Some(set) = found.pop() {
@@ -80,7 +81,7 @@ fn place_of(table: &Table) -> (RowDomain, Vec<String>) {
     (table.domain().clone(), table.columns().iter().map(|c| c.reference.to_string()).collect())
 }
 
-/// Random questions reach no table but those that the contracts enumerate.
+/// Random questions reach only tables that the contracts enumerate.
 #[test]
 fn random_questions_reach_the_enumerated_tables_alone() {
     let wanted = support::rounds("LODA_CLOSED_DRAFTS", 20_000);
@@ -116,7 +117,7 @@ fn random_questions_reach_the_enumerated_tables_alone() {
     assert!(reached.len() > 10 && refused < asked);
 }
 
-/// Bytes made by hand are refused, unless they are a table of the contracts to the byte.
+/// Hand-made bytes are refused, unless they are exactly a table of the contracts.
 #[test]
 fn hand_made_fragments_are_refused() {
     let wanted = support::rounds("LODA_CLOSED_FRAGMENTS", 10_000);
@@ -142,7 +143,7 @@ fn hand_made_fragments_are_refused() {
         let table = dice.pick(&honest).encode();
         let mut forged = pb::LogicalPlanNode::decode(table.as_slice()).unwrap();
         let bytes = match round % 4 {
-            // Bytes that flip, go and come.
+            // Bytes that are flipped, removed or inserted.
             0 => {
                 let mut bytes = table.clone();
                 for _ in 0..=dice.below(3) {
@@ -166,7 +167,7 @@ fn hand_made_fragments_are_refused() {
             Ok(found) => assert_eq!(found.encode(), bytes, "a table in other bytes than its own"),
             Err(_) => refused += 1,
         }
-        // And no question of the old form passes in its place.
+        // No question of the old form passes in its place.
         if let Ok(question) = Question::decode(&bytes, LIMITS, &contracts) {
             assert!(!question.scope().protection.may_be_about_people() || !Table::is_meant(&bytes, LIMITS));
         }
@@ -175,7 +176,7 @@ fn hand_made_fragments_are_refused() {
     assert!(refused * 10 > wanted * 9);
 }
 
-/// One thing of the asker's in a table's plan.
+/// Puts one thing from an asker into a table's plan.
 fn forge(plan: &mut pb::LogicalPlanNode, dice: &mut Dice) {
     use pb::logical_expr_node::Expr;
     use pb::logical_plan_node::Plan;
@@ -217,7 +218,7 @@ fn forge(plan: &mut pb::LogicalPlanNode, dice: &mut Dice) {
                 }
             }
         }
-        // A figure of some of the records.
+        // A figure over some of the records.
         5 => {
             for expr in &mut aggregate.aggr_expr {
                 if let Some(Expr::Alias(alias)) = &mut expr.expr
@@ -249,8 +250,8 @@ fn forge(plan: &mut pb::LogicalPlanNode, dice: &mut Dice) {
     }
 }
 
-/// Whatever is asked about people, what boroughs are sent is a table of the contracts: no literal, name or function of the
-/// asker's is in it.
+/// For any question about people, the fragments are tables of the contracts. They contain no literal, name or function
+/// of the asker.
 #[test]
 fn nothing_of_an_askers_is_in_what_boroughs_are_sent() {
     support::run(async {
@@ -310,7 +311,7 @@ fn nothing_of_an_askers_is_in_what_boroughs_are_sent() {
             );
             let fragments = match dry.fragments(&sql).await {
                 Ok(fragments) => fragments,
-                // Rows that a join repeats, or more columns than a table has.
+                // Rows that a join repeats, or more columns than a table may have.
                 Err(refusal) => {
                     assert_ne!(refusal.rule, loda_question::Rule::Fragment, "{sql}: {refusal}");
                     refused += 1;

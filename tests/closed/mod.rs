@@ -1,4 +1,5 @@
-//! Closed tables under attack: random lists and least squares, the same people counted again, hand-made bytes, refreshes.
+//! Attacks on closed tables: random lists with least squares, the same people counted again, hand-made bytes,
+//! refreshes.
 
 mod assessed;
 mod doors;
@@ -15,14 +16,14 @@ use crate::pooled::{contract, holdings, text};
 use crate::scenarios::ask;
 use crate::support::{self, Federation};
 
-/// Figures of a statement's one row, or of each of its rows; `None`: withheld.
+/// The figures of a statement, row by row. A withheld figure is `NULL`.
 async fn figures(federation: &Federation, sql: &str) -> Vec<Vec<String>> {
     let answer = ask(&federation.client, sql).await.unwrap_or_else(|e| panic!("{:.300}: {sql:.300}", e.to_string()));
     text(&answer.batches, answer.schema.fields().len() - 1)
 }
 
-/// A figure over places says where it is estimated or in part because some place's cell is not released, and a list of places
-/// has all of them.
+/// A figure over several places says that it is estimated or in part if a place's cell is not released. A list of
+/// places has all places.
 #[test]
 fn figures_over_places_say_what_they_lack() {
     support::run(async {
@@ -68,8 +69,9 @@ fn figures_over_places_say_what_they_lack() {
     });
 }
 
-/// A household of four and more moves four people at once: who could part it from the others by its members would see its
-/// tenure. Whatever parts it weighs too much beside the tenure, in whatever words; and what is left to ask parts no home.
+/// A household of four or more puts four people into one cell. An attacker who could separate it from the others by its
+/// members would learn its tenure. Every such condition weighs too much beside the tenure, in any words. The allowed
+/// questions separate no home.
 #[test]
 fn no_pair_of_sets_parts_a_home() {
     support::run(async {
@@ -86,14 +88,14 @@ fn no_pair_of_sets_parts_a_home() {
             people.iter().for_each(|row| of_home.entry(&row[place("household_key")]).or_default().push(row));
             for members in of_home.values().filter(|members| members.len() >= 4) {
                 homes += 1;
-                // Beside a tenure a table has one more column: no class of it is this home's alone.
+                // Beside a tenure, a table has one more column. No class of that column belongs to this home alone.
                 for column in known {
                     for class in members.iter().map(|row| &row[column]) {
                         let with = people.iter().filter(|row| row[column] == *class);
                         assert!(with.count() > members.iter().filter(|row| row[column] == *class).count());
                     }
                 }
-                // Two would part some of them, and are refused.
+                // Two columns would separate some homes, and are refused.
                 let member = members[0];
                 let (ward, age) = (member[place("ward")].replace('\'', "''"), &member[place("age_band")]);
                 let pair = [
@@ -121,8 +123,8 @@ fn no_pair_of_sets_parts_a_home() {
     });
 }
 
-/// Of things, exact counts, sums and means stand in one statement. The sum over the mean says how many have no value: that is
-/// none, or at least ten.
+/// For data about things, exact counts, sums and means are in one statement. The sum divided by the mean gives the
+/// number of missing values: none, or at least ten.
 #[test]
 fn counts_sums_and_means_give_no_small_remainder() {
     support::run(async {

@@ -1,9 +1,9 @@
-//! What limits, deadlines, times and sizes tell of one person: nothing.
+//! Limits, deadlines, times and sizes reveal nothing about one person.
 //!
-//! Pairs of boroughs with the same extracts but for one person are asked the same tables, at the edge of every limit
-//! ([`ORACLES`]). Whatever is answered, refused or not answered is so in both, in the same bytes but for figures and their cells;
-//! times are compared by the Kolmogorov–Smirnov test, for each oracle by itself. `LODA_ORACLE_PAIRS` and
-//! `LODA_ORACLE_QUESTIONS` set how many; `just closed` asks 40 pairs 200 questions each.
+//! Pairs of boroughs have the same extracts except for one person. Both get the same requests, at the edge of every
+//! limit ([`ORACLES`]). The outcome must be the same in both: answered, refused or not answered, with the same bytes
+//! except for figures and their cells. Times are compared by the Kolmogorov–Smirnov test, for each oracle alone.
+//! `LODA_ORACLE_PAIRS` and `LODA_ORACLE_QUESTIONS` set the numbers; `just closed` asks 40 pairs 200 questions each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -24,41 +24,41 @@ use crate::support::{self, Dice};
 
 const TABLES: [&str; 5] = ["residents", "social_care_clients", "electoral_roll", "properties", "wards"];
 
-/// What may tell of a person whom figures do not tell of.
+/// The side channels that could reveal a person whom the figures do not reveal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Oracle {
-    /// The pool for tables is a megabyte, and three columns with sums do not fit beside others.
+    /// The memory pool for tables is one megabyte. Three columns with sums do not fit beside others.
     Memory,
-    /// A megabyte holds extracts that are being read.
+    /// One megabyte for the extracts that are being read.
     Stage,
-    /// A megabyte of kept tables: who is asked more often drops others.
+    /// One megabyte of cached tables. More requests evict other tables.
     Kept,
-    /// No time, a millisecond, and just under and over the least that a node takes.
+    /// No time, one millisecond, and just under and just over the shortest deadline that a node accepts.
     NoTime,
     OneMillisecond,
     UnderTheFloor,
     OverTheFloor,
-    /// The first table of its columns, the same again, and again after ten others.
+    /// The first table with its columns, the same again, and again after ten others.
     First,
     Again,
     AfterOthers,
-    /// Fewer columns than a table that was asked for: prepared with it, or not.
+    /// Fewer columns than a table that was asked for before. Whether it was prepared with that table must not show.
     Prepared,
     /// A second question while one runs.
     TwoAtOnce,
-    /// Given up after a millisecond.
+    /// Cancelled after one millisecond.
     Cancelled,
-    /// Judged, and not read.
+    /// Judged only, and nothing is read.
     DryRun,
-    /// No agreement allows it.
+    /// No agreement allows the purpose.
     Purpose,
-    /// Bytes that are no table, columns beyond d, and sums of what is no measure.
+    /// Bytes that are not a table, more columns than d allows, and sums of a column that is not a measure.
     Damaged,
     TooWide,
     NoSum,
-    /// What the node says that it holds.
+    /// The node's description of its datasets.
     Catalogue,
-    /// How many bytes an answer has, where its cells are the same.
+    /// The number of bytes of an answer, if its cells are the same.
     Bytes,
 }
 
@@ -85,21 +85,21 @@ const ORACLES: [Oracle; 20] = [
     Oracle::Bytes,
 ];
 
-/// What came of a question, without figures and their cells.
+/// The outcome of a question, without figures and their cells.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     states: Vec<i32>,
     refusal: Option<(String, String, String)>,
-    /// Method, parameters, snapshots, and the columns of the answer.
+    /// The method, parameters, snapshots, and columns of the answer.
     answer: Option<(String, Vec<String>)>,
-    /// Whatever else was said.
+    /// All other text of the answer.
     said: String,
 }
 
-/// Which cells an answer has, and how many bytes.
+/// The cells of an answer, and its number of bytes.
 type Size = (Vec<Vec<String>>, usize);
 
-/// A question, as both sides are asked it.
+/// A question that both sides get.
 #[derive(Clone)]
 struct Asked {
     fragment: Vec<u8>,
@@ -114,14 +114,14 @@ struct Side {
     times: BTreeMap<Oracle, Vec<f64>>,
 }
 
-/// How one person differs.
+/// The extract with one person changed.
 fn changed(text: &str, dice: &mut Dice) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let at = 1 + dice.index(lines.len() - 1);
     if dice.one_in(2) {
         lines.remove(at);
     } else {
-        // The same person with what another has in the last column.
+        // The same person with another person's value in the last column.
         let other = 1 + dice.index(lines.len() - 1);
         let last = lines[other].rsplit(',').next().unwrap().to_owned();
         let (kept, _) = lines[at].rsplit_once(',').unwrap();
@@ -152,7 +152,7 @@ async fn side(change: Option<(&str, &mut Dice)>, limits: &str) -> Side {
     Side { layout, _dir: dir, times: BTreeMap::new() }
 }
 
-/// Some table that the contracts allow, of at least so many columns.
+/// A random table that the contracts allow, with at least this many columns.
 fn table(dice: &mut Dice, least: usize) -> Table {
     let of = |name: &str| Some(contract(name)).filter(|contract| TABLES.contains(&contract.dataset.as_str()));
     loop {
@@ -178,7 +178,7 @@ fn table(dice: &mut Dice, least: usize) -> Table {
     }
 }
 
-/// The bytes of a table with more columns than contracts allow, made of those of three that they do.
+/// The bytes of a table with more columns than contracts allow, made from three allowed tables.
 fn wide(dice: &mut Dice) -> Vec<u8> {
     let of = |name: &str| Some(contract(name));
     let allowed = [table(dice, 3), table(dice, 3), table(dice, 3)];
@@ -186,7 +186,7 @@ fn wide(dice: &mut Dice) -> Vec<u8> {
     let figures = BTreeSet::from([Functional::Units("person".to_owned())]);
     match Table::new(RowDomain::Units("person".to_owned()), columns.collect::<BTreeSet<_>>(), figures, &of) {
         Ok(table) => table.encode(),
-        // As a hand would write it: the same bytes once more.
+        // A hand-made form: the bytes of the tables one after another.
         Err(_) => allowed.iter().flat_map(Table::encode).collect(),
     }
 }
@@ -215,7 +215,7 @@ impl Side {
         heard(self.client().ask(self.request(asked).await).await).await
     }
 
-    /// Asks as an oracle is asked. What it must be the same as is the outcome; the time is kept.
+    /// Asks in the way of an oracle. The outcome must be the same on both sides. The time is recorded.
     async fn consult(&mut self, oracle: Oracle, asked: &Asked, others: &[Asked]) -> (Outcome, Option<Size>) {
         match oracle {
             Oracle::Again | Oracle::AfterOthers | Oracle::Prepared => {
@@ -236,7 +236,7 @@ impl Side {
                     .await
                     .unwrap()
                     .into_inner();
-                // How far the log has come is another at each.
+                // The position of the log differs between the sides.
                 said.log = None;
                 (Outcome { said: format!("{said:?}"), ..Outcome::default() }, None)
             }
@@ -293,13 +293,13 @@ async fn heard(words: Words) -> (Outcome, Option<Size>) {
     let schema = reader.schema();
     let rows: Vec<RecordBatch> = reader.map(|batch| batch.unwrap()).collect();
     outcome.answer = Some((said, schema.fields().iter().map(|field| format!("{field:?}")).collect()));
-    // Figures are decimals; what is left of a row says which cell it is.
+    // Figures are decimals. The other columns of a row identify the cell.
     let cells =
         schema.fields().iter().take_while(|field| !matches!(field.data_type(), DataType::Decimal128(..))).count();
     (outcome, Some((crate::pooled::text(&rows, cells), length)))
 }
 
-/// The greatest distance between what two samples are distributed like, and how likely chance has one as great.
+/// The greatest distance between the distributions of two samples, and the probability that chance gives one as great.
 fn apart(a: &[f64], b: &[f64]) -> (f64, f64) {
     let mut all: Vec<(f64, bool)> = a.iter().map(|t| (*t, true)).chain(b.iter().map(|t| (*t, false))).collect();
     all.sort_by(|x, y| x.0.total_cmp(&y.0));
@@ -315,7 +315,7 @@ fn apart(a: &[f64], b: &[f64]) -> (f64, f64) {
     (most, terms.sum::<f64>().clamp(0.0, 1.0))
 }
 
-/// What is asked of an oracle.
+/// A question for an oracle.
 fn question(oracle: Oracle, dice: &mut Dice) -> Asked {
     let deadline_ms = match oracle {
         Oracle::NoTime => 0,
@@ -353,7 +353,8 @@ fn one_person_changes_no_outcome_and_no_time() {
         let questions = support::rounds("LODA_ORACLE_QUESTIONS", 60);
         let mut dice = Dice::new(support::seed());
         let (mut times, mut answered, mut same_cells) = ([BTreeMap::new(), BTreeMap::new()], BTreeMap::new(), 0);
-        // Each side draws by a secret of its own, so that it is chance whether any cells are the same: more pairs until some are.
+        // Each side draws with its own secret, so equal cells occur by chance. More pairs are tried until there are
+        // some.
         for pair in 0..10 * pairs {
             if pair >= pairs && same_cells > 0 {
                 break;
@@ -405,12 +406,12 @@ fn one_person_changes_no_outcome_and_no_time() {
             );
         }
         assert!(answered.len() > 10 && same_cells > 0);
-        // The least of twenty.
+        // The smallest of twenty probabilities.
         assert!(least > 0.001 / ORACLES.len() as f64, "times tell who is there");
     });
 }
 
-/// One cell asked for by itself, in a group of its own and by a list of one: one figure, and one mark.
+/// One cell asked for directly, as a group, and by a list of one: one figure and one note.
 #[test]
 fn a_cell_is_the_same_asked_by_itself_and_by_a_filter() {
     support::run(async {

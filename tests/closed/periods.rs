@@ -1,4 +1,4 @@
-//! Rows that come by period: what is late, corrected, lost or declared anew, and that nothing that is closed changes.
+//! Rows that come by period: late, corrected, lost and restated rows. Closed periods never change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,14 +17,14 @@ use crate::support;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
-/// A node of its own, whose repairs the test writes.
+/// A node for one test, which writes the repairs.
 struct Node {
     layout: Layout,
     gss: &'static str,
     _dir: tempfile::TempDir,
 }
 
-/// Released rows by quarter and, where the table has it, month and code.
+/// Released rows by quarter and, if the table has them, by month and code.
 type Cells = BTreeMap<Vec<Option<String>>, i64>;
 
 impl Node {
@@ -39,7 +39,7 @@ impl Node {
         self.layout.node(self.gss)
     }
 
-    /// What the borough's system gives out on a day.
+    /// The extract of the borough's system on a day.
     fn extract(&self, day: &str, rows: &[String]) {
         let file = self.folder().join(format!("data/{}/repairs.csv", self.gss));
         let mut text = "uprn,month,code,cost\n".to_owned();
@@ -48,7 +48,7 @@ impl Node {
         self.configured("repairs", "as_at", &format!("\"{day}\""));
     }
 
-    /// Sets a key of a dataset in the node's configuration.
+    /// Sets one setting of a dataset in the node's configuration.
     fn configured(&self, dataset: &str, key: &str, value: &str) {
         let path = self.folder().join("node.toml");
         let mut config: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
@@ -58,7 +58,7 @@ impl Node {
         let of = datasets.iter_mut().find(named).unwrap().as_table_mut().unwrap();
         let value: toml::Table = format!("value = {value}").parse().unwrap();
         of.insert(key.to_owned(), value["value"].clone());
-        // Fewer rows than before are no fault here.
+        // Fewer rows than before are not a fault here.
         of.insert("thresholds".to_owned(), toml::Value::Table("shrink = 1.0".parse().unwrap()));
         fs::write(path, toml::to_string(&config).unwrap()).unwrap();
     }
@@ -68,7 +68,7 @@ impl Node {
         fs::read_dir(of_dataset).unwrap().next().unwrap().unwrap().path()
     }
 
-    /// Starts the node and asks it; `None`: it does not serve repairs.
+    /// Starts the node and asks it. `None`: it does not serve repairs.
     async fn asked(&self, columns: &[&str]) -> Option<Cells> {
         let columns = columns.iter().map(|column| ColumnRef::parse(&format!("repairs.{column}")).unwrap());
         let counted = [Functional::Rows];
@@ -120,7 +120,7 @@ fn cells(bytes: &[u8], columns: usize) -> Cells {
     found
 }
 
-/// How many rows of a period's file name each day.
+/// The number of rows in a period's file for each day.
 fn named(file: &Path) -> BTreeMap<i32, usize> {
     let mut found = BTreeMap::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(fs::File::open(file).unwrap()).unwrap().build().unwrap() {
@@ -132,7 +132,7 @@ fn named(file: &Path) -> BTreeMap<i32, usize> {
     found
 }
 
-/// Each home of a range one repair in a month.
+/// One repair in a month for each home of a range.
 fn repairs(homes: std::ops::Range<u32>, month: u32, cost: u32) -> Vec<String> {
     let code = |home: u32| ["Damp and mould", "Heating", "Plumbing", "Roof", "Electrical"][(home % 5) as usize];
     homes.map(|home| format!("{home:012},2025-{month:02}-01,{},{cost}.00", code(home))).collect()
@@ -155,7 +155,7 @@ fn what_is_closed_stands_and_what_is_late_counts_when_it_comes() {
         };
         let winter = [repairs(0..2_000, 1, 100), repairs(0..2_000, 2, 100)].concat();
         let spring = repairs(500..2_500, 4, 100);
-        // In June the first quarter is closed, and the second is not.
+        // In June the first quarter is closed, and the second is still open.
         node.extract("2025-06-30", &[winter.clone(), spring.clone()].concat());
         let june = node.asked(&["code"]).await.unwrap();
         let quarters = |cells: &Cells| -> BTreeSet<String> { cells.keys().flatten().flatten().cloned().collect() };
@@ -172,10 +172,10 @@ fn what_is_closed_stands_and_what_is_late_counts_when_it_comes() {
             "{}",
             node.doctor()
         );
-        // In August: 600 repairs of February come late, 300 of January cost something else, and 100 are gone.
+        // In August, 600 repairs of February come late, 300 of January have another cost, and 100 are gone.
         let corrected = [repairs(0..100, 1, 100), repairs(100..400, 1, 250), repairs(400..1_900, 1, 100)].concat();
         let late = repairs(3_000..3_600, 2, 100);
-        // One names a year of which nothing was known: it makes no period of its own.
+        // One row names an unknown year. It makes no period of its own.
         let stray = vec!["000000009999,2024-05-01,Roof,100.00".to_owned()];
         let all = [corrected, repairs(0..2_000, 2, 100), late, stray, spring].concat();
         node.extract("2025-08-15", &all);
@@ -186,13 +186,13 @@ fn what_is_closed_stands_and_what_is_late_counts_when_it_comes() {
         let total: i64 =
             of(&august, "2025-04-01").iter().filter(|(key, _)| key.iter().flatten().count() == 1).map(|(_, n)| n).sum();
         assert!((total - 2_600).abs() <= 60, "{total}");
-        // They came in the quarter, in its last month.
+        // The late rows count in this quarter, in its last month.
         let months = node.asked(&["month"]).await.unwrap();
         let june_rows = months
             .iter()
             .find(|(key, _)| key.iter().all(Option::is_some) && key.contains(&Some("2025-06-01".to_owned())));
         assert!((june_rows.unwrap().1 - 600).abs() <= 60, "{months:?}");
-        // The process ended between log and file; the file is an older one; it started again.
+        // The process ended between log and file, or the file is an older one, or the node just starts again.
         let file = node.periods().join("periods.json");
         let listed = fs::read_to_string(&file).unwrap();
         let mut older: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
@@ -203,7 +203,7 @@ fn what_is_closed_stands_and_what_is_late_counts_when_it_comes() {
         }
         fs::remove_file(&file).unwrap();
         assert_eq!(node.asked(&["code"]).await.unwrap(), august);
-        // Units that have lost their ids would all be late.
+        // If the units' ids were lost, all rows would be late.
         let units = node.folder().join("state/units/property");
         let ids = fs::read(&units).unwrap();
         fs::remove_file(&units).unwrap();
@@ -235,7 +235,7 @@ fn a_closed_period_is_declared_anew_once_and_only_where_many_change() {
         };
         node.extract("2025-06-30", &repairs(0..2_000, 1, 100));
         let june = node.asked(&["code"]).await.unwrap();
-        // Where few change, somebody who knows the others would see who they are.
+        // If few rows change, an attacker who knows the others could see whose rows they are.
         let few = [repairs(0..1_950, 1, 100), repairs(1_950..2_000, 2, 400)].concat();
         node.extract("2025-07-01", &few);
         node.configured("repairs", "restate", "{ \"2025-01-01\" = \"a load without February\" }");
@@ -251,10 +251,11 @@ fn a_closed_period_is_declared_anew_once_and_only_where_many_change() {
         );
         let log = fs::read_to_string(node.folder().join("state/log.jsonl")).unwrap();
         assert!(log.contains("is restated: a load without February"));
-        // Never twice.
+        // A period is never restated twice.
         node.extract("2025-07-03", &[many, repairs(5_000..8_000, 3, 100)].concat());
         assert_eq!(node.asked(&["code"]).await.unwrap(), restated);
-        // One that is lost may be declared anew; what registers saw of it is gone until the next epoch.
+        // A lost period can be restated. The data that registers took from it are gone until the next epoch, so repairs
+        // are still not served.
         let other = Node::new();
         other.extract("2025-06-30", &repairs(0..2_000, 1, 100));
         other.asked(&["code"]).await.unwrap();

@@ -1,6 +1,6 @@
-//! Random unions of categories and least squares: the attack that read a borough's exact table in 20 statements.
+//! Random unions of categories with least squares: the attack that once read a borough's exact table in 20 statements.
 //!
-//! `LODA_CLOSED_QUESTIONS` sets how many sets are asked (default 2,400), over `LODA_CLOSED_BOROUGHS` boroughs (default 8).
+//! `LODA_CLOSED_QUESTIONS` sets the number of sets (default 2,400), over `LODA_CLOSED_BOROUGHS` boroughs (default 8).
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ fn list(names: &[&String]) -> String {
     names.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect::<Vec<_>>().join(", ")
 }
 
-/// Everybody who is on the register of residents, four times.
+/// All people in the residents register, in four forms.
 const SOURCES: [&str; 4] = [
     "residents a",
     "residents a JOIN residents b ON a.person_key = b.person_key AND a.borough = b.borough",
@@ -20,7 +20,7 @@ const SOURCES: [&str; 4] = [
     "(SELECT * FROM residents r WHERE EXISTS (SELECT 1 FROM residents b WHERE r.person_key = b.person_key AND r.borough = b.borough)) a",
 ];
 
-/// Least squares with bounds, cell after cell: Σ over a set of what each cell holds is what was answered.
+/// Bounded least squares, cell by cell: the sum of a set's cells must equal the answer for the set.
 fn solved(sets: &[Vec<usize>], answers: &[f64], cells: usize) -> Vec<f64> {
     let (mut shared, mut wanted) = (vec![0.0; cells * cells], vec![0.0; cells]);
     for (set, answer) in sets.iter().zip(answers) {
@@ -42,12 +42,13 @@ fn solved(sets: &[Vec<usize>], answers: &[f64], cells: usize) -> Vec<f64> {
     held
 }
 
-/// People of a borough by the two columns that are asked about; a cell is a ward's number × ages + an age band's.
+/// The people of a borough by the two columns in question. A cell is the ward's number × the number of age bands + the
+/// age band's number.
 struct People {
     gss: String,
     wards: Vec<String>,
     ages: Vec<String>,
-    /// Cell, and whether a woman.
+    /// The cell, and whether the person is a woman.
     each: Vec<(usize, bool)>,
 }
 
@@ -71,7 +72,7 @@ impl People {
         self.wards.len() * self.ages.len()
     }
 
-    /// A random union of cells: those that are in some wards and in some age bands, or in neither; and a wording of it.
+    /// A random union of cells, and its wording: the cells in some wards and in some age bands, or in neither.
     fn union(&self, dice: &mut Dice) -> (Vec<usize>, String) {
         let some = |of: &[String], dice: &mut Dice| -> Vec<usize> {
             let chosen: Vec<usize> = (0..of.len()).filter(|_| dice.one_in(2)).collect();
@@ -91,7 +92,7 @@ impl People {
     }
 }
 
-/// That a column holds one of some classes, in random words.
+/// A condition in random words: a column has one of these classes.
 fn worded(column: &str, of: &[String], places: &[usize], dice: &mut Dice) -> String {
     let out: Vec<usize> = (0..of.len()).filter(|place| !places.contains(place)).collect();
     let named = |places: &[usize]| list(&places.iter().map(|place| &of[*place]).collect::<Vec<_>>());
@@ -99,7 +100,7 @@ fn worded(column: &str, of: &[String], places: &[usize], dice: &mut Dice) -> Str
         let each = places.iter().map(|place| format!("a.{column} {is} '{}'", of[*place].replace('\'', "''")));
         each.collect::<Vec<_>>().join(word)
     };
-    // Patterns are for columns with a code list.
+    // Only columns with a code list allow patterns.
     let word = match dice.below(if out.is_empty() { 4 } else { 6 }) {
         2 if column == "ward" => 1,
         word => word,
@@ -114,7 +115,7 @@ fn worded(column: &str, of: &[String], places: &[usize], dice: &mut Dice) -> Str
     }
 }
 
-/// How many women and men stand in each cell by what so many random unions were answered.
+/// The number of women and men in each cell, reconstructed from the answers to this many random unions.
 async fn reconstructed(federation: &Federation, people: &People, sets: u64, dice: &mut Dice) -> [Vec<f64>; 2] {
     let unions: Vec<(Vec<usize>, String)> = (0..sets).map(|_| people.union(dice)).collect();
     let mut answers = [Vec::new(), Vec::new()];
@@ -134,7 +135,7 @@ async fn reconstructed(federation: &Federation, people: &People, sets: u64, dice
     answers.map(|answers| solved(&sets, &answers, people.cells()))
 }
 
-/// People whose sex is named rightly, people of whom it is guessed, and those whom the commonest names rightly.
+/// People whose sex is guessed right, people guessed about, and people for whom the most common sex is right.
 #[derive(Default)]
 struct Score {
     right: f64,
@@ -149,7 +150,7 @@ impl Score {
         let mut held = vec![0; people.cells()];
         people.each.iter().for_each(|(cell, _)| held[*cell] += 1);
         for (cell, female_is) in people.each.iter().filter(|(cell, _)| held[*cell] == 1) {
-            // Where the two are as good as equal a coin decides.
+            // If the two numbers are nearly equal, a coin decides.
             let more = women[*cell] - men[*cell];
             self.right += if more.abs() < 0.02 { 0.5 } else { f64::from(u8::from((more > 0.0) == *female_is)) };
             self.commonest += f64::from(u8::from((female > 0.5) == *female_is));
@@ -162,8 +163,8 @@ impl Score {
     }
 }
 
-/// For people who are alone in ward and age the sex is guessed. Lists are worded by IN, OR, LIKE, CASE, NOT and what they
-/// leave out, over joins and EXISTS.
+/// Guesses the sex of people who are alone in their ward and age band. Lists are worded by IN, OR, LIKE, CASE, NOT and
+/// by the classes that they leave out, over joins and EXISTS.
 #[test]
 fn random_unions_and_least_squares_name_nobody() {
     support::run(async {

@@ -1,4 +1,4 @@
-//! Those who try to come in by the doors, or to take what is another's.
+//! Intruders at the doors, and askers who try to reach what belongs to others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -48,7 +48,7 @@ fn nobody_comes_in_with_nothing_or_with_what_is_not_his() {
     ] {
         assert_eq!(status(&wrong), 401, "{wrong}");
     }
-    // Two of them are nobody's, and a good certificate does not mend a bad token.
+    // Two tokens in one request are refused, and a good certificate does not repair a bad token.
     let twice = [format!("Authorization: Bearer {good}"), format!("Authorization: Bearer {other}")];
     assert_eq!(DOORS.curl(&["-H", &twice[0], "-H", &twice[1], "/v1/me"]).status, 401);
     let (certificate, key) = DOORS.certificate(analyst());
@@ -59,7 +59,7 @@ fn nobody_comes_in_with_nothing_or_with_what_is_not_his() {
         DOORS.curl(&[&shown[..], &["-H", &header, "/v1/me"]].concat()).status
     };
     assert_eq!((both(&good), both(&other), both("loda_0_0")), (200, 401, 401));
-    // A node's certificate opens no door, and neither does one of another authority.
+    // A node's certificate opens no door. Neither does a certificate of another authority.
     let node = DOORS.layout.node("E09000001");
     let of_node = ["--cert", node.join("tls.pem").to_str().unwrap(), "--key", node.join("tls.key").to_str().unwrap()]
         .map(str::to_owned);
@@ -95,7 +95,7 @@ fn few_words_cannot_cost_much() {
         }
     }
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
-    // 400⁴ rows: it ends when it is too large, and not when everything is full.
+    // 400⁴ rows: it ends when the result is too large, before all memory is used.
     let rows = vec!["(1)"; 400].join(", ");
     let began = Instant::now();
     let sql = format!("WITH v(x) AS (VALUES {rows}) SELECT a.x, b.x, c.x, d.x FROM v a, v b, v c, v d");
@@ -125,7 +125,7 @@ fn ones_questions_are_ones_own() {
     let (result, cancel) = (format!("{place}/result"), format!("{place}/cancel"));
     let nothing = DOORS.with(&other, &["/v1/questions/00000000-0000-4000-8000-000000000000"]);
     for theft in [&["-X", "GET", place.as_str()][..], &["-X", "POST", &cancel], &["-X", "GET", &result]] {
-        // Nothing tells what is another's from what is not there.
+        // The answer does not show whether an object belongs to someone else or does not exist.
         let said = DOORS.with(&other, theft);
         assert_eq!((said.status, said.body), (404, nothing.body.clone()), "{theft:?}");
         assert_ne!(DOORS.with(&mine, theft).status, 404, "{theft:?}");
@@ -146,9 +146,9 @@ fn heads_bodies_and_connections_have_their_limits() {
     let at = format!("@{}", large.display());
     for version in ["--http1.1", "--http2"] {
         let said = DOORS.with(&token, &[version, "--json", &at, "/v1/questions"]);
-        // HTTP/2 may end the stream before the client has read why.
+        // HTTP/2 may end the stream before the client has read the reason.
         assert!([413, 0].contains(&said.status), "{version}: {}", said.text());
-        // Without a length, too.
+        // The same without a length.
         let chunked = ["-H", "Transfer-Encoding: chunked", version, "--json", &at, "/v1/questions"];
         let said = DOORS.with(&token, &chunked);
         assert!([413, 400, 0].contains(&said.status), "{version}: {}", said.status);
@@ -157,7 +157,7 @@ fn heads_bodies_and_connections_have_their_limits() {
         assert!([400, 431, 0].contains(&said.status), "{version}: {}", said.status);
         assert_eq!(DOORS.with(&token, &[version, "/v1/me"]).status, 200);
     }
-    // No page of elsewhere may use a browser's sign-in.
+    // No page of another site may use a browser's sign-in.
     let said = DOORS.with(&token, &["-H", "Origin: https://evil.example", "/v1/me"]);
     assert!(said.header("access-control-allow-origin").is_none());
     assert_eq!(DOORS.curl(&["-X", "OPTIONS", "-H", "Origin: https://evil.example", "/v1/me"]).status, 405);
@@ -168,14 +168,14 @@ fn a_thousand_that_say_nothing_hold_up_nobody() {
     if !has("curl") {
         return;
     }
-    // Of its own: others of this address would be kept out meanwhile.
+    // A separate coordinator, because this would keep other clients of this address out.
     let doors = Doors::start(1, "");
     let token = doors.token(analyst(), &[]);
     let (certificate, key) = doors.certificate(analyst());
     let shown = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
     let idle: Vec<TcpStream> = (0..1_000).filter_map(|_| TcpStream::connect(&doors.address).ok()).collect();
     assert!(idle.len() > 900, "{}", idle.len());
-    // Of one address only so many are kept, and those for as long as a handshake may take.
+    // Only a limited number of connections from one address are kept, and each only as long as a handshake may take.
     let began = Instant::now();
     while doors.with(&token, &["/v1/me"]).status != 200 {
         assert!(began.elapsed() < Duration::from_secs(10), "nobody gets in");
@@ -209,14 +209,14 @@ fn what_stands_in_data_is_never_a_formula() {
     assert_eq!(first.len(), places.len(), "{csv}");
     assert!(!first.iter().any(|cell| cell.starts_with(['=', '+', '-', '@', '\u{ff1d}'])), "{csv}");
     assert_eq!(first.iter().filter(|cell| cell.starts_with('\'')).count(), places.len() - 1, "{csv}");
-    // The workbook has them as they are, as text: nothing in it is computed.
+    // The workbook has them unchanged, as text: nothing in it is computed.
     let parts = unpacked(&result("xlsx").body);
     assert!(String::from_utf8_lossy(&parts).contains("=1+1"));
     if has("soffice") {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("answer.xlsx"), result("xlsx").body).unwrap();
         let mut soffice = Command::new("soffice");
-        // As UTF-8.
+        // UTF-8.
         let csv = "csv:Text - txt - csv (StarCalc):44,34,76";
         soffice.args(["--headless", "--convert-to", csv, "answer.xlsx"]).env("HOME", dir.path());
         assert!(soffice.current_dir(dir.path()).output().unwrap().status.success());

@@ -1,4 +1,4 @@
-//! What ends before its time: questions that are cancelled while boroughs work on them, and tokens.
+//! Early ends: questions that are cancelled while boroughs work on them, and tokens.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ fn trial() -> Trial {
     visits(&(0..400).map(row).collect::<String>())
 }
 
-/// Says what ADBC makes of a statement that is cancelled after a while (`LODA_AFTER`, in seconds; 0: never).
+/// Prints the result in ADBC of a statement that is cancelled after a while (`LODA_AFTER`, in seconds; 0: never).
 const CANCEL: &str = r#"
 import os, threading, time
 import adbc_driver_flightsql.dbapi as flight
@@ -78,7 +78,7 @@ fn a_question_is_cancelled_while_a_borough_works_on_it() {
 
     if let Some(said) = adbc(&trial, "1.5") {
         assert!(said.starts_with("ended after 1.") || said.starts_with("ended after 2."), "{said}");
-        // Nobody waits for it any more: it ends here, too.
+        // No client waits for it any more, so it ends here, too.
         let began = Instant::now();
         while !log(&trial).contains("abandoned") {
             assert!(began.elapsed() < Duration::from_secs(20), "{}", log(&trial));
@@ -87,7 +87,7 @@ fn a_question_is_cancelled_while_a_borough_works_on_it() {
         works(ADBC, &["cancelling while boroughs work"]);
     }
     signal(trial.node.0.id(), "-CONT");
-    // Nothing of it stays in the way of the next.
+    // Nothing remains to block the next question.
     door.ask(token, PEOPLE, "trial");
     if let Some(said) = adbc(&trial, "0") {
         assert_eq!(said.trim(), "answered 2");
@@ -101,7 +101,7 @@ fn a_token_ends_on_its_day() {
     }
     let mut trial = trial();
     assert_eq!(trial.door.with(&trial.token, &["/v1/me"]).status, 200);
-    // As if its days were over.
+    // Make the token expire.
     trial.coordinator.stop();
     let file = trial.folder.path("coordinator/state/tokens.json");
     let mut tokens: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -162,7 +162,7 @@ fn tokens_of_a_revoked_certificate_stay_ended_and_those_of_a_denied_one_come_bac
     until("the revoked one's is struck off", &|| of("/goes").is_none());
     assert!(of("/stays").is_some());
 
-    // The certificate has ended, and newer lists do not name it.
+    // The certificate has expired, and newer lists do not name it.
     fs::write(&list, authority.revocation_list(&[], 30).unwrap()).unwrap();
     fs::write(&denied, "# nobody\n").unwrap();
     until("whoever is denied no longer comes back", &|| status(&stays) == 200);

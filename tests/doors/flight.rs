@@ -1,4 +1,4 @@
-//! Flight SQL with the clients that people have: ADBC, and arrow-flight's own in Rust.
+//! Flight SQL with common clients: ADBC, and arrow-flight's own client in Rust.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use loda_identity::Role;
 use crate::support::doors::{ADBC, CROWD, DOORS, Door, analyst, has, python, resident_mib, works};
 use crate::support::folder::{Folder, Trial};
 
-/// Runs a script with what it needs to come in.
+/// Runs a script with the settings that it needs to sign in.
 fn script(name: &str, more: &[(&str, String)]) -> bool {
     let Some(python) = python() else { return false };
     let (certificate, key) = DOORS.certificate(analyst());
@@ -49,7 +49,7 @@ fn script(name: &str, more: &[(&str, String)]) -> bool {
 fn the_program_flight_sql_client_asks() {
     const PROGRAM: &str = "flight_sql_client";
     if !Command::new(PROGRAM).arg("--help").output().is_ok_and(|output| output.status.success()) {
-        println!("skipped: {PROGRAM} is not installed");
+        crate::support::skip::tool(format!("{PROGRAM} is not installed"));
         return;
     }
     let token = DOORS.token(analyst(), &["--purpose", "demo"]);
@@ -78,7 +78,7 @@ fn the_program_flight_sql_client_asks() {
     let asked =
         says(&["statement-query", &format!("{people} GROUP BY borough, tenure")], &["tenure", "people", "reason"]);
     assert!(asked.lines().filter(|line| line.starts_with("| ")).count() > 3, "{asked}");
-    // The program gives each value the type that it is told.
+    // The program gives each value the type that the server states.
     let bound = format!("{people} WHERE age_band = $1 AND tenure <> $2 GROUP BY borough, tenure");
     let bound = says(
         &["prepared-statement-query", &bound, "-p", "$1=85 and over", "-p", "$2=Social rented"],
@@ -90,7 +90,7 @@ fn the_program_flight_sql_client_asks() {
     works(PROGRAM, &["metadata, queries, prepared statements with parameters, over TLS with a token"]);
 }
 
-/// Fifty analysts at once, over both doors: `LODA_DOORS_SECONDS` for so long.
+/// Fifty analysts at once, over both doors. `LODA_DOORS_SECONDS` sets the time.
 #[test]
 fn fifty_at_once_are_answered_over_both_doors() {
     let Some(python) = python() else { return };
@@ -134,7 +134,7 @@ fn adbc_lists_prepares_asks_and_is_kept_out() {
     );
 }
 
-/// TLS that believes the door's authority, for such a protocol.
+/// TLS that trusts the door's authority, for these protocols.
 pub fn tls(door: &Door, protocols: &[&[u8]]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&door.authority).unwrap()).unwrap();
@@ -179,18 +179,18 @@ fn ones_statements_are_ones_own() {
         assert_eq!(prepared.dataset_schema().unwrap().fields().len(), 3);
         let info = prepared.execute().await.unwrap();
         assert_eq!(fetched(&mut mine, &info).await.unwrap(), 4);
-        // Again it is the same answer, and no other question.
+        // A repeated fetch gives the same answer, and asks no new question.
         assert_eq!(fetched(&mut mine, &info).await.unwrap(), 4);
         let gone = |fault: FlightError| assert!(fault.to_string().contains("there is no such statement"), "{fault}");
         gone(fetched(&mut other, &info).await.unwrap_err());
-        // Guessed, forged, or cut: nobody's.
+        // A guessed, forged or truncated handle finds nothing.
         for handle in [&[0; 16][..], &[7; 16], &[1], b"", &[0xff; 400]] {
             let ticket = TicketStatementQuery { statement_handle: handle.to_vec().into() };
             let mut forged = info.clone();
             forged.endpoint[0].ticket = Some(Ticket::new(ticket.as_any().encode_to_vec()));
             gone(fetched(&mut other, &forged).await.unwrap_err());
         }
-        // What another cancels or closes stays.
+        // Another asker cannot cancel or close it.
         let cancel = Action::new("CancelFlightInfo", CancelFlightInfoRequest::new(info.clone()).encode_to_vec());
         assert!(other.do_action(cancel.clone()).await.is_err());
         assert_eq!(fetched(&mut mine, &info).await.unwrap(), 4);
@@ -216,14 +216,14 @@ fn a_token_bound_to_a_purpose_is_not_led_to_another_by_a_handle() {
             let stated = if purpose.is_empty() { sql.to_owned() } else { format!("-- purpose: {purpose}\n{sql}") };
             let mut prepared = free.prepare(stated, None).await.unwrap();
             let info = prepared.execute().await.unwrap();
-            // Whether it runs for the first time, or is there already.
+            // On the first run, and for a stored answer.
             for _ in 0..2 {
                 let said = fetched(&mut bound, &info).await;
                 assert_eq!(said.is_ok(), there, "{purpose}: {said:?}");
                 let _mine = fetched(&mut free, &info).await;
             }
         }
-        // How the engine is set up is nobody's question.
+        // The engine's settings cannot be asked for.
         for sql in ["SHOW ALL", "SHOW datafusion.execution.batch_size", "SELECT * FROM information_schema.df_settings"]
         {
             let said = free.prepare(sql.to_owned(), None).await;
@@ -281,7 +281,7 @@ fn a_hundred_thousand_cells_page_and_stream_while_memory_stays_flat() {
         }
         count
     };
-    // Asked once over Flight SQL, too, and fetched from then on.
+    // It is also asked once over Flight SQL, and then only fetched.
     let (address, authority) = (door.address.clone(), door.authority.clone());
     let bearer = token.to_owned();
     let (mut flight, info) = crate::support::run(async move {

@@ -1,4 +1,4 @@
-//! docs/tools.md, as somebody would follow it.
+//! docs/tools.md, step by step as a reader follows it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::process::Command;
 
 use crate::support::doors::{DOORS, analyst, has, python, works};
 
-/// The commands of a page, in their order: how they are to be run, and what they are.
+/// The commands of a page, in order: their language and their text.
 fn commands(page: &str) -> Vec<(&str, &str)> {
     let blocks = page.split("```").skip(1).step_by(2);
     blocks.filter_map(|block| block.split_once('\n')).filter(|(kind, _)| ["sh", "python", "r"].contains(kind)).collect()
 }
 
-/// Whether R has what its part of the guide needs.
+/// Whether R has the packages for its part of the guide.
 fn has_packages() -> bool {
     let asked = Command::new("Rscript").args(["-e", "library(curl); library(jsonlite)"]).output();
     let found = asked.is_ok_and(|output| output.status.success());
     if !found {
-        println!("skipped: R lacks curl or jsonlite");
+        crate::support::skip::tool("R lacks curl or jsonlite");
     }
     found
 }

@@ -29,7 +29,7 @@ fn a_question_is_asked_watched_and_fetched_in_every_format() {
     let rows = page.json()["rows"].as_array().unwrap().len();
     assert!(rows >= 12 && page.json()["statement"]["complete"] == true, "{}", page.text());
     assert_eq!(page.header("content-type").unwrap(), "application/json");
-    // What the command line prints of the same question is the same, to the byte.
+    // The command line prints the same bytes for the same question.
     let printed = DOORS.loda(analyst(), &["query", "-p", "demo", "--format", "csv", PEOPLE]);
     let csv = result("csv");
     assert_eq!(csv.text(), String::from_utf8(printed.stdout).unwrap());
@@ -44,14 +44,14 @@ fn a_question_is_asked_watched_and_fetched_in_every_format() {
     assert!(parquet == arrow && arrow > 1_000, "{parquet} {arrow}");
     let book = result("xlsx").body;
     assert!(book.starts_with(b"PK"));
-    // A header says what is wanted as well as a parameter does, and what is there already is not sent again.
+    // A header selects the format as well as a parameter does. An answer that the client already has is not sent again.
     let accepted = DOORS.with(&token, &["-H", "Accept: text/csv", &format!("{place}/result")]);
     assert_eq!(accepted.text(), csv.text());
     let tag = format!("If-None-Match: {}", accepted.header("etag").unwrap());
     let again = DOORS.with(&token, &["-H", &tag, "-H", "Accept: text/csv", &format!("{place}/result")]);
     assert_eq!((again.status, again.body.len()), (304, 0));
     assert_eq!(DOORS.with(&token, &["-H", "Accept: image/png", &format!("{place}/result")]).status, 406);
-    // Page by page it is the whole.
+    // All pages together are the whole answer.
     let (mut next, mut paged) = (Some(format!("{place}/result?limit=5")), Vec::new());
     while let Some(at) = next {
         let page = DOORS.with(&token, &[&at]);
@@ -61,7 +61,7 @@ fn a_question_is_asked_watched_and_fetched_in_every_format() {
     assert_eq!(&paged, DOORS.with(&token, &[&format!("{place}/result")]).json()["rows"].as_array().unwrap());
     let listed = DOORS.with(&token, &["/v1/questions?limit=100"]).json();
     assert!(listed["questions"].as_array().unwrap().iter().any(|q| place.ends_with(q["id"].as_str().unwrap())));
-    // What has ended stays ended.
+    // An ended question stays ended.
     let cancelled = DOORS.with(&token, &["-X", "POST", &format!("{place}/cancel")]).json();
     assert_eq!(cancelled["state"], "answered");
     works("curl", &["token; questions, progress, pages; JSON, CSV, Parquet, Arrow, XLSX; entity tags"]);
@@ -93,7 +93,7 @@ fn what_cannot_be_asked_says_why_and_what_could() {
     assert_eq!(refused.header("content-type").unwrap(), "application/problem+json");
     let problem = refused.json();
     assert!(problem["code"] == "rows-stay-home" && !problem["advice"].as_str().unwrap().is_empty(), "{problem}");
-    // Boroughs say no in the explanation, and in the answer's statement.
+    // Boroughs refuse in the explanation, and in the answer's statement.
     let sql = "SELECT borough, COUNT(DISTINCT person_key) AS n FROM residents GROUP BY borough";
     let body = json!({"sql": sql, "purpose": "advertising", "ask_boroughs": true}).to_string();
     let explained = post(&body, "/v1/explain").json();
@@ -135,7 +135,7 @@ fn tokens_do_what_they_were_made_for_and_no_more() {
     let bound = DOORS.token(analyst(), &["--purpose", "demo"]);
     assert_eq!(ask(&bound, sql), 201);
     assert_eq!(ask(&bound, &sql.replace('}', r#", "purpose": "food-safety"}"#)), 403);
-    // What was asked under another purpose is not there for it.
+    // A question with another purpose does not exist for this token.
     let free = DOORS.token(analyst(), &[]);
     let food = DOORS.ask(&free, "SELECT COUNT(DISTINCT (borough, person_key)) AS n FROM residents", "food-safety");
     for place in [food.clone(), format!("{food}/result")] {
@@ -148,7 +148,7 @@ fn tokens_do_what_they_were_made_for_and_no_more() {
     };
     assert_eq!(purposes(&bound).into_iter().collect::<Vec<_>>(), ["demo"]);
     assert!(purposes(&free).contains("food-safety"));
-    // A token makes no tokens; a certificate does, over either way in.
+    // A token cannot make tokens. A certificate can, over both doors.
     let wanted = r#"{"name": "another", "days": 1}"#;
     assert_eq!(DOORS.with(&bound, &["--json", wanted, "/v1/tokens"]).status, 403);
     let (certificate, key) = DOORS.certificate(analyst());
@@ -158,7 +158,7 @@ fn tokens_do_what_they_were_made_for_and_no_more() {
     let (made, id) =
         (made.json()["token"].as_str().unwrap().to_owned(), made.json()["id"].as_str().unwrap().to_owned());
     assert_eq!(DOORS.with(&made, &["/v1/me"]).status, 200);
-    // Nothing of it is on disk but a hash.
+    // Only a hash of it is on disk.
     let kept = std::fs::read_to_string(DOORS.layout.coordinator().join("state/tokens.json")).unwrap();
     assert!(kept.contains(&id) && !kept.contains(made.rsplit('_').next().unwrap()));
     for (body, status) in [
@@ -169,7 +169,7 @@ fn tokens_do_what_they_were_made_for_and_no_more() {
     ] {
         assert_eq!(DOORS.curl(&[&shown[..], &["--json", body, "/v1/tokens"]].concat()).status, status, "{body}");
     }
-    // Its end is at once, and the log says who made and ended it.
+    // It ends at once, and the log says who made it and who ended it.
     let list = String::from_utf8(DOORS.loda(analyst(), &["token", "list"]).stdout).unwrap();
     assert!(list.contains(&id), "{list}");
     assert!(DOORS.loda(analyst(), &["token", "revoke", &id]).status.success());

@@ -1,4 +1,4 @@
-//! The doors for people's own tools: real clients against real processes, and those who try to come in another way.
+//! The doors for people's own tools: real clients against real processes, and intruders.
 
 mod abuse;
 mod ending;

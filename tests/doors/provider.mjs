@@ -1,5 +1,5 @@
-// A real OpenID Connect provider for the doors to know people by, and tokens that nobody should believe.
-// Prints one line of JSON: its issuer, and tokens by name. Ends when its input does.
+// A real OpenID Connect provider for signing in at the doors, and tokens that the doors must refuse.
+// Prints one line of JSON: its issuer, and tokens by name. Ends when its input ends.
 import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { exportJWK, SignJWT } from 'jose';
@@ -44,7 +44,7 @@ const provider = new Provider(issuer, {
 const server = createServer(provider.callback());
 await new Promise((done) => server.listen(port, '127.0.0.1', done));
 
-// As programs get theirs: from the token endpoint.
+// Tokens from the token endpoint, as programs get them.
 const asked = async (client, indicator = 'urn:loda') => {
   const body = new URLSearchParams({ grant_type: 'client_credentials', scope: 'read', resource: indicator });
   const authorization = 'Basic ' + Buffer.from(`${client}:secret-of-a-test`).toString('base64');

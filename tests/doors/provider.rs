@@ -1,4 +1,4 @@
-//! A real identity provider: whose tokens come in, and which do not.
+//! A real identity provider: the tokens that are accepted, and the tokens that are not.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -29,7 +29,10 @@ fn installed() -> Option<std::path::PathBuf> {
         npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder);
         let npm = npm.output().unwrap();
         if !npm.status.success() {
-            println!("skipped: oidc-provider cannot be installed: {}", String::from_utf8_lossy(&npm.stderr));
+            crate::support::skip::tool(format!(
+                "oidc-provider cannot be installed: {}",
+                String::from_utf8_lossy(&npm.stderr)
+            ));
             return None;
         }
     }
@@ -60,7 +63,7 @@ fn a_providers_tokens_come_in_and_forged_stolen_and_old_ones_do_not() {
     let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
     let good = |name: &str| told["good"][name].as_str().unwrap().to_owned();
 
-    // Whoever it is gets the same name each time, and the name says nothing of him.
+    // A person gets the same name each time, and the name does not reveal who they are.
     let me = doors.with(&good("analyst"), &["/v1/me"]).json();
     let id = me["id"].as_str().unwrap_or_else(|| panic!("{me}")).to_owned();
     assert!(id.contains("/analyst/college.") && me["by"] == "provider" && !id.contains("analyst/analyst"), "{me}");
@@ -69,13 +72,13 @@ fn a_providers_tokens_come_in_and_forged_stolen_and_old_ones_do_not() {
     assert_eq!(auditor["scopes"], serde_json::json!(["read", "audit"]));
     assert_eq!(doors.with(&good("auditor"), &["/v1/log"]).status, 200);
     assert_eq!(doors.with(&good("analyst"), &["/v1/log"]).status, 403);
-    // What the boroughs have not agreed to with him they refuse: his name is for their agreements.
+    // The boroughs refuse a person whom their agreements do not name. The agreements can use this name.
     let sql = r#"{"sql": "SELECT borough, COUNT(DISTINCT person_key) AS n FROM residents GROUP BY borough", "purpose": "demo"}"#;
     let place = doors.with(&good("analyst"), &["--json", sql, "/v1/questions"]).header("location").unwrap();
     doors.with(&good("analyst"), &[&format!("{place}?wait=30")]);
     let result = doors.with(&good("analyst"), &[&format!("{place}/result")]).text();
     assert!(result.contains("the agreement does not name this analyst"), "{result}");
-    // No token makes tokens.
+    // A provider's token cannot make tokens.
     assert_eq!(doors.with(&good("analyst"), &["--json", r#"{"name": "x", "days": 1}"#, "/v1/tokens"]).status, 403);
 
     let bad = told["bad"].as_object().unwrap();
@@ -85,7 +88,7 @@ fn a_providers_tokens_come_in_and_forged_stolen_and_old_ones_do_not() {
         let allowed: &[u16] = if what == "no group of ours" { &[403] } else { &[401] };
         assert!(allowed.contains(&said.status), "{what}: {} {}", said.status, said.text());
     }
-    // However many bad ones come from an address, good ones come in from there; the operator is told in few lines.
+    // Many bad tokens from an address do not keep good ones from there out. The operator's log gets only a few lines.
     let forged =
         bad.iter().find(|(what, _)| *what != "no group of ours").and_then(|(_, token)| token.as_str()).unwrap();
     std::thread::scope(|threads| {
@@ -96,7 +99,7 @@ fn a_providers_tokens_come_in_and_forged_stolen_and_old_ones_do_not() {
             assert_eq!(doors.with(&good("analyst"), &["/v1/me"]).status, 200);
         }
     });
-    // A token that is bound to a certificate counts with it, and not when it is replayed without.
+    // A token that is bound to a certificate is accepted with it, and refused when it is replayed without it.
     let bearer = format!("Authorization: Bearer {}", told["bound"].as_str().unwrap());
     let shown = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
     let with_it = doors.curl(&[&shown[..], &["-H", &bearer, "/v1/me"]].concat());
@@ -107,7 +110,7 @@ fn a_providers_tokens_come_in_and_forged_stolen_and_old_ones_do_not() {
     let bearer = format!("Authorization: Bearer {}", good("analyst"));
     assert_eq!(doors.curl(&[&shown[..], &["-H", &bearer, "/v1/me"]].concat()).status, 401);
 
-    // A provider that is down lets nobody in whose keys are not known: here, after a restart.
+    // If a provider is down, its people get in only while its keys are known. After a restart, they are not known.
     drop(provider);
     let again = doors.with(&good("analyst"), &["/v1/me"]);
     assert_eq!(again.status, 200, "its keys are believed for a quarter of an hour");
@@ -116,7 +119,7 @@ fn a_providers_tokens_come_in_and_forged_stolen_and_old_ones_do_not() {
     assert_eq!((said.status, said.json()["code"].as_str()), (503, Some("provider_unreachable")));
     assert_eq!(down.with(&down.token(analyst(), &[]), &["/v1/me"]).status, 200, "others come in");
     works("oidc-provider 9.13", &["bearer tokens of a provider, RS256 and ES256, bound to certificates"]);
-    // Nothing of a token is in a log.
+    // No log contains any part of a token.
     let log = std::fs::read_to_string(doors.layout.coordinator().join("state/log.jsonl")).unwrap();
     let said = std::fs::read_to_string(doors.layout.coordinator().join("process.log")).unwrap();
     let lines = said.matches("not let in").count();

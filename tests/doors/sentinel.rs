@@ -1,4 +1,4 @@
-//! What is withheld is in no byte that any door gives, and in no log.
+//! Withheld values are in no byte from any door, and in no log.
 
 use std::fs;
 use std::io::{Cursor, Read, Write};
@@ -37,7 +37,7 @@ max = "999999"
 edges = ["1000"]
 "#;
 
-/// The places that are published: no column about people has values of its own.
+/// The published places: no column about people has values of its own.
 const PLACES: &str = r#"
 dataset = "places"
 version = 1
@@ -53,10 +53,10 @@ role = "dimension"
 open = true
 "#;
 
-/// What stands in the data of few: a place, a key, a cost.
+/// Marks in the data of a few people: a place, a key, a cost.
 const MARKS: [&str; 3] = ["ZQPLACE", "ZQPERSON", "777123"];
 
-/// Visits of people to places, served: rows of person, place, cost.
+/// A trial that serves visits of people to places: rows of person, place, cost.
 pub fn visits(rows: &str) -> Trial {
     let folder = Folder::new("visits", CONTRACT);
     fs::write(folder.path("contracts/places.toml"), PLACES).unwrap();
@@ -122,7 +122,7 @@ fn a_withheld_value_is_in_no_byte_that_leaves() {
     }
     for (what, bytes) in &left {
         for mark in MARKS {
-            // An asker's own words come back to him.
+            // An asker's own words may be in the answer.
             let own = what.contains(mark);
             let there = bytes.windows(mark.len()).any(|window| window == mark.as_bytes());
             assert!(own || !there, "{mark} is in {what}: {}", String::from_utf8_lossy(bytes));
@@ -158,7 +158,7 @@ with flight.connect("grpc+tls://" + os.environ["LODA_ADDRESS"], db_kwargs=option
             print(fault)
 "#;
 
-/// Everything within a workbook.
+/// All parts of a workbook.
 pub fn unpacked(book: &[u8]) -> Vec<u8> {
     let mut parts = zip::ZipArchive::new(Cursor::new(book)).unwrap();
     let mut all = Vec::new();
@@ -167,7 +167,7 @@ pub fn unpacked(book: &[u8]) -> Vec<u8> {
         part.read_to_end(&mut all).unwrap();
         all.extend_from_slice(part.name().unwrap().as_bytes());
     }
-    // Text is text, and nothing is computed when it is opened.
+    // Text stays text: opening the workbook computes nothing.
     assert!(!String::from_utf8_lossy(&all).contains("<f>"));
     all
 }

@@ -1,4 +1,4 @@
-//! Who signs in is served, however many strangers there are behind the same address.
+//! Signed-in callers are served, however many strangers use the same address.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ async fn connected(tls: &TlsConnector, address: &str) -> std::io::Result<TlsStre
     tls.connect(ServerName::try_from("localhost").unwrap(), line).await
 }
 
-/// The status of one call over HTTP/1.1, whose answer is read whole.
+/// The status of one call over HTTP/1.1. The answer is read to its end.
 async fn call(line: &mut TlsStream<TcpStream>, authorization: &str) -> std::io::Result<u16> {
     line.write_all(format!("GET /v1/me HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n").as_bytes()).await?;
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
@@ -43,7 +43,7 @@ async fn call(line: &mut TlsStream<TcpStream>, authorization: &str) -> std::io::
     }
 }
 
-/// One who has no credentials, or bad ones: asks, sends bodies in part or without end, says nothing, comes again.
+/// A caller with no credentials or bad ones. It asks, sends bodies in part or without end, sends nothing, and returns.
 async fn stranger(number: usize, tls: TlsConnector, address: String, until: Arc<AtomicBool>, sent: Arc<AtomicUsize>) {
     while until.load(Ordering::Relaxed) {
         let Ok(mut line) = connected(&tls, &address).await else {
@@ -53,20 +53,20 @@ async fn stranger(number: usize, tls: TlsConnector, address: String, until: Arc<
         let post = "POST /v1/questions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 260000\r\n\r\n";
         let _ended: std::io::Result<()> = async {
             match number % 5 {
-                // Asks and asks.
+                // It asks all the time.
                 0 => {
                     while until.load(Ordering::Relaxed) {
                         assert_eq!(call(&mut line, "").await?, 401);
                         sent.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                // A body in part, and then nothing.
+                // It sends part of a body, and then nothing.
                 1 => {
                     line.write_all(post.as_bytes()).await?;
                     line.write_all(&vec![b' '; 100_000]).await?;
                     tokio::time::sleep(Duration::from_secs(3)).await;
                 }
-                // As much as it can.
+                // It sends as much as it can.
                 2 => {
                     while until.load(Ordering::Relaxed) {
                         line.write_all(post.as_bytes()).await?;
@@ -74,12 +74,12 @@ async fn stranger(number: usize, tls: TlsConnector, address: String, until: Arc<
                         sent.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                // A token that is nobody's.
+                // It sends an unknown token.
                 3 => {
                     call(&mut line, "Authorization: Bearer loda_0_0\r\n").await?;
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
-                // Nothing at all.
+                // It sends nothing at all.
                 _ => tokio::time::sleep(Duration::from_secs(3)).await,
             }
             Ok(())
@@ -89,7 +89,7 @@ async fn stranger(number: usize, tls: TlsConnector, address: String, until: Arc<
     }
 }
 
-/// One with a token, who keeps the connection or makes one for each call.
+/// A caller with a token, who keeps one connection or makes a new one for each call.
 async fn person(number: usize, tls: TlsConnector, address: String, token: String, for_: Duration) -> Vec<Duration> {
     let authorization = format!("Authorization: Bearer {token}\r\n");
     let mut times = Vec::new();
@@ -158,7 +158,7 @@ fn a_thousand_strangers_behind_one_address_slow_down_nobody_who_signs_in() {
             said(after)
         );
         assert!(sent.load(Ordering::Relaxed) > 100, "the strangers did nothing");
-        // Both ends share two cores here; before, each call took six seconds.
+        // Both ends share two cores here. Before the fix, each call took six seconds.
         assert!(during.iter().all(|p99| *p99 < Duration::from_secs(2)), "{during:?}");
         assert!(memory < 500, "{memory}");
     });

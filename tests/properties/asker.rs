@@ -11,7 +11,7 @@ use loda_question::{
 
 use crate::support::Dice;
 
-/// Writes random questions of the algebra.
+/// Makes random questions of the algebra.
 pub struct Asker<'a> {
     pub dice: &'a mut Dice,
     pub contracts: &'a BTreeMap<String, Arc<Contract>>,
@@ -53,7 +53,7 @@ impl Asker<'_> {
         Source::PerUnit(Box::new(PerUnit { unit: rows.name(0, unit), rows, keys, values }))
     }
 
-    /// Rows that a question may have: others leave nothing to protect a unit by.
+    /// Rows that a question may have. Other rows have no unit to protect.
     fn rows(&mut self) -> Rows {
         loop {
             let rows = self.any_rows();

@@ -1,8 +1,8 @@
-//! Properties over random questions and random records: federated equals pooled, the same set has the same answer
-//! however it is derived, and records that are not asked about change no byte.
+//! Properties over random questions and random records. Federated equals pooled. A set has one answer, however it is
+//! derived. Records outside a question change no byte of its answer.
 //!
-//! `LODA_PROPERTY_CASES` sets the number of cases (default 1,500 for each property), `LODA_PROPERTY_SEED` the first
-//! seed; a failure names the seed of its case.
+//! `LODA_PROPERTY_CASES` sets the number of cases (default 1,500 for each property), and `LODA_PROPERTY_SEED` the first
+//! seed. A failure names the seed of its case.
 
 pub mod asker;
 pub mod records;
@@ -30,7 +30,7 @@ fn first_seed() -> u64 {
     std::env::var("LODA_PROPERTY_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
-/// How many questions one set of random records is asked.
+/// The number of questions for each set of random records.
 const QUESTIONS: u64 = 25;
 
 #[test]
@@ -67,7 +67,7 @@ fn random_questions_equal_the_pooled_records() {
                 let mut federated = text(std::slice::from_ref(&released), 99);
                 let mut whole = text(&whole, 99);
                 if question.keys().is_empty() && federated.is_empty() {
-                    // No record at all: SQL gives one row of zeros and NULLs, the node no cell.
+                    // No record at all: SQL gives one row of zeros and NULLs, and the node gives no cell.
                     assert!(whole[0].iter().all(|v| v == "0" || v == "NULL"), "seed {seed}: {}", question.sql());
                     continue;
                 }
@@ -84,7 +84,7 @@ fn random_questions_equal_the_pooled_records() {
     });
 }
 
-/// The same records by another derivation, where this one has one.
+/// The same records by another derivation, if there is one.
 fn derived_otherwise(rows: &Rows, dice: &mut Dice) -> Option<Rows> {
     let mut other = rows.clone();
     let with_people = matches!(&rows.first, Source::Dataset { name, .. } if name == "people") && !rows.joins.is_empty();
@@ -96,11 +96,11 @@ fn derived_otherwise(rows: &Rows, dice: &mut Dice) -> Option<Rows> {
     };
     match dice.below(3) {
         0 if with_people => {
-            // Everybody is among the people.
+            // All people are in the table of people.
             other.joins.push(Join { kind: JoinKind::Semi, source: dataset("people", None), on });
         }
         1 if with_people => {
-            // Somebody is one row of people by person.
+            // A person is one row of the people table, grouped by person.
             let source = per_person("people", None, Vec::new());
             other.joins.push(Join { kind: JoinKind::Inner, source, on });
         }
@@ -111,7 +111,7 @@ fn derived_otherwise(rows: &Rows, dice: &mut Dice) -> Option<Rows> {
                 return None;
             }
             match join.kind {
-                // Who has a match has a count of at least one.
+                // A person with a match has a count of at least one.
                 JoinKind::Semi => {
                     let values = vec![Figure { measure: Measure::Rows, condition: filter }];
                     *join = Join { kind: JoinKind::Inner, source: per_person("events", None, values), on };
@@ -183,7 +183,7 @@ fn records_that_are_not_asked_about_change_no_byte() {
             let records = Records::random(&mut dice);
             let state = tempfile::tempdir().unwrap();
             let before = laboratory(state.path(), &contracts, &records);
-            // Events of people whom no table knows.
+            // Events of people who are in no table.
             let mut others = records.clone();
             let ghosts = |row: &Row| matches!(&row[0], Value::Text(t) if t[1..].parse::<usize>().unwrap() >= others_people(&records));
             let events = others.0.get_mut("events").unwrap();
@@ -195,7 +195,7 @@ fn records_that_are_not_asked_about_change_no_byte() {
             for _ in 0..QUESTIONS / 2 {
                 let mut asker = Asker { dice: &mut dice, contracts: &contracts };
                 let draft = asker.draft();
-                // Questions that begin with people ask about those in the table.
+                // Questions that begin with people are about the people in the table.
                 if !rows_have(&draft.rows, "people") {
                     continue;
                 }
@@ -205,7 +205,7 @@ fn records_that_are_not_asked_about_change_no_byte() {
                 assert_eq!(a, b, "seed {seed}: ghosts\n{}", question.sql());
                 compared += 1;
             }
-            // People outside the condition are others, or elsewhere.
+            // People outside the condition are replaced, or are elsewhere.
             let people = &contracts["people"];
             for _ in 0..QUESTIONS / 4 {
                 let mut asker = Asker { dice: &mut dice, contracts: &contracts };
@@ -259,7 +259,7 @@ fn holds(contract: &Contract, predicate: &Predicate, row: &Row) -> bool {
     predicate.evaluate(&value) == Some(true)
 }
 
-/// Cells of at most four people are withheld whatever the noise: other values, and other people, show nowhere.
+/// Cells of at most four people are withheld for any noise. Other values, and other people, show nowhere.
 async fn inside_withheld(
     dice: &mut Dice,
     contracts: &BTreeMap<String, Arc<Contract>>,

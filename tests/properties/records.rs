@@ -140,7 +140,7 @@ max = "500"
 edges = ["100", "250.50"]
 "#;
 
-/// The same three contracts about people, or about things.
+/// The same three contracts, about people or about things.
 pub fn contracts(people: bool) -> BTreeMap<String, Arc<Contract>> {
     let made = [PEOPLE, EVENTS, HOMES].map(|text| {
         let text = if people {
@@ -158,7 +158,7 @@ pub fn contracts(people: bool) -> BTreeMap<String, Arc<Contract>> {
 
 pub type Row = Vec<Value>;
 
-/// Records by dataset, in the contract's columns.
+/// Records by dataset, in the columns of the contract.
 #[derive(Clone)]
 pub struct Records(pub BTreeMap<String, Vec<Row>>);
 
@@ -181,7 +181,7 @@ impl Records {
         };
         rows.insert("people".to_owned(), (0..people).map(|n| person(dice, n)).collect::<Vec<_>>());
         let mut events = Vec::new();
-        // Some events are of nobody in the table.
+        // Some events belong to no person in the table.
         for n in 0..people + 20 {
             for _ in 0..dice.below(5) {
                 events.push(event(dice, n));
@@ -236,7 +236,7 @@ pub fn event(dice: &mut Dice, person: u64) -> Row {
     vec![Value::Text(format!("p{person}").into()), kind, Value::Date(month), hours]
 }
 
-/// A node's inside, with these records.
+/// The inside of a node, with these records.
 pub fn laboratory(state: &Path, contracts: &BTreeMap<String, Arc<Contract>>, records: &Records) -> Laboratory {
     let mut laboratory = Laboratory::open(state).unwrap();
     for contract in contracts.values() {

@@ -1,11 +1,11 @@
-//! Analysts: they ask, wait, lose their line, change their mind, go away and come back.
+//! Analysts: they ask, wait, lose their connection, cancel, leave and return.
 
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::ipc::reader::StreamReader;
-use loda_coordinator::Line;
+use loda_coordinator::NodeChannel;
 use loda_proto::v1;
 use loda_proto::v1::query_client::QueryClient;
 use tokio::time::{Instant, sleep, timeout};
@@ -15,7 +15,7 @@ use super::net;
 use super::world::{CENTRE, World};
 use crate::pooled::text;
 
-/// What an analyst saw of a question.
+/// The end of a question, as its analyst saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
     Answered {
@@ -23,9 +23,9 @@ pub enum End {
         statement: Box<v1::Statement>,
     },
     Said(v1::State),
-    /// The coordinator does not know it.
+    /// The coordinator does not know the question.
     Unknown,
-    /// He went away, or his patience ended.
+    /// The analyst left, or stopped waiting.
     Left,
 }
 
@@ -35,13 +35,13 @@ pub struct Asked {
     pub id: String,
     pub time: Duration,
     pub end: End,
-    /// When he cancelled it, and was heard.
+    /// The time at which the cancellation was confirmed.
     pub cancelled: Option<Instant>,
 }
 
 pub struct Analyst {
     world: Arc<World>,
-    rpc: QueryClient<Line>,
+    rpc: QueryClient<NodeChannel>,
 }
 
 impl Analyst {
@@ -50,7 +50,7 @@ impl Analyst {
         Self { world: Arc::clone(world), rpc: QueryClient::new(net::line(world, host, CENTRE)) }
     }
 
-    /// Asks, and waits for as long as he means to; none where it was never begun as far as he knows.
+    /// Asks, and waits for a random time. `None`: as far as the analyst knows, the question never began.
     pub async fn ask(&self, sql: usize, text: &str) -> Option<Asked> {
         let world = &self.world;
         let mut rpc = self.rpc.clone();
@@ -79,7 +79,7 @@ impl Analyst {
                 asked.end = self.end(&asked.id).await;
             }
             1 => {
-                // He goes away in the middle of it.
+                // The analyst leaves while the question runs.
                 let patience = world.millis(1_000);
                 if let Ok(end) = timeout(patience, self.end(&asked.id)).await {
                     asked.end = end;
@@ -90,7 +90,7 @@ impl Analyst {
         Some(asked)
     }
 
-    /// Waits for a question's end, over lost lines, for a minute.
+    /// Waits for the end of a question, over lost connections, for at most a minute.
     pub async fn end(&self, id: &str) -> End {
         timeout(Duration::from_secs(60), async {
             loop {

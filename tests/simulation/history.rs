@@ -1,9 +1,9 @@
-//! What must hold of every history, whatever the weather.
+//! The properties that every history must have, in any weather.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use loda_ledger::Kind;
+use loda_ledger::{End as LoggedEnd, Event, Kind};
 use loda_proto::v1;
 use uuid::Uuid;
 
@@ -15,7 +15,8 @@ use super::world::{CENTRE, Logged, World};
 pub struct Baseline(BTreeMap<usize, Vec<Vec<String>>>);
 
 impl Baseline {
-    /// In calm weather everything is answered whole, always the same, unless somebody or the deadline stops it.
+    /// In calm weather every answer is complete and always the same, unless an analyst or the deadline stops the
+    /// question.
     pub fn of(calm: impl Iterator<Item = Outcome>) -> Self {
         let mut rows = BTreeMap::new();
         let mut stopped_late = 0;
@@ -26,7 +27,7 @@ impl Baseline {
                         if statement.complete {
                             assert_eq!(rows.entry(asked.sql).or_insert_with(|| got.clone()), got);
                         } else {
-                            // A node's work took longer than there was time.
+                            // A node's work took longer than the deadline allowed.
                             assert!(asked.time < Duration::from_millis(9_000), "{asked:?}");
                         }
                     }
@@ -34,16 +35,14 @@ impl Baseline {
                     end => panic!("in calm weather: {end:?} {:?}\n{}", asked, world.story().join("\n")),
                 }
             }
-            // Whoever cancels, or leaves without --detach, stops the nodes' work within a second.
+            // A cancellation, or leaving without --detach, stops the nodes' work within a second.
             let runs = world.take_runs();
-            for end in world.log(CENTRE).iter().filter(|l| l.entry.kind == Kind::Outcome) {
-                if !["cancelled", "abandoned"].contains(&end.entry.detail.as_str()) {
-                    continue;
-                }
+            for end in &world.log(CENTRE) {
+                let Event::Outcome(LoggedEnd::Cancelled | LoggedEnd::Abandoned) = &end.entry.event else { continue };
                 let id = Uuid::parse_str(&end.entry.query).unwrap();
                 for run in runs.iter().filter(|run| fragments(id).any(|f| f == run.fragment)) {
                     let until = run.until.unwrap();
-                    assert!(until <= end.at + Duration::from_secs(1), "work goes on after {}", end.entry.detail);
+                    assert!(until <= end.at + Duration::from_secs(1), "work goes on after {:?}", end.entry.event);
                     stopped_late += 1;
                 }
             }
@@ -76,12 +75,12 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
     let mut found = Vec::new();
     let centre = world.log(CENTRE);
     let questions = by_query(&centre);
-    // Each question that was begun has one end.
+    // Each question that began has exactly one end.
     for (id, story) in &questions {
-        let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind).collect();
+        let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind()).collect();
         ensure(kinds == [Kind::Intent, Kind::Outcome], || format!("{id} at the coordinator: {kinds:?}"))?;
-        let word = story[1].entry.detail.split(' ').next_back().unwrap();
-        found.push(format!("ended: {word}"));
+        let Event::Outcome(end) = &story[1].entry.event else { unreachable!("it has this kind") };
+        found.push(format!("ended: {}", end.name()));
     }
     let mut parents = BTreeMap::new();
     for id in questions.keys() {
@@ -89,12 +88,12 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
             parents.insert(fragment, *id);
         }
     }
-    // Each fragment that a node took has one end there, and was meant by the coordinator before.
+    // Each fragment that a node accepted has one end there. The coordinator logged its question before.
     let mut releases = BTreeMap::new();
     for node in 1..=world.stage.nodes.len() {
         let log = world.log(node);
         for (id, story) in by_query(&log) {
-            let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind).collect();
+            let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind()).collect();
             let whole = matches!(kinds.as_slice(), [Kind::Accept, Kind::Release | Kind::Fail]);
             ensure(whole, || format!("{id} at node {node}: {kinds:?}"))?;
             let fragment = Uuid::parse_str(id).unwrap();
@@ -105,7 +104,7 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
             }
         }
     }
-    // Nothing runs twice, whatever was sent twice and whoever died.
+    // Nothing runs twice, even if requests were repeated and hosts died.
     let mut runs = BTreeMap::new();
     for run in world.take_runs() {
         let first = runs.insert((run.node, run.fragment), run.until).is_none();
@@ -114,13 +113,16 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
     }
     for asked in asked {
         let story = questions.get(asked.id.as_str());
-        let outcome = story.map(|story| story[1].entry.detail.as_str());
+        let outcome = story.map(|story| match &story[1].entry.event {
+            Event::Outcome(end) => end.name(),
+            _ => "none",
+        });
         match &asked.end {
             End::Answered { rows, statement } => {
                 found.push(if statement.complete { "whole".to_owned() } else { "partial".to_owned() });
                 let story = story.ok_or_else(|| format!("{} was answered and never logged", asked.id))?;
-                ensure(story[1].entry.detail.ends_with(" answers"), || {
-                    format!("{} was answered, and its log says {}", asked.id, story[1].entry.detail)
+                ensure(matches!(story[1].entry.event, Event::Outcome(LoggedEnd::Answered { .. })), || {
+                    format!("{} was answered, and its log says {:?}", asked.id, story[1].entry.event)
                 })?;
                 answered(world, asked, rows, statement, &baseline.0[&asked.sql])?;
                 for (number, part) in statement.parts.iter().enumerate() {
@@ -137,20 +139,21 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
             }
             End::Said(state) => {
                 found.push(format!("said {state:?}"));
-                ensure(outcome.is_none_or(|o| !o.ends_with(" answers")) || world.forgets(), || {
+                ensure(outcome.is_none_or(|o| o != "answered") || world.forgets(), || {
                     format!("{} was said to be {state:?}, and its log says {outcome:?}", asked.id)
                 })?;
             }
-            // What has ended without an answer, and what the power took, need not be known after a restart.
+            // After a restart, the coordinator may have forgotten a question that ended without an answer, or a file
+            // that the power failure took.
             End::Unknown => {
                 found.push("unknown after a restart".to_owned());
-                let answered = outcome.is_some_and(|o| o.ends_with(" answers"));
+                let answered = outcome.is_some_and(|o| o == "answered");
                 ensure(!answered || world.torn(), || format!("{} was answered, and nobody knows it", asked.id))?;
                 ensure(world.lives(CENTRE) > 1, || format!("{} is unknown without a restart", asked.id))?;
             }
             End::Left => return Err(format!("{} has no end", asked.id)),
         }
-        // Bounded by the deadline, but for the time that the coordinator was down.
+        // The deadline limits the time, except for the time when the coordinator was down.
         if let Some([intent, outcome]) = story.map(Vec::as_slice) {
             let took = outcome.at - intent.at;
             let bound = asked.time + Duration::from_secs(2);
@@ -160,7 +163,8 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
     Ok(found)
 }
 
-/// Each borough's figure is the whole one or said to be missing; a sum is of what came, and says what did not.
+/// Each borough's figure is complete or marked as missing. A sum covers the answers that arrived, and says what is
+/// missing.
 fn answered(
     world: &World,
     asked: &Asked,

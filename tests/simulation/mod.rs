@@ -1,5 +1,5 @@
-//! The job protocol under storms, deterministically: coordinator, nodes and log-keeping as they are served, on one
-//! thread with a clock of its own; the network, the disks, the work and the deaths are the seed's.
+//! The query protocol under storms, as a deterministic simulation. The coordinator, the nodes and their logs are the
+//! real code, on one thread with its own clock. The seed decides the network, the disks, the work and the deaths.
 
 mod analyst;
 mod history;
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use loda_coordinator::Plant;
+use loda_coordinator::CoordinatorParts;
 use loda_demo::layout::{DOMAIN, Options};
 use loda_demo::london::SMALL;
-use loda_node::{Methods, Node, Rehearsed};
+use loda_node::{CannedNode, Methods, Node};
 use loda_proto::v1::SubmitRequest;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ use crate::support::{self, RUNTIME};
 const NODES: usize = 3;
 const ANALYSTS: usize = 2;
 
-/// By borough, a London sum, and a question of two parts.
+/// Figures by borough, a London sum, and a question of two parts.
 const QUESTIONS: [&str; 3] = [
     "SELECT borough, COUNT(*) AS n FROM residents GROUP BY borough ORDER BY borough",
     "SELECT COUNT(*) AS n FROM residents",
@@ -35,7 +35,7 @@ const QUESTIONS: [&str; 3] = [
      UNION ALL SELECT borough, COUNT(*) FROM residents WHERE sex = 'Female' GROUP BY borough",
 ];
 
-/// Lays out a federation, and works out its answers by the real engine.
+/// Lays out a federation, and computes its answers with the real engine.
 fn stage(dir: &Path) -> Arc<Stage> {
     let options = Options { scale: 3.0 * SMALL, ..support::options(dir, NODES, None) };
     let layout = support::laid_out(&options);
@@ -50,7 +50,7 @@ fn stage(dir: &Path) -> Arc<Stage> {
         for gss in &boroughs {
             let config = loda_node::Config::load(&layout.node(gss.as_str()).join("node.toml")).unwrap();
             let node = Node::open(config, Methods::standard().unwrap(), RUNTIME.handle().clone()).await.unwrap();
-            let mut rehearsed = Rehearsed::new(node);
+            let mut rehearsed = CannedNode::new(node);
             for sql in QUESTIONS {
                 for fragment in dry.fragments(sql).await.unwrap() {
                     let request = SubmitRequest {
@@ -69,17 +69,17 @@ fn stage(dir: &Path) -> Arc<Stage> {
             }
             nodes.push((gss.clone(), Arc::new(rehearsed)));
         }
-        Arc::new(Stage { plant: Plant::load(config).unwrap(), nodes })
+        Arc::new(Stage { plant: CoordinatorParts::load(config).unwrap(), nodes })
     })
 }
 
-/// What one seed led to.
+/// The outcome of one seed.
 struct Outcome {
     world: Arc<World>,
     asked: Vec<Asked>,
 }
 
-/// Runs a seed to its end, and its storm to silence.
+/// Runs a seed to its end, and on until all is quiet after the storm.
 fn play(stage: &Arc<Stage>, seed: u64, stormy: bool) -> Outcome {
     let shm = Path::new("/dev/shm");
     let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.unwrap();
@@ -112,9 +112,9 @@ fn play(stage: &Arc<Stage>, seed: u64, stormy: bool) -> Outcome {
         if let Some(storm) = storm {
             storm.await.unwrap();
         }
-        // Longer than any deadline, any restart and any line that is taken for whole.
+        // Longer than any deadline, any restart, and any dead connection that is not yet noticed.
         tokio::time::sleep(Duration::from_secs(90)).await;
-        // Who comes back finds what he left.
+        // An analyst who returns finds the question again.
         let analyst = Analyst::new(&world, 0);
         for asked in &mut asked {
             let end = analyst.end(&asked.id).await;
@@ -127,12 +127,12 @@ fn play(stage: &Arc<Stage>, seed: u64, stormy: bool) -> Outcome {
         }
         Outcome { world, asked }
     });
-    // Ends what is left of the processes.
+    // Ends the rest of the processes.
     drop(runtime);
     outcome
 }
 
-/// On threads with room for the planner's deep frames.
+/// Runs on a thread with enough stack for the planner's deep frames.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, work).unwrap();
@@ -145,7 +145,7 @@ fn storms_by_the_thousand_lose_nothing_and_run_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let stage = stage(dir.path());
     let baseline = on_deep_stack(|| Baseline::of((0..60).map(|seed| play(&stage, seed, false))));
-    // The same seed, the same story.
+    // The same seed gives the same history.
     for seed in 0..10 {
         let story = || on_deep_stack(|| play(&stage, seed, true).world.story());
         let (first, second) = (story(), story());

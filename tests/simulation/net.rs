@@ -1,10 +1,10 @@
-//! Calls over lines that delay, lose, double and cut.
+//! Calls over connections that delay, lose, repeat and cut.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, StreamBody};
-use loda_coordinator::{Line, LineFault};
+use loda_coordinator::{ChannelFault, NodeChannel};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::body::Body;
@@ -15,20 +15,20 @@ use tower::util::BoxCloneSyncService;
 
 use super::world::World;
 
-/// How long a dead connection stays unnoticed.
+/// How long a dead connection is not noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-pub fn line(world: &Arc<World>, from: usize, to: usize) -> Line {
+pub fn line(world: &Arc<World>, from: usize, to: usize) -> NodeChannel {
     let world = Arc::clone(world);
     BoxCloneSyncService::new(tower::service_fn(move |request| call(Arc::clone(&world), from, to, request)))
 }
 
-fn lost() -> LineFault {
-    LineFault::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+fn lost() -> ChannelFault {
+    ChannelFault::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
 }
 
-/// One way over a line.
-async fn travel(world: &World, from: usize, to: usize) -> Result<(), LineFault> {
+/// One message over a connection.
+async fn travel(world: &World, from: usize, to: usize) -> Result<(), ChannelFault> {
     let longest = match () {
         () if world.strikes(100) => 10_000,
         () if world.strikes(10) => 1_500,
@@ -37,7 +37,7 @@ async fn travel(world: &World, from: usize, to: usize) -> Result<(), LineFault> 
     sleep(world.millis(longest)).await;
     if let Some(until) = world.cut(from, to) {
         let noticed = Instant::now() + KEEPALIVE;
-        // What was sent into a cut arrives after it, or never.
+        // A message that is sent into a cut arrives after the cut, or never.
         if world.below(2) == 0 || until > noticed {
             sleep_until(noticed.min(until)).await;
             return Err(lost());
@@ -47,9 +47,14 @@ async fn travel(world: &World, from: usize, to: usize) -> Result<(), LineFault> 
     if world.strikes(40) { Err(lost()) } else { Ok(()) }
 }
 
-async fn call(world: Arc<World>, from: usize, to: usize, request: Request<Body>) -> Result<Response<Body>, LineFault> {
+async fn call(
+    world: Arc<World>,
+    from: usize,
+    to: usize,
+    request: Request<Body>,
+) -> Result<Response<Body>, ChannelFault> {
     let (head, body) = request.into_parts();
-    let bytes = body.collect().await.map_err(LineFault::new)?.to_bytes();
+    let bytes = body.collect().await.map_err(ChannelFault::new)?.to_bytes();
     if world.strikes(25) {
         let (world, head, bytes) = (Arc::clone(&world), head.clone(), bytes.clone());
         tokio::spawn(async move {
@@ -64,19 +69,19 @@ async fn call(world: Arc<World>, from: usize, to: usize, request: Request<Body>)
     Ok(Response::from_parts(head, carried(world, from, to, body)))
 }
 
-/// At the far end: in a task of the host that serves.
+/// The far end: a task of the host that serves.
 async fn serve(
     world: &Arc<World>,
     from: usize,
     to: usize,
     head: http::request::Parts,
     bytes: Bytes,
-) -> Result<Response<Body>, LineFault> {
+) -> Result<Response<Body>, ChannelFault> {
     let mut request = Request::from_parts(head, Body::new(http_body_util::Full::new(bytes)));
     request.extensions_mut().insert(world.peer(from));
     let (line, calls) = world.life(to).ok_or_else(lost)?;
     let (mut sender, receiver) = oneshot::channel();
-    // Whoever leaves may be heard leaving, or not.
+    // The server may or may not notice that the caller left.
     let heard = world.below(2) == 0;
     calls.spawn(async move {
         tokio::select! {
@@ -88,7 +93,7 @@ async fn serve(
     receiver.await.map_err(|_| lost())?
 }
 
-/// A response's body, a frame at a time.
+/// The body of a response, frame by frame.
 fn carried(world: Arc<World>, from: usize, to: usize, mut body: Body) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     if let Some((_, calls)) = world.life(to) {
@@ -123,7 +128,7 @@ fn carried(world: Arc<World>, from: usize, to: usize, mut body: Body) -> Body {
                 Some(Ok(None)) => None,
                 Some(Err(fault)) => Some((Err(fault), None)),
                 None => {
-                    // The far end died: seen at once, or only by its silence.
+                    // The far end died. This shows at once, or only by its silence.
                     if world.strikes(3) {
                         sleep(KEEPALIVE).await;
                     }

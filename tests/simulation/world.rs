@@ -1,4 +1,5 @@
-//! One seed's world: hosts that die and come back, disks that fill, lines that delay, lose and cut, one clock.
+//! The world of one seed: hosts that die and return, disks that fill, connections that delay, lose and cut, and one
+//! clock.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -9,12 +10,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
-use loda_coordinator::{Line, Lines, Plant, Surroundings};
+use loda_coordinator::{CoordinatorParts, NodeChannel, NodeConnector, Surroundings};
 use loda_demo::layout::DOMAIN;
-use loda_identity::{Gss, Peer, PeerId, PeerInfo, Role};
+use loda_identity::{Gss, Peer, PeerId, Role};
 use loda_ledger::{Entry, Head, Log, LogError, Mark, Spool};
-use loda_node::Rehearsed;
-use loda_service::Crew;
+use loda_node::CannedNode;
+use loda_service::TaskGroup;
+use loda_transport::PeerInfo;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use tonic::body::Body;
@@ -26,16 +28,16 @@ use uuid::Uuid;
 use super::net;
 use crate::support::Dice;
 
-/// The coordinator's place among the hosts; nodes follow, and then analysts.
+/// The coordinator's number among the hosts. The nodes follow, then the analysts.
 pub const CENTRE: usize = 0;
 
-/// What outlives every seed.
+/// The parts that all seeds share.
 pub struct Stage {
-    pub plant: Plant,
-    pub nodes: Vec<(Gss, Arc<Rehearsed>)>,
+    pub plant: CoordinatorParts,
+    pub nodes: Vec<(Gss, Arc<CannedNode>)>,
 }
 
-/// An entry of a log, with its place among all entries of all logs.
+/// An entry of a log, with its position among all entries of all logs.
 pub struct Logged {
     pub order: usize,
     pub at: Instant,
@@ -65,9 +67,9 @@ struct State {
     orders: usize,
     runs: Vec<Run>,
     story: Vec<String>,
-    /// Whether files beside a log were lost with the power.
+    /// Whether a power failure lost files beside a log.
     torn: bool,
-    /// Whether a log could not say how something ended.
+    /// Whether a log was too full to record an end.
     filled: bool,
 }
 
@@ -79,13 +81,13 @@ struct Host {
 }
 
 struct Life {
-    crew: Crew,
-    calls: Crew,
-    /// None until it serves.
-    line: Option<Line>,
+    tasks: TaskGroup,
+    calls: TaskGroup,
+    /// `None` until it serves.
+    line: Option<NodeChannel>,
 }
 
-/// What a task of a killed process ends with.
+/// The panic that ends a task of a killed process.
 struct Died;
 
 impl World {
@@ -108,7 +110,7 @@ impl World {
         Duration::from_micros(self.below(n * 1000))
     }
 
-    /// Whether a misfortune strikes that strikes once in `n` times in a storm.
+    /// Whether a misfortune happens. In a storm it happens once in `n` times.
     pub fn strikes(&self, n: u64) -> bool {
         self.stormy() && self.below(n) == 0
     }
@@ -126,7 +128,7 @@ impl World {
         self.state.lock().unwrap().story.clone()
     }
 
-    /// Whether an end may be forgotten: the log could not say it, and what is kept beside it went with the power.
+    /// Whether an end may be forgotten: the log could not record it, and a power failure lost the file beside the log.
     pub fn forgets(&self) -> bool {
         let state = self.state.lock().unwrap();
         state.torn && state.filled
@@ -150,14 +152,14 @@ impl World {
         std::mem::take(&mut self.state.lock().unwrap().runs)
     }
 
-    /// Where a line leads now, and what its calls run in.
-    pub fn life(&self, host: usize) -> Option<(Line, Crew)> {
+    /// The channel to the present run of a host, and the group of its calls.
+    pub fn life(&self, host: usize) -> Option<(NodeChannel, TaskGroup)> {
         let state = self.state.lock().unwrap();
         let life = state.hosts[host].life.as_ref()?;
         Some((life.line.clone()?, life.calls.clone()))
     }
 
-    /// Until when two hosts hear nothing of each other.
+    /// The time until which two hosts cannot reach each other.
     pub fn cut(&self, a: usize, b: usize) -> Option<Instant> {
         let state = self.state.lock().unwrap();
         state.cuts.get(&(a.min(b), a.max(b))).copied().filter(|until| *until > Instant::now())
@@ -188,7 +190,7 @@ impl World {
         }
     }
 
-    /// A storm of deaths and cuts, until the end of it.
+    /// A storm of deaths and cuts, until it ends.
     pub async fn storm(self: Arc<Self>) {
         while self.stormy() {
             sleep(self.millis(3000)).await;
@@ -196,7 +198,7 @@ impl World {
             match self.below(4) {
                 0 => self.kill(host),
                 1 => {
-                    // From one other, or from all.
+                    // Cut from one other host, or from all.
                     let with = usize::try_from(self.below(self.stage.nodes.len() as u64 + 3)).unwrap();
                     let until = Instant::now() + self.millis(15_000);
                     self.tell(format!("host {host} is cut from {with} and its like"));
@@ -212,7 +214,7 @@ impl World {
         }
     }
 
-    /// The storm ends: lines are whole, and who is down comes back.
+    /// Ends the storm: connections work, and dead hosts return.
     pub fn heal(&self) {
         self.tell("the storm ends".to_owned());
         let mut state = self.state.lock().unwrap();
@@ -220,13 +222,13 @@ impl World {
         state.cuts.clear();
     }
 
-    /// kill -9, or the power; the host comes back by itself.
+    /// kill -9, or a power failure. The host restarts by itself.
     pub fn kill(self: &Arc<Self>, host: usize) {
         let power = self.below(3) == 0;
         {
             let mut state = self.state.lock().unwrap();
             let Some(life) = state.hosts[host].life.take() else { return };
-            life.crew.end();
+            life.tasks.end();
             life.calls.end();
             state.torn |= power;
         }
@@ -241,7 +243,7 @@ impl World {
         });
     }
 
-    /// Files that were not synced are lost, or cut short.
+    /// Files that were not synced are lost or truncated.
     fn tear(&self, host: usize) {
         let Ok(files) = std::fs::read_dir(self.spool(host)) else { return };
         let mut files: Vec<PathBuf> = files.map(|f| f.unwrap().path()).collect();
@@ -262,19 +264,19 @@ impl World {
         self.dir.join(host.to_string())
     }
 
-    /// A life of a host; one that dies while it begins is followed by another.
+    /// Runs a host. If it dies while it starts, it starts again.
     async fn live(self: Arc<Self>, host: usize) {
         loop {
-            let (crew, calls) = (Crew::new(Handle::current()), Crew::new(Handle::current()));
+            let (tasks, calls) = (TaskGroup::new(Handle::current()), TaskGroup::new(Handle::current()));
             let (lives, earlier) = {
                 let mut state = self.state.lock().unwrap();
                 let host = &mut state.hosts[host];
                 host.lives += 1;
-                host.life = Some(Life { crew: crew.clone(), calls, line: None });
+                host.life = Some(Life { tasks: tasks.clone(), calls, line: None });
                 (host.lives, host.log.iter().map(|l| l.entry.clone()).collect::<Vec<_>>())
             };
             self.tell(format!("host {host} begins life {lives}"));
-            let begun = AssertUnwindSafe(self.begin(host, lives, earlier, crew)).catch_unwind().await;
+            let begun = AssertUnwindSafe(self.begin(host, lives, earlier, tasks)).catch_unwind().await;
             if self.begun(host, lives, begun.ok()) {
                 return;
             }
@@ -282,8 +284,8 @@ impl World {
         }
     }
 
-    /// Whether nothing is left to do: it serves, or was killed and comes back by itself.
-    fn begun(&self, host: usize, lives: u64, begun: Option<anyhow::Result<Line>>) -> bool {
+    /// Whether nothing is left to do: the host serves, or it was killed and restarts by itself.
+    fn begun(&self, host: usize, lives: u64, begun: Option<anyhow::Result<NodeChannel>>) -> bool {
         let mut state = self.state.lock().unwrap();
         let host = &mut state.hosts[host];
         match (begun, &mut host.life) {
@@ -291,9 +293,9 @@ impl World {
                 life.line = Some(line);
                 true
             }
-            // It could not begin: its supervisor tries again.
+            // It could not start: its supervisor tries again.
             (Some(Err(_)), Some(life)) if host.lives == lives => {
-                life.crew.end();
+                life.tasks.end();
                 host.life = None;
                 false
             }
@@ -301,10 +303,16 @@ impl World {
         }
     }
 
-    async fn begin(self: &Arc<Self>, host: usize, life: u64, earlier: Vec<Entry>, crew: Crew) -> anyhow::Result<Line> {
+    async fn begin(
+        self: &Arc<Self>,
+        host: usize,
+        life: u64,
+        earlier: Vec<Entry>,
+        tasks: TaskGroup,
+    ) -> anyhow::Result<NodeChannel> {
         let disk = Arc::new(Disk { world: Arc::clone(self), host, life, full: Mutex::new(false) });
         let Some(node) = host.checked_sub(1) else {
-            // Clocks are set, and sometimes to another day.
+            // Clocks are adjusted at a start, sometimes to another day.
             let skew = TimeDelta::days(if self.strikes(3) { i64::try_from(self.below(3)).unwrap() - 1 } else { 0 });
             let (world, began) = (Arc::clone(self), self.began);
             let epoch = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap() + skew;
@@ -313,7 +321,7 @@ impl World {
                 log: disk,
                 earlier,
                 spool: self.spool(host),
-                crew,
+                tasks,
                 clock: Arc::new(move || epoch + TimeDelta::from_std(began.elapsed()).unwrap()),
                 ids: Arc::new(move || {
                     let mut dice = world.dice.lock().unwrap();
@@ -326,11 +334,11 @@ impl World {
         let world = Arc::clone(self);
         let toil = move |fragment: Uuid| world.toil(host, fragment).boxed();
         let spool = Spool::open(&self.spool(host))?;
-        let server = self.stage.nodes[node].1.begin(disk, earlier, spool, crew, Arc::new(toil))?;
+        let server = self.stage.nodes[node].1.begin(disk, earlier, spool, tasks, Arc::new(toil))?;
         Ok(served(server))
     }
 
-    /// Work that takes a while, fails now and then, and is seen to begin and to end.
+    /// Work that takes a while and sometimes fails. Its start and its end are recorded.
     fn toil(self: &Arc<Self>, node: usize, fragment: Uuid) -> impl Future<Output = anyhow::Result<()>> + use<> {
         struct Ends(Arc<World>, usize);
         impl Drop for Ends {
@@ -354,8 +362,8 @@ impl World {
     }
 }
 
-/// A service at the end of lines.
-fn served<S>(server: S) -> Line
+/// The service at the far end of connections.
+fn served<S>(server: S) -> NodeChannel
 where
     S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -363,17 +371,17 @@ where
     BoxCloneSyncService::new(server.map_err(|never| match never {}))
 }
 
-/// The coordinator's lines.
+/// The coordinator's connections to nodes.
 struct Web(Arc<World>);
 
-impl Lines for Web {
-    fn to(&self, gss: &Gss) -> anyhow::Result<Line> {
+impl NodeConnector for Web {
+    fn to(&self, gss: &Gss) -> anyhow::Result<NodeChannel> {
         let node = self.0.stage.nodes.iter().position(|(of, _)| of == gss).unwrap();
         Ok(net::line(&self.0, CENTRE, node + 1))
     }
 }
 
-/// A log on a disk that fills up, of a host that dies before and after writing.
+/// A log on a disk that can fill up, on a host that can die before and after a write.
 struct Disk {
     world: Arc<World>,
     host: usize,
@@ -383,7 +391,7 @@ struct Disk {
 
 impl Disk {
     fn write(&self, entry: &Entry) {
-        self.world.tell(format!("host {} logs {:?} {} {}", self.host, entry.kind, entry.query, entry.detail));
+        self.world.tell(format!("host {} logs {:?} {} {}", self.host, entry.kind(), entry.query, entry.event.detail()));
         let mut state = self.world.state.lock().unwrap();
         state.orders += 1;
         let order = state.orders;
@@ -411,7 +419,7 @@ impl Log for Disk {
             self.world.state.lock().unwrap().filled = true;
             self.world.tell(format!("host {} has a full disk", self.host));
             let source = std::io::ErrorKind::StorageFull.into();
-            // Somebody makes room and starts it again.
+            // An operator makes room and restarts the host.
             let (world, host, life) = (Arc::clone(&self.world), self.host, self.life);
             tokio::spawn(async move {
                 sleep(Duration::from_secs(5)).await;
@@ -436,7 +444,7 @@ impl Log for Disk {
         let log = &state.hosts[self.host].log;
         let hash = |entries: u64| {
             let entry = &log.get(usize::try_from(entries).unwrap().checked_sub(1)?)?.entry;
-            let line = format!("{entries} {:?} {} {}", entry.kind, entry.query, entry.detail);
+            let line = format!("{entries} {:?} {} {}", entry.kind(), entry.query, entry.event.detail());
             <[u8; 32]>::try_from(ring::digest::digest(&ring::digest::SHA256, line.as_bytes()).as_ref()).ok()
         };
         let entries = log.len() as u64;

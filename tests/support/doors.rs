@@ -1,4 +1,4 @@
-//! A federation with doors, of real processes, and people who come to them.
+//! A federation with doors, of real processes, and its callers.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ pub struct Doors {
     _dir: tempfile::TempDir,
 }
 
-/// An address, and whom to believe there.
+/// An address, and the authority to trust there.
 pub struct Door {
-    /// host:port.
+    /// `host:port`.
     pub address: String,
     /// A file of certificates.
     pub authority: PathBuf,
@@ -35,16 +35,16 @@ impl Deref for Doors {
     }
 }
 
-/// The client of Flight SQL that most people have.
+/// The most common Flight SQL client.
 pub const ADBC: &str = "ADBC 1.13 for Python, pyarrow, pandas, polars";
 
-/// How many analysts beside the demo's own the boroughs have agreed with: `other`, and `a00` and on.
+/// The number of analysts in the agreements beside the demo's own, without `other`: `a00` and so on.
 pub const CROWD: usize = 50;
 
-/// One for all tests that change nothing of it. Its processes end with this one.
+/// One federation for all tests that change nothing in it. Its processes end with this process.
 pub static DOORS: LazyLock<Doors> = LazyLock::new(|| Doors::start(4, ""));
 
-/// What an answer says.
+/// An HTTP answer.
 #[derive(Debug)]
 pub struct Said {
     pub status: u16,
@@ -69,7 +69,7 @@ impl Said {
 }
 
 impl Doors {
-    /// With so many boroughs, and more lines under `[doors]`.
+    /// `nodes`: the number of boroughs. `of_doors`: more lines under `[doors]`.
     pub fn start(nodes: usize, of_doors: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options: Options = super::options(dir.path(), nodes, None);
@@ -78,7 +78,7 @@ impl Doors {
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, format!("{text}\n{of_doors}\n")).unwrap();
         for borough in &layout.boroughs {
-            // Those who come beside the demo's own analyst.
+            // More analysts beside the demo's own.
             let agreement = layout.node(borough.gss).join("agreement.toml");
             let text = std::fs::read_to_string(&agreement).unwrap();
             let demo = format!("\"spiffe://{DOMAIN}/analyst/demo\"");
@@ -94,8 +94,8 @@ impl Doors {
         Self { layout, door, processes, _dir: dir }
     }
 
-    /// Certificate and key of somebody, by the analysts' authority; beside them what the command line needs, as `.toml`. Made
-    /// once, and whole before others read it.
+    /// The certificate and key of a role, issued by the analysts' authority. Beside them is the command line's
+    /// configuration (`.toml`). The files are made once, and are complete before other tests read them.
     pub fn certificate(&self, role: Role) -> (PathBuf, PathBuf) {
         static MADE: Mutex<()> = Mutex::new(());
         let _held = MADE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,13 +117,13 @@ impl Doors {
         (at("pem"), at("key"))
     }
 
-    /// What the command line says to somebody.
+    /// Runs the command line with the certificate of a role.
     pub fn loda(&self, role: Role, arguments: &[&str]) -> std::process::Output {
         let config = self.certificate(role).0.with_extension("toml");
         Command::new(BINARY).arg("loda").args(arguments).arg("--config").arg(config).output().unwrap()
     }
 
-    /// A new token of somebody.
+    /// A new token for a role.
     pub fn token(&self, role: Role, more: &[&str]) -> String {
         let output = self.loda(role, &[&["token", "new", "a test"], more].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -154,13 +154,13 @@ impl Door {
         Said { status, head: String::from_utf8_lossy(&read(&head)).into_owned(), body: read(&body) }
     }
 
-    /// The same with a token.
+    /// As [`Self::curl`], with a token.
     pub fn with(&self, token: &str, arguments: &[&str]) -> Said {
         let bearer = format!("Authorization: Bearer {token}");
         self.curl(&[&["-H", bearer.as_str()], arguments].concat())
     }
 
-    /// Asks a question, and waits for its end: where it is.
+    /// Asks a question, waits for its end, and returns its address.
     pub fn ask(&self, token: &str, sql: &str, purpose: &str) -> String {
         let body = serde_json::json!({"sql": sql, "purpose": purpose}).to_string();
         let said = self.with(token, &["--json", &body, "/v1/questions"]);
@@ -172,7 +172,7 @@ impl Door {
     }
 }
 
-/// MiB that a process has resident.
+/// The resident memory of a process in MiB.
 pub fn resident_mib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
@@ -183,7 +183,8 @@ pub fn analyst() -> Role {
     Role::Analyst("demo".to_owned())
 }
 
-/// What has just worked stands in the table of docs/tools.md; with `LODA_WRITE_DOCS=1` it is put there.
+/// Checks that the table in docs/tools.md lists the client that has just worked. With `LODA_WRITE_DOCS=1` the entry is
+/// written.
 pub fn works(client: &str, features: &[&str]) {
     static PAGE: Mutex<()> = Mutex::new(());
     let _held = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,17 +201,17 @@ pub fn works(client: &str, features: &[&str]) {
     std::fs::write(&path, page).unwrap();
 }
 
-/// Whether a program is there; says so where it is not.
+/// Whether a program is installed. Reports a missing one.
 pub fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
-        println!("skipped: {program} is not installed");
+        super::skip::tool(format!("{program} is not installed"));
     }
     found
 }
 
-/// A Python with the packages that the doors' clients need, made once beside the build; none where there is no Python or no
-/// registry.
+/// A Python with the packages that the doors' clients need, made once beside the build. `None`: there is no Python or
+/// no registry.
 pub fn python() -> Option<PathBuf> {
     static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/requirements.txt");
@@ -224,7 +225,7 @@ pub fn python() -> Option<PathBuf> {
         let made = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
             && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements));
         if !made {
-            println!("skipped: no Python with tests/doors/requirements.txt can be had here");
+            super::skip::tool("no Python with tests/doors/requirements.txt can be had here");
             return None;
         }
         std::fs::write(installed, wanted).unwrap();

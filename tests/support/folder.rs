@@ -1,4 +1,4 @@
-//! A borough's folder, and what the program says in it.
+//! A borough's folder, and the output of the program in it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ const BINARY: &str = env!("CARGO_BIN_EXE_loda-demo");
 
 pub struct Folder(tempfile::TempDir);
 
-/// What a run of the program said, and whether it was content.
+/// The output of one run of the program, and whether the run succeeded.
 pub struct Said {
     pub text: String,
     pub content: bool,
 }
 
 impl Folder {
-    /// With a contract of the dataset that bears its name.
+    /// A folder with the contract of this dataset.
     pub fn new(dataset: &str, contract: &str) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         fs::create_dir(folder.path("contracts")).unwrap();
@@ -31,13 +31,13 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Puts a file into place as a careful system does.
+    /// Puts a file in place by rename, as a careful system does.
     pub fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path("partial"), bytes).unwrap();
         fs::rename(self.path("partial"), self.path(name)).unwrap();
     }
 
-    /// Writes `node.toml`: what every node says, and then the rest.
+    /// Writes `node.toml`: the settings that all nodes share, then the rest.
     pub fn configure(&self, rest: &str) {
         let node = format!(
             "borough = \"E09000022\"\nlisten = \"127.0.0.1:{}\"\nmanifest = \"manifest.toml\"\nagreement = \"agreement.toml\"\n\
@@ -47,7 +47,7 @@ impl Folder {
         fs::write(self.path("node.toml"), node).unwrap();
     }
 
-    /// Makes the certificates and agreements of a trial around `node.toml`.
+    /// Makes the certificates and agreements of a trial for `node.toml`.
     pub fn trial(&self) {
         let trial = self.said(&["loda", "federation", "trial", "--borough", "E09000022"]);
         assert!(trial.content, "{}", trial.text);
@@ -69,7 +69,7 @@ impl Folder {
         self.said(&["node", "check"])
     }
 
-    /// Reads the sources and writes snapshots, as a start does.
+    /// Reads the sources and writes snapshots, as at a start.
     pub fn ingest(&self) -> String {
         self.said(&["node", "--ingest-only", "--config", "node.toml"]).text
     }
@@ -98,13 +98,13 @@ pub struct Trial {
     pub door: Door,
     pub token: String,
     pub coordinator: Running,
-    /// Of the node's and the coordinator's monitoring.
+    /// The monitoring ports of the node and the coordinator.
     pub operations: [u16; 2],
     pub node: Running,
 }
 
 impl Trial {
-    /// Of a folder that is configured.
+    /// Serves a configured folder.
     pub fn serve(folder: Folder) -> Self {
         let port = super::free_ports();
         let operations = [port + 3, port + 4];
@@ -134,7 +134,7 @@ impl Trial {
             std::thread::sleep(Duration::from_millis(200));
         };
         let token = until(&["loda", "token", "new", "a test", "--config", "loda.toml"]);
-        // The node is up when it says what it holds.
+        // The node is ready when it describes its datasets.
         while !until(&["loda", "nodes", "--config", "loda.toml"]).contains("1 of 1 nodes") {
             assert!(began.elapsed() < Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(200));

@@ -1,9 +1,10 @@
-//! Federations in this process, one of each kind for the whole run: 33 nodes and a coordinator, each
-//! with its own TLS listener on loopback.
+//! Federations in this process, one of each kind for the whole run. Each has 33 nodes and a coordinator, and each of
+//! these has its own TLS listener on loopback.
 
 pub mod doors;
 pub mod folder;
 pub mod proxy;
+pub mod skip;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -14,14 +15,14 @@ use loda_coordinator::Coordinator;
 use loda_demo::datasets::Dataset;
 use loda_demo::layout::{Layout, Options};
 use loda_demo::london::{DEMO, SMALL};
-use loda_identity::{Credentials, Denials, Gss, Identity, Manifest, Peer, PeerId, RevocationList, Role, Trust};
+use loda_identity::{Credentials, DenyList, Gss, Identity, Manifest, Peer, PeerId, RevocationList, Role, Trust};
 use loda_node::{Methods, Node};
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::{DescribeRequest, LogHead, SubmitRequest};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
-/// All in-process federations live on this runtime. DataFusion's frames are deep.
+/// The runtime of all in-process federations. DataFusion needs deep stacks.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -31,7 +32,7 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .unwrap()
 });
 
-/// Runs a test on the shared runtime, in a task of its own with its deep stack.
+/// Runs a test on the shared runtime, in a separate task with a deep stack.
 pub fn run<T: Send + 'static>(test: impl Future<Output = T> + Send + 'static) -> T {
     RUNTIME.block_on(async { RUNTIME.spawn(test).await.unwrap() })
 }
@@ -44,13 +45,13 @@ pub struct Federation {
     _dir: tempfile::TempDir,
 }
 
-/// The folder of open data, if it is there.
+/// The folder of open data, if it exists.
 pub fn open_data() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     if folder.join("lfb_dwelling_fires").is_dir() {
         return Some(folder);
     }
-    println!("skipped: the open data is not beside this checkout (../shared/data)");
+    skip::host("the open data is not beside this checkout (../shared/data)");
     None
 }
 
@@ -69,7 +70,7 @@ impl Drop for Running {
     }
 }
 
-/// As `kill` sends it: "-STOP", "-CONT".
+/// Sends a signal: "-STOP", "-CONT".
 pub fn signal(process: u32, signal: &str) {
     let sent = std::process::Command::new("kill").args([signal, &process.to_string()]).status();
     assert!(sent.unwrap().success());
@@ -77,7 +78,7 @@ pub fn signal(process: u32, signal: &str) {
 
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
-/// Forty ports on loopback that nobody listens on now.
+/// The first of forty ports on loopback that are free now.
 pub fn free_ports() -> u16 {
     loop {
         let offset = NEXT_PORT.fetch_add(40, Ordering::Relaxed);
@@ -101,7 +102,8 @@ pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
     }
 }
 
-/// Which generated London: small tables under contracts of three dimensions, or the demo's, as they are.
+/// The generated London: small tables under contracts of three dimensions, or the demo's tables under its own
+/// contracts.
 #[derive(Clone, Copy)]
 pub enum Of {
     Small,
@@ -113,7 +115,7 @@ impl Federation {
         Self::start_of(33, data, methods).await
     }
 
-    /// A small protected federation of generated data, for one test alone.
+    /// A small protected federation with generated data, for one test alone.
     pub async fn of(nodes: usize) -> Self {
         Self::start_of(nodes, None, Methods::standard().unwrap()).await
     }
@@ -124,14 +126,14 @@ impl Federation {
         Self::serving(layout, methods, dir).await
     }
 
-    /// A federation of generated data under other contracts than the demo's.
+    /// A federation with generated data, under other contracts than the demo's.
     pub async fn under(nodes: usize, methods: Methods, contract: &(dyn Fn(&Dataset) -> String + Sync)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::create_under(&options(dir.path(), nodes, None), &mut |_| {}, contract).unwrap();
         Self::serving(layout, methods, dir).await
     }
 
-    /// A federation over generated data that a test has changed.
+    /// A federation with generated data that a test has changed.
     pub async fn changed(nodes: usize, of: Of, methods: Methods, change: &(dyn Fn(&Layout) + Sync)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let small = options(dir.path(), nodes, None);
@@ -143,7 +145,7 @@ impl Federation {
         Self::serving(layout, methods, dir).await
     }
 
-    /// Nodes of a layout, served, with a coordinator and a client.
+    /// Serves the nodes of a layout, with a coordinator and a client.
     async fn serving(layout: Layout, methods: Methods, dir: tempfile::TempDir) -> Self {
         let handle = RUNTIME.handle().clone();
         let mut nodes = Vec::new();
@@ -158,18 +160,18 @@ impl Federation {
         Self::over(layout, nodes, dir).await
     }
 
-    /// A coordinator and a client for nodes that serve.
+    /// A coordinator and a client for running nodes.
     pub async fn over(layout: Layout, nodes: Vec<Node>, dir: tempfile::TempDir) -> Self {
         let handle = RUNTIME.handle().clone();
         let config = loda_coordinator::Config::load(&layout.coordinator().join("coordinator.toml")).unwrap();
-        // What can be ended is done in processes of the program that is built.
+        // Work that must be possible to end runs in processes of the built program.
         let program = loda_node::Program::at(env!("CARGO_BIN_EXE_loda-demo"), &["work"]);
         let config = loda_coordinator::Config { program: Some(program), ..config };
         let coordinator = Coordinator::open(config, handle.clone()).unwrap();
         let listener = coordinator.bind().await.unwrap();
         handle.spawn(async move { coordinator.serve(listener).await.unwrap() });
         let client = Client::connect(&loda::Config::load(&layout.client()).unwrap()).await.unwrap();
-        // Nodes that dial out take a moment.
+        // Nodes that dial out need a moment.
         let began = std::time::Instant::now();
         while client.nodes().await.is_ok_and(|said| said.nodes.iter().any(|n| !n.reachable)) {
             assert!(began.elapsed().as_secs() < 60, "a node cannot be reached");
@@ -178,23 +180,24 @@ impl Federation {
         Self { layout, client, _nodes: nodes, _dir: dir }
     }
 
-    /// A client of one node with the coordinator's certificate.
+    /// A client for one node, with the coordinator's certificate.
     pub fn node_client(&self, gss: &str) -> NodeClient<Channel> {
         node_client(&self.layout, gss, &self.layout.coordinator())
     }
 }
 
-/// A dataset's contract with tables of three dimensions: tests' people are few and made up, and the larger tables hold more rules.
+/// A dataset's contract with tables of three dimensions. The tests' people are few and made up, and larger tables test
+/// more rules.
 pub fn wide(dataset: &Dataset) -> String {
     dataset.contract.replace("\ndimensions = 2\n", "\ndimensions = 3\n")
 }
 
-/// A federation laid out under such contracts.
+/// A federation's folder under such contracts.
 pub fn laid_out(options: &Options) -> Layout {
     Layout::create_under(options, &mut |_| {}, &wide).unwrap()
 }
 
-/// A client of one node with the certificate in a folder.
+/// A client for one node, with the certificate in a folder.
 pub fn node_client(layout: &Layout, gss: &str, folder: &Path) -> NodeClient<Channel> {
     let identity = identity(layout, folder);
     let manifest = identity.manifest();
@@ -202,10 +205,11 @@ pub fn node_client(layout: &Layout, gss: &str, folder: &Path) -> NodeClient<Chan
     let expected = PeerId::new(&manifest.domain, Role::Node(gss.clone())).unwrap();
     let address = &manifest.member(&gss).unwrap().address;
     let wait = std::time::Duration::from_secs(5);
-    NodeClient::new(loda_identity::channel(address, &identity, &expected, wait).unwrap())
+    NodeClient::new(loda_transport::channel(address, &identity, &expected, wait).unwrap())
 }
 
-/// A request as its coordinator sends it: with how far its query log has come, as a continuation of what the node has seen.
+/// A request as its coordinator sends it: with the position of its query log, as a continuation of the part that the
+/// node has seen.
 pub async fn logged(node: &mut NodeClient<Channel>, layout: &Layout, request: SubmitRequest) -> SubmitRequest {
     let described = node
         .describe(DescribeRequest { versions: loda_proto::VERSIONS.to_vec(), log: None, ..Default::default() })
@@ -226,19 +230,19 @@ pub async fn logged(node: &mut NodeClient<Channel>, layout: &Layout, request: Su
             let at_hash = hash(seen).unwrap_or_default();
             LogHead { entries, hash: last, at: seen, at_hash, seen: 0, log: key }
         }
-        // Where no coordinator runs, the log is of this one entry.
+        // Without a coordinator, the log is this one entry.
         None => LogHead { entries: 1, hash: vec![1; 32], at: 1, at_hash: vec![1; 32], seen: 0, log: key },
     };
     SubmitRequest { log: Some(log), ..request }
 }
 
-/// The party whose certificate is in a folder, whether or not the federation believes it.
+/// The party whose certificate is in a folder, whether or not the federation trusts it.
 pub fn identity(layout: &Layout, folder: &Path) -> Identity {
     let paths = layout.identity(folder);
     let manifest = std::sync::Arc::new(Manifest::load(&paths.manifest).unwrap());
     let credentials = Credentials::load(&paths.certificate, &paths.key).unwrap();
     let (lists, _) = RevocationList::read_folder(&paths.revocation).unwrap();
-    let trust = std::sync::Arc::new(Trust::new(manifest, lists, Denials::default(), None).unwrap().0);
+    let trust = std::sync::Arc::new(Trust::new(manifest, lists, DenyList::default(), None).unwrap().0);
     let claimed = Peer {
         id: PeerId::new(loda_demo::layout::DOMAIN, Role::Coordinator).unwrap(),
         ca_fingerprint: [0; 32],
@@ -251,7 +255,7 @@ pub fn identity(layout: &Layout, folder: &Path) -> Identity {
 
 macro_rules! federation {
     ($name:ident, $data:expr, $methods:expr) => {
-        /// Started at first use, for the whole run.
+        /// Started on first use, and kept for the whole run.
         pub async fn $name() -> Option<&'static Federation> {
             static CELL: tokio::sync::OnceCell<Option<Federation>> = tokio::sync::OnceCell::const_new();
             CELL.get_or_init(|| async {
@@ -272,24 +276,24 @@ federation!(real_unprotected, open_data().map(Some), Methods::unprotected());
 federation!(synthetic, Some(None), Methods::standard());
 federation!(synthetic_unprotected, Some(None), Methods::unprotected());
 
-/// What the kernel says of a process's resident memory, in KiB; 0 where there is no /proc.
+/// A process's resident memory in KiB, from the kernel. 0 if there is no /proc.
 pub fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// How many rounds a test of random events has: more by an environment variable.
+/// The number of rounds of a random test. The environment variable sets it.
 pub fn rounds(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// The seed of random events; another by the environment variable `LODA_SEED`.
+/// The seed of random tests. The environment variable `LODA_SEED` sets it.
 pub fn seed() -> u64 {
     rounds("LODA_SEED", 1)
 }
 
-/// Random choices of a test, the same for a seed (SplitMix64).
+/// The random choices of a test, the same for each seed (SplitMix64).
 pub struct Dice(u64);
 
 impl Dice {
@@ -313,7 +317,7 @@ impl Dice {
         usize::try_from(self.below(n as u64)).unwrap()
     }
 
-    /// Both bounds included.
+    /// A number from `from` to `to`, both included.
     pub fn number(&mut self, from: i64, to: i64) -> i64 {
         from + i64::try_from(self.below(u64::try_from(to - from).unwrap() + 1)).unwrap()
     }

@@ -1,4 +1,4 @@
-//! A TCP proxy that does to connections what networks do.
+//! A TCP proxy that treats connections as bad networks do.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// What happens to what passes.
+/// What the proxy does to the bytes that pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weather {
     Clear,
-    /// Nothing passes either way, and nobody is told.
+    /// Nothing passes in either direction, without notice.
     Partition,
-    /// Requests pass, replies do not.
+    /// Requests pass, and replies do not.
     HalfOpen,
-    /// Everything comes so much later.
+    /// Everything is delayed by this time.
     Latency(Duration),
-    /// One byte a second.
+    /// One byte passes each second.
     Trickle,
-    /// Connections are reset once a reply has so many bytes.
+    /// A connection is reset after this many bytes of a reply.
     ResetAfter(usize),
     /// Replies are sent twice.
     Duplicate,
-    /// Nobody answers at the address.
+    /// No process listens at the address.
     Closed,
 }
 
@@ -34,7 +34,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens at `from`, and leads to `to`.
+    /// Listens at `from`, and forwards to `to`.
     pub async fn start(from: &str, to: String) -> Self {
         let listener = TcpListener::bind(from).await.unwrap();
         let (weather, watching) = watch::channel(Weather::Clear);
@@ -58,7 +58,7 @@ async fn pass(near: TcpStream, to: String, weather: watch::Receiver<Weather>) {
     let Ok(far) = TcpStream::connect(to.parse::<SocketAddr>().unwrap()).await else { return };
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
-    // When one direction ends, so does the other.
+    // When one direction ends, the other ends too.
     tokio::select! {
         () = carry(near_read, far_write, weather.clone(), false) => {}
         () = carry(far_read, near_write, weather, true) => {}

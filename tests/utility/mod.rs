@@ -1,7 +1,8 @@
-//! How good figures about people are: tables, filters and lists, small groups, shares and means, beside what other ways of
-//! protecting would give; and whether each says truly how far it is off.
+//! The quality of figures about people: tables, filters and lists, small groups, shares and means, compared with other
+//! methods of protection. Also whether each figure states its error correctly.
 //!
-//! The boroughs have the columns of a census and as many people as a small and a large one. `just utility` asks at full size.
+//! The boroughs have the columns of a census, and the populations of a small and a large borough. `just utility` runs
+//! at full size.
 
 mod world;
 
@@ -14,19 +15,19 @@ use world::{Truths, World, place, some};
 
 use crate::support::{self, Dice};
 
-/// A figure that was asked for.
+/// A figure from an answer.
 #[derive(Clone, Copy)]
 struct Seen {
-    /// What it is, and what is told; `None`: it is withheld.
+    /// The true value and the answer. `None`: it is withheld.
     truth: f64,
     told: Option<f64>,
-    /// How far it says that it is off on average.
+    /// The stated average error.
     stated: f64,
-    /// How many of the units are estimated.
+    /// The number of estimated units.
     estimated: f64,
 }
 
-/// What figures of a kind came to.
+/// All figures of one kind.
 #[derive(Default)]
 struct Kind(Vec<Seen>);
 
@@ -45,7 +46,7 @@ impl Kind {
         told.iter().map(|(seen, _)| seen.stated).sum::<f64>() / told.len().max(1) as f64
     }
 
-    /// How far each is off in parts of what it says, on average: 1 where they say it truly.
+    /// The average ratio of the real error to the stated error. 1 means that the stated errors are correct.
     fn as_stated(&self) -> f64 {
         let told = self.told();
         let parts = told.iter().filter(|(seen, _)| seen.stated > 0.0);
@@ -95,7 +96,7 @@ fn all(measure: Measure) -> Figure {
     Figure { measure, condition: None }
 }
 
-/// A question over one borough, by keys: its cells, as the coordinator makes them.
+/// A question over one borough, by keys. Returns its cells, as the coordinator computes them.
 fn asked(
     world: &World,
     keys: &[usize],
@@ -133,7 +134,7 @@ fn asked(
         .collect()
 }
 
-/// Counts of a question over one borough beside the truth.
+/// The counts of a question over one borough, compared with the truth.
 fn counted(world: &World, keys: &[usize], filter: &[(usize, BTreeSet<usize>)], into: &mut Kind) {
     let by_key = world.counts(keys, filter);
     for (key, figures) in asked(world, keys, filter, vec![all(Measure::Rows)], &BTreeMap::new()) {
@@ -183,7 +184,7 @@ fn of_counts(world: &World, seed: u64, questions: usize) -> BTreeMap<&'static st
     kinds
 }
 
-/// Sums and means of what each costs, by a key and over lists.
+/// Sums and means of the costs, by a key and over lists.
 fn of_costs(world: &World, seed: u64, questions: usize) -> BTreeMap<&'static str, Kind> {
     let mut dice = Dice::new(seed);
     let mut kinds: BTreeMap<&'static str, Kind> = BTreeMap::new();
@@ -219,7 +220,7 @@ fn of_costs(world: &World, seed: u64, questions: usize) -> BTreeMap<&'static str
     kinds
 }
 
-/// Shares of a group that a list has, in per cent.
+/// The share of a list in a group, in per cent.
 fn of_shares(world: &World, seed: u64, questions: usize) -> Kind {
     let mut dice = Dice::new(seed);
     let mut kind = Kind::default();
@@ -247,7 +248,7 @@ fn of_shares(world: &World, seed: u64, questions: usize) -> Kind {
     kind
 }
 
-/// Groups that are few, and lists over three and four columns of them.
+/// Small groups, and lists over three and four columns of them.
 fn of_few(world: &World) -> BTreeMap<&'static str, Kind> {
     let wards: BTreeSet<usize> = (0..10).collect();
     let at = |name: &str, classes: &[usize]| (place(world, name), classes.iter().copied().collect::<BTreeSet<usize>>());
@@ -269,8 +270,8 @@ fn of_few(world: &World) -> BTreeMap<&'static str, Kind> {
         .collect()
 }
 
-/// Others' errors for the same figures: a draw for every set, as before (variance 3), and differential privacy with ρ = 0.1
-/// spent on one question, or on all tables of up to three of nine columns.
+/// The errors of other methods for the same figures: a draw for each set, as before (variance 3), and differential
+/// privacy with ρ = 0.1, spent on one question or on all tables of up to three of nine columns.
 fn beside() -> String {
     let dp = |tables: f64| 0.797_9 * (tables / 0.2_f64).sqrt();
     format!(
@@ -286,7 +287,7 @@ fn merged(into: &mut BTreeMap<&'static str, Kind>, more: BTreeMap<&'static str, 
     }
 }
 
-/// Tables, filters and lists, sums, means and shares: how far they are off, and how far they say that they are.
+/// The real errors and the stated errors of tables, filters and lists, sums, means and shares.
 #[test]
 fn figures_say_how_far_they_are_off() {
     let full = support::rounds("LODA_UTILITY", 0) > 0;
@@ -314,7 +315,7 @@ fn figures_say_how_far_they_are_off() {
         }
         println!("{}", beside());
         for (name, kind) in &counts {
-            // By chance a mean of n is off by its own share of 1/√n.
+            // The mean of n values is off by chance, by a share of 1/√n.
             let luck = 0.1 + 2.5 / (kind.told().len() as f64).sqrt();
             assert!((kind.as_stated() - 1.0).abs() < luck, "{name}: off by {:.2} of what they say", kind.as_stated());
         }
@@ -323,14 +324,14 @@ fn figures_say_how_far_they_are_off() {
     }
 }
 
-/// Six boroughs of real stops, where the extracts lie beside the project.
+/// Six boroughs of real stops, if the extracts are beside the project.
 #[test]
 fn figures_of_real_stops_are_as_good() {
     support::run(async {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../shared/data/stop_and_search/stop_and_search.parquet");
         if !path.exists() {
-            println!("skipped: the open data do not lie beside the project");
+            support::skip::host("the open data do not lie beside the project");
             return;
         }
         let context = datafusion::prelude::SessionContext::new();

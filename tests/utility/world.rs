@@ -1,4 +1,4 @@
-//! Boroughs of made-up people, with all that an unlimited asker may get of them.
+//! Boroughs of made-up people, with all answers that an unlimited asker can get about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn normal(dice: &mut Dice) -> f64 {
     (-2.0 * unit(dice).max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * unit(dice)).cos()
 }
 
-/// One of the classes, as often as its weight says.
+/// A class, weighted.
 fn pick(dice: &mut Dice, weights: &[f64]) -> usize {
     let mut left = unit(dice) * weights.iter().sum::<f64>();
     for (place, weight) in weights.iter().enumerate() {
@@ -34,7 +34,7 @@ fn pick(dice: &mut Dice, weights: &[f64]) -> usize {
     weights.len() - 1
 }
 
-/// Everybody in a borough: for each column the class of each, and what each costs in pence.
+/// All people in a borough: for each column the class of each person, and each person's cost in pence.
 pub(super) struct World {
     pub(super) contract: Arc<Contract>,
     pub(super) columns: Vec<(String, Vec<String>)>,
@@ -44,10 +44,10 @@ pub(super) struct World {
     epoch: String,
 }
 
-/// For each of some classes how many there are, and what they cost.
+/// The number of people and their cost, by classes.
 pub(super) type Truths = BTreeMap<Vec<usize>, (i128, i128)>;
 
-/// What each costs at most, in pence.
+/// The highest cost of a person, in pence.
 pub(super) const MOST: i128 = 100_000;
 
 impl World {
@@ -90,7 +90,7 @@ impl World {
         self.method.variance()
     }
 
-    /// People of a borough: nine columns of which some go together, and costs that go with age.
+    /// The people of a borough: nine columns, some of them correlated, and costs that depend on age.
     pub(super) fn synthetic(people: usize, seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let wards: Vec<f64> = (0..20).map(|_| (0.25 * normal(&mut dice)).exp()).collect();
@@ -143,7 +143,7 @@ impl World {
         Self::new("Made-up people", columns.collect(), rows, costs, seed)
     }
 
-    /// How many there are and what they cost, by the classes of some columns, of those that a filter lets through.
+    /// The number of people in a filter and their cost, by the classes of some columns.
     pub(super) fn counts(&self, keys: &[usize], filter: &[(usize, BTreeSet<usize>)]) -> Truths {
         let mut found = Truths::new();
         for (person, cost) in self.people.iter().zip(&self.costs) {
@@ -156,7 +156,7 @@ impl World {
         found
     }
 
-    /// What a node releases of the tables of a question.
+    /// The cells that a node releases for the tables of a question.
     pub(super) fn released(&self, lowered: &Lowered) -> Vec<TableCells> {
         lowered.tables().iter().map(|table| self.table(table)).collect()
     }
@@ -227,7 +227,7 @@ impl World {
         let mut rows = Vec::new();
         for (subset, cells) in statistics(&shape, &records, &|| false).unwrap() {
             if subset == 0 {
-                // Of nobody's presence nothing is told.
+                // A unit's presence alone is never released.
                 continue;
             }
             for (codes, of_cell) in cells {
@@ -248,12 +248,12 @@ impl World {
     }
 }
 
-/// The place of a column.
+/// The position of a column.
 pub(super) fn place(world: &World, name: &str) -> usize {
     world.columns.iter().position(|(known, _)| known == name).unwrap()
 }
 
-/// Some of the classes of a column; at least one, and not all.
+/// Random classes of a column: at least one, and not all.
 pub(super) fn some(world: &World, column: usize, dice: &mut Dice) -> BTreeSet<usize> {
     let classes = world.columns[column].1.len();
     loop {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use loda_proto::v1::PrepareResponse;
 
-use super::{Failure, Session, connect};
+use super::connection::connect;
+use super::failure::Failure;
+use super::session::Session;
 use crate::args::Explain;
 use crate::{exit, render};
 
@@ -17,7 +19,7 @@ pub(super) async fn run(explain: &Explain, config: Option<&Path>, session: &mut 
     Ok(code(&prepared))
 }
 
-/// What the exit code of the query itself would be, were it asked now.
+/// The exit code that the query itself would have now.
 fn code(prepared: &PrepareResponse) -> u8 {
     let verdicts = || prepared.fragments.iter().flat_map(|fragment| &fragment.verdicts).map(|v| v.answer.as_str());
     let (all, any) = (|word: &str| verdicts().all(|answer| answer == word), |word: &str| verdicts().any(|a| a == word));

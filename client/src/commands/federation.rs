@@ -1,41 +1,47 @@
-//! `loda federation`: joining, leaving, signing. Files go between people; `update` alone needs a network.
+//! `loda federation`: joining, leaving, signing. People exchange files; only `update` needs a network.
 
-use std::fs;
+mod manifest;
+mod trial;
+
 use std::path::Path;
 
 use loda_contract::Contract;
 use loda_identity::{
-    AnalystAuthority, Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, Gss, Manifest, ManifestError, Member,
-    Signatures, SigningKey, Version, verify, write_private,
+    AnalystAuthority, Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, Gss, Manifest, Member, Signatures, SigningKey,
+    Version, verify, write_private,
 };
 use loda_proto::v1::ManifestVersion;
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Session};
+use super::connection::connect;
+use super::failure::Failure;
+use super::files::{make_folder_of, read};
+use super::session::Session;
 use crate::args::federation::{Add, FederationCommand, Found, Invite, Join, Leave, Show, Sign, Update};
 use crate::exit;
 use loda_answer::plain;
+use manifest::{following, load, log_key};
 
-/// What a borough is told when it is asked to join.
+/// The invitation that a borough gets.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Invitation {
     federation: String,
     domain: String,
     coordinator: String,
-    /// Of the manifest in use, to compare by telephone.
+    /// The version of the manifest in use. People compare its hash by telephone.
     manifest_version: u64,
     manifest_sha256: String,
     gss: Gss,
     name: String,
 }
 
-/// What it answers.
+/// The borough's request to join.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
     federation: String,
-    /// That whoever asks holds the log key: its signature over everything else.
+    /// The log key's signature over all other fields. It proves that the sender holds the key.
     proof: String,
     member: Member,
 }
@@ -61,7 +67,7 @@ pub(super) async fn run(
         FederationCommand::Leave(leave) => left(leave, session)?,
         FederationCommand::Sign(sign) => signed(sign, session)?,
         FederationCommand::Update(update) => updated(update, config, session).await?,
-        FederationCommand::Trial(trial) => super::trial::run(trial, session)?,
+        FederationCommand::Trial(trial) => trial::run(trial, session)?,
     }
     session.out.flush()?;
     Ok(exit::COMPLETE)
@@ -72,11 +78,12 @@ async fn updated(update: &Update, config: Option<&Path>, session: &mut Session<'
     let path = Chain::beside(&update.manifest);
     let mut chain = Chain::load(&path)?;
     let mut newest = chain.advance(&current, &[]);
-    let client = super::connect(config).await?;
+    let client = connect(config).await?;
     loop {
-        let read = |told: ManifestVersion| Version::parse(&told.manifest, &told.signatures, "the coordinator's answer");
+        let parse =
+            |told: ManifestVersion| Version::parse(&told.manifest, &told.signatures, "the coordinator's answer");
         let told = client.successors(newest.version).await?;
-        let offered = told.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let offered = told.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let next = chain.advance(&newest, &offered);
         if next == newest {
             let refused = |offered: &Version| newest.may_become(&offered.manifest, &offered.signatures).err();
@@ -171,11 +178,7 @@ fn invited(invite: &Invite, session: &mut Session<'_>) -> Result<(), Failure> {
 fn joined(join: &Join, session: &mut Session<'_>) -> Result<(), Failure> {
     let invitation: Invitation = from_toml(&join.invitation)?;
     let key = log_key(&join.log_key, session)?;
-    let ca = fs::read_to_string(&join.ca).map_err(|source| Failure::File {
-        action: "read",
-        path: join.ca.clone(),
-        source,
-    })?;
+    let ca = read(&join.ca)?;
     let member = Member {
         gss: invitation.gss,
         name: invitation.name,
@@ -198,7 +201,7 @@ fn joined(join: &Join, session: &mut Session<'_>) -> Result<(), Failure> {
 
 fn founded(found: &Found, session: &mut Session<'_>) -> Result<(), Failure> {
     let datasets = found.contract.iter().map(|path| {
-        let contract = Contract::parse(&text(path)?, &path.display().to_string());
+        let contract = Contract::parse(&read(path)?, &path.display().to_string());
         let contract = contract.map_err(|error| Failure::Usage(error.to_string()))?;
         let protection = contract.protection.name().to_owned();
         Ok(DatasetEntry { name: contract.dataset, contract_sha256: contract.sha256, protection })
@@ -211,18 +214,18 @@ fn founded(found: &Found, session: &mut Session<'_>) -> Result<(), Failure> {
         approvals: found.approvals,
         coordinator: CoordinatorEntry {
             address: found.coordinator.clone(),
-            ca: text(&found.ca)?,
+            ca: read(&found.ca)?,
             log_key: log_key(&found.log_key, session)?.public_hex(),
         },
         members: Vec::new(),
         analysts: found
             .people
             .iter()
-            .map(|path| Ok(AnalystAuthority { ca: text(path)? }))
+            .map(|path| Ok(AnalystAuthority { ca: read(path)? }))
             .collect::<Result<_, Failure>>()?,
         datasets: datasets.collect::<Result<_, Failure>>()?,
     };
-    // Whether so many members can sign is seen when there are members.
+    // The number of approvals is checked once there are members.
     let checked = Manifest { approvals: None, ..draft.clone() };
     checked.check().map_err(|error| Failure::Usage(error.to_string()))?;
     write(&found.out, &draft.to_toml())?;
@@ -232,7 +235,7 @@ fn founded(found: &Found, session: &mut Session<'_>) -> Result<(), Failure> {
 
 fn added(add: &Add, session: &mut Session<'_>) -> Result<(), Failure> {
     let current = load(&add.manifest)?;
-    // A draft becomes the first version: nobody follows it yet.
+    // A draft becomes the first version, because nobody uses it yet.
     let is_draft = current.members.is_empty();
     let mut next = if is_draft { current.clone() } else { following(&current) };
     for path in &add.requests {
@@ -262,7 +265,7 @@ fn left(leave: &Leave, session: &mut Session<'_>) -> Result<(), Failure> {
             "{gss} is the last member\n  fix: end the federation: stop its coordinator"
         )));
     }
-    // More signatures than there are members could never be had.
+    // The number of signatures cannot exceed the number of members.
     let members = u32::try_from(next.members.len()).unwrap_or(u32::MAX);
     next.approvals = next.approvals.map(|k| k.min(members.max(1)));
     proposed(&current, &next, &leave.out, session)
@@ -287,15 +290,6 @@ fn signed(sign: &Sign, session: &mut Session<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The version after `current`, so far with nothing else changed.
-pub(super) fn following(current: &Manifest) -> Manifest {
-    Manifest {
-        version: current.version.saturating_add(1),
-        previous: Some(hex::encode(current.sha256())),
-        ..current.clone()
-    }
-}
-
 fn proposed(current: &Manifest, next: &Manifest, out: &Path, session: &mut Session<'_>) -> Result<(), Failure> {
     next.check().map_err(|error| Failure::Usage(error.to_string()))?;
     make_folder_of(out)?;
@@ -315,7 +309,7 @@ fn proposed(current: &Manifest, next: &Manifest, out: &Path, session: &mut Sessi
     Ok(())
 }
 
-/// What a version changes, in words: nobody should sign what he has not read.
+/// Prints the changes of a version, so that nobody signs unread changes.
 fn changes(current: &Manifest, next: &Manifest, session: &mut Session<'_>) -> Result<(), Failure> {
     let out = &mut session.out;
     writeln!(out, "version {} → {}", current.version, next.version)?;
@@ -353,31 +347,6 @@ fn changes(current: &Manifest, next: &Manifest, session: &mut Session<'_>) -> Re
     Ok(())
 }
 
-pub(super) fn load(path: &Path) -> Result<Manifest, Failure> {
-    Manifest::load(path).map_err(|error: ManifestError| Failure::Usage(error.to_string()))
-}
-
-fn text(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|source| Failure::File { action: "read", path: path.to_owned(), source })
-}
-
-/// A log key from its file, which is made where there is none.
-pub(super) fn log_key(path: &Path, session: &mut Session<'_>) -> Result<SigningKey, Failure> {
-    if path.exists() {
-        return Ok(SigningKey::load(path)?);
-    }
-    make_folder_of(path)?;
-    let (key, _) = SigningKey::generate()?;
-    key.save(path)?;
-    writeln!(session.out, "made {}: keep a copy, the log cannot go on without it", path.display())?;
-    Ok(key)
-}
-
-pub(super) fn make_folder_of(file: &Path) -> Result<(), Failure> {
-    let Some(folder) = file.parent() else { return Ok(()) };
-    fs::create_dir_all(folder).map_err(|source| Failure::File { action: "make", path: folder.to_owned(), source })
-}
-
 fn borough(code: &str) -> Result<Gss, Failure> {
     code.parse().map_err(|error| Failure::Usage(format!("{code}: {error}")))
 }
@@ -387,9 +356,7 @@ fn to_toml(value: &impl Serialize) -> Result<String, Failure> {
 }
 
 fn from_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, Failure> {
-    let text =
-        fs::read_to_string(path).map_err(|source| Failure::File { action: "read", path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+    toml::from_str(&read(path)?).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

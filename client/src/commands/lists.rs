@@ -5,7 +5,9 @@ use std::path::Path;
 use loda_proto::v1::Table;
 use serde_json::Value;
 
-use super::{Failure, Session, connect};
+use super::connection::connect;
+use super::failure::Failure;
+use super::session::Session;
 use crate::args::{Catalogue, ListFormat, Nodes};
 use crate::{exit, render};
 use loda_answer::plain;

@@ -1,7 +1,7 @@
 //! `loda pki`: certificates for development.
 //!
-//! Production takes certificates from a council's own authority; this is for a first look, the demo
-//! and tests. An authority's folder holds ca.pem, ca.key and the trust domain.
+//! In production, certificates come from a council's own authority. This command is for a first look, the demo and
+//! tests. An authority's folder holds ca.pem, ca.key and the trust domain.
 
 mod register;
 
@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use loda_identity::{Authority, Peer, PeerId, Role, write_private};
 
-use super::{Failure, Session};
+use super::failure::Failure;
+use super::files::write;
+use super::session::Session;
 use crate::args::{PkiCommand, PkiInit, PkiIssue, PkiList, PkiRevoke, PkiShow, PkiWeb, RoleKind};
 use crate::client::identity;
 use crate::config::Config;
@@ -21,7 +23,7 @@ use register::Register;
 
 /// The file in an authority's folder that holds its trust domain.
 const DOMAIN: &str = "domain";
-/// Days that an authority's first revocation list counts.
+/// The number of days for which an authority's first revocation list is valid.
 const FIRST_LIST: i64 = 30;
 
 pub(super) fn run(command: &PkiCommand, config: Option<&Path>, session: &mut Session<'_>) -> Result<u8, Failure> {
@@ -39,7 +41,7 @@ pub(super) fn run(command: &PkiCommand, config: Option<&Path>, session: &mut Ses
 }
 
 fn initialise(init: &PkiInit, session: &mut Session<'_>) -> Result<(), Failure> {
-    // A second key under the same name would leave certificates that nothing accepts.
+    // A second key under the same name would make all earlier certificates useless.
     if init.folder.join("ca.key").exists() {
         let there = format!("{} holds an authority already\n  fix: name another folder", init.folder.display());
         return Err(Failure::Usage(there));
@@ -210,8 +212,4 @@ fn ends(peer: &Peer) -> String {
         Some(time) => time.format("%-d %B %Y, %H:%M UTC").to_string(),
         None => "a time that no calendar has".into(),
     }
-}
-
-pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|source| Failure::File { action: "write", path: path.to_path_buf(), source })
 }

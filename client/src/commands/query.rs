@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Failure, Session, connect};
+use super::connection::connect;
+use super::failure::Failure;
+use super::session::Session;
 use crate::args::{Format, Query};
 use crate::client::Client;
 use crate::error::ClientError;
@@ -13,11 +15,11 @@ use crate::progress::Line;
 use crate::{exit, render};
 use loda_answer::Answer;
 
-/// How many rows a table on a terminal has.
+/// The number of rows that a table on a terminal shows.
 const HEAD: usize = 200;
 
 pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Session<'_>) -> Result<u8, Failure> {
-    // All that can be wrong here is found before a question is asked and logged at 33 boroughs.
+    // Faults of the output are found before a question is asked and logged at 33 boroughs.
     check_output(query, session)?;
     let sql = if query.resume.is_some() { String::new() } else { query.question.text()? };
     let client = connect(config).await?;
@@ -35,7 +37,7 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
     };
     let on_progress = |progress: &_| line.show(progress);
     let asked = match &query.resume {
-        // Who asks for the answer of another time may come again: leaving cancels nothing.
+        // Ctrl-C does not cancel a resumed query, because the asker can resume it again.
         Some(id) => client.await_answer(id, on_progress).await,
         None => client.query_until(&sql, &query.question.purpose, timeout, on_progress, interrupted).await,
     };
@@ -119,7 +121,7 @@ fn buffered(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Resul
     buffer.flush()
 }
 
-/// Writes beside the file and renames, so that a full disk leaves no half answer under its name.
+/// Writes beside the file and renames, so that a full disk leaves no partial answer under the file's name.
 fn replace(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".part");

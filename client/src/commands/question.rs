@@ -1,9 +1,9 @@
-//! Where a question comes from.
+//! The source of a question: argument, file or standard input.
 
 use std::io::Read;
 use std::path::Path;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::args::Question;
 
 impl Question {

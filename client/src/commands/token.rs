@@ -5,7 +5,9 @@ use std::path::Path;
 use loda_answer::plain;
 use loda_proto::v1::{NewTokenRequest, TokenInfo};
 
-use super::{Failure, Session, connect};
+use super::connection::connect;
+use super::failure::Failure;
+use super::session::Session;
 use crate::args::{NewToken, TokenCommand};
 use crate::{exit, render};
 
@@ -23,7 +25,7 @@ pub(super) async fn run(
                 NewTokenRequest { name: name.clone(), scopes, purposes: purpose.clone(), days: u32::from(*days) };
             let made = client.new_token(wanted).await?;
             let info = made.info.unwrap_or_default();
-            // The token alone, so that it can go into a file without having been seen.
+            // Standard output gets only the token, so that it can go into a file unseen.
             writeln!(session.out, "{}", plain::line(&made.token))?;
             session.out.flush()?;
             let may = info.scopes.join(" and ");

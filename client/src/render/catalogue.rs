@@ -24,7 +24,7 @@ pub fn catalogue(tables: &[Table], width: Option<u16>) -> String {
     grid(&names, &[false, false, false, false, true, true], &rows, width)
 }
 
-/// One table with its columns and what may be asked of each.
+/// One table with its columns and the allowed uses of each.
 pub fn table_details(table: &Table, width: Option<u16>) -> String {
     let mut text = format!("{}: {}\n", plain::line(&table.name), plain::line(&table.title));
     text.push_str(&format!("protection: {}", plain::line(&table.protection)));

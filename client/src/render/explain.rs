@@ -1,4 +1,4 @@
-//! What a question would do, before it does it.
+//! A plan as text: the effect of a question before it runs.
 
 use loda_proto::v1::{Fragment, PrepareResponse, Verdict};
 
@@ -6,7 +6,7 @@ use loda_answer::cells::thousands;
 use loda_answer::plain;
 use loda_answer::statement::{by_refusal, names, reason};
 
-/// Each fragment with its verdicts, and what the coordinator does with what comes back.
+/// Each fragment with its verdicts, and the coordinator's steps after the merge.
 pub fn explanation(prepared: &PrepareResponse) -> String {
     let mut text = String::new();
     if prepared.fragments.is_empty() {

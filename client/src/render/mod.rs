@@ -1,4 +1,4 @@
-//! Answers, plans and lists as text; what answers are as files is [`loda_answer`]'s.
+//! Answers, plans and lists as text. [`loda_answer`] writes answers as files.
 
 mod catalogue;
 mod explain;

@@ -30,7 +30,7 @@ pub fn nodes(response: &NodesResponse, width: Option<u16>) -> String {
     )
 }
 
-/// The same with the field names of the wire contract.
+/// The nodes with the field names of the wire contract.
 pub fn nodes_json(response: &NodesResponse) -> Value {
     let dataset = |held: &HeldDataset| {
         json!({

@@ -8,15 +8,15 @@ use loda_answer::Answer;
 use loda_answer::cells::{Cell, Column, Kind, columns, each_row, needs_note, note, thousands};
 use loda_answer::plain;
 
-/// Below a header, and nothing else.
+/// A line below the header, and no other lines.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// The whole answer. `width` is the terminal's, in columns; without it lines are as long as they need.
+/// The whole answer. `width` is the terminal's, in columns; without it lines have any length.
 pub fn table(answer: &Answer, width: Option<u16>) -> String {
     table_head(answer, width, usize::MAX)
 }
 
-/// The first `limit` rows of it.
+/// The first `limit` rows of an answer.
 pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
     let columns = columns(answer);
     let with_note = needs_note(answer);
@@ -41,7 +41,7 @@ pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
     grid(&names, &numbers, &rows, width)
 }
 
-/// Rows of safe text under `names`; columns marked in `numbers` are set right and never broken.
+/// Rows of safe text under `names`. Columns marked in `numbers` are aligned right and never broken.
 pub(crate) fn grid(names: &[String], numbers: &[bool], rows: &[Vec<String>], width: Option<u16>) -> String {
     let is_number = |index: usize| numbers.get(index).copied().unwrap_or(false);
     let aligned = |(index, text): (usize, &String)| {
@@ -72,7 +72,7 @@ pub(crate) fn grid(names: &[String], numbers: &[bool], rows: &[Vec<String>], wid
     text
 }
 
-/// Which whole-number columns stay without commas: unprotected and below 10,000 throughout, like years.
+/// For each column, whether its whole numbers have no commas: they are unprotected and all below 10,000, like years.
 fn ungrouped(answer: &Answer, columns: &[Column]) -> Vec<bool> {
     let mut bare: Vec<_> = columns.iter().map(|column| column.kind == Kind::Whole && !column.protected).collect();
     let done: Result<(), std::convert::Infallible> = each_row(answer, columns, usize::MAX, |cells, _| {
@@ -97,7 +97,7 @@ fn text(cell: &Cell, kind: Kind, bare: bool) -> String {
     }
 }
 
-/// To four decimals, or four significant digits where those would all be noughts.
+/// Rounds to four decimals, or to four significant digits if all four decimals would be zero.
 fn rounded(value: &str) -> String {
     match value.parse::<f64>() {
         Ok(number) if !number.is_finite() => value.to_owned(),
@@ -125,7 +125,7 @@ mod tests {
         assert!(lines[2].contains("1,234,567") && lines[2].contains("0.25"), "{text}");
         assert!(lines[3].contains("=1+1") && lines[3].contains("[c]") && lines[3].contains("0.3333"), "{text}");
         assert!(lines[4].contains('–'), "{text}");
-        // Right-aligned: ends where the longest number ends.
+        // `[c]` is right-aligned: it ends where the longest number ends.
         let end = |line: &str, what: &str| line.find(what).map(|at| at + what.len());
         assert_eq!(end(lines[2], "1,234,567"), end(lines[3], "[c]"), "{text}");
     }

@@ -1,4 +1,4 @@
-//! A coordinator without a federation: it plays one scene.
+//! A fake coordinator without a federation. It plays one scene.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::{Stream, StreamExt, iter, pending};
 use tonic::{Request, Response, Status};
 
-/// How the coordinator behaves.
+/// The scene that the coordinator plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scene {
     Complete,
@@ -86,11 +86,11 @@ impl Federation {
             denied: None,
             pinned: None,
         };
-        let incoming = loda_identity::incoming(listener, loda_identity::Identity::load(paths).unwrap());
+        let incoming = loda_transport::incoming(listener, loda_identity::Identity::load(paths).unwrap());
         let calls = Arc::new(Calls::default());
         let service = QueryServer::new(Coordinator { scene, calls: calls.clone() });
         let serving = tokio::spawn(async move {
-            loda_identity::server(loda_identity::CONNECTION_AGE)
+            loda_transport::server(loda_transport::CONNECTION_AGE)
                 .add_service(service)
                 .serve_with_incoming(incoming)
                 .await

@@ -1,4 +1,4 @@
-//! The command line against a coordinator that plays parts, over real TLS.
+//! Tests the command line against a fake coordinator, over real TLS.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod coordinator;
@@ -105,7 +105,7 @@ async fn the_certificate_says_who_asks() {
     let (code, out, err) = ran(&federation, &["pki", "show"]).await;
     assert_eq!(code, exit::COMPLETE, "{err}");
     assert!(out.contains("spiffe://london.example/analyst/alice"), "{out}");
-    // Nothing is replaced: a lost key cannot be had back.
+    // Nothing is replaced, because a lost key cannot be recovered.
     let people = federation.path("people");
     let (code, _, err) = ran(&federation, &["pki", "init", people.to_str().unwrap(), "--domain", "x.example"]).await;
     assert_eq!(code, exit::USAGE, "{err}");

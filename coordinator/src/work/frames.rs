@@ -1,4 +1,4 @@
-//! What is said to a process and what it says: a head in JSON, and bodies of bytes.
+//! The messages between the coordinator and a worker process: a head in JSON, and bodies of bytes.
 
 use std::io::{self, ErrorKind};
 
@@ -10,21 +10,21 @@ use utoipa::ToSchema;
 use crate::catalogue::Files;
 use crate::config::Limits;
 
-/// Bytes of a head, and of all bodies of a frame, at most.
+/// The most bytes of a head, and of all bodies of a frame together.
 const HEAD: u32 = 16 << 20;
 const BODIES: u64 = 1 << 30;
 
-/// Bodies of a frame at most.
+/// The most bodies of a frame.
 const MANY: usize = 64;
 
-/// The first that a process is told: what it knows for as long as it lives.
+/// The first message to a process. It holds for the life of the process.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Start {
     pub(super) files: Files,
     pub(super) limits: Limits,
 }
 
-/// What a process is asked to do.
+/// A request to a process.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Asked {
     Plan {
@@ -40,19 +40,19 @@ pub(super) enum Asked {
         boroughs: Vec<String>,
         parts: Vec<usize>,
     },
-    /// Body: what the last answer said of itself.
+    /// Body: the statement of the last answer.
     Local {
         sql: String,
         last: Option<String>,
     },
-    /// Bodies: what the answer says of itself, and its rows.
+    /// Bodies: the answer's statement, and its rows.
     Write {
         page: Page,
     },
 }
 
 impl Asked {
-    /// The statement, so that the process that has planned it can finish it.
+    /// The SQL, so that the process that has planned it can finish it.
     pub(super) fn sql(&self) -> Option<&str> {
         match self {
             Self::Plan { sql, .. } | Self::Finish { sql, .. } => Some(sql),
@@ -61,7 +61,7 @@ impl Asked {
     }
 }
 
-/// Which rows of an answer, as what.
+/// The rows of an answer to write, and the format.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Page {
     pub(crate) format: Format,
@@ -69,7 +69,7 @@ pub(crate) struct Page {
     pub(crate) limit: usize,
 }
 
-/// What an answer is wanted as.
+/// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
@@ -81,11 +81,11 @@ pub(crate) enum Format {
     Parquet,
     /// An Arrow IPC stream, with the statement in its metadata.
     Arrow,
-    /// A workbook: figures on one sheet, on another what they lack.
+    /// A workbook: one sheet has the figures, another has the values that they lack.
     Xlsx,
 }
 
-/// What a process says; its answer is the body.
+/// The reply of a process. The answer is in the body.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Said {
     Done { more: bool },
@@ -103,7 +103,7 @@ fn head_of<T: Serialize>(head: &T, bodies: &[Vec<u8>]) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The lengths of a head and of its bodies, from eight bytes and the lengths that follow.
+/// The lengths of the bodies, from the first eight bytes of a frame and the lengths after them.
 fn lengths(first: [u8; 8], rest: &[u8]) -> io::Result<Vec<usize>> {
     let lengths = rest.chunks_exact(8).filter_map(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
     let lengths: Vec<u64> = lengths.collect();

@@ -1,4 +1,5 @@
-//! What an asker's words may make expensive, where it can be ended: processes of this program under limits on memory and time.
+//! Runs the work that an asker's SQL can make expensive in processes of this program. They have limits on memory and
+//! time, and can be ended.
 //!
 //! ```text
 //! plan ──► pool ── frames ──► process ─► planned, or ended        finish ─► pool ─► process ─► answer, or ended
@@ -6,13 +7,14 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`pool`] | processes that wait for work, askers in turn, an end for what takes too long |
-//! | [`frames`] | what is said to a process, and what it says |
-//! | [`process`] | what it does |
+//! | [`pool`] | processes that wait for work, fair turns for askers, an end for work that takes too long |
+//! | [`frames`] | the messages to a process and its replies |
+//! | [`process`] | the work itself |
 //!
-//! A statement is planned here only after a process has planned it within its limits: the same words cost the same once more.
-//! Whatever follows the merge, what is answered from the catalogue, and the writing of files happens there alone.
+//! A statement is planned here only after a process has planned it within its limits: the same SQL costs the same
+//! again. The steps after the merge, local answers and the writing of files run in processes only.
 
+mod arrow_stream;
 mod frames;
 mod pool;
 mod process;
@@ -21,11 +23,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use loda_identity::{Gss, PeerId};
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
@@ -33,6 +32,7 @@ use loda_service::{Program, Turn};
 use prost::Message;
 use tokio::time::Instant;
 
+use self::arrow_stream::{read, stream_of};
 use self::frames::{Asked, Said, Start};
 pub(crate) use self::frames::{Format, Page};
 use self::pool::{Answered, Ended, Pool};
@@ -40,18 +40,19 @@ use self::process::Bench;
 pub use self::process::work;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::plan::{Planner, unplanned};
-use crate::query::{Prepared, QueryResult};
+use crate::plan::planner::{Planner, unplanned};
+use crate::plan::split::Prepared;
+use crate::result::query_result::QueryResult;
 
-/// How long what follows the merge may take, and writing a file.
+/// The longest time for the steps after the merge, and for writing a file.
 const FINISHING: Duration = Duration::from_secs(10);
 const WRITING: Duration = Duration::from_secs(20);
 
-/// Where it happens: in processes, or here where there is no program to start.
+/// The workers: processes, or this process if there is no program to start.
 pub(crate) struct Workers {
     pool: Option<Pool>,
     bench: Arc<Bench>,
-    /// How long planning may take, and what is answered from the catalogue.
+    /// The longest time for planning, and for a local answer.
     planning: Duration,
 }
 
@@ -68,18 +69,18 @@ impl Workers {
         Self { pool, bench: Arc::new(Bench::of(Arc::clone(catalogue), Arc::clone(planner))), planning }
     }
 
-    /// Makes ready what the first question needs.
+    /// Prepares for the first question.
     pub(crate) async fn warm(&self) {
         if let Some(pool) = &self.pool {
             pool.warm().await;
         }
     }
 
-    /// Whether a statement can be planned within the limits, by trying it where it can be ended. The asker's place, to be held
-    /// until it is planned here as well.
+    /// Checks that a statement can be planned within the limits, by planning it in a process that can be ended. Returns
+    /// the asker's place. Hold it until the statement is planned here as well.
     ///
     /// # Errors
-    /// The rule that refuses it, or that it costs too much.
+    /// The rule that refuses the statement, or that it costs too much.
     pub(crate) async fn try_planning(
         &self,
         asker: &PeerId,
@@ -90,7 +91,7 @@ impl Workers {
         self.tried(asker, &asked).await
     }
 
-    /// The same of a statement whose parameters are open.
+    /// The same for a statement with open parameters.
     ///
     /// # Errors
     /// As [`Workers::try_planning`].
@@ -104,10 +105,10 @@ impl Workers {
         answered_of(answered).map(|answered| Some(answered.turn))
     }
 
-    /// What follows the merge: the answer as an Arrow stream.
+    /// Runs the steps after the merge. Returns the answer as an Arrow stream.
     ///
     /// # Errors
-    /// What the asker's own expressions lead to, a limit, or that it was ended.
+    /// A fault in the asker's own expressions, a limit, or that the process was ended.
     pub(crate) async fn finish(
         &self,
         prepared: &Arc<Prepared>,
@@ -133,10 +134,10 @@ impl Workers {
         }
     }
 
-    /// What is answered from the catalogue, and from what the last answer said of itself.
+    /// Answers from the catalogue and from the statement of the last answer.
     ///
     /// # Errors
-    /// What is wrong with it, or that it costs too much.
+    /// The fault in the SQL, or that it costs too much.
     pub(crate) async fn local(
         &self,
         asker: &PeerId,
@@ -150,7 +151,7 @@ impl Workers {
         read(&answered_of(answered)?.body).map_err(|_| unplanned())
     }
 
-    /// An answer as a file, and whether there are more rows. None where it cannot be written.
+    /// Writes an answer as a file, and returns whether there are more rows. `None`: it cannot be written.
     pub(crate) async fn write(&self, asker: &PeerId, result: &QueryResult, page: Page) -> Option<(Vec<u8>, bool)> {
         let Some(pool) = &self.pool else {
             return process::write(&result.arrow_ipc, result.statement.clone(), page);
@@ -163,7 +164,7 @@ impl Workers {
     }
 }
 
-/// Processes at once: no more than half of the memory that there is holds.
+/// The number of processes at once. Together they may use at most half of the memory.
 fn places(limits: &Limits) -> usize {
     let each = process::most_memory(limits);
     let room =
@@ -175,7 +176,7 @@ fn names(boroughs: &[Gss]) -> Vec<String> {
     boroughs.iter().map(Gss::to_string).collect()
 }
 
-/// What was done, or why an asker is refused.
+/// The reply, or the refusal for the asker.
 fn answered_of(answered: Result<Answered, Ended>) -> Result<Answered, Refusal> {
     let answered = answered.map_err(|ended| too_much(&ended))?;
     match answered.said {
@@ -201,18 +202,4 @@ fn too_much(ended: &Ended) -> Refusal {
             Refusal::new(Rule::Sql, "this takes more memory or time than a question may have", advice)
         }
     }
-}
-
-pub(crate) fn stream_of(schema: &SchemaRef, batches: &[RecordBatch]) -> anyhow::Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    Ok(writer.into_inner()?)
-}
-
-fn read(bytes: &[u8]) -> anyhow::Result<(SchemaRef, Vec<RecordBatch>)> {
-    let reader = StreamReader::try_new(bytes, None)?;
-    let schema = reader.schema();
-    Ok((schema, reader.collect::<Result<_, _>>().context("an answer cannot be read")?))
 }

@@ -1,25 +1,25 @@
-//! Processes that wait for work, and askers in turn.
+//! Processes that wait for work, shared among askers in turn.
 
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use loda_identity::PeerId;
-use loda_service::{Program, Turn, Turns};
+use loda_service::{FairQueue, Program, Turn};
 use tokio::io::BufReader;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frames::{Asked, Said, Start, receive, send};
 
-/// Processes that wait for work at most: others end with theirs.
+/// The most processes that wait for work. Other processes end with their work.
 const IDLE: usize = 3;
 
-/// How long a process may take to start, and an asker wait for himself.
+/// How long a process may take to start, and how long an asker waits for a place.
 const STARTING: Duration = Duration::from_secs(20);
 const WAITING: Duration = Duration::from_secs(20);
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
     #[error("no process was free in time")]
@@ -32,7 +32,7 @@ pub(super) enum Ended {
     Start(String),
 }
 
-/// What a process answered, and the asker's place: it is held for as long as this lives.
+/// The reply of a process, and the asker's place. The place is taken for as long as this lives.
 pub(super) struct Answered {
     pub(super) said: Said,
     pub(super) body: Vec<u8>,
@@ -41,39 +41,39 @@ pub(super) struct Answered {
 
 pub(super) struct Pool {
     program: Program,
-    /// What each process is told first.
+    /// The first message to each process.
     start: Start,
-    /// For planning, and for all that follows: who finishes for long keeps nobody from planning.
-    planning: Turns,
-    finishing: Turns,
+    /// One queue for planning and one for all other work. Long work after the merge keeps nobody from planning.
+    planning: FairQueue,
+    finishing: FairQueue,
     idle: Mutex<Vec<Process>>,
 }
 
-/// A process that waits for work; it ends with this.
+/// A process that waits for work. It ends when this is dropped.
 struct Process {
     _child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    /// The statements that it has planned, the newest last.
+    /// The statements that it has planned, newest last.
     planned: Vec<String>,
     asked: u32,
 }
 
-/// What one process does, and then another takes its place: what work leaves behind in it does not grow for ever.
+/// The number of requests after which a new process replaces this one, so that leftovers of work do not grow for ever.
 const OFTEN: u32 = 500;
 
-/// Statements that a process keeps.
+/// The most statements that a process keeps.
 pub(super) const PLANNED: usize = 4;
 
 impl Pool {
     pub(super) fn new(program: Program, start: Start, places: usize) -> Self {
-        let turns = |places: usize| Turns::shared(places, (places / 2).max(1));
+        let turns = |places: usize| FairQueue::shared(places, (places / 2).max(1));
         let planning = (places / 3).max(1);
         let finishing = places.saturating_sub(planning).max(1);
         Self { program, start, planning: turns(planning), finishing: turns(finishing), idle: Mutex::default() }
     }
 
-    /// Asks a process, and ends it where it does not answer in time, or where nobody waits any more.
+    /// Asks a process. Ends the process if it does not answer in time, or if the caller no longer waits.
     pub(super) async fn ask(
         &self,
         asker: &PeerId,
@@ -87,10 +87,10 @@ impl Pool {
             Asked::Finish { .. } | Asked::Local { .. } | Asked::Write { .. } => &self.finishing,
         };
         let turn = timeout(WAITING, turns.take(&asker.to_string())).await.map_err(|_| Ended::Busy)?;
-        // An asker who waited for a place has as much time as before.
+        // An asker who waited for a place has the full time left.
         let until = until + waited.elapsed();
         if let Some(process) = self.free(asked) {
-            // What another's work left in it is not this asker's: once more, in a new one.
+            // The process may have died from leftovers of another asker's work. Try once more in a new process.
             match self.one(process, asked, bodies, until).await {
                 Err(Ended::Died) => {}
                 answered => return answered.map(|(said, body)| Answered { said, body, turn }),
@@ -112,7 +112,7 @@ impl Pool {
             send(&mut process.to, asked, bodies).await?;
             receive::<Said>(&mut process.from).await
         };
-        // What is dropped here has ended: a process that did not answer never works again.
+        // A dropped process is ended: a process that did not answer never works again.
         let (said, mut answer) = match timeout_at(until, answered).await {
             Ok(Ok(answered)) => answered,
             Ok(Err(_)) => return Err(Ended::Died),
@@ -133,7 +133,7 @@ impl Pool {
         Ok((said, answer.pop().unwrap_or_default()))
     }
 
-    /// Starts a process before anybody wants one.
+    /// Starts a process before it is needed.
     pub(super) async fn warm(&self) {
         match self.begin().await {
             Ok(process) => self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(process),
@@ -141,7 +141,7 @@ impl Pool {
         }
     }
 
-    /// A process that waits, best the one that knows the statement.
+    /// A waiting process, preferably the one that knows the statement.
     fn free(&self, asked: &Asked) -> Option<Process> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let knows = |process: &Process| asked.sql().is_some_and(|sql| process.planned.iter().any(|of| of == sql));
@@ -152,7 +152,7 @@ impl Pool {
     async fn begin(&self) -> Result<Process, Ended> {
         let fault = |fault: std::io::Error| Ended::Start(fault.to_string());
         let mut command = self.program.command().ok_or_else(|| Ended::Start("no program".to_owned()))?;
-        // It has no use for what this process was started with.
+        // The process does not need the environment of this process.
         command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(fault)?;
         let pipes = child.stdin.take().zip(child.stdout.take());

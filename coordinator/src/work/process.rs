@@ -1,4 +1,4 @@
-//! What a process does: one piece of work after another, until its parent ends.
+//! The worker process: it does one piece of work after another, until its parent ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
@@ -18,23 +18,23 @@ use prost::Message;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::AsyncRead;
 
+use super::arrow_stream::{read, stream_of};
 use super::frames::{Asked, Format, Page, Said, Start, receive, send};
 use super::pool::PLANNED;
-use super::{read, stream_of};
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::doors::local;
-use crate::finish::finish;
-use crate::plan::Planner;
-use crate::split::{Split, SplitPlan};
+use crate::plan::planner::Planner;
+use crate::plan::split::{Split, SplitPlan};
+use crate::result::local_query;
+use crate::result::post_process::finish;
 
-/// The planner recurses over what is nested.
+/// The planner recurses over nested SQL.
 const STACK: usize = 32 << 20;
 
-/// Memory beside what the engine's pool counts, in MiB.
+/// Memory in addition to the engine's pool, in MiB.
 const BESIDE: u64 = 128;
 
-/// What work is done with.
+/// The catalogue and planner for the work.
 pub(super) struct Bench {
     catalogue: Arc<Catalogue>,
     planner: Arc<Planner>,
@@ -63,11 +63,11 @@ impl Bench {
         sql: &str,
         last: Option<&(String, Statement)>,
     ) -> Result<(SchemaRef, Vec<RecordBatch>), Refusal> {
-        local::answer(&self.planner, &self.catalogue, last, sql).await
+        local_query::answer(&self.planner, &self.catalogue, last, sql).await
     }
 }
 
-/// An answer as a file, and whether there are more rows.
+/// Writes an answer as a file. Also returns whether there are more rows.
 pub(super) fn write(arrow_ipc: &[u8], statement: Statement, page: Page) -> Option<(Vec<u8>, bool)> {
     let answer = Answer::read(arrow_ipc, statement).ok()?;
     let more = page.format == Format::Json && page.offset.saturating_add(page.limit) < answer.rows();
@@ -85,7 +85,7 @@ pub(super) fn write(arrow_ipc: &[u8], statement: Statement, page: Page) -> Optio
 /// Works until standard input ends.
 ///
 /// # Errors
-/// What keeps it from beginning.
+/// Any fault that keeps it from starting.
 pub fn work() -> anyhow::Result<()> {
     end_with_parent();
     let working = std::thread::Builder::new().name("work".to_owned()).stack_size(STACK).spawn(at_work)?;
@@ -103,7 +103,7 @@ fn at_work() -> anyhow::Result<()> {
         send(&mut to, &said, &[]).await?;
         let bench = begun?;
         let mut known: VecDeque<(String, SplitPlan)> = VecDeque::new();
-        // The parent has ended where nothing more comes.
+        // The parent has ended if no more requests arrive.
         while let Ok((asked, bodies)) = receive::<Asked>(&mut from).await {
             let (said, bodies) = match one(&bench, &mut known, asked, bodies).await {
                 Ok((body, more)) => (Said::Done { more }, vec![body]),
@@ -115,7 +115,7 @@ fn at_work() -> anyhow::Result<()> {
     })
 }
 
-/// What it is told first, under its limit of memory from then on.
+/// Reads the first message. The memory limit applies from then on.
 async fn begin(from: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Bench> {
     let (Start { files, limits }, _) = receive(from).await?;
     let most = most_memory(&limits);
@@ -125,7 +125,8 @@ async fn begin(from: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Bench> {
     Ok(Bench::of(catalogue, planner))
 }
 
-/// Ends this process within a second of its parent: in the midst of some work it does not read what is said.
+/// Ends this process at most a second after its parent. In the middle of work it reads no input, so it would not
+/// notice.
 fn end_with_parent() {
     let parent = parent_id();
     std::thread::spawn(move || {
@@ -136,13 +137,13 @@ fn end_with_parent() {
     });
 }
 
-/// Bytes that a process may have.
+/// The most bytes of memory that a process may have.
 pub(super) fn most_memory(limits: &Limits) -> u64 {
     let pool = loda_service::memory::within(limits.memory_mb, "limits.memory_mb");
     u64::try_from(pool).unwrap_or(u64::MAX).saturating_add(BESIDE).saturating_mul(1 << 20)
 }
 
-/// A pipe that does not hold up others.
+/// A pipe that does not block the runtime.
 fn pipe(of: impl AsFd) -> std::io::Result<tokio::fs::File> {
     Ok(tokio::fs::File::from_std(std::fs::File::from(of.as_fd().try_clone_to_owned()?)))
 }
@@ -209,7 +210,7 @@ fn gss(names: &[String]) -> anyhow::Result<Vec<Gss>> {
     names.iter().map(|name| name.parse().context("a borough has another code")).collect()
 }
 
-/// What an asker may be told, or the operator.
+/// The reply for a fault: a refusal for the asker, or a message for the operator.
 fn said_of(fault: &anyhow::Error) -> Said {
     match fault.downcast_ref::<Refusal>() {
         Some(Refusal { rule, message, advice }) => {

@@ -7,34 +7,34 @@ use arrow::ipc::reader::StreamReader;
 use arrow::util::display::array_value_to_string;
 use loda_proto::v1::Statement;
 
-/// A field's metadata key; the value `1` says that a NULL there is a withheld value.
+/// The metadata key of a field. Its value `1` says that a NULL in the column is a withheld value.
 pub const PROTECTED: &str = "loda.protected";
-/// A schema's metadata key: the statement, as JSON.
+/// The metadata key of a schema. Its value is the statement, as JSON.
 pub const STATEMENT: &str = "loda.statement";
-/// The name of the last column: why the row's NULLs are NULL.
+/// The name of the last column. Its texts say why the NULLs of their rows are NULL.
 pub const REASON: &str = "reason";
 
-/// What closes an Arrow IPC stream.
+/// The bytes that end an Arrow IPC stream.
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
-/// A result and what it says of itself.
+/// A result and its statement.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The columns; the last is [`REASON`].
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
-    /// Who answered, what was withheld and what the figures count.
+    /// The boroughs that answered, the number of withheld values, and the units that the figures count.
     pub statement: Statement,
 }
 
 impl Answer {
-    /// How many rows there are.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
-    /// The position of the reason column, if the last column is one.
+    /// The position of the reason column, or `None` if the last column is another one.
     pub fn reason_column(&self) -> Option<usize> {
         let last = self.schema.fields().len().checked_sub(1)?;
         let field = self.schema.fields().get(last)?;
@@ -47,7 +47,7 @@ pub fn is_protected(field: &Field) -> bool {
     field.metadata().get(PROTECTED).is_some_and(|value| value == "1")
 }
 
-/// The text of a row of the reason column; `None` where it is NULL.
+/// The text of the reason column in one row. `None` where it is NULL, empty or out of range.
 pub fn reason_at(batch: &RecordBatch, column: Option<usize>, row: usize) -> Option<String> {
     let array = batch.columns().get(column?)?;
     if row >= array.len() || array.is_null(row) {
@@ -56,21 +56,23 @@ pub fn reason_at(batch: &RecordBatch, column: Option<usize>, row: usize) -> Opti
     array_value_to_string(array, row).ok().filter(|text| !text.is_empty())
 }
 
-/// Why bytes are no answer.
+/// The reason why bytes are not an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    /// The reader takes an early end for the end; a result must never be silently smaller.
+    /// The bytes do not have the end of a stream. Arrow's reader would take an early end for the end, and a result must
+    /// never lose rows silently.
     #[error("the result was cut short")]
     Short,
+    /// The bytes are not a well-formed Arrow IPC stream.
     #[error("the result is not a well-formed Arrow stream: {0}")]
     Arrow(#[from] ArrowError),
 }
 
 impl Answer {
-    /// The answer that an Arrow IPC stream holds.
+    /// Reads the answer from an Arrow IPC stream.
     ///
     /// # Errors
-    /// [`Malformed`].
+    /// [`Malformed`], if the stream was cut short or is not a well-formed one.
     pub fn read(ipc: &[u8], statement: Statement) -> Result<Self, Malformed> {
         if !ipc.ends_with(&END_OF_STREAM) {
             return Err(Malformed::Short);
@@ -81,7 +83,7 @@ impl Answer {
         Ok(Self { schema, batches, statement })
     }
 
-    /// Some of its rows, with the whole statement.
+    /// At most `rows` rows from row `offset` on, with the whole statement.
     #[must_use]
     pub fn page(&self, offset: usize, rows: usize) -> Self {
         let (mut skip, mut left) = (offset, rows);

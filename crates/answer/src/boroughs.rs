@@ -1,8 +1,8 @@
 //! London's boroughs by GSS code.
 //!
-//! The names need no call and no trust in the far end.
+//! The names are part of this program, so they need no call and no trust in the other end.
 
-/// "Camden (E09000007)"; the code alone where it is not a London borough's.
+/// The name and the code, as in "Camden (E09000007)". For any other code, the code alone.
 pub fn named(gss: &str) -> String {
     let code = crate::plain::line(gss);
     match name(&code) {
@@ -11,13 +11,13 @@ pub fn named(gss: &str) -> String {
     }
 }
 
-/// The short name: "Camden", or the code where there is none.
+/// The short name, as in "Camden". For any other code, the code.
 pub fn short(gss: &str) -> String {
     name(gss).map_or_else(|| crate::plain::line(gss), str::to_owned)
 }
 
 fn name(gss: &str) -> Option<&'static str> {
-    gss.parse::<loda_identity::Gss>().ok()?.name()
+    gss.parse::<loda_federation::Gss>().ok()?.name()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The cells of an answer, with the meaning of their NULLs.
+//! The cells of an answer, and the meaning of their NULLs.
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
@@ -6,26 +6,37 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::answer::{Answer, is_protected, reason_at};
 
-/// A column that holds values, as opposed to the reason column.
+/// A column that holds values. The reason column is not one of them.
 pub struct Column {
+    /// The position in the answer's schema.
     pub index: usize,
+    /// The name of the column. It is not yet safe for a terminal.
     pub name: String,
+    /// The kind of the values.
     pub kind: Kind,
+    /// Whether a NULL can be a withheld value.
     pub protected: bool,
 }
 
-/// What a column's values are to a printer.
+/// The kind of a column's values, for printers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Integers.
     Whole,
+    /// Decimals of a fixed scale.
     Decimal,
+    /// Floating-point numbers.
     Float,
+    /// True or false.
     Truth,
+    /// Texts.
     Text,
+    /// Values of any other type, for example dates.
     Other,
 }
 
 impl Kind {
+    /// Whether the values are numbers.
     pub fn is_number(self) -> bool {
         matches!(self, Self::Whole | Self::Decimal | Self::Float)
     }
@@ -46,17 +57,18 @@ impl Kind {
 /// A cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
-    /// As Arrow prints it, text included: not yet safe for a terminal.
+    /// The value as Arrow prints it. A text is not yet safe for a terminal.
     Value(String),
-    /// Withheld, in this borough or in so many that a London figure has no value: `[c]`.
+    /// A withheld value, shown as `[c]`. It is withheld in this borough, or in so many boroughs that a London figure
+    /// has no value.
     Withheld,
-    /// A borough did not answer: `[x]`.
+    /// A value that is missing because a borough did not answer, shown as `[x]`.
     NoAnswer,
     /// NULL in the data.
     Null,
 }
 
-/// The columns of an answer without the reason.
+/// The columns of an answer, without the reason column.
 pub fn columns(answer: &Answer) -> Vec<Column> {
     let reason = answer.reason_column();
     let fields = answer.schema.fields().iter().enumerate().filter(|(index, _)| Some(*index) != reason);
@@ -70,7 +82,10 @@ pub fn columns(answer: &Answer) -> Vec<Column> {
         .collect()
 }
 
-/// Calls `row` with the cells of each of the first `limit` rows, in the order of `columns`, and the reason.
+/// Calls `row` for each of the first `limit` rows, with the cells in the order of `columns`, and the reason.
+///
+/// # Errors
+/// The first error of `row`. No row after it is visited.
 pub fn each_row<E>(
     answer: &Answer,
     columns: &[Column],
@@ -92,7 +107,7 @@ pub fn each_row<E>(
     Ok(())
 }
 
-/// Whether any row's reason says more than that a value is withheld.
+/// Whether the reason of any row says more than that a value is withheld.
 pub fn needs_note(answer: &Answer) -> bool {
     let reason = answer.reason_column();
     let says_more = |batch: &RecordBatch| {
@@ -101,12 +116,12 @@ pub fn needs_note(answer: &Answer) -> bool {
     answer.batches.iter().any(says_more)
 }
 
-/// The text of a note: "c" alone needs none, since `[c]` says it.
+/// The text of a note. The reason "c" gives an empty note, because `[c]` already says it.
 pub fn note(reason: Option<&str>) -> &str {
     reason.filter(|text| *text != "c").unwrap_or("")
 }
 
-/// Commas between thousands, for a number in plain decimal digits; anything else as it is.
+/// Puts commas between the thousands of a number in plain decimal digits. Any other text stays as it is.
 pub fn thousands(number: &str) -> String {
     let (sign, rest) = match number.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -143,7 +158,7 @@ impl<'a> Reader<'a> {
     }
 
     fn cell(&self, row: usize, reason: Option<&str>) -> Cell {
-        // Logical nulls: a dictionary's NULL may be in its values.
+        // Logical nulls, because the NULL of a dictionary may be in its values.
         let is_null = self.array.is_none_or(|array| match array.logical_nulls() {
             Some(nulls) => nulls.is_null(row),
             None => false,
@@ -153,7 +168,8 @@ impl<'a> Reader<'a> {
             return Cell::Value(value.unwrap_or_else(|| "(not printable)".into()));
         }
         match reason {
-            // A London figure that is not there lacks every borough: withheld by one at least, or nobody answered.
+            // A London figure without a value lacks every borough. Either at least one borough withheld its cell, or no
+            // borough answered.
             Some(text) if text.starts_with("lacks") && !text.contains("withheld") && self.protected => Cell::NoAnswer,
             Some(text) if self.protected && (text.starts_with('c') || text.starts_with("lacks")) => Cell::Withheld,
             Some(text) if self.protected && text.starts_with('x') => Cell::NoAnswer,

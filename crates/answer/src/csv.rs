@@ -1,4 +1,4 @@
-//! An answer as CSV that a spreadsheet opens without running it.
+//! An answer as CSV. A spreadsheet that opens it takes none of its texts for a formula.
 
 use std::io::{self, Write};
 
@@ -6,14 +6,14 @@ use crate::answer::Answer;
 use crate::cells::{Cell, Column, Kind, columns, each_row, needs_note, note};
 use crate::plain;
 
-/// Writes RFC 4180 CSV with a header: UTF-8, line feeds, NULL as an empty field, withheld values as
-/// `[c]`, those of boroughs that did not answer as `[x]`.
+/// Writes CSV as in RFC 4180, but with line feeds, in UTF-8 and with a header. NULL is an empty field. A withheld value
+/// is `[c]`. A value of a borough that did not answer is `[x]`.
 ///
-/// Text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab or a
-/// carriage return) gets a single quote before it; numbers are left alone. Controls in text go.
+/// A spreadsheet takes a text for a formula if it begins with `=`, `+`, `-`, `@`, a tab or a carriage return. Such a
+/// text gets a single quote before it. Numbers stay as they are. Control characters in texts are removed.
 ///
 /// # Errors
-/// Those of `out`.
+/// The errors of `out`.
 pub fn csv(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     let columns = columns(answer);
     let with_note = needs_note(answer);
@@ -44,10 +44,10 @@ fn text((cell, column): (&Cell, &Column)) -> String {
     }
 }
 
-/// A text field: harmless, and quoted where it must be. Empty text is `""`, since NULL is nothing.
+/// A text field, made harmless, and quoted where CSV needs it. An empty text is `""`, because NULL is an empty field.
 fn field(value: &str) -> String {
     let safe = plain::line(value);
-    // The full-width forms are operators to spreadsheets of some locales.
+    // Spreadsheets of some locales take the full-width forms for operators.
     let is_formula = |text: &str| text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
     if is_formula(value) || is_formula(&safe) { quoted(format!("'{safe}")) } else { quoted(safe) }
 }

@@ -1,5 +1,5 @@
-//! An answer as Arrow or Parquet, with its statement inside, so that a file on its own still says
-//! what was withheld and who did not answer.
+//! An answer as Arrow or Parquet, with its statement inside. A file on its own still tells how much was withheld and
+//! which boroughs did not answer.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use parquet::file::properties::WriterProperties;
 use crate::answer::{Answer, STATEMENT};
 use crate::json::statement_json;
 
-/// An Arrow IPC stream; the statement is in the schema's metadata as `loda.statement`.
+/// An Arrow IPC stream. The statement is in the schema's metadata as `loda.statement`.
 ///
 /// # Errors
-/// Where a type cannot be written.
+/// A type cannot be written.
 pub fn arrow(answer: &Answer) -> Result<Vec<u8>, ArrowError> {
     let schema = with_statement(answer);
     let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
@@ -29,10 +29,10 @@ pub fn arrow(answer: &Answer) -> Result<Vec<u8>, ArrowError> {
     writer.into_inner()
 }
 
-/// A Parquet file; the statement is in the file's metadata as `loda.statement`.
+/// A Parquet file. The statement is in the file's metadata as `loda.statement`.
 ///
 /// # Errors
-/// Where a type cannot be written.
+/// A type cannot be written.
 pub fn parquet(answer: &Answer) -> Result<Vec<u8>, ParquetError> {
     let statement = statement_json(&answer.statement).to_string();
     let properties = WriterProperties::builder()

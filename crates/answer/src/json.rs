@@ -9,11 +9,11 @@ use crate::answer::{Answer, REASON};
 use crate::cells::{Cell, Column, Kind, columns, each_row};
 use crate::plain;
 
-/// Writes the document. A row is an array in the order of `columns`; its last item is the reason.
-/// Decimals keep all their digits, and NaN and infinities are texts, since JSON has no numbers for them.
+/// Writes the document. A row is an array in the order of `columns`, and its last item is the reason. Decimals keep all
+/// their digits. NaN and infinities are texts, because JSON has no numbers for them.
 ///
 /// # Errors
-/// Those of `out`.
+/// The errors of `out`.
 pub fn json(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     let columns = columns(answer);
     let field_type = |index: usize| answer.schema.fields().get(index).map(|field| field.data_type().to_string());
@@ -39,7 +39,7 @@ pub fn json(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n],\n\"statement\":{}}}", escaped(&statement_json(&answer.statement)))
 }
 
-/// A statement with the field names of the wire contract.
+/// A statement as JSON, with the field names of the wire contract.
 pub fn statement_json(statement: &Statement) -> Value {
     json!({
         "query_id": statement.query_id,
@@ -50,14 +50,14 @@ pub fn statement_json(statement: &Statement) -> Value {
     })
 }
 
-/// JSON text that a terminal can show: serde_json escapes C0 controls, and this the others.
+/// JSON text that a terminal can show. serde_json escapes C0 control characters, and this function escapes the others.
 pub fn escaped(value: &Value) -> String {
     safe(value.to_string(), |_| false)
 }
 
-/// The same with an indented line for each value.
+/// As [`escaped`], with an indented line for each value.
 pub fn escaped_pretty(value: &Value) -> String {
-    // Its only controls outside strings are the line feeds that it sets itself.
+    // Outside strings, the only control characters are the line feeds of the layout.
     safe(format!("{value:#}"), |c| c == '\n')
 }
 
@@ -68,7 +68,7 @@ fn safe(text: String, is_layout: impl Fn(char) -> bool) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if plain::is_control(c) && !is_layout(c) {
-            // Controls can only be inside strings here, where \u escapes mean the same.
+            // A control character can only be inside a string here. A \u escape means the same there.
             let mut units = [0_u16; 2];
             c.encode_utf16(&mut units).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
         } else {

@@ -1,16 +1,18 @@
-//! An answer with its statement, as text and as files: for the command line, and for the coordinator's doors.
+//! An answer with its statement, as text and as files. The command line and the coordinator's doors use it.
 //!
-//! A NULL in a protected column is a withheld value: `[c]` in CSV and workbooks, `[x]` where a borough did not answer. The
-//! reason column is shown as `note` only where it says more than "withheld". JSON, Arrow and Parquet keep the NULLs and the
-//! reason column as they came.
+//! A NULL in a protected column is a withheld value, or a value of a borough that did not answer. CSV and workbooks
+//! show them as `[c]` and `[x]`. They show the reason column as `note`, and only where it says more than "withheld".
+//! JSON, Arrow and Parquet keep the NULLs and the reason column unchanged.
 //!
-//! | question | module |
+//! | content | module |
 //! |---|---|
-//! | what is an answer | [`answer`] |
-//! | what a NULL in it means | [`cells`] |
-//! | as a file | [`csv`], [`json`], [`files`], [`workbook`] |
-//! | what it says of itself, in words | [`statement`] |
-//! | what may be shown to a person | [`plain`], [`boroughs`] |
+//! | an answer | [`answer`] |
+//! | the meaning of its NULLs | [`cells`] |
+//! | an answer as a file | [`csv`](mod@csv), [`json`](mod@json), [`files`], [`workbook`](mod@workbook) |
+//! | its statement, in words | [`statement`](mod@statement) |
+//! | texts that are safe to show to a person | [`plain`], [`boroughs`] |
+
+#![deny(missing_docs)]
 
 pub mod answer;
 pub mod boroughs;

@@ -1,24 +1,24 @@
 //! Text that came over the wire, made safe to print.
 //!
-//! A borough's, a contract's or another asker's text must not move the cursor, repaint the screen,
-//! set the clipboard or reorder what is read (Unicode's bidirectional controls).
+//! A text of a borough, a contract or another asker must not move the cursor, repaint the screen or set the clipboard.
+//! It must not change the order in which a person reads it (Unicode's bidirectional controls).
 
-/// One line: white space becomes a space, other controls go.
+/// A text as one line. White space becomes a space, and other control characters are removed.
 pub fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_control(*c)).collect()
 }
 
-/// A block: line feeds stay, and all else as in [`line`].
+/// A text as a block. Line feeds stay, and each line is as in [`line`].
 pub fn block(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A block with each line behind `margin`.
+/// A block with `margin` before each line. White space at the ends of lines is removed.
 pub fn indented(text: &str, margin: &str) -> String {
     block(text).lines().map(|line| format!("{margin}{}\n", line.trim_end())).collect()
 }
 
-/// Whether a terminal may act on it, or a reader be misled by it.
+/// Whether a character can make a terminal act, or mislead a reader.
 pub fn is_control(c: char) -> bool {
     let misleads = matches!(c,
         '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

@@ -1,4 +1,4 @@
-//! An answer that has everything in it.
+//! An answer with every kind of cell, for tests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use loda_proto::v1::Statement;
 
 use crate::answer::{Answer, PROTECTED, REASON};
 
-/// outcome, people (protected), share, reason.
+/// Four rows of outcome, people (protected), share and reason. `reasons` are the reasons of the rows.
 #[allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "for tests")]
 pub fn sample(reasons: [Option<&str>; 4]) -> Answer {
     let protected = HashMap::from([(PROTECTED.to_owned(), "1".to_owned())]);

@@ -1,14 +1,15 @@
-//! What a result says of itself, in a few lines.
+//! The statement of a result, in a few lines.
 
 use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
 
 use crate::cells::thousands;
 use crate::{boroughs, plain};
 
-/// How many London figures that lack cells are listed.
+/// The number of London figures with missing cells that are listed at most.
 const LISTED: usize = 10;
 
-/// One line for each part, then who is missing, what was withheld and the notes. Safe for a terminal.
+/// For each part its headline, errors, missing boroughs and withheld values. After the parts, the notes and a verdict.
+/// The text is safe for a terminal.
 pub fn statement(statement: &Statement) -> String {
     let mut text = String::new();
     for part in &statement.parts {
@@ -28,7 +29,7 @@ pub fn statement(statement: &Statement) -> String {
     text
 }
 
-/// "council_tax: cell-key (threshold 10); counts households; 33 of 33 boroughs answered".
+/// As in "council_tax: cell-key (threshold 10); counts households; 33 of 33 boroughs answered".
 fn headline(part: &Part) -> String {
     let asked = part.boroughs.iter().filter(|borough| borough.answer != "not asked").count();
     let answered = part.boroughs.iter().filter(|borough| borough.answer == "answered").count();
@@ -47,10 +48,11 @@ fn headline(part: &Part) -> String {
     text
 }
 
-/// More boroughs than these are counted and not named, where all gave the same reason; `--format json` names them.
+/// If more boroughs than this give the same reason, the text counts them and does not name them. `--format json` names
+/// them.
 const MANY: usize = 12;
 
-/// Boroughs that refused, by reason, and those that did not answer.
+/// The boroughs that refused, by reason, and the boroughs that did not answer.
 fn missing(part: &Part) -> String {
     let mut text = String::new();
     let refusing = part.boroughs.iter().filter(|borough| borough.answer == "refused");
@@ -61,7 +63,8 @@ fn missing(part: &Part) -> String {
             text.push_str(&format!("    advice: {}\n", plain::line(&refusal.advice)));
         }
     }
-    // Whatever is neither an answer nor a refusal is no answer: a newer word must not hide a gap.
+    // Any word that is neither an answer nor a refusal counts as no answer. A word of newer software must not hide a
+    // gap.
     let is_silent = |b: &&BoroughAnswer| !matches!(b.answer.as_str(), "answered" | "refused" | "not asked");
     let silent: Vec<_> = part.boroughs.iter().filter(is_silent).map(|b| b.borough.as_str()).collect();
     if !silent.is_empty() {
@@ -70,7 +73,7 @@ fn missing(part: &Part) -> String {
     text
 }
 
-/// "  off on average: COUNT(*) ±1.8; SUM(weekly_cost) ±9546.0 (at most ±12004.1)".
+/// As in "  off on average: COUNT(*) ±1.8; SUM(weekly_cost) ±9546.0 (at most ±12004.1)".
 fn errors(part: &Part) -> String {
     if part.errors.is_empty() {
         return String::new();
@@ -108,7 +111,7 @@ fn lacking(part: &Part) -> String {
     text
 }
 
-/// "outcome = Arrest, people: 2 withheld, 1 no answer".
+/// As in "outcome = Arrest, people: 2 withheld, 1 no answer".
 fn lack_in_words(lack: &Lack) -> String {
     let cell = if lack.cell.is_empty() { "all".into() } else { plain::line(&lack.cell) };
     let parts: Vec<_> = [(lack.withheld, "withheld"), (lack.refused, "refused"), (lack.no_answer, "no answer")]
@@ -137,14 +140,14 @@ fn ending(statement: &Statement) -> String {
     text
 }
 
-/// Whether every borough that was asked answered. A statement that contradicts itself does not say so.
+/// Whether every borough that was asked answered. A statement that contradicts itself is not whole.
 #[must_use]
 pub fn is_whole(statement: &Statement) -> bool {
     let answers = statement.parts.iter().flat_map(|part| &part.boroughs).map(|b| b.answer.as_str());
     statement.complete && answers.filter(|answer| *answer != "not asked").all(|answer| answer == "answered")
 }
 
-/// "people", or "incidents, not people", for unit domains or the contract's own words.
+/// Words for unit domains, as in "people", or the contract's own words, as in "incidents, not people".
 pub fn units_in_words(units: &[String]) -> String {
     let words = units.iter().map(|unit| match unit.as_str() {
         "person" => "people".to_owned(),
@@ -157,7 +160,7 @@ pub fn units_in_words(units: &[String]) -> String {
     words.collect::<Vec<_>>().join(" and ")
 }
 
-/// Boroughs together that gave the same refusal, in the order of the first of each.
+/// Groups the boroughs that gave the same refusal. The groups are in the order of their first boroughs.
 pub fn by_refusal<'a>(refusing: impl Iterator<Item = (&'a str, Option<&'a Refusal>)>) -> Vec<(Refusal, Vec<&'a str>)> {
     let mut groups: Vec<(Refusal, Vec<&str>)> = Vec::new();
     for (borough, refusal) in refusing {
@@ -170,7 +173,7 @@ pub fn by_refusal<'a>(refusing: impl Iterator<Item = (&'a str, Option<&'a Refusa
     groups
 }
 
-/// "agreement: no agreement covers this purpose".
+/// The rule and the message, as in "agreement: no agreement covers this purpose".
 pub fn reason(refusal: &Refusal) -> String {
     match (refusal.rule.as_str(), refusal.message.as_str()) {
         ("", "") => "no reason given".into(),
@@ -180,6 +183,7 @@ pub fn reason(refusal: &Refusal) -> String {
     }
 }
 
+/// The names and codes of boroughs, separated by commas.
 pub fn names(codes: &[&str]) -> String {
     codes.iter().map(|code| boroughs::named(code)).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! An answer as a workbook: its figures on one sheet, what it says of itself on another.
+//! An answer as a workbook. The figures are on one sheet, the statement on another.
 
 use loda_proto::v1::Statement;
 use rust_xlsxwriter::{Format, FormatAlign, Workbook, Worksheet, XlsxError};
@@ -8,18 +8,19 @@ use crate::cells::{Cell, Kind, columns, each_row, needs_note, note};
 use crate::plain;
 use crate::statement::statement;
 
-/// What a spreadsheet holds without rounding: every whole number up to here.
+/// A spreadsheet holds every whole number up to this one without rounding.
 const EXACT: u64 = 1 << 53;
 
-/// Characters of one cell at most.
+/// The number of characters of one cell at most.
 const LONGEST: usize = 32_000;
 
-/// An XLSX file. Numbers are numbers, all else is text and never a formula; the first row stays in sight; withheld
-/// values are `[c]`, those of boroughs that did not answer `[x]`, and the sheet "Notes" says what that means, who answered and
-/// how far figures are off.
+/// An XLSX file. Numbers are numbers, except for whole numbers over 2⁵³. Booleans are booleans. Everything else is
+/// text, and never a formula. The first row stays in sight. A withheld value is `[c]`, and a value of a borough that
+/// did not answer is `[x]`. The sheet "Notes" explains these marks, names the boroughs that answered and gives the
+/// errors of figures.
 ///
 /// # Errors
-/// More rows than a sheet has (1,048,575).
+/// The answer has more rows than a sheet (1,048,575).
 pub fn workbook(answer: &Answer) -> Result<Vec<u8>, XlsxError> {
     let mut book = Workbook::new();
     let bold = Format::new().set_bold();
@@ -76,12 +77,12 @@ fn write<'a>(
     }
 }
 
-/// Without what a reader might be misled by, and no longer than a cell may be.
+/// A text without misleading characters, cut to the length of a cell.
 fn text(value: &str) -> String {
     plain::line(value).chars().take(LONGEST).collect()
 }
 
-/// Line by line.
+/// The lines of the sheet "Notes".
 fn footnotes(of: &Statement) -> Vec<String> {
     let symbols = [
         "[c]  confidential: withheld so that nobody can be found in a small figure",

@@ -1,4 +1,4 @@
-//! The attacks upon a planted attribute, and how often they are right.
+//! The attacks on a planted attribute, and how often they are right.
 
 use crate::Dice;
 use crate::plant::{Planted, few, plant};
@@ -6,46 +6,57 @@ use crate::population::{Attribute, Population, Rules, Tables};
 use crate::release::{Cells, Told, release, told};
 use crate::solve::solve;
 
-/// People of whom it is guessed at the least, of each kind; a small borough is attacked several times.
+/// The number of people whose attribute is guessed at the least, of each kind. A small borough is attacked several
+/// times, and `AGAIN` times at most.
 const GUESSED: usize = 800;
 const AGAIN: usize = 40;
 
 /// Rounds of the solver.
 const ROUNDS: usize = 300;
 
-/// Classes of an attribute at most.
+/// The number of classes of an attribute at most.
 const MOST: usize = 8;
 
-/// Tables that are released at most: more stand for others, and weigh as much as those.
+/// The number of tables that are released at most. If there are more, each of these stands for several, and weighs as
+/// much as those.
 const TABLES: usize = 72;
 
-/// What was found of one attribute: of 100 people how many are guessed rightly.
+/// The result for one attribute: how many of 100 people are guessed rightly.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Found {
-    /// Without these data.
+    /// A guess without these data.
     pub chance: f64,
-    /// By one who only asks, and knows of each the other columns.
+    /// An asker who only asks and knows the other columns of each person. The guesses are of the people easiest to
+    /// single out.
     pub asking: f64,
-    /// By one who knows all other columns of everybody: of people like others, and of those easiest to single out.
+    /// An asker who knows all other columns of everybody. The guesses are of people like others.
     pub typical: f64,
+    /// The same asker. The guesses are of the people easiest to single out.
     pub exposed: f64,
-    /// How far the figure of the exposed is off by chance (one standard error).
+    /// One standard error of `exposed`.
     pub luck: f64,
-    /// The share of people who are alone in some table; these cells are never shown.
+    /// The number of people in 100 who are alone in a cell of some table. Such cells are never shown.
     pub alone: f64,
-    /// Figures that hold one person, over all tables: with the attribute and without.
+    /// The number of figures that hold one person, over all tables. A table has two: with the attribute and without it.
     pub figures: f64,
 }
 
-/// What is attacked, and how it is told that it goes on.
+/// The target of an attack.
 pub struct Attack<'a> {
+    /// The people who are attacked.
     pub population: &'a Population,
+    /// The tables that are released.
     pub tables: &'a Tables,
+    /// The rules of the release.
     pub rules: Rules<'a>,
+    /// The seed of the random numbers. The same seed gives the same result.
     pub seed: u64,
 }
 
-/// Attacks one attribute. `told`: the share that is done; where it says no, what is found so far is given up.
+/// Attacks one attribute. `told` gets the share that is done, from 0 to 1. If it returns `false`, the attack ends
+/// without a result.
+///
+/// Returns `None` in that case, and if fewer than two classes of the attribute occur.
 pub fn attack(attack: &Attack<'_>, attribute: Attribute, told: &mut dyn FnMut(f64) -> bool) -> Option<Found> {
     let Attack { population, tables, rules, seed } = attack;
     let others = Population::others(tables, attribute);
@@ -101,17 +112,19 @@ pub fn attack(attack: &Attack<'_>, attribute: Attribute, told: &mut dyn FnMut(f6
     })
 }
 
-/// What is guessed of everybody from figures that a node released.
+/// Guesses about everybody, from figures that a node released.
 #[derive(Clone, Debug, Default)]
 pub struct Guesses {
-    /// For each subject a class of the attribute.
+    /// For each subject, the guessed class of the attribute.
     pub classes: Vec<u32>,
-    /// The one in a hundred who are easiest to single out.
+    /// The subjects who are easiest to single out: one in a hundred, and more in a small borough.
     pub exposed: Vec<usize>,
 }
 
-/// Solves for an attribute as it is, from figures as they were released. The asker knows all other columns, and what is
-/// frequent. `None`: the attribute has too many classes.
+/// Guesses an attribute's true values from figures as they were released. The asker knows all other columns, and how
+/// frequent each class is.
+///
+/// Returns `None` if there is no such column, or if it has more than eight classes.
 pub fn reconstruct(attack: &Attack<'_>, attribute: Attribute, released: &Told<'_>) -> Option<Guesses> {
     let Attack { population, tables, rules, seed } = attack;
     let others = Population::others(tables, attribute);
@@ -145,14 +158,14 @@ struct Sums {
 }
 
 impl Dice {
-    /// Other numbers for each table, so that one that is left out changes no other.
+    /// Gives each table its own random numbers. A table that is left out then changes no other.
     fn clone_for(&self, columns: &[usize]) -> Self {
         let mixed = columns.iter().fold(self.0, |mixed, column| mixed.rotate_left(7) ^ (*column as u64 + 1));
         Self::new(mixed)
     }
 }
 
-/// Tables that are released, and how many each stands for.
+/// The tables that are released, and how many tables each of them stands for.
 fn some(others: &[Vec<usize>], dice: &mut Dice) -> (Vec<Vec<usize>>, f64) {
     if others.len() <= TABLES {
         return (others.to_vec(), 1.0);
@@ -162,7 +175,7 @@ fn some(others: &[Vec<usize>], dice: &mut Dice) -> (Vec<Vec<usize>>, f64) {
     (chosen, others.len() as f64 / TABLES as f64)
 }
 
-/// What is known without the tables: the share of each class.
+/// The share of each class. It is known without the tables.
 fn shares(planted: &Planted, subjects: &[u32]) -> Vec<f32> {
     let mut counts = vec![0.0_f32; planted.classes];
     for subject in subjects {
@@ -173,7 +186,8 @@ fn shares(planted: &Planted, subjects: &[u32]) -> Vec<f32> {
     counts.iter().map(|n| n / all).collect()
 }
 
-/// How much more of each class there is in the cells of each subject than elsewhere, each cell by what it varies by.
+/// For each subject and class, how much more of the class its cells hold than is usual. Each cell counts by its
+/// variance.
 fn asking(tables: &[Cells], subjects: &[u32], count: usize, prior: &[f32], planted: &Planted) -> Vec<f32> {
     let classes = planted.classes;
     let mut scores = vec![0.0_f32; count * classes];
@@ -199,7 +213,7 @@ fn asking(tables: &[Cells], subjects: &[u32], count: usize, prior: &[f32], plant
     scores
 }
 
-/// The class that a subject has most beyond what is known without the tables.
+/// The class whose score for a subject exceeds the base most.
 fn guess(scores: &[f32], subject: usize, base: &[f32], top: usize) -> Option<u32> {
     let classes = base.len();
     let row = scores.get(subject * classes..subject * classes + top)?;

@@ -1,10 +1,12 @@
-//! One who knows everything about everybody but one bit.
+//! An asker who knows everything about everybody, except one bit.
 //!
-//! Two worlds differ in what one unit has. Every cell that it is in, with and without the attribute, shows which world it is,
-//! through noise: of m figures with noise of variance V, each moved by k, the best guess is right with probability
-//! Φ(k √(m/V) / 2) (two normal distributions k apart, and their mean). No table of counts withstands this; it says how fast.
+//! Two worlds differ in the attribute of one unit. Each cell that holds the unit, with the attribute or without it,
+//! shows through noise which world is true. There are m such figures, with noise of variance V, and each is moved by k.
+//! Then the best guess is right with probability Φ(k √(m/V) / 2): the mean of the figures has one of two normal
+//! distributions, k apart. No table of counts withstands this asker. The formula says how fast they learn.
 
-/// The probability, of what a unit of `moved` records shows in `figures` figures with noise of a variance.
+/// The probability that the best guess is right. The unit has `moved` records, and they show in `figures` figures with
+/// noise of `variance`.
 #[must_use]
 pub fn everything_known(moved: f64, figures: f64, variance: f64) -> f64 {
     normal(moved * (figures / variance.max(1e-9)).sqrt() / 2.0)
@@ -26,7 +28,7 @@ mod tests {
     #[test]
     fn the_formula_is_that_of_two_normals() {
         assert!((normal(0.0) - 0.5).abs() < 1e-7 && (normal(1.96) - 0.975).abs() < 1e-4);
-        // 18 figures with variance 3, moved by one: 89 % (../shared/design/closed-tables.md).
+        // 18 figures with variance 3, each moved by one: 89 %.
         assert!((everything_known(1.0, 18.0, 3.0) - 0.89).abs() < 0.005);
         assert!(everything_known(4.0, 18.0, 3.0) > 0.999);
     }

@@ -1,18 +1,19 @@
-//! What an unlimited asker would learn of people from a closed collection of tables, before a borough opens it.
+//! An assessment, before a borough opens its tables: how much an unlimited asker would learn about people from them.
 //!
-//! A borough assesses its own data: it plants an attribute at random, releases every table that holds it as a node would, and
-//! attacks the release as well as it can. What is guessed right beyond chance is what the tables give away, for nothing else
-//! tells of what dice decided.
+//! A borough assesses its own data. It plants an attribute at random, releases every table with the attribute as a node
+//! would, and attacks the release as well as it can. Only the release tells anything about a random attribute. So the
+//! tables give away as much as is guessed rightly beyond chance.
 //!
-//! | module | what it does |
+//! | module | content |
 //! |---|---|
 //! | [`population`] | people by class numbers, and the tables |
-//! | [`known`] | an asker who knows everything about everybody but one bit (a formula) |
-//! | `plant` | an attribute of some people at random; who is easiest to single out |
-//! | `release` | cells with noise, those below the threshold withheld |
-//! | `solve` | who has what, by least squares over all released cells, for one who knows all else of everybody |
-//! | [`attack`] | the three together, and one who only asks; scores |
+//! | [`known`] | a formula for an asker who knows everything about everybody, except one bit |
+//! | `plant` | an attribute planted at random, and the people who are easiest to single out |
+//! | `release` | cells with noise; cells below the threshold are withheld |
+//! | `solve` | the likely class of each subject, by least squares over all released cells, for an asker who knows all else |
+//! | [`attack`](mod@attack) | these three together, an asker who only asks, and scores |
 
+#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 pub mod attack;
@@ -26,7 +27,7 @@ pub use attack::{Attack, Found, Guesses, attack, reconstruct};
 pub use population::{Attribute, Column, Population, Rules, Tables};
 pub use release::Told;
 
-/// Random numbers by splitmix64 (Steele, Lea and Flood 2014): an assessment is the same whenever it is made.
+/// Random numbers by splitmix64 (Steele, Lea and Flood 2014). An assessment gives the same result each time.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
@@ -42,7 +43,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below another, which is not 0.
+    /// A number below `n`. `n` must not be 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() % (n.max(1) as u64)).unwrap_or(0)
     }

@@ -1,33 +1,34 @@
-//! An attribute at random: what dice decided can only be learnt from the release.
+//! Plants an attribute at random. Only the release can tell anything about it.
 
 use crate::Dice;
 use crate::population::{Attribute, Population};
 
-/// Classes among which the attribute is planted: the most frequent ones.
+/// The attribute is planted among so many classes: the most frequent ones.
 const CLASSES: usize = 4;
 
-/// Of all, one in so many is planted as the most exposed, and as many as others; in a small borough more, for one person tells
-/// nothing of shares.
+/// One subject in `ONE_IN` is planted as the most exposed, and as many others as typical. A small borough plants more,
+/// because one person says nothing about shares.
 const ONE_IN: usize = 100;
 const FEWEST: usize = 34;
 const SMALL: usize = 6;
 
-/// Who is alone by so many other columns, and in how many such sets of columns that is looked at.
+/// A set of so many other columns can single a person out. So many sets are looked at.
 const WIDE: usize = 3;
 const LOOKED_AT: usize = 60;
 
 pub(crate) struct Planted {
-    /// For each subject a class below `classes`: 0 to `top` − 1 are those that were planted, `top` every other.
+    /// For each subject, a class below `classes`. The classes from 0 to `top` − 1 are planted, and `top` stands for
+    /// every other class.
     pub(crate) codes: Vec<u32>,
     pub(crate) top: usize,
     pub(crate) classes: usize,
     pub(crate) exposed: Vec<usize>,
     pub(crate) typical: Vec<usize>,
-    /// The share of subjects with a record that is alone in some table.
+    /// The share of subjects with a record that is alone in a cell of some table.
     pub(crate) alone: f64,
 }
 
-/// `others`: of the tables that hold the attribute, the other columns.
+/// `others`: for each table that holds the attribute, its other columns.
 pub(crate) fn plant(population: &Population, attribute: Attribute, others: &[Vec<usize>], dice: &mut Dice) -> Planted {
     let (subjects, count) = population.subjects(attribute);
     let empty = Vec::new();
@@ -52,7 +53,7 @@ pub(crate) fn plant(population: &Population, attribute: Attribute, others: &[Vec
     let alone = alone_in(population, &widest(&whole), &subjects, count).iter().filter(|n| **n > 0).count();
     let alone = alone as f64 / count.max(1) as f64;
     let few = few(count);
-    // Those alone in the most tables first; among equals by chance.
+    // The subjects who are alone in the most tables come first. Chance decides between equals.
     let mut order: Vec<(std::cmp::Reverse<u32>, u64, usize)> =
         rare.iter().enumerate().map(|(subject, n)| (std::cmp::Reverse(*n), dice.next(), subject)).collect();
     order.sort_unstable();
@@ -67,12 +68,12 @@ pub(crate) fn plant(population: &Population, attribute: Attribute, others: &[Vec
     Planted { codes: of_subject, top, classes: top + 1, exposed, typical, alone }
 }
 
-/// How many of so many are planted as the most exposed.
+/// How many of `count` subjects are planted as the most exposed.
 pub(crate) fn few(count: usize) -> usize {
     (count / ONE_IN).max(FEWEST.min(count / SMALL)).max(1)
 }
 
-/// Sets of columns by which people are singled out, whether or not there is such a table.
+/// Sets of columns that may single people out, whether or not such a table exists.
 fn wide(others: &[Vec<usize>], dice: &mut Dice) -> Vec<Vec<usize>> {
     let mut columns: Vec<usize> = others.iter().flatten().copied().collect();
     columns.sort_unstable();
@@ -99,7 +100,8 @@ fn widest(tables: &[Vec<usize>]) -> Vec<Vec<usize>> {
     widest
 }
 
-/// In how many tables of some columns each subject has a record that is alone.
+/// For each subject, the number of tables in which one of its records is alone in its cell. Each entry of `tables` is
+/// the columns of a table.
 fn alone_in(population: &Population, tables: &[Vec<usize>], subjects: &[u32], count: usize) -> Vec<u32> {
     let mut alone = vec![0_u32; count];
     for columns in tables {

@@ -1,24 +1,25 @@
-//! Released cells of the tables that hold an attribute.
+//! The released cells of the tables that hold an attribute.
 
 use crate::Dice;
 use crate::plant::Planted;
 use crate::population::{Attribute, Population, Rules};
 
-/// One table: by the cell of the other columns and the class of the attribute.
+/// One table, by the cell of the other columns and the class of the attribute.
 pub(crate) struct Cells {
-    /// For each record its cell.
+    /// For each record, its cell.
     pub(crate) of: Vec<u32>,
-    /// For each cell and class: the figure, and how much it is believed (one over its variance).
+    /// For each cell and class, the figure and its weight, which is one over its variance.
     pub(crate) figures: Vec<f32>,
     pub(crate) weights: Vec<f32>,
-    /// For each cell how many records it has: one who knows all else knows this.
+    /// For each cell, the number of its records. An asker who knows all else knows this.
     pub(crate) held: Vec<f32>,
 }
 
-/// A withheld cell is somewhere below the threshold.
+/// The weight of a withheld cell. Its count is somewhere below the threshold.
 const WITHHELD: f32 = 1.0 / 30.0;
 
-/// The table of some columns beside the attribute. `weight`: of each figure, for tables that stand for others.
+/// Releases the table of some columns with the attribute. `weight`: the weight of each figure, for tables that stand
+/// for others.
 pub(crate) fn release(
     population: &Population,
     columns: &[usize],
@@ -38,7 +39,7 @@ pub(crate) fn release(
         held.get_mut(*cell as usize).into_iter().for_each(|n| *n += 1.0);
     }
     let variance = rules.noise.summary().variance.max(0.01);
-    // Noise that is drawn anew averages out, and sums say the same again.
+    // Noise that is drawn again averages out, and sums say the same again.
     let draws = (f64::from(rules.epochs.max(1)) * (1.0 + rules.sums)).max(1.0);
     let believed = (draws * weight / variance) as f32;
     let (mut figures, mut weights) = (vec![0.0_f32; counts.len()], vec![0.0_f32; counts.len()]);
@@ -53,10 +54,11 @@ pub(crate) fn release(
     Cells { of, figures, weights, held }
 }
 
-/// What was released of a table, by its columns in rising order and the class of each; `None`: it is withheld.
+/// The figures that a node released. The arguments are a table's columns in rising order, and the class of each.
+/// `None`: the figure is withheld.
 pub type Told<'a> = dyn Fn(&[usize], &[u32]) -> Option<f64> + 'a;
 
-/// The table of some columns beside the attribute, as somebody else released it.
+/// The table of some columns with the attribute, as a node released it.
 pub(crate) fn told(
     population: &Population,
     columns: &[usize],
@@ -94,14 +96,14 @@ pub(crate) fn told(
     Cells { of, figures, weights, held }
 }
 
-/// The mean of what so many draws add to a count.
+/// The mean of the noise of `draws` draws for a count of `n`.
 fn noise(rules: &Rules<'_>, n: u32, draws: f64, dice: &mut Dice) -> f64 {
     let whole = (draws.round() as u32).clamp(1, 64);
     let sum: i64 = (0..whole).map(|_| i64::from(rules.noise.lookup(u64::from(n), (dice.next() >> 32) as u32))).sum();
     sum as f64 / f64::from(whole)
 }
 
-/// What is left of a cell that is known to hold so many is shared among the classes that are withheld.
+/// The number of a cell's records is known. Shares the rest of it among the classes that are withheld.
 fn withheld(figures: &mut [f32], weights: &mut [f32], held: &[f32], classes: usize, threshold: u32) {
     let most = threshold.saturating_sub(1) as f32;
     for ((figures, weights), held) in figures.chunks_mut(classes).zip(weights.chunks_mut(classes)).zip(held) {

@@ -1,21 +1,22 @@
-//! Who has what, for one who knows all else of everybody.
+//! The likely class of each subject, for an asker who knows all else about everybody.
 //!
-//! Minimise Σ w (A P − y)² + λ (P − prior)² over P, where P[i, v] says how likely subject i has class v (rows are
-//! probabilities), A adds up the subjects' records in each cell, y are the released figures and w how much each is believed.
-//! Accelerated projected gradients (Beck and Teboulle 2009), rows projected onto the simplex (Duchi et al. 2008).
+//! Minimises Σ w (A P − y)² + λ (P − prior)² over P. P[i, v] is the probability that subject i has class v, so each row
+//! of P adds up to one. A adds up the subjects' records in each cell. y are the released figures, and w are their
+//! weights. The method is accelerated projected gradients (Beck and Teboulle 2009). Rows are projected onto the simplex
+//! (Duchi et al. 2008).
 
 use crate::release::Cells;
 
-/// Pull towards what is known without the tables.
+/// The pull towards the shares that are known without the tables.
 const RIDGE: f32 = 0.3;
 
-/// Where likelihoods move by less than this in a round on average, they stand still.
+/// If a round moves the likelihoods by less than this on average, the solver ends.
 const STILL: f64 = 2e-5;
 
-/// Rounds of the power method for the step's size.
+/// Rounds of the power method, which gives the size of a step.
 const POWER: usize = 8;
 
-/// `told` is asked after each of at most `rounds` rounds, and ends it where it says no.
+/// Calls `told` after each of at most `rounds` rounds, and ends if it returns `false`.
 pub(crate) fn solve(
     tables: &[Cells],
     subjects: &[u32],
@@ -66,7 +67,7 @@ pub(crate) fn solve(
     best
 }
 
-/// A: what subjects come to in each cell and class.
+/// Multiplies by A: the sums of the subjects in each cell and class.
 fn added_up(table: &Cells, subjects: &[u32], of: &[f32], classes: usize) -> Vec<f32> {
     let mut sums = vec![0.0_f32; table.figures.len()];
     for (cell, subject) in table.of.iter().zip(subjects) {
@@ -79,7 +80,7 @@ fn added_up(table: &Cells, subjects: &[u32], of: &[f32], classes: usize) -> Vec<
     sums
 }
 
-/// Aᵀ, added.
+/// Multiplies by Aᵀ, and adds the product to `into`.
 fn spread(table: &Cells, subjects: &[u32], of: &[f32], classes: usize, into: &mut [f32]) {
     for (cell, subject) in table.of.iter().zip(subjects) {
         let (cell, subject) = (*cell as usize * classes, *subject as usize * classes);
@@ -90,7 +91,7 @@ fn spread(table: &Cells, subjects: &[u32], of: &[f32], classes: usize, into: &mu
     }
 }
 
-/// The greatest eigenvalue of Aᵀ W A, about: of the weights of each cell the greatest.
+/// An estimate of the greatest eigenvalue of Aᵀ W A. It takes the greatest weight of each cell.
 fn steepest(tables: &[Cells], subjects: &[u32], count: usize, classes: usize) -> f32 {
     let mut direction = vec![1.0_f32 / (count.max(1) as f32).sqrt(); count];
     let mut size = 1.0_f32;
@@ -117,7 +118,7 @@ fn steepest(tables: &[Cells], subjects: &[u32], count: usize, classes: usize) ->
     size
 }
 
-/// The nearest point whose parts are not negative and add up to one.
+/// The nearest point whose coordinates are not negative and add up to one.
 fn onto_simplex(row: &mut [f32]) {
     let mut sorted = [0.0_f32; 8];
     let Some(sorted) = sorted.get_mut(..row.len()) else { return };

@@ -1,5 +1,5 @@
-//! The attacks find what an independent study of the same attacker found (closed-tables: honest limits), on made-up boroughs
-//! of its kind: nine columns, tenure assessed, noise of variance 3, one epoch.
+//! The attacks find the same as an independent study of the same attacker (docs/adr/0004-assessment.md), on generated
+//! boroughs of the same kind: nine columns, tenure assessed, noise of variance 3, one epoch.
 
 #![allow(
     clippy::unwrap_used,
@@ -109,10 +109,10 @@ fn found(people: usize, most: u32, epochs: u32) -> Found {
 fn smaller_tables_and_larger_boroughs_tell_less() {
     let (two, three) = (found(5_000, 2, 1), found(5_000, 3, 1));
     assert!((two.chance - 25.0).abs() < 1e-9 && (three.chance - 25.0).abs() < 1e-9);
-    // The study: 32 and 30, 48 and 41.
+    // The study found 32 and 30 for two columns, and 48 and 41 for three.
     assert!((two.exposed - 32.0).abs() < 6.0 && (two.typical - 30.0).abs() < 6.0, "{two:?}");
     assert!((three.exposed - 48.0).abs() < 7.0 && (three.typical - 41.0).abs() < 7.0, "{three:?}");
-    // Who only asks, without knowing the others, gains little.
+    // An asker who only asks, without knowing the others, gains little.
     assert!(three.asking < 34.0 && two.asking < 32.0, "{three:?}");
 }
 
@@ -122,14 +122,14 @@ fn many_epochs_average_the_noise_but_not_the_threshold() {
     assert!(often.exposed + 3.0 > once.exposed, "{once:?} {often:?}");
 }
 
-/// The study's figures at other sizes (`just assess-sizes`), beyond the first two in minutes.
+/// The study's figures at other sizes. `just assess-sizes` runs all of them; those after the first two take minutes.
 #[test]
 fn larger_boroughs_tell_less() {
     let all = std::env::var("LODA_ASSESS_SIZES").is_ok();
     let sizes = [(20_000, 2), (20_000, 3), (20_000, 4), (5_000, 4), (300_000, 2), (300_000, 3)];
     let found: Vec<Found> =
         sizes.iter().take(if all { sizes.len() } else { 2 }).map(|(people, most)| found(*people, *most, 1)).collect();
-    // The study: 26 and 26, 40 and 32.
+    // The study found 26 and 26 for two columns, and 40 and 32 for three.
     assert!(found[0].exposed < 31.0 && found[0].typical < 31.0, "{:?}", found[0]);
     assert!(found[1].exposed < 45.0 && found[1].typical < 38.0, "{:?}", found[1]);
 }

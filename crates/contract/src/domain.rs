@@ -1,36 +1,54 @@
-//! What makes a dimension's values enumerable.
+//! Domains: the values of a dimension, as far as a contract lists them.
 
 use chrono::Datelike;
 
-use crate::Value;
-use crate::value::{date, days};
+use crate::value::{Value, date, days};
 
-/// The values that a dimension can take, as far as the contract knows them.
+/// The largest product of the sizes of all group-key domains at one node, without `borough`.
+pub const GRID_LIMIT: u64 = 100_000;
+
+/// The values that a dimension can take, as far as the contract lists them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Domain {
     /// A closed code list, in the contract's order.
     Codes(Vec<String>),
-    /// Every whole number from `min` to `max`, both included.
-    Range { min: i64, max: i64 },
-    /// Dates from `from` to `to`, both included, kept at the first day of their grain.
-    Dates { from: i32, to: i32, grain: Grain },
+    /// The whole numbers of a range.
+    Range {
+        /// The first number.
+        min: i64,
+        /// The last number.
+        max: i64,
+    },
+    /// The dates of a range, each stored as the first day of its grain. Days are counted from 1970-01-01.
+    Dates {
+        /// The first day.
+        from: i32,
+        /// The last day, included.
+        to: i32,
+        /// The grain.
+        grain: Grain,
+    },
     /// `true` and `false`.
     Booleans,
-    /// Anything: only groups that pass protection are ever named.
+    /// Any value. Only groups that pass protection are ever named.
     Open,
 }
 
-/// The finest date that may be asked about; dates are kept at the first day of their grain.
+/// The finest level at which dates may be asked about. A date is stored as the first day of its grain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grain {
+    /// A day.
     Day,
+    /// A calendar month.
     Month,
+    /// A calendar quarter.
     Quarter,
+    /// A calendar year.
     Year,
 }
 
 impl Domain {
-    /// Every value in order, NULL aside; `None` where the domain is open.
+    /// Every value in order, without NULL; `None` if the domain is open.
     #[must_use]
     pub fn values(&self) -> Option<Vec<Value>> {
         match self {
@@ -50,7 +68,7 @@ impl Domain {
         }
     }
 
-    /// Whether a value stands in the domain (NULL is the column's affair).
+    /// Whether the domain contains a value other than NULL. NULL depends on the column.
     #[must_use]
     pub fn contains(&self, value: &Value) -> bool {
         match (self, value) {
@@ -66,7 +84,7 @@ impl Domain {
 }
 
 impl Grain {
-    /// The first day of the grain that a day stands in.
+    /// The first day of the grain that contains a day. Days are counted from 1970-01-01.
     #[must_use]
     pub fn floor(self, day: i32) -> i32 {
         let Some(d) = date(day) else { return day };
@@ -91,6 +109,7 @@ impl Grain {
         self.floor(self.floor(day).saturating_add(longest))
     }
 
+    /// The name that contracts use.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -101,6 +120,7 @@ impl Grain {
         }
     }
 
+    /// The grain of a name; `None` if there is no such grain.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Day, Self::Month, Self::Quarter, Self::Year].into_iter().find(|g| g.name() == name)

@@ -1,26 +1,42 @@
-//! One value of a contract column.
+//! One value of a contract column, and its type.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::ColumnType;
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ColumnType {
+    /// Text.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// Fixed point with this many decimals and at most 38 digits.
+    Decimal(i8),
+    /// A date.
+    Date,
+    /// True or false.
+    Boolean,
+}
 
-/// A value as contracts, questions and grids use it. Decimals are in scaled units: the scale is
-/// the column's.
+/// A value as contracts, questions and grids use it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
+    /// SQL's NULL.
     Null,
+    /// True or false.
     Boolean(bool),
+    /// A whole number.
     Integer(i64),
+    /// A decimal in scaled units. The column's type holds the scale.
     Decimal(i128),
-    /// Days since 1970-01-01.
+    /// A date, in days since 1970-01-01.
     Date(i32),
-    /// Shared: a large table names its few classes many times.
+    /// A text. It is shared, because a large table names its few classes many times.
     Text(Arc<str>),
 }
 
 impl Value {
-    /// Reads a value of a column's type from text, as contracts and literals write it.
+    /// Reads a value of a column's type from text, as contracts and literals write it; `None` if the text is no such value.
     #[must_use]
     pub fn parse(text: &str, kind: ColumnType) -> Option<Self> {
         match kind {
@@ -32,7 +48,7 @@ impl Value {
         }
     }
 
-    /// Writes the value in SQL, with a decimal's scale.
+    /// Writes the value in SQL. A decimal gets the scale of `kind`.
     #[must_use]
     pub fn sql(&self, kind: ColumnType) -> String {
         match self {
@@ -43,7 +59,7 @@ impl Value {
         }
     }
 
-    /// Writes the value for a person to read.
+    /// Writes the value for a person to read. A decimal gets the scale of `kind`.
     #[must_use]
     pub fn plain(&self, kind: ColumnType) -> String {
         match (self, kind) {
@@ -64,12 +80,12 @@ impl fmt::Display for Value {
     }
 }
 
-/// Days since 1970-01-01 of a date.
+/// The number of days from 1970-01-01 to a date.
 pub(crate) fn days(date: chrono::NaiveDate) -> Option<i32> {
     i32::try_from(date.signed_duration_since(chrono::NaiveDate::default()).num_days()).ok()
 }
 
-/// The date that is this many days after 1970-01-01.
+/// The date this many days after 1970-01-01.
 pub(crate) fn date(days: i32) -> Option<chrono::NaiveDate> {
     chrono::NaiveDate::default().checked_add_signed(chrono::TimeDelta::days(i64::from(days)))
 }
@@ -96,6 +112,18 @@ fn format_decimal(units: i128, scale: i8) -> String {
     let digits = format!("{:0>width$}", units.unsigned_abs(), width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     format!("{sign}{whole}.{fraction}")
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Integer => f.write_str("integer"),
+            Self::Decimal(scale) => write!(f, "decimal({scale})"),
+            Self::Date => f.write_str("date"),
+            Self::Boolean => f.write_str("boolean"),
+        }
+    }
 }
 
 #[cfg(test)]

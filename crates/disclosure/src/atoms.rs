@@ -1,33 +1,33 @@
-//! Which conditions a cell can bear: the cross-tabulation of a question's conditions.
+//! The conditions that a cell can keep, judged by the cross-tabulation of a question's conditions.
 //!
-//! A question with k conditions is judged as the table of their 2^k combinations, its *atoms*: any
-//! difference of two figures is a union of atoms, so that if every atom has enough units, no
-//! subtraction of released figures leaves a few. An atom that could have units and has none counts as
-//! low, for a zero says something of everybody; an atom that contract or logic rule out does not.
+//! A question with k conditions is judged as the table of their 2^k combinations, its *atoms*. Any difference of two figures is
+//! a union of atoms. If every atom has enough units, no subtraction of released figures leaves a few units. An atom that could
+//! have units but has none counts as low, because a zero reveals something about everybody. An atom that contract or logic
+//! rule out does not count.
 
 use std::collections::BTreeSet;
 
-use crate::cell::Cell;
 use crate::error::DisclosureError;
+use crate::stage::Cell;
 
-/// How one cell's atoms are judged.
+/// The rule for one cell's atoms.
 pub(crate) struct AtomRule<'a> {
-    /// Number of unit domains; the rule holds for every one.
+    /// The number of unit domains. The rule holds for each of them.
     pub(crate) domains: usize,
-    /// Conditions that some figure requires.
+    /// The conditions that some figure requires.
     pub(crate) live: u16,
-    /// The cell's possible masks, which include every observed one; `None`: all.
+    /// The cell's possible masks, which include every observed mask; `None`: all masks are possible.
     pub(crate) possible: Option<&'a BTreeSet<u16>>,
-    /// Least number of distinct units.
+    /// The least number of distinct units.
     pub(crate) units: u64,
 }
 
 impl AtomRule<'_> {
-    /// The conditions kept in this cell; `None` where even the total has too few units.
+    /// The conditions kept in this cell; `None` if even the total has too few units.
     ///
-    /// Conditions are dropped in canonical order (bit 0 first) until the atoms hold, then restored in
-    /// reverse where they still do. Dropping merges atoms, so units only grow and the result is a
-    /// maximal set: no condition can be added to it.
+    /// Conditions are dropped in canonical order (bit 0 first) until the atoms pass. Then they are restored in reverse order if
+    /// the atoms still pass. Dropping a condition merges atoms, so that their units only grow. The result is a maximal set: no
+    /// condition can be added to it.
     pub(crate) fn kept(&self, cell: &Cell<'_>) -> Result<Option<u16>, DisclosureError> {
         let mut kept = self.live;
         let mut dropped = Vec::new();
@@ -49,8 +49,8 @@ impl AtomRule<'_> {
 
     /// Whether every possible atom of these conditions has enough units of every domain.
     ///
-    /// The possible atoms are counted, not listed: observed atoms are possible ones, so that equal
-    /// numbers mean that none is empty. The cost follows the data, not 2^k.
+    /// The possible atoms are counted, not listed. Observed atoms are possible, so equal numbers mean that no possible atom is
+    /// empty. The cost depends on the data, not on 2^k.
     fn holds(&self, cell: &Cell<'_>, conditions: u16) -> Result<bool, DisclosureError> {
         let possible_atoms = match self.possible {
             None => 1_usize << conditions.count_ones(),

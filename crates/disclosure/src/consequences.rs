@@ -1,42 +1,42 @@
-//! What a perturbation table does for and against people: the averaging attack, measured.
+//! The protection that a perturbation table gives, measured by the averaging attack.
 //!
-//! Among 5,000 people half have an attribute. For a target the attacker asks m random, overlapping
-//! sets of people how many have the attribute, each set without and with the target, and subtracts.
-//! Two attackers guess whether the target has it:
+//! Half of 5,000 people have an attribute. For each target the attacker asks for the number of people with the attribute in m
+//! random, overlapping sets, each without and with the target, and subtracts. Two attackers guess whether the target has it:
 //!
 //! - *averaging*: the mean of the m differences is above one half;
-//! - *change*: any of the differences is not zero. A target without the attribute leaves the
-//!   counted set as it was, and the same set has the same answer: its differences are all zero.
+//! - *change*: any of the differences is not zero. A target without the attribute does not change the counted set, and the same
+//!   set has the same answer, so all its differences are zero.
 //!
-//! The guess without any question is right for 50 %. Such sets cannot be formed with conditions on
-//! dimensions alone unless the target is alone in some combination of them; grid limits, quotas and
-//! the log exist to keep that rare. The figures say what happens where they fail.
+//! A guess without questions is right for 50 %. Conditions on dimensions cannot form such sets unless the target is alone in
+//! some combination of them. Grid limits, quotas and the log keep that rare. The figures show the effect if they fail.
 #![allow(clippy::cast_precision_loss, reason = "shares of a few hundred targets")]
 
 use crate::ptable::PTable;
 
-/// What attackers reach with so many pairs of questions.
+/// The success of the attackers with a number of pairs of questions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Consequence {
-    /// Pairs of overlapping sets, each with and without the target.
+    /// The number of pairs: overlapping sets, each with and without the target.
     pub pairs: usize,
-    /// Share of targets whose attribute is guessed right from the mean difference.
+    /// The share of targets whose attribute is guessed right from the mean difference, from 0 to 1.
     pub by_averaging: f64,
-    /// Share guessed right from whether anything changed.
+    /// The share of targets whose attribute is guessed right from any change, from 0 to 1.
     pub by_change: f64,
-    /// Root mean square error of one person's value from the mean difference of two sums, in widths of the measure's
-    /// bounds, computed from the variances. A guess of the middle has 0.29 where values spread evenly.
+    /// The root mean square error of one person's value from the mean difference of two sums, in widths of the measure's bounds,
+    /// computed from the variances. A guess of the middle has 0.29 for evenly spread values.
     pub value_error: f64,
 }
 
+/// The size of the population.
 const PEOPLE: usize = 5_000;
+/// The number of targets.
 const TARGETS: usize = 300;
-/// Pairs of questions that the attackers ask.
+/// The numbers of pairs of questions that the attackers ask.
 const QUESTIONS: [usize; 5] = [1, 5, 20, 100, 1_000];
 /// Random sets are drawn once for this many targets, to bound the run to seconds.
 const TARGETS_PER_FAMILY: usize = 30;
 
-/// SplitMix64: a fixed seed gives the same figures in every run.
+/// SplitMix64. A fixed seed gives the same figures in every run.
 struct Random(u64);
 
 impl Random {
@@ -54,7 +54,7 @@ struct Person {
     has_attribute: bool,
 }
 
-/// A random half of the population: its members with the attribute, as (n, Σ keys).
+/// A random half of the population, with the number and Σ keys of its members with the attribute.
 struct RandomSet {
     members: Vec<u64>,
     count: u64,
@@ -99,14 +99,14 @@ fn released(table: &PTable, count: u64, keys: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX).saturating_add(i64::from(table.lookup(count, cell_key)))
 }
 
-/// Runs the attacks on a table. A fixed seed: the same table gives the same figures. About a second.
+/// Runs the attacks on a table, which takes about a second. The seed is fixed, so the same table gives the same figures.
 #[must_use]
 pub fn consequences(table: &PTable) -> Vec<Consequence> {
     let mut random = Random(20_26);
     let people: Vec<Person> = (0..PEOPLE)
         .map(|_| Person { key: random.next() % u64::from(table.modulus()), has_attribute: random.next() & 1 == 1 })
         .collect();
-    // As many targets with the attribute as without: a guess without questions is right for 50 %.
+    // Half of the targets have the attribute, so that a guess without questions is right for 50 %.
     let has = |wanted: bool| people.iter().enumerate().filter(move |(_, p)| p.has_attribute == wanted);
     let targets: Vec<(usize, &Person)> =
         has(true).zip(has(false)).take(TARGETS / 2).flat_map(|(yes, no)| [yes, no]).collect();
@@ -126,7 +126,7 @@ pub fn consequences(table: &PTable) -> Vec<Consequence> {
         }
     }
     let variance = table.summary().variance;
-    // A sum is noise on the part about the middle and the middle times a perturbed count: half a width each.
+    // A sum has noise on the part about the middle, and on the middle times a perturbed count: half a width each.
     let of_pair = (2.0 * (variance + 1.0 / 12.0) / 4.0 + 2.0 * variance / 4.0).sqrt();
     let share = |right: usize| right as f64 / targets.len().max(1) as f64;
     let each = QUESTIONS.into_iter().zip(right);

@@ -1,19 +1,28 @@
-//! Primary rules for sums: enough contributors, none of whom dominates.
+//! Primary rules for sums: enough contributors, and no contributor that dominates.
 //!
-//! With contributions x1 ≥ x2 ≥ … and total X, each a unit's part above the measure's declared lower
-//! bound. Sources: (n, k) and p % as in the Handbook on Statistical Disclosure Control (Hundepool et
-//! al.) and in sdcTable; ≥ in (n, k) rather than >, so that a share of exactly k % is withheld.
+//! The contributions are x1 ≥ x2 ≥ … with the total X. Each is a unit's part above the measure's declared lower bound.
+//! Sources: (n, k) and p % as in the Handbook on Statistical Disclosure Control (Hundepool et al.) and in sdcTable. The (n, k)
+//! rule uses ≥ instead of >, so that a share of exactly k % is withheld.
 
 use crate::error::DisclosureError;
-use crate::methods::Threshold;
+
+/// The parameters of the rules.
+pub(crate) struct DominanceRules {
+    /// The least number of contributors.
+    pub(crate) contributors: u64,
+    /// k of the (n, k) rule with n = 2, in percent.
+    pub(crate) n_k_percent: u8,
+    /// p of the p % rule, in percent.
+    pub(crate) p_percent: u8,
+}
 
 /// Whether a sum over these contributions, one for each unit of one domain, may be released.
 ///
-/// A negative contribution breaks the declared bound, and the rules mean nothing there: withheld.
+/// A negative contribution breaks the declared bound. The rules do not apply to it, and the sum is withheld.
 ///
 /// # Errors
-/// Overflow of a total or a percentage.
-pub(crate) fn passes(contributions: &[i128], rules: &Threshold) -> Result<bool, DisclosureError> {
+/// If a total or a percentage overflows.
+pub(crate) fn passes(contributions: &[i128], rules: &DominanceRules) -> Result<bool, DisclosureError> {
     let mut total = 0_i128;
     let mut largest = 0_i128;
     let mut second = 0_i128;
@@ -33,12 +42,12 @@ pub(crate) fn passes(contributions: &[i128], rules: &Threshold) -> Result<bool, 
             second = contribution;
         }
     }
-    if contributors < rules.units {
+    if contributors < rules.contributors {
         return Ok(false);
     }
     let top_two = largest.checked_add(second).ok_or(DisclosureError::Overflow)?;
     let rest = total.checked_sub(top_two).ok_or(DisclosureError::Overflow)?;
-    let dominated = percent(top_two)? >= times(total, rules.dominance_n_k_percent)?;
+    let dominated = percent(top_two)? >= times(total, rules.n_k_percent)?;
     let estimable = percent(rest)? < times(largest, rules.p_percent)?;
     Ok(!dominated && !estimable)
 }

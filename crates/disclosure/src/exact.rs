@@ -1,14 +1,13 @@
-//! Exact figures, nothing withheld: for data already published, and for tests.
+//! Exact figures, with nothing withheld: for data already published, and for tests.
 
-use crate::cell::Cell;
 use crate::error::DisclosureError;
 use crate::keys::CellKey;
 use crate::output::OutputRow;
 use crate::spec::{FigureKind, FigureSpec, TableSpec};
-use crate::stage::Stage;
+use crate::stage::{Cell, Stage};
 
-/// Every observed cell with every figure. The sum of nothing is NULL; a table without records has no cell, also
-/// where SQL would give one row of zeros: who asked knows how to write it.
+/// Every observed cell with every figure. The sum of nothing is NULL. A table without records has no cell, even if SQL would
+/// give one row of zeros. The reader adds that row.
 pub(crate) fn release(spec: &TableSpec, stage: &Stage) -> Result<Vec<OutputRow>, DisclosureError> {
     stage.cells().map(|(key, cell)| row(spec, key, &cell)).collect()
 }

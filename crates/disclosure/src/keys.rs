@@ -1,4 +1,4 @@
-//! Group keys: one number for each cell, and back to columns.
+//! Group keys: from key columns to one number for each cell, and back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::spec::PossibleMasks;
 /// A group's key in Arrow's row format: byte order is key order, nulls first. Empty without keys.
 pub(crate) type CellKey = Box<[u8]>;
 
-/// Tables of numbers from a node's own snapshots: nobody outside chooses what is in them.
+/// A hash table without protection against chosen keys: its keys come from a node's own snapshots, and no outsider chooses them.
 type Fast<K> = HashMap<K, u32, FixedState>;
 
-/// Between key columns and [`CellKey`].
+/// Converts between key columns and [`CellKey`].
 pub struct KeyCodec {
-    /// `None` for a table without keys: Arrow's converter loses the row count of no columns.
+    /// `None` for a table without keys, because Arrow's converter loses the row count of no columns.
     converter: Option<RowConverter>,
 }
 
@@ -49,7 +49,7 @@ impl KeyCodec {
         Ok(converter.convert_rows(rows)?)
     }
 
-    /// The possible masks of each cell. A cell that is not among them has none.
+    /// The possible masks of each cell. A cell that is not in the map has no possible mask.
     pub(crate) fn possible(
         &self,
         possible: &PossibleMasks,
@@ -63,12 +63,12 @@ impl KeyCodec {
     }
 }
 
-/// Numbers cells in the order of first sight.
+/// Numbers cells in the order of their first row.
 pub(crate) struct CellNumbers {
     columns: Vec<Codes>,
-    /// After each column: the numbers of what the columns so far have together.
+    /// After each column: the numbers of the combinations of all columns so far.
     pairs: Vec<Fast<u64>>,
-    /// Of each cell, its code in every column.
+    /// The codes of each cell, one for every column.
     cells: Vec<Vec<u32>>,
 }
 
@@ -93,7 +93,7 @@ impl CellNumbers {
             }
         }
         for (row, number) in numbers.iter().enumerate() {
-            // A new cell is the next one: the last table of pairs numbered it in this order.
+            // A new cell has the next number, because the last table of pairs numbers cells in this order.
             if *number as usize == self.cells.len() {
                 self.cells.push(codes.iter().filter_map(|codes| codes.get(row).copied()).collect());
             }
@@ -101,7 +101,7 @@ impl CellNumbers {
         Ok(numbers)
     }
 
-    /// The key of each cell, by its number. In Arrow's row format a row is its columns' encodings, one after another.
+    /// The key of each cell, by its number. In Arrow's row format a row is the concatenation of its columns' encodings.
     pub(crate) fn keys(&self) -> Vec<CellKey> {
         let key = |codes: &Vec<u32>| {
             let parts = codes.iter().zip(&self.columns).filter_map(|(code, column)| column.bytes.get(*code as usize));
@@ -127,7 +127,7 @@ impl Codes {
 
     fn codes(&mut self, column: &ArrayRef) -> Result<Vec<u32>, DisclosureError> {
         let Some(coded) = column.as_dictionary_opt::<Int32Type>() else { return self.of_values(column) };
-        // What the snapshot has coded is looked at once for each value.
+        // In a column that the snapshot has coded, each different value is looked up once.
         let of_values = self.of_values(coded.values())?;
         let null = match coded.null_count() {
             0 => 0,

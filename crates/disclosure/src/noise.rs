@@ -1,7 +1,7 @@
 //! Keyed noise for cells of tables about people.
 //!
-//! The draw follows from a secret key and from what the cell is, in words: functional with its bounds, row domain, classes,
-//! epoch. Who asks, and what the records are, play no part.
+//! The draw depends on a secret key and on the cell's identity in words: functional with its bounds, row domain, classes, epoch.
+//! It does not depend on the asker or on the records.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use ring::hmac;
 use crate::error::DisclosureError;
 use crate::ptable::PTable;
 
-/// A row of the perturbation table on which no output is blocked.
+/// A row of the perturbation table without blocked outputs.
 const ROW: u64 = 750;
 
 /// A node's secret for the keys of cells. It never leaves the node and is never printed.
@@ -18,14 +18,14 @@ const ROW: u64 = 750;
 pub struct NoiseKey(hmac::Key);
 
 impl NoiseKey {
-    /// From a secret of the node.
+    /// Derives the key from a secret of the node.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
         let master = hmac::Key::new(hmac::HMAC_SHA256, secret);
         Self(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"draws").as_ref()))
     }
 
-    /// The key of a cell of a table: it follows from what the cell is, in words, and from nothing else.
+    /// The key of a cell. It depends on the cell's identity in words only.
     pub(crate) fn of_cell(&self, words: &[&str]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(b"cell");
@@ -38,13 +38,13 @@ impl NoiseKey {
         key
     }
 
-    /// Four bytes of a cell's key.
+    /// Four bytes of a cell's key, from the byte `from` on.
     pub(crate) fn word(key: &[u8; 32], from: usize) -> u32 {
         key.iter().skip(from).take(4).fold(0_u32, |word, byte| (word << 8) | u32::from(*byte))
     }
 
-    /// `bound` × (v + u) by a cell's key: v from the interior of the perturbation table, u uniform in [−½, ½) and fine enough
-    /// that every whole number may come out, whatever the bound: noise in steps would give a sum away modulo the step.
+    /// The noise `bound` × (v + u) by a cell's key. v is from the interior of the perturbation table. u is uniform in [−½, ½) and
+    /// so fine that every whole number can occur for any bound: noise in steps would reveal a sum modulo the step.
     pub(crate) fn scaled(key: &[u8; 32], bound: i128, table: &PTable) -> Result<i128, DisclosureError> {
         let steps = i128::from(table.lookup(ROW, Self::word(key, 0) % table.modulus()));
         let fraction = key.iter().skip(4).take(16).fold(0_u128, |fraction, byte| (fraction << 8) | u128::from(*byte));
@@ -101,14 +101,14 @@ mod tests {
             let all = draws(bound);
             let most = i128::from(table.summary().max_noise);
             assert!(all.iter().all(|noise| noise.abs() <= (most + 1) * bound), "{bound}");
-            // As many of each remainder as chance gives.
+            // Each remainder occurs as often as chance predicts.
             for modulus in [3_i128, 5, 7, 16] {
                 let mut seen = vec![0_i32; usize::try_from(modulus).unwrap()];
                 all.iter().for_each(|noise| seen[usize::try_from(noise.rem_euclid(modulus)).unwrap()] += 1);
                 let fair = 4_000 / i32::try_from(modulus).unwrap();
                 assert!(bound < 100 || seen.iter().all(|n| (n - fair).abs() < 200), "{bound} mod {modulus}: {seen:?}");
             }
-            // The fine part takes as many values as it is wide, or nearly as many as there are draws.
+            // The fine part takes as many values as its width, or nearly as many as there are draws.
             let fine: BTreeSet<i128> = all.iter().map(|noise| noise.rem_euclid(bound)).collect();
             assert!(fine.len() as i128 >= bound.min(3_900), "{bound}: {}", fine.len());
             let mean = all.iter().map(|noise| *noise as f64 / bound as f64).sum::<f64>() / 4_000.0;

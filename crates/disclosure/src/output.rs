@@ -12,14 +12,14 @@ use crate::spec::{FigureKind, FigureSpec, TableSpec};
 /// The largest magnitude that 38 decimal digits can hold.
 const MAX_DECIMAL: u128 = 10_u128.pow(38) - 1;
 
-/// One cell of the result, with one value for each figure of the table. `None`: withheld, or NULL.
+/// One cell of the result, with one value for each figure of the table. `None`: the value is withheld or NULL.
 #[derive(Debug)]
 pub struct OutputRow {
     pub(crate) key: CellKey,
     pub(crate) figures: Vec<Option<i128>>,
 }
 
-/// Withholds every part of a derived aggregate of which one part is withheld.
+/// Withholds all parts of a derived aggregate if one part is withheld.
 pub(crate) fn withhold_together(figures: &[FigureSpec], values: &mut [Option<i128>]) {
     let withheld: Vec<usize> = figures
         .iter()
@@ -34,7 +34,7 @@ pub(crate) fn withhold_together(figures: &[FigureSpec], values: &mut [Option<i12
     }
 }
 
-/// Builds the result. `rows` are in key order, as the stage's ordered map gave them.
+/// Builds the result. `rows` are in key order.
 pub(crate) fn build(spec: &TableSpec, codec: &KeyCodec, rows: &[OutputRow]) -> Result<RecordBatch, DisclosureError> {
     let mut fields: Vec<Field> = spec.keys.iter().map(|key| key.as_ref().clone().with_nullable(true)).collect();
     let mut columns = codec.decode(rows.iter().map(|row| &row.key))?;
@@ -51,7 +51,7 @@ pub(crate) fn build(spec: &TableSpec, codec: &KeyCodec, rows: &[OutputRow]) -> R
         fields.push(Field::new(&figure.name, column.data_type().clone(), true));
         columns.push(column);
     }
-    // The row count is explicit: a table may have neither keys nor figures.
+    // The row count is explicit, because a table may have neither keys nor figures.
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }

@@ -1,11 +1,11 @@
-//! The type of what may leave the node.
+//! The type of values that may leave the node.
 
 use std::fmt;
 
-/// A value that went through disclosure control. There is no public constructor: a function that
-/// takes `Released<T>` cannot be given anything else.
+/// A value that went through disclosure control. There is no public constructor, so a function that takes `Released<T>` cannot
+/// get any other value.
 ///
-/// `Debug` prints the type alone, so that a log line never holds a result.
+/// `Debug` prints the type only, so that a log line never holds a result.
 #[derive(Clone)]
 pub struct Released<T>(T);
 

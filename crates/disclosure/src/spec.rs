@@ -5,28 +5,27 @@ use arrow::datatypes::{DataType, FieldRef};
 
 use crate::error::DisclosureError;
 
-/// The most conditions a question may have: a mask is a `u16`.
+/// The largest number of conditions in a question: a mask is a `u16`.
 pub const MAX_CONDITIONS: usize = 16;
 
-/// The most digits of a Decimal128.
+/// The largest number of decimal places of a Decimal128.
 const MAX_SCALE: i8 = 38;
 
-/// What a table asks for. It follows from the question and the contract alone, never from the data.
+/// The specification of a table. It follows from the question and the contract only, never from the data.
 #[derive(Debug, Clone)]
 pub struct TableSpec {
-    /// Group keys: Utf8, Int64, Date32, Decimal128 or Boolean. NULL is a category of its own.
+    /// The group keys: Utf8, Int64, Date32, Decimal128 or Boolean. NULL is a category of its own.
     pub keys: Vec<FieldRef>,
-    /// Unit domains that contribute, at least one. Every rule holds for every domain.
+    /// The unit domains that contribute, at least one. Every rule holds for every domain.
     pub domains: Vec<DomainSpec>,
-    /// Number of conditions, at most [`MAX_CONDITIONS`], in canonical order: bit i of a mask says
-    /// that condition i holds. Where conditions must be withheld, bit 0 goes first.
+    /// The number of conditions, at most [`MAX_CONDITIONS`], in canonical order: bit i of a mask means that condition i holds. If
+    /// conditions must be withheld, bit 0 goes first.
     pub conditions: usize,
-    /// Measures that are summed: values first, then squares and products of them.
+    /// The measures that are summed: values first, then their squares and products.
     pub measures: Vec<MeasureSpec>,
     /// The columns of the result after the keys.
     pub figures: Vec<FigureSpec>,
-    /// Combinations that contract and logic allow. `None`: every mask is possible in every cell.
-    /// Used by `threshold` alone.
+    /// The combinations that contract and logic allow; `None`: every mask is possible in every cell. Only `threshold` uses them.
     pub possible: Option<PossibleMasks>,
 }
 
@@ -35,7 +34,7 @@ pub struct TableSpec {
 pub struct DomainSpec {
     /// The domain's name in the contract.
     pub name: String,
-    /// By contract a unit has at most so many rows (after all joins); `None`: any number.
+    /// The largest number of rows of a unit by contract, after all joins; `None`: any number.
     pub max_rows: Option<u64>,
 }
 
@@ -45,31 +44,30 @@ impl DomainSpec {
     }
 }
 
-/// A measure of which sums are asked.
+/// A measure whose sums are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeasureSpec {
-    /// Decimal places of its `Decimal128(38, scale)`.
+    /// The decimal places of its `Decimal128(38, scale)`.
     pub scale: i8,
-    /// Declared lower bound in scaled units (scale 2: pence). Dominance is judged on what a unit
-    /// contributes above it.
+    /// The declared lower bound, in scaled units (scale 2: pence). Dominance is judged on a unit's contribution above it.
     pub lower: i128,
-    /// Declared upper bound in scaled units.
+    /// The declared upper bound, in scaled units.
     pub upper: i128,
-    /// What is summed.
+    /// The number that each record adds.
     pub moment: Moment,
 }
 
-/// What is summed for each record. Places are those of values in [`TableSpec::measures`].
+/// The number that each record adds to a sum. Places are those of values in [`TableSpec::measures`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// The value itself.
     Value,
-    /// Its square; bounds are those of the value.
+    /// The square of a value. The bounds are those of the value.
     Square {
         /// The value's place.
         of: usize,
     },
-    /// The product of two values, over records that have both.
+    /// The product of two values, for records that have both.
     Product {
         /// The first value's place.
         a: usize,
@@ -78,24 +76,24 @@ pub enum Moment {
     },
 }
 
-/// What a figure counts or sums, over the rows of its set.
+/// The quantity that a figure counts or sums, over the rows of its set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FigureKind {
-    /// Records.
+    /// The number of records.
     Rows,
-    /// Distinct units of `domains[domain]`.
+    /// The number of distinct units of a domain.
     Units {
-        /// Index into [`TableSpec::domains`].
+        /// The index into [`TableSpec::domains`].
         domain: usize,
     },
-    /// Records whose `measures[measure]` is not NULL: what a mean divides by.
+    /// The number of records whose measure is not NULL: the divisor of a mean.
     Present {
-        /// Index into [`TableSpec::measures`].
+        /// The index into [`TableSpec::measures`].
         measure: usize,
     },
-    /// The sum of `measures[measure]`.
+    /// The sum of a measure, in scaled units.
     Sum {
-        /// Index into [`TableSpec::measures`].
+        /// The index into [`TableSpec::measures`].
         measure: usize,
     },
 }
@@ -103,29 +101,28 @@ pub enum FigureKind {
 /// One column of the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FigureSpec {
-    /// Column name.
+    /// The column's name.
     pub name: String,
-    /// What it counts or sums.
+    /// The quantity that the figure counts or sums.
     pub kind: FigureKind,
-    /// The figure's set is the rows with `mask & requires == requires`.
+    /// The conditions of the figure's set: the rows with `mask & requires == requires`.
     pub requires: u16,
-    /// Figures with an equal number are parts of one derived aggregate (AVG = SUM / COUNT): if one
-    /// is withheld in a cell, all are.
+    /// Figures with an equal number are parts of one derived aggregate (AVG = SUM / COUNT). If one part is withheld in a cell,
+    /// all parts are.
     pub together: usize,
 }
 
-/// The (cell, mask) pairs that contract and logic allow; any other is structurally empty, and so
-/// its zero discloses nothing.
+/// The (cell, mask) pairs that contract and logic allow. Any other pair is structurally empty, so its zero discloses nothing.
 #[derive(Debug, Clone)]
 pub struct PossibleMasks {
-    /// One array for each key of the table, all as long as `masks`.
+    /// One array for each key of the table, each as long as `masks`.
     pub keys: Vec<ArrayRef>,
-    /// Masks over all conditions of the table, without nulls.
+    /// The masks over all conditions of the table, without nulls.
     pub masks: UInt16Array,
 }
 
 impl TableSpec {
-    /// Refuses a specification that no later stage could read without a special case.
+    /// Refuses a specification that later steps could read only with special cases.
     pub(crate) fn check(&self) -> Result<(), DisclosureError> {
         let refuse = |problem| Err(DisclosureError::Spec(problem));
         if self.domains.is_empty() {
@@ -173,7 +170,7 @@ impl TableSpec {
         u32::from(mask).checked_shr(u32::try_from(self.conditions).unwrap_or(u32::MAX)) == Some(0)
     }
 
-    /// The values that a moment is made of.
+    /// The places of the values in a measure's moment.
     pub(crate) fn values_of(&self, measure: usize) -> Vec<usize> {
         match self.measures.get(measure).map(|m| m.moment) {
             Some(Moment::Value) => vec![measure],
@@ -183,8 +180,8 @@ impl TableSpec {
         }
     }
 
-    /// What a sum is judged by: the values that it is made of, and what it adds up itself. A square or a product is further
-    /// from the others than its values are.
+    /// The places of the measures by which a sum is judged: the values in its moment, and the measure itself. The largest square
+    /// or product stands out more from the others than its values do.
     pub(crate) fn judged(&self, measure: usize) -> Vec<usize> {
         let mut judged = self.values_of(measure);
         if !judged.contains(&measure) {
@@ -193,7 +190,7 @@ impl TableSpec {
         judged
     }
 
-    /// The least that a record adds to a measure, by the declared bounds of its values.
+    /// The least amount that a record adds to a measure, by the declared bounds of its values, in scaled units.
     pub(crate) fn least(&self, measure: usize) -> Result<i128, DisclosureError> {
         let of = |place: usize| self.measures.get(place).ok_or(DisclosureError::Spec("no such measure"));
         let bounds = |place: usize| of(place).map(|m| [m.lower, m.upper]);
@@ -215,7 +212,7 @@ impl TableSpec {
         products.min().flatten().ok_or(DisclosureError::Overflow)
     }
 
-    /// The conditions that some figure requires. Others cut no released set, and are not judged.
+    /// The conditions that some figure requires. Other conditions do not affect a released set and are not judged.
     pub(crate) fn live_conditions(&self) -> u16 {
         self.figures.iter().fold(0, |live, figure| live | figure.requires)
     }

@@ -106,7 +106,7 @@ proptest! {
         extra in prop::collection::vec((1_i64..4, 0_u16..8), 0..6),
         restrict in any::<bool>(),
     ) {
-        // One figure of rows for each set of conditions, so that what is released tells what is kept.
+        // One figure of rows for each set of conditions, so that the released figures show the kept conditions.
         let mut spec = table(&[false, false], CONDITIONS, &[0]);
         for requires in 0..8 {
             ask(&mut spec, FigureKind::Rows, requires);
@@ -241,7 +241,7 @@ fn the_difference_of_two_sums_rests_on_enough_contributors() {
 
 #[test]
 fn a_sum_beside_values_that_are_null_rests_on_those_that_are_not() {
-    // What a question of a measure with NULLs becomes: the sum, and the count of all rows beside it.
+    // A question about a measure with NULLs becomes the sum, and the count of all rows beside it.
     let mut spec = table(&[true], 1, &[0]);
     ask(&mut spec, FigureKind::Sum { measure: 0 }, 1);
     ask(&mut spec, FigureKind::Rows, 0);
@@ -252,7 +252,7 @@ fn a_sum_beside_values_that_are_null_rests_on_those_that_are_not() {
         run(&spec, &rows, &Threshold::default()).unwrap().remove(&Some(1)).unwrap()
     };
     assert_eq!(released(10), [Some(3_000), Some(40)]);
-    // Sum and mean beside the count of all rows would tell how many have none.
+    // Sum and mean beside the count of all rows would reveal the number of NULLs.
     assert_eq!(released(9), [None, Some(39)]);
     assert_eq!(released(1), [None, Some(31)]);
 }

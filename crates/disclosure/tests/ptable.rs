@@ -1,4 +1,4 @@
-//! Properties of perturbation tables, over every row, and what malformed ones are refused for.
+//! Properties of perturbation tables over every row, and the refusals of malformed tables.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 use loda_disclosure::{PTable, PTableError, default_table};

@@ -1,4 +1,4 @@
-//! What is refused, what the output looks like, and what is said about a method.
+//! Refusals, the form of the output, and the description of a method.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Closed tables: statistics that add up, keys that follow from what a cell is, and a threshold on perturbed units.
+//! Closed tables: statistics that add up, keys that follow from a cell's identity, and a threshold on perturbed units.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -125,7 +125,7 @@ fn who_is_in_no_class_of_a_dataset_is_the_presence_tables_cell_to_the_byte() {
         of.map(|(_, figures)| figures.clone()).unwrap()
     };
     assert_eq!(absent(&one), absent(&other));
-    // The margin of a column that only some have says nothing of the others: no dataset of that table holds them.
+    // The margin of a column that only some units have covers no other units: no dataset of that table holds them.
     assert!(!one.keys().any(|cell| cell[1] == "1" && cell[3] == "rolled"));
 }
 
@@ -143,7 +143,7 @@ fn a_cell_has_one_draw_whatever_stands_beside_it_and_another_in_another_epoch() 
         let same = wide.iter().find(|(of, _)| of[..2] == cell[..] && of[3] == "rolled").unwrap();
         assert_eq!(same.1[1], figures[0]);
     }
-    // Orders of columns and of records say nothing.
+    // The order of columns and of records has no effect.
     let mut turned = shape(columns(), vec![FunctionalShape::Units(0)]);
     turned.columns.reverse();
     let of_turned = released(&turned, &people(5_000, |id| code(id).into_iter().rev().collect()));
@@ -160,7 +160,7 @@ fn a_cell_has_one_draw_whatever_stands_beside_it_and_another_in_another_epoch() 
 
 #[test]
 fn cells_of_few_units_of_any_kind_that_they_tell_of_are_withheld() {
-    // 300 people, of whom one household makes up a class.
+    // 300 people. One household makes up a class.
     let columns = vec![column("0.tenure", 0, &["own", "rent"], Some(1))];
     let few = shape(columns, vec![FunctionalShape::Units(0)]);
     let mut records = people(300, |id| vec![CLASSES + u32::from(id < 200)]);
@@ -197,7 +197,7 @@ fn noise_is_within_the_table_and_sums_within_their_bounds() {
     assert!(seen > 35 && moved > seen / 2, "{moved} of {seen}");
 }
 
-/// What is released of rows that come by period: by month (and by outcome, where the table has it) how many.
+/// The released counts of rows that come by period, by month (and by outcome, if the table has this column).
 fn by_month(months: &[(&str, &str)], epoch: &str) -> BTreeMap<(String, Option<String>), i64> {
     let names: Vec<&str> = months.iter().map(|(month, _)| *month).collect();
     let columns = vec![column("month", 0, &names, None), column("outcome", 0, &["arrest", "none"], None)];
@@ -273,7 +273,7 @@ proptest! {
         prop_assert_eq!(whole, merged);
     }
 
-    /// A table that is the sum of a finer one is what a look at every record makes of it.
+    /// A table that is the sum of a finer table equals the table made from every record.
     #[test]
     fn tables_of_a_register_add_up_from_the_finest(
         rows in proptest::collection::vec((0_u32..5, 0_u32..4, 0_u32..6, proptest::option::of(-500_i128..60_000)), 1..200),
@@ -299,7 +299,7 @@ proptest! {
         prop_assert_eq!(added, counted);
     }
 
-    /// What a kept table says of fewer columns and figures is what they would be released as by themselves.
+    /// The part of a kept table with fewer columns and figures equals the table released on its own.
     #[test]
     fn a_part_of_a_released_table_is_that_table_to_the_byte(
         rows in proptest::collection::vec((0_u32..5, 0_u32..4, 0_u32..6, proptest::option::of(-500_i128..60_000)), 1..400),

@@ -4,9 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use loda_federation::{FederationError, ManifestError, NotAPeerId};
 use rustls::{CertificateError, OtherError};
-
-use crate::manifest::ManifestError;
 
 /// A failure to set up, or a peer refused.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +13,7 @@ pub enum IdentityError {
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// `"read"` or `"write"`.
+        /// `"read"`, `"write"` or `"make"`.
         action: &'static str,
         /// Which file.
         path: PathBuf,
@@ -24,9 +23,9 @@ pub enum IdentityError {
     /// A certificate, key, address or identity of our own configuration cannot be used.
     #[error("{what}: {reason}")]
     Unusable {
-        /// What it is, and where it came from.
+        /// Its name, and the place that it came from.
         what: String,
-        /// What is wrong, and how to put it right.
+        /// The problem, and the fix.
         reason: String,
     },
     /// The manifest is not valid.
@@ -59,8 +58,26 @@ impl IdentityError {
         }
     }
 
-    pub(crate) fn unusable(what: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// [`IdentityError::Unusable`]: its name and place, then the problem and the fix.
+    pub fn unusable(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Unusable { what: what.into(), reason: reason.into() }
+    }
+}
+
+impl From<FederationError> for IdentityError {
+    fn from(error: FederationError) -> Self {
+        match error {
+            FederationError::File { action, path, source } => Self::File { action, path, source },
+            FederationError::Unusable { what, reason } => Self::Unusable { what, reason },
+            FederationError::Manifest(error) => Self::Manifest(error),
+            FederationError::Crypto => Self::Crypto,
+        }
+    }
+}
+
+impl From<NotAPeerId> for IdentityError {
+    fn from(error: NotAPeerId) -> Self {
+        Self::Refused(error.into())
     }
 }
 
@@ -116,6 +133,12 @@ pub enum Refusal {
     Denied,
 }
 
+impl From<NotAPeerId> for Refusal {
+    fn from(_: NotAPeerId) -> Self {
+        Self::IdentityForm
+    }
+}
+
 impl Refusal {
     /// A short static name, safe to log and to count.
     pub fn code(self) -> &'static str {
@@ -143,8 +166,8 @@ impl Refusal {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(self))))
     }
 
-    /// What a failed chain check comes to.
-    pub(crate) fn from_tls(error: &rustls::Error) -> Self {
+    /// The refusal behind an error of a TLS handshake or of a chain check.
+    pub fn from_tls(error: &rustls::Error) -> Self {
         use rustls::CertificateError as C;
         match error {
             rustls::Error::NoCertificatesPresented => Self::ChainLength,

@@ -1,62 +1,45 @@
-//! Who is calling, and what they may call.
+//! Trust and certificates: who is at the other end of a connection, and whether that still counts.
 //!
-//! The federation's members pin one [`Manifest`]: which certificate authority speaks for which
-//! borough, which for the coordinator and which for people. A connection is TLS 1.3 with
-//! certificates on both sides; the identity is the one SPIFFE URI in the certificate, and it counts
-//! only under the authority that the manifest gives that role. DNS names prove nothing here.
+//! A connection is TLS 1.3 with certificates on both sides. The identity is the one SPIFFE URI in the certificate, and it
+//! counts only under the authority that the manifest ([`loda_federation`]) gives that role. DNS names prove nothing here.
+//! Sockets and calls are the business of `loda-transport`.
 //!
 //! | question | module |
 //! |---|---|
-//! | how a borough and a caller are named | [`borough`], [`peer`] |
-//! | who belongs to the federation | [`manifest`] |
-//! | whose certificate is this, and does it still count | [`trust`], [`revocation`], [`denied`] |
-//! | what changes while we run | [`live`] |
-//! | how are connections protected, made and accepted | [`tls`], [`connect`], [`accept`], [`open`], [`dial`] |
-//! | may this caller use this RPC, how often, and over how many connections | [`authorise`], [`rate`], [`places`] |
+//! | whose certificate is this, and does it still count | [`peer`], [`trust`], [`revocation`], [`deny_list`] |
+//! | which files change while a program runs | [`paths`], [`live`], [`web_certificate`] |
+//! | how are connections protected | [`tls`] |
 //! | where certificates come from in development | [`pki`] |
-//! | how log entries are signed | [`sign`] |
+//! | what can go wrong | [`error`] |
 
-pub mod accept;
-pub mod authorise;
-pub mod borough;
-pub mod connect;
-mod connection;
-pub mod denied;
-pub mod dial;
+#![deny(missing_docs)]
+
+mod certificate;
+pub mod deny_list;
 pub mod error;
 pub mod live;
-pub mod manifest;
-pub mod open;
+pub mod paths;
 pub mod peer;
+mod pinned;
 pub mod pki;
-pub mod places;
-pub mod private;
-pub mod rate;
+mod provider;
 pub mod revocation;
-pub mod sign;
 pub mod tls;
 pub mod trust;
+pub mod web_certificate;
 
-pub use accept::{CONNECTION_AGE, Limits, PeerInfo, incoming, incoming_with};
-pub use authorise::{AuthoriseLayer, Caller, Denied, authorise, server};
-pub use borough::{Gss, NotAGss};
-pub use connect::{channel, reach};
-pub use connection::{OpenConnection, TlsConnection};
-pub use denied::Denials;
-pub use dial::{Dialled, dial_out};
+pub use deny_list::DenyList;
 pub use error::{IdentityError, Refusal};
-pub use live::{Identity, Paths, TlsSection};
-pub use manifest::Authority as AnalystAuthority;
-pub use manifest::{
-    Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, ManifestError, Member, Signatures, Version,
+pub use live::Identity;
+pub use loda_federation::manifest;
+pub use loda_federation::{
+    AnalystAuthority, Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, FederationError, Gss, Manifest, ManifestError,
+    Member, NotAGss, NotAPeerId, PeerId, Role, SERVER_NAME, Signatures, SigningKey, Version, verify, write_private,
 };
-pub use open::{WebCertificate, network_of, open_incoming};
-pub use peer::{Peer, PeerId, Role};
+pub use paths::{Paths, TlsSection};
+pub use peer::Peer;
 pub use pki::{Authority, Issued};
-pub use places::Place;
-pub use private::write_private;
-pub use rate::Rates;
 pub use revocation::RevocationList;
-pub use sign::{SigningKey, verify};
-pub use tls::{Credentials, SERVER_NAME, client_config, server_config};
+pub use tls::{Credentials, client_config, server_config};
 pub use trust::Trust;
+pub use web_certificate::WebCertificate;

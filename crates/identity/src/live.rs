@@ -1,91 +1,51 @@
-//! Who we are and whom we trust, now: files that change while a program runs.
+//! Our own identity and our trust of the moment: files that change while a program runs.
 //!
 //! Certificates are renewed every few weeks, revocation lists every few days, and the deny list in a bad hour. None of
-//! that needs a restart: files are looked at every [`LOOK`], read whole, and swapped whole. Whatever cannot be used is
-//! reported and the last good one stays, except that time goes on: an ended list vouches for nobody.
+//! that needs a restart: files are looked at every [`LOOK`], read whole, and swapped whole. A file that cannot be used is
+//! reported and the last good one stays. Time goes on for it: an ended list vouches for nobody.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use loda_federation::private::read;
+use loda_federation::{Chain, Manifest, PeerId, Signatures, Version};
+use rustls::server::ResolvesServerCert;
 use rustls::{ClientConfig, ServerConfig};
-use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::denied::Denials;
+use crate::deny_list::DenyList;
 use crate::error::{IdentityError, Refusal};
-use crate::manifest::{Chain, Manifest, Signatures, Version};
-use crate::peer::{Peer, PeerId};
-use crate::private::{read, write_private};
+use crate::paths::Paths;
+use crate::peer::Peer;
+use crate::pinned::{on_disk, pin, pin_lists, pinned_lists, pinned_manifest};
 use crate::revocation::RevocationList;
-use crate::tls::{Credentials, client_config, server_config};
+use crate::tls::{Credentials, client_config, public_server_config, server_config};
 use crate::trust::Trust;
 
 /// How often files are looked at: the bound on how long a revoked or denied peer stays connected.
 pub const LOOK: Duration = Duration::from_secs(2);
 
-/// Where the files are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths {
-    /// The federation's manifest.
-    pub manifest: PathBuf,
-    /// Our own certificate (PEM), alone.
-    pub certificate: PathBuf,
-    /// Its private key (PEM).
-    pub key: PathBuf,
-    /// The folder of revocation lists (PEM or DER).
-    pub revocation: PathBuf,
-    /// The deny list; nobody is denied where it is not named.
-    pub denied: Option<PathBuf>,
-    /// Where the manifest in use is kept, so that a restart does not believe another; clients keep none.
-    pub pinned: Option<PathBuf>,
-}
-
-/// The section `[tls]` of a program's configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsSection {
-    certificate: PathBuf,
-    key: PathBuf,
-    revocation_lists: PathBuf,
-    denied: Option<PathBuf>,
-}
-
-impl TlsSection {
-    /// Its files, and the manifest, relative to the configuration's folder; what is pinned stands in `state`.
-    #[must_use]
-    pub fn paths(self, base: &Path, manifest: &Path, state: &Path) -> Paths {
-        Paths {
-            manifest: base.join(manifest),
-            certificate: base.join(self.certificate),
-            key: base.join(self.key),
-            revocation: base.join(self.revocation_lists),
-            denied: self.denied.map(|path| base.join(path)),
-            pinned: Some(state.join("manifest.pinned.toml")),
-        }
-    }
-}
-
-/// What holds at one moment.
-pub struct Standing {
-    /// Whom we believe.
+/// Our identity and our trust at one moment.
+pub struct CurrentIdentity {
+    /// The authorities that we believe.
     pub trust: Arc<Trust>,
-    /// Who we are.
+    /// Our own identity.
     pub own: Peer,
     credentials: Credentials,
     server: Arc<ServerConfig>,
 }
 
-/// A handle on the standing that holds now. Cheap to clone.
+/// A handle on the identity that holds now. Cheap to clone.
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 
 struct Inner {
-    now: watch::Sender<Arc<Standing>>,
+    now: watch::Sender<Arc<CurrentIdentity>>,
     files: Option<Mutex<Files>>,
 }
 
-/// What was read, and when it changed.
+/// The files as they were read, and when they changed.
 struct Files {
     paths: Paths,
     stamp: Stamp,
@@ -97,7 +57,7 @@ struct Files {
 type Stamp = Vec<(PathBuf, Option<(u64, SystemTime)>)>;
 
 impl Identity {
-    /// A standing that does not change: for programs that end soon, and for tests.
+    /// An identity that does not change: for programs that end soon, and for tests.
     ///
     /// # Errors
     /// Where key and certificate do not match, or make us nobody.
@@ -106,7 +66,7 @@ impl Identity {
         Self::of(credentials, trust, own, None)
     }
 
-    /// As somebody that the federation would refuse: for tests that try to get in.
+    /// An identity that the federation would refuse: for tests that try to get in.
     ///
     /// # Errors
     /// Where key and certificate do not match.
@@ -116,7 +76,7 @@ impl Identity {
 
     fn of(credentials: Credentials, trust: Arc<Trust>, own: Peer, files: Option<Files>) -> Result<Self, IdentityError> {
         let server = server_config(&credentials, &trust)?;
-        let now = watch::Sender::new(Arc::new(Standing { trust, own, credentials, server }));
+        let now = watch::Sender::new(Arc::new(CurrentIdentity { trust, own, credentials, server }));
         Ok(Self(Arc::new(Inner { now, files: files.map(Mutex::new) })))
     }
 
@@ -133,12 +93,12 @@ impl Identity {
         let credentials = Credentials::load(&paths.certificate, &paths.key)?;
         let (mut lists, more) = RevocationList::read_folder(&paths.revocation)?;
         faults.extend(more);
-        // Those of an earlier life first: of two with one date the other counts.
+        // Those from before the restart first: of two lists with one date the later one counts.
         let (mut all, more) = pinned_lists(&paths);
         faults.extend(more);
         all.append(&mut lists);
         let lists = all;
-        let denials = paths.denied.as_deref().map_or(Ok(Denials::default()), read_denials)?;
+        let denials = paths.denied.as_deref().map_or(Ok(DenyList::default()), read_denials)?;
         let (trust, more) = Trust::new(manifest, lists, denials, None)?;
         faults.extend(more);
         let trust = Arc::new(trust);
@@ -160,8 +120,8 @@ impl Identity {
         Self::of(credentials, trust, own, Some(Files { paths, stamp, faults, chain }))
     }
 
-    /// What holds now.
-    pub fn now(&self) -> Arc<Standing> {
+    /// The identity and the trust that hold now.
+    pub fn now(&self) -> Arc<CurrentIdentity> {
         Arc::clone(&self.0.now.borrow())
     }
 
@@ -170,7 +130,7 @@ impl Identity {
         Arc::clone(self.now().trust.manifest())
     }
 
-    /// What is wrong with the files, in sentences; empty where all is well.
+    /// The faults of the files, in sentences; empty where all is well.
     pub fn faults(&self) -> Vec<String> {
         let Some(files) = &self.0.files else { return Vec::new() };
         files.lock().unwrap_or_else(PoisonError::into_inner).faults.clone()
@@ -188,7 +148,7 @@ impl Identity {
         }
     }
 
-    /// Looks at the files once, and swaps in what is new and good.
+    /// Looks at the files once, and swaps in those that are new and good.
     pub fn look(&self) {
         let Some(files) = &self.0.files else { return };
         let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,11 +163,11 @@ impl Identity {
         self.renew(&mut files, &before, manifest, faults);
     }
 
-    /// Takes up versions of the manifest that another party hands on, as far as each follows the one before; the version that
-    /// holds then.
+    /// Takes up versions of the manifest that another party hands on, as far as each follows the one before. The result is
+    /// the number of the version in use then.
     pub fn adopt(&self, offered: &[Version]) -> u64 {
         let Some(files) = &self.0.files else { return self.manifest().version };
-        // What holds now cannot change any more until this is done.
+        // The current identity cannot change any more until this is done.
         let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.now();
         let current = before.trust.manifest();
@@ -222,7 +182,7 @@ impl Identity {
         }
         tracing::info!(manifest = next.version, "versions of the manifest were handed on, and are in use");
         files.chain = chain;
-        // What was wrong with the file that lies there may be wrong no more: it is looked at again.
+        // The file that lies there may be good by now: it is looked at again.
         files.stamp.clear();
         let faults = files.faults.clone();
         self.renew(&mut files, &before, next, faults);
@@ -235,12 +195,12 @@ impl Identity {
         files.lock().unwrap_or_else(PoisonError::into_inner).chain.after(version).cloned().collect()
     }
 
-    fn renew(&self, files: &mut Files, before: &Standing, manifest: Manifest, mut faults: Vec<String>) {
+    fn renew(&self, files: &mut Files, before: &CurrentIdentity, manifest: Manifest, mut faults: Vec<String>) {
         match renewed(&files.paths, before, manifest, &mut faults) {
-            Ok(standing) => {
-                tracing::info!(manifest = standing.trust.manifest().version, "certificates and lists were read again");
-                faults.extend(pin_lists(&files.paths, &standing.trust));
-                self.0.now.send_replace(Arc::new(standing));
+            Ok(current) => {
+                tracing::info!(manifest = current.trust.manifest().version, "certificates and lists were read again");
+                faults.extend(pin_lists(&files.paths, &current.trust));
+                self.0.now.send_replace(Arc::new(current));
             }
             Err(error) => faults.push(error.to_string()),
         }
@@ -251,7 +211,7 @@ impl Identity {
     }
 
     /// Ends when `peer` would no longer be let in, with the reason; looks when files change and when certificates end.
-    pub(crate) async fn until_gone(&self, peer: &Peer) -> Refusal {
+    pub async fn until_gone(&self, peer: &Peer) -> Refusal {
         let mut changes = self.0.now.subscribe();
         loop {
             if let Err(refusal) = changes.borrow_and_update().trust.still_good(peer) {
@@ -262,8 +222,19 @@ impl Identity {
         }
     }
 
-    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+    /// The TLS configuration of a server that admits members alone, under the trust of now.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.now().server)
+    }
+
+    /// The TLS configuration of a server that needs no certificate of its callers. `web` is its own certificate; one that
+    /// a caller shows must be a member's, under the trust of that moment.
+    ///
+    /// # Errors
+    /// [`IdentityError::Tls`] where TLS cannot be set up.
+    pub fn public_server_config(&self, web: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, IdentityError> {
+        let identity = self.clone();
+        public_server_config(web, Box::new(move || Arc::clone(&identity.now().trust)))
     }
 
     /// The TLS configuration of a client that talks to `expected` now.
@@ -279,10 +250,10 @@ impl Identity {
 /// Each file that can be used, and the last good one of each that cannot.
 fn renewed(
     paths: &Paths,
-    before: &Standing,
+    before: &CurrentIdentity,
     manifest: Manifest,
     faults: &mut Vec<String>,
-) -> Result<Standing, IdentityError> {
+) -> Result<CurrentIdentity, IdentityError> {
     let manifest = Arc::new(manifest);
     let lists = match RevocationList::read_folder(&paths.revocation) {
         Ok((lists, more)) => {
@@ -294,7 +265,7 @@ fn renewed(
             Vec::new()
         }
     };
-    let denials = match paths.denied.as_deref().map_or(Ok(Denials::default()), read_denials) {
+    let denials = match paths.denied.as_deref().map_or(Ok(DenyList::default()), read_denials) {
         Ok(denials) => denials,
         Err(error) => {
             faults.push(error.to_string());
@@ -321,123 +292,17 @@ fn renewed(
             (credentials, before.own.clone(), server)
         }
     };
-    Ok(Standing { trust, own, credentials, server })
+    Ok(CurrentIdentity { trust, own, credentials, server })
 }
 
-/// What follows the manifest in use by the files: the manifest's, and the chain beside it. It is pinned from then on.
-fn on_disk(current: &Manifest, paths: &Paths, chain: &mut Chain, faults: &mut Vec<String>) -> Manifest {
-    let mut offered = match Chain::load(&Chain::beside(&paths.manifest)) {
-        Ok(handed_on) => handed_on.versions().to_vec(),
-        Err(error) => {
-            faults.push(error.to_string());
-            Vec::new()
-        }
-    };
-    let read = Manifest::load(&paths.manifest).map_err(IdentityError::from);
-    let read =
-        read.and_then(|manifest| Ok(Version { manifest, signatures: Signatures::load_beside(&paths.manifest)? }));
-    match &read {
-        Ok(version) => offered.push(version.clone()),
-        Err(error) => faults.push(error.to_string()),
-    }
-    let mut longer = chain.clone();
-    let next = longer.advance(current, &offered);
-    if let Ok(version) = read
-        && !longer.knows(&version.manifest)
-        && let Err(reason) = next.may_become(&version.manifest, &version.signatures)
-    {
-        let fault = IdentityError::unusable(paths.manifest.display().to_string(), reason);
-        faults.push(format!("{fault}; version {} stays in use", next.version));
-    }
-    if next == *current {
-        return next;
-    }
-    if let Err(fault) = pin(paths, &next, &longer) {
-        faults.push(fault.to_string());
-        return current.clone();
-    }
-    *chain = longer;
-    next
-}
-
-/// Keeps the manifest in use, and those before it.
-fn pin(paths: &Paths, manifest: &Manifest, chain: &Chain) -> Result<(), IdentityError> {
-    let Some(pinned) = &paths.pinned else { return Ok(()) };
-    write_private(&chain_file(pinned), chain.to_text().as_bytes())?;
-    write_private(pinned, manifest.to_toml().as_bytes())
-}
-
-/// Where the versions that were in use are kept.
-fn chain_file(pinned: &Path) -> PathBuf {
-    pinned.with_file_name("manifest.chain")
-}
-
-/// At a start: what was pinned, or what may follow it. The first manifest is believed as it is found: people compare
-/// its hash.
-fn pinned_manifest(paths: &Paths, faults: &mut Vec<String>) -> Result<(Manifest, Chain), IdentityError> {
-    let mut chain = Chain::default();
-    let Some(pinned) = paths.pinned.as_ref() else { return Ok((Manifest::load(&paths.manifest)?, chain)) };
-    if !pinned.exists() {
-        let first = Manifest::load(&paths.manifest)?;
-        if first.members.is_empty() {
-            let reason = "is a draft without members; `loda federation add` makes the first version of it";
-            return Err(IdentityError::unusable(paths.manifest.display().to_string(), reason));
-        }
-        chain.advance(&first, &[]);
-        pin(paths, &first, &chain)?;
-        return Ok((first, chain));
-    }
-    let current = Manifest::load(pinned)?;
-    match Chain::load(&chain_file(pinned)) {
-        Ok(kept) => chain = kept,
-        Err(error) => faults.push(error.to_string()),
-    }
-    chain.advance(&current, &[]);
-    let manifest = on_disk(&current, paths, &mut chain, faults);
-    Ok((manifest, chain))
-}
-
-/// Where the lists in use are kept, so that a restart believes no older ones.
-fn lists_folder(paths: &Paths) -> Option<PathBuf> {
-    Some(paths.pinned.as_ref()?.with_file_name("revocation.pinned"))
-}
-
-/// The lists of an earlier life. What cannot be read of them is told: the folder's lists count as before.
-fn pinned_lists(paths: &Paths) -> (Vec<RevocationList>, Vec<String>) {
-    match lists_folder(paths).filter(|folder| folder.exists()).map(|folder| RevocationList::read_folder(&folder)) {
-        None => (Vec::new(), Vec::new()),
-        Some(Ok(read)) => read,
-        Some(Err(fault)) => (Vec::new(), vec![fault.to_string()]),
-    }
-}
-
-/// Keeps the lists in use. What cannot be kept is told.
-fn pin_lists(paths: &Paths, trust: &Trust) -> Vec<String> {
-    let Some(folder) = lists_folder(paths) else { return Vec::new() };
-    let keep = |(name, list): (String, &RevocationList)| {
-        let path = folder.join(format!("{name}.crl"));
-        let der: &[u8] = &list.der;
-        if std::fs::read(&path).is_ok_and(|kept| kept == der) {
-            return Ok(());
-        }
-        std::fs::create_dir_all(&folder).map_err(|source| IdentityError::File {
-            action: "make",
-            path: folder.clone(),
-            source,
-        })?;
-        write_private(&path, der)
-    };
-    trust.lists().map(keep).filter_map(Result::err).map(|fault| fault.to_string()).collect()
-}
-
-fn read_denials(path: &Path) -> Result<Denials, IdentityError> {
+fn read_denials(path: &Path) -> Result<DenyList, IdentityError> {
     let bytes = read(path)?;
     let text =
         std::str::from_utf8(&bytes).map_err(|_| IdentityError::unusable(path.display().to_string(), "is not text"))?;
-    Denials::parse(text, &path.display().to_string())
+    DenyList::parse(text, &path.display().to_string())
 }
 
-/// Size and time of every file: what changes when one is written or renamed over.
+/// Size and time of every file: they change when a file is written or renamed over.
 fn stamp(paths: &Paths) -> Stamp {
     let of = |path: PathBuf| {
         let seen = std::fs::metadata(&path).ok().and_then(|m| Some((m.len(), m.modified().ok()?)));

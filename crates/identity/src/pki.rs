@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use loda_federation::private::{read, write_private};
+use loda_federation::{PeerId, SERVER_NAME};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
@@ -15,13 +17,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::certificate::{Leaf, unix_now};
 use crate::error::IdentityError;
-use crate::peer::PeerId;
-use crate::private::read;
-use crate::tls::SERVER_NAME;
-use crate::trust::{Leaf, unix_now};
-
-pub use crate::private::write_private;
 
 const DAY: i64 = 24 * 60 * 60;
 /// How far the clocks of two hosts may differ.
@@ -41,7 +38,7 @@ pub struct Issued {
     pub key_pem: String,
 }
 
-/// What stands in a certificate; who signed it is another question.
+/// The contents of a certificate; who signed it is another question.
 pub struct Described {
     /// Its one identity.
     pub id: PeerId,

@@ -1,4 +1,4 @@
-//! Revocation lists: which certificates their authority has taken back.
+//! Revocation lists: the certificates that their authority has taken back.
 //!
 //! A list counts while it is current, signed by an authority of the manifest, and the newest of that
 //! authority. Lists are signed, so that they may come from anywhere: a folder that a timer fills is enough.
@@ -7,13 +7,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
+use loda_federation::Anchor;
+use loda_federation::private::read;
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+use crate::certificate::{parse_whole, unix_now, without_zeros};
 use crate::error::IdentityError;
-use crate::private::read;
-use crate::trust::{Anchor, parse_whole, without_zeros};
 
 /// A list larger than this is not read: it would hold a hundred thousand certificates.
 const LARGEST: usize = 8 << 20;
@@ -74,7 +75,7 @@ impl RevocationList {
         })
     }
 
-    /// Reads every file of a folder. Files that cannot be read are told and passed over: the others count.
+    /// Reads every file of a folder. Files that cannot be read are reported and passed over: the others count.
     ///
     /// # Errors
     /// [`IdentityError::File`] where the folder itself cannot be read.
@@ -83,7 +84,7 @@ impl RevocationList {
         let (mut lists, mut faults) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(folder).map_err(fault)? {
             let path = entry.map_err(fault)?.path();
-            // Hidden files are what a fetch has not finished, or what an editor left.
+            // Hidden files are an unfinished fetch, or an editor's.
             let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
             if hidden || path.is_dir() {
                 continue;
@@ -92,7 +93,8 @@ impl RevocationList {
                 faults.push(format!("{}: more than {MOST} lists; remove those of former members", folder.display()));
                 break;
             }
-            match read(&path).and_then(|bytes| Self::parse(&bytes, &path.display().to_string())) {
+            let lists_of = |bytes: Vec<u8>| Self::parse(&bytes, &path.display().to_string());
+            match read(&path).map_err(IdentityError::from).and_then(lists_of) {
                 Ok(read) => lists.extend(read),
                 Err(error) => faults.push(error.to_string()),
             }
@@ -116,7 +118,7 @@ impl RevocationList {
 /// The newest list of an authority. One from the future counts when its time comes: an authority's clock that is
 /// wrong must not shut out the lists that follow.
 pub(crate) fn newest(lists: &[RevocationList], anchor: &Anchor) -> Option<RevocationList> {
-    let now = crate::trust::unix_now().saturating_add(SKEW);
+    let now = unix_now().saturating_add(SKEW);
     lists
         .iter()
         .filter(|list| list.this_update <= now && list.is_of(anchor))
@@ -130,6 +132,8 @@ const SKEW: i64 = 5 * 60;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use loda_federation::Purpose;
+
     use super::*;
     use crate::pki::Authority;
 
@@ -139,7 +143,7 @@ mod tests {
         let pem = authority.revocation_list(&[vec![0x41, 2, 3]], 1).unwrap();
         let list = RevocationList::parse(pem.as_bytes(), "x").unwrap().remove(0);
         assert!(list.names(&[0x41, 2, 3]) && !list.names(&[0x41, 2]));
-        let anchor = Anchor::parse(authority.ca_pem(), crate::trust::Purpose::Coordinator).unwrap();
+        let anchor = Anchor::parse(authority.ca_pem(), Purpose::Coordinator).unwrap();
         assert!(list.is_of(&anchor));
         for at in 0..list.der.len() {
             let mut bytes = list.der.to_vec();

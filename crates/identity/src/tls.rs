@@ -7,32 +7,31 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use loda_federation::PeerId;
+use loda_federation::private::read;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::verify_tls13_signature;
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::error::{IdentityError, Refusal};
-use crate::live::Identity;
-use crate::peer::{Peer, PeerId};
-use crate::private::read;
-use crate::trust::{Trust, provider};
+use crate::peer::Peer;
+use crate::provider::provider;
+use crate::trust::Trust;
 
-/// The DNS name in every certificate of the federation. TLS libraries insist on a server name, and
-/// it is the same for all, so that it cannot be taken for an identity: what is checked is the SPIFFE URI.
-/// Addresses in the manifest may therefore change without new certificates.
-pub const SERVER_NAME: &str = "loda.internal";
+/// The protocol that both sides must agree on: HTTP/2.
+pub const ALPN: &[u8] = b"h2";
 
-/// The protocol that both sides must agree on.
-pub(crate) const ALPN: &[u8] = b"h2";
+/// The protocol of a node that dials out: the same HTTP/2, with the TLS client as its server.
+pub const DIAL: &[u8] = b"loda-dial/1";
 
-/// The protocol of a node that dials out: the same HTTP/2, with the TLS client as its server ([`crate::dial`]).
-pub(crate) const DIAL: &[u8] = b"loda-dial/1";
+/// Gives the trust of the moment.
+pub(crate) type TrustNow = Box<dyn Fn() -> Arc<Trust> + Send + Sync>;
 
 /// Our own certificate and its private key. No `Debug`, so that the key cannot be printed by accident.
 pub struct Credentials {
@@ -65,7 +64,7 @@ impl Credentials {
         Self::from_bytes(cert.as_bytes(), key.as_bytes(), "certificate", "key")
     }
 
-    /// Who we are under `trust`: for a program to find at its start, and not in others' logs, that
+    /// Our own identity under `trust`: for a program to find at its start, and not in others' logs, that
     /// its certificate is not good.
     ///
     /// # Errors
@@ -93,7 +92,7 @@ impl Credentials {
 
 /// The configuration of a server that admits members of the federation and nobody else.
 ///
-/// The handshake itself decides who the caller is ([`Trust::peer_of`]): whoever is nobody gets no connection.
+/// The handshake itself decides who the caller is ([`Trust::peer_of`]). A caller that is nobody gets no connection.
 ///
 /// # Errors
 /// [`IdentityError::Tls`] where key and certificate do not match.
@@ -107,6 +106,26 @@ pub fn server_config(creds: &Credentials, trust: &Arc<Trust>) -> Result<Arc<Serv
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     config.alpn_protocols = vec![ALPN.to_vec(), DIAL.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The configuration of a server that asks for no certificate of the federation. `web` is its own certificate. A
+/// certificate that a caller shows must be a member's, under the trust of that moment.
+///
+/// # Errors
+/// [`IdentityError::Tls`] where TLS cannot be set up.
+pub(crate) fn public_server_config(
+    web: Arc<dyn ResolvesServerCert>,
+    trust: TrustNow,
+) -> Result<Arc<ServerConfig>, IdentityError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(Callers::Anybody(trust)))
+        .with_cert_resolver(web);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = vec![ALPN.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -135,28 +154,46 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
-pub(crate) fn server_name() -> Result<ServerName<'static>, IdentityError> {
-    ServerName::try_from(SERVER_NAME).map_err(|_| IdentityError::unusable("server name", "is not a DNS name"))
-}
-
-/// The same inside a verifier.
-pub(crate) fn server_name_tls() -> Result<ServerName<'static>, rustls::Error> {
-    server_name().map_err(|_| rustls::Error::General("server name".to_owned()))
-}
-
-/// Whom a server lets through the handshake. Webpki's checks of a certificate that is shown, and ours of the identity,
-/// are made there.
-pub(crate) enum Callers {
+/// The callers that a server lets through the handshake. It makes webpki's checks of a certificate that is shown, and
+/// ours of the identity.
+enum Callers {
     /// Members of the federation, and nobody else.
     Members(Arc<Trust>),
     /// Anybody. A certificate that is shown must be a member's, under the trust of the moment.
-    Anybody(Identity),
+    Anybody(TrustNow),
 }
 
 impl std::fmt::Debug for Callers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.client_auth_mandatory() { "Members" } else { "Anybody" })
     }
+}
+
+/// Signatures in handshakes, for both verifiers: of TLS 1.3 alone, by the library's own check.
+macro_rules! tls13_signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _cert: &CertificateDer<'_>,
+            _dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Err(only_tls13())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            provider().signature_verification_algorithms.supported_schemes()
+        }
+    };
 }
 
 impl ClientCertVerifier for Callers {
@@ -180,33 +217,13 @@ impl ClientCertVerifier for Callers {
         }
         let trust = match self {
             Self::Members(trust) => Arc::clone(trust),
-            Self::Anybody(identity) => Arc::clone(&identity.now().trust),
+            Self::Anybody(trust_now) => trust_now(),
         };
         trust.client(end_entity, now).map_err(Refusal::into_tls)?;
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(only_tls13())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }
 
 /// The same for the server that a client expects. Custom only in that it asks for more.
@@ -232,27 +249,7 @@ impl ServerCertVerifier for ExpectedServer {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(only_tls13())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }
 
 fn only_tls13() -> rustls::Error {

@@ -1,40 +1,41 @@
-//! Whether a log is whole: each line signed, and following the one before.
+//! Checks that a log is whole: each line is signed and follows the previous line.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
+use crate::entry::Entry;
 use crate::index::Index;
-use crate::seen::Hash;
-use crate::{Entry, LogError};
+use crate::log::LogError;
+use crate::sha256::hash;
 
-/// Checks every line of a log with the public key of the party that wrote it, and counts them.
+/// Checks every line of a log with the public key of the party that wrote it. Returns the number of entries.
 ///
 /// # Errors
-/// The first line that does not verify, or does not follow the one before.
+/// The first line that does not verify, or does not follow the previous line.
 pub fn verify_lines(path: &Path, public_hex: &str) -> Result<u64, LogError> {
     check(path, public_hex, &mut |_| {}).map(|checked| checked.index.entries())
 }
 
-pub(crate) struct Checked {
+/// A log that was read and checked.
+pub(crate) struct CheckedLog {
     pub(crate) index: Index,
-    /// Whether the number of entries was kept when the last was written.
+    /// Whether a head file existed when the last entry was written.
     pub(crate) headed: bool,
 }
 
-/// Tells every entry, in order.
-pub(crate) fn check(path: &Path, public_hex: &str, told: &mut dyn FnMut(Entry)) -> Result<Checked, LogError> {
+/// Checks every line, and passes each entry to `told` in order.
+pub(crate) fn check(path: &Path, public_hex: &str, told: &mut dyn FnMut(Entry)) -> Result<CheckedLog, LogError> {
     let fault = |source| LogError::Write { path: path.display().to_string(), source };
     let mut reader = BufReader::new(File::open(path).map_err(fault)?);
-    let mut checked = Checked { index: Index::default(), headed: false };
+    let mut checked = CheckedLog { index: Index::default(), headed: false };
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = reader.read_until(b'\n', &mut line).map_err(fault)?;
-        // A line without its end was cut short by a crash, before it was acknowledged.
+        // A crash cut short a line without its end, before the line was acknowledged.
         if read == 0 || line.pop() != Some(b'\n') {
             return Ok(checked);
         }
@@ -42,7 +43,7 @@ pub(crate) fn check(path: &Path, public_hex: &str, told: &mut dyn FnMut(Entry)) 
         let damaged = |problem| LogError::Damaged { path: path.display().to_string(), line: number, problem };
         let text = std::str::from_utf8(&line).map_err(|_| damaged("not UTF-8"))?;
         let (body, signature) = split(text).ok_or_else(|| damaged("not a signed entry"))?;
-        if !loda_identity::verify(public_hex, body.as_bytes(), &signature) {
+        if !loda_federation::verify(public_hex, body.as_bytes(), &signature) {
             return Err(damaged("the signature does not verify"));
         }
         let mut value: Value = serde_json::from_str(body).map_err(|_| damaged("not JSON"))?;
@@ -63,11 +64,4 @@ pub(crate) fn split(line: &str) -> Option<(&str, Vec<u8>)> {
     let inner = line.strip_prefix("{\"entry\":")?.strip_suffix("\"}")?;
     let (body, signature) = inner.rsplit_once(",\"signature\":\"")?;
     Some((body, hex::decode(signature).ok()?))
-}
-
-/// Of a line without its end.
-pub(crate) fn hash(line: &str) -> Hash {
-    let mut hash = Hash::default();
-    hash.iter_mut().zip(digest(&SHA256, line.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
-    hash
 }

@@ -1,11 +1,11 @@
-//! Counts by name within an hour: what bounds how fast anybody fills a log.
+//! Counts by name within an hour. They bound how fast an asker can fill a log.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Counts of the hour that runs. It begins with the first count, and is the same for all names.
+/// The counts of the current hour. The hour begins with the first count and is the same for all names.
 #[derive(Debug, Default)]
 pub struct Hourly {
     began: Option<Instant>,
@@ -14,7 +14,7 @@ pub struct Hourly {
 }
 
 impl Hourly {
-    /// Whether an hour began, and is over.
+    /// Whether an hour has begun and is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.began.is_some_and(|began| began.elapsed() >= HOUR)
@@ -38,7 +38,7 @@ impl Hourly {
         self.current().all
     }
 
-    /// Counts one.
+    /// Adds one to the count of a name.
     pub fn add(&mut self, name: &str) {
         let now = self.current();
         now.all = now.all.saturating_add(1);
@@ -50,7 +50,7 @@ impl Hourly {
         }
     }
 
-    /// Ends the hour now.
+    /// Ends the current hour and drops its counts.
     pub fn end(&mut self) {
         *self = Self::default();
     }

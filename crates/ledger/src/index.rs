@@ -1,27 +1,28 @@
-//! Where the entries of a log are, and what their hashes are: the last ones by heart, earlier ones by their place.
+//! The places and hashes of a log's entries. Recent hashes are in memory; earlier ones are read from the file.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::check::hash;
-use crate::seen::{Hash, Mark};
+use crate::seen::Mark;
+use crate::sha256::{Hash, hash};
 
-/// Hashes that are known without reading.
+/// The number of recent hashes in memory.
 const RECENT: usize = 1024;
 
-/// One place is kept for so many entries.
+/// The index keeps the place of every 256th entry.
 const EVERY: u64 = 256;
 
+/// The length of a log, its recent hashes, and the places of some entries.
 #[derive(Default)]
 pub(crate) struct Index {
     entries: u64,
-    /// Bytes of whole lines.
+    /// The number of bytes in whole lines.
     bytes: u64,
-    /// Of the last entries, the newest last.
+    /// The hashes of the last entries, the newest last.
     recent: VecDeque<Hash>,
-    /// Where the entries 0, [`EVERY`], 2 × [`EVERY`], … begin.
+    /// The byte offsets of the entries 0, [`EVERY`], 2 × [`EVERY`], ….
     places: Vec<u64>,
 }
 
@@ -34,17 +35,17 @@ impl Index {
         self.bytes
     }
 
-    /// How far the log has come.
+    /// The log's length and last hash.
     pub(crate) fn mark(&self) -> Mark {
         Mark { entries: self.entries, hash: self.recent.back().copied().unwrap_or_default() }
     }
 
-    /// What the next entry names as the hash of the one before: nothing where there is none.
+    /// The hash that the next entry names as the previous one, in hexadecimal; empty for the first entry.
     pub(crate) fn previous(&self) -> String {
         self.recent.back().map(hex::encode).unwrap_or_default()
     }
 
-    /// One entry more, whose line has so many bytes with its end.
+    /// Adds an entry. `bytes` is the length of its line, with the line end.
     pub(crate) fn push(&mut self, hash: Hash, bytes: u64) {
         if self.entries.is_multiple_of(EVERY) {
             self.places.push(self.bytes);
@@ -57,7 +58,7 @@ impl Index {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// The hash of the last of the first so many entries; none where there are fewer, or the file cannot be read.
+    /// The hash of entry number `entries`, counted from 1; `None` if the log has fewer, or the file cannot be read.
     pub(crate) fn hash_at(&self, path: &Path, entries: u64) -> Option<Hash> {
         let back = self.entries.checked_sub(entries)?;
         let number = entries.checked_sub(1)?;

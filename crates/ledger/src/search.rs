@@ -1,4 +1,4 @@
-//! Finding entries in a log of signed lines.
+//! Finds entries in a log of signed lines.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,18 +8,23 @@ use chrono::NaiveDate;
 use serde::Deserialize;
 
 use crate::check::split;
-use crate::{Entry, LogError};
+use crate::entry::Entry;
+use crate::log::LogError;
 
-/// What an entry must have; nothing: anything.
+/// The conditions of a search. An entry must meet all of them; `None` accepts every entry.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
+    /// The query's id.
     pub query: Option<String>,
+    /// The asker's SPIFFE id.
     pub analyst: Option<String>,
+    /// The purpose.
     pub purpose: Option<String>,
-    /// One of the datasets that were asked.
+    /// One of the entry's datasets.
     pub dataset: Option<String>,
-    /// The first and the last day.
+    /// The first day (UTC).
     pub from: Option<NaiveDate>,
+    /// The last day (UTC).
     pub to: Option<NaiveDate>,
 }
 
@@ -28,7 +33,7 @@ pub struct Search {
 pub struct Found {
     /// The bytes that the signature covers.
     pub entry: String,
-    /// In hexadecimal.
+    /// The signature in hexadecimal.
     pub signature: String,
 }
 
@@ -38,18 +43,18 @@ struct Body {
     what: Entry,
 }
 
-/// Entries from a sequence number on, `limit` at most, and the number of the one after the last, if there is more.
-/// Signatures are not checked: whoever reads them has to.
+/// Finds at most `limit` entries from the sequence number `start` on. Also returns the number at which the next search
+/// continues, or `None` if there are no more. Signatures are not checked: the reader has to check them.
 ///
 /// # Errors
-/// Where the log cannot be read.
+/// If the log cannot be read.
 pub fn search(path: &Path, search: &Search, start: u64, limit: usize) -> Result<(Vec<Found>, Option<u64>), LogError> {
     let fault = |source| LogError::Write { path: path.display().to_string(), source };
     let mut reader = BufReader::new(File::open(path).map_err(fault)?);
     let (mut found, mut line, mut number) = (Vec::new(), Vec::new(), 0_u64);
     loop {
         line.clear();
-        // A line without its end is being written.
+        // A line without its end is still being written.
         if reader.read_until(b'\n', &mut line).map_err(fault)? == 0 || line.pop() != Some(b'\n') {
             return Ok((found, None));
         }

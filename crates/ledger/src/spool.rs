@@ -1,14 +1,14 @@
-//! What has to outlive a restart, beside the log: bytes for each id, whole or not there.
+//! A store for bytes that outlive a restart, beside the log. The bytes of an id are either whole or missing.
 //!
 //! ```text
-//! 00000007.spool   records, one after another: what was put, or that an id is forgotten
+//! 00000007.spool   records, one after another: bytes that were put, or the note that an id is forgotten
 //!   record         SHA-256 of the rest ─ length of the bytes ─ id ─ Unix milliseconds ─ bytes
 //! ```
 //!
-//! Records are appended and read back by their place; to make a file for each would cost more than a small answer does.
-//! Segments in which nothing is kept any more are removed, and what is kept in old ones moves on where more than half of the
-//! room is waste. Nothing is synced: after a power cut the last records may be missing or cut short, which their checksums
-//! show, and then count as missing. What must not be lost stands in the log.
+//! Records are appended and read back by their place; a file for each record would cost more than a small answer does.
+//! Segments without live records are removed. When more than half of the space is waste, live records move out of the oldest
+//! segments. Nothing is synced: after a power failure the last records may be missing or cut short. Their checksums show this,
+//! and such records count as missing. Data that must not be lost are in the log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
@@ -20,19 +20,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use uuid::Uuid;
 
-/// A segment that has grown to this many bytes gets no more records.
+/// A segment of this many bytes gets no more records.
 const SEGMENT: u64 = 4 << 20;
 
-/// Bytes that may be waste before anything moves.
+/// The number of waste bytes below which no record moves.
 const WASTE: u64 = 64 << 20;
 
-/// Before the bytes of a record: checksum, length, id, time.
+/// The length of a record's head: checksum, length, id, time.
 const HEAD: usize = SHA256_OUTPUT_LEN + 8 + 16 + 8;
 
-/// The length of a record that forgets its id.
+/// The value in the length field of a record that forgets its id.
 const FORGOTTEN: u64 = u64::MAX;
 
-/// A folder of such records, private to the process's account.
+/// A folder of records, private to the process's account.
 #[derive(Debug, Clone)]
 pub struct Spool(Arc<Mutex<Segments>>);
 
@@ -40,11 +40,12 @@ pub struct Spool(Arc<Mutex<Segments>>);
 struct Segments {
     folder: PathBuf,
     all: BTreeMap<u64, Segment>,
-    /// The one that grows, if it can still be written to.
+    /// The segment that gets the next record, if it can still be written to.
     growing: Option<u64>,
-    kept: HashMap<Uuid, Place>,
-    /// Bytes of all segments, and of the records in them that are kept.
+    kept: HashMap<Uuid, RecordPlace>,
+    /// The number of bytes of all segments.
     size: u64,
+    /// The number of bytes of live records.
     kept_size: u64,
 }
 
@@ -52,32 +53,33 @@ struct Segments {
 struct Segment {
     file: File,
     size: u64,
-    /// Records in it that are kept.
+    /// The number of live records in it.
     kept: usize,
 }
 
+/// The place of a record.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct RecordPlace {
     segment: u64,
-    /// Where the record begins.
+    /// The record's offset in the segment, in bytes.
     start: u64,
-    /// Of its bytes.
+    /// The number of bytes without the head.
     length: u64,
-    /// Unix milliseconds.
+    /// The time of writing, in Unix milliseconds.
     written: u64,
 }
 
-impl Place {
+impl RecordPlace {
     fn size(&self) -> u64 {
         self.length.saturating_add(HEAD as u64)
     }
 }
 
 impl Spool {
-    /// Opens or makes the folder (mode 0700), and reads what is there. Other files in it are removed.
+    /// Opens or makes the folder (mode 0700), and reads its segments. Other files in the folder are removed.
     ///
     /// # Errors
-    /// Where it cannot be made or read.
+    /// If the folder cannot be made or read.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
@@ -113,10 +115,10 @@ impl Spool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps or replaces the bytes of an id.
+    /// Stores or replaces the bytes of an id.
     ///
     /// # Errors
-    /// Where they cannot be written; what was there stays.
+    /// If they cannot be written. Earlier bytes of the id stay.
     pub fn put(&self, id: &Uuid, bytes: &[u8]) -> io::Result<()> {
         let mut segments = self.segments();
         segments.append(id, bytes, now())?;
@@ -124,7 +126,7 @@ impl Spool {
         Ok(())
     }
 
-    /// What was put for an id; none where there is nothing, or only a part of it.
+    /// The bytes of an id; `None` if there are none, or only a part of them.
     #[must_use]
     pub fn get(&self, id: &Uuid) -> Option<Vec<u8>> {
         let mut segments = self.segments();
@@ -136,13 +138,13 @@ impl Spool {
     pub fn remove(&self, id: &Uuid) {
         let mut segments = self.segments();
         if segments.forget(id) {
-            // Where this cannot be written it is there again after a restart, as what was not removed would be.
+            // If this cannot be written, the id is back after a restart, as an id that was not removed would be.
             let _noted = segments.write(id, &[], FORGOTTEN, now());
             segments.tidy();
         }
     }
 
-    /// The ids whose bytes are younger than `age`; the others are forgotten.
+    /// The ids whose bytes are younger than `age`, sorted. All other ids are forgotten.
     #[must_use]
     pub fn younger_than(&self, age: Duration) -> Vec<Uuid> {
         let mut segments = self.segments();
@@ -153,7 +155,7 @@ impl Spool {
         }
         segments.tidy();
         let mut ids: Vec<Uuid> = segments.kept.keys().copied().collect();
-        // In one order, wherever the folder lies.
+        // The order does not depend on the folder or the process.
         ids.sort_unstable();
         ids
     }
@@ -164,14 +166,14 @@ impl Segments {
         self.folder.join(format!("{number:08}.spool"))
     }
 
-    /// Takes in a segment of an earlier life, up to the first record that is not whole.
+    /// Reads a segment of an earlier process, up to the first record that is not whole.
     fn read(&mut self, number: u64) -> io::Result<()> {
         let mut file = File::open(self.path(number))?;
         let size = file.metadata()?.len();
         let mut records = Vec::new();
         let mut start = 0;
         while let Some((id, length, written)) = head(&mut file, start)? {
-            let place = Place { segment: number, start, length, written };
+            let place = RecordPlace { segment: number, start, length, written };
             let bytes = if length == FORGOTTEN { 0 } else { length };
             let Some(end) =
                 start.checked_add(HEAD as u64).and_then(|at| at.checked_add(bytes)).filter(|at| *at <= size)
@@ -195,7 +197,7 @@ impl Segments {
         Ok(())
     }
 
-    fn keep(&mut self, id: Uuid, place: Place) {
+    fn keep(&mut self, id: Uuid, place: RecordPlace) {
         if let Some(segment) = self.all.get_mut(&place.segment) {
             segment.kept = segment.kept.saturating_add(1);
             self.kept_size = self.kept_size.saturating_add(place.size());
@@ -203,7 +205,7 @@ impl Segments {
         }
     }
 
-    /// Whether there was something to forget.
+    /// Forgets an id. Returns whether it was known.
     fn forget(&mut self, id: &Uuid) -> bool {
         let Some(place) = self.kept.remove(id) else { return false };
         self.kept_size = self.kept_size.saturating_sub(place.size());
@@ -217,11 +219,11 @@ impl Segments {
         let length = bytes.len() as u64;
         let (segment, start) = self.write(id, bytes, length, written)?;
         self.forget(id);
-        self.keep(*id, Place { segment, start, length, written });
+        self.keep(*id, RecordPlace { segment, start, length, written });
         Ok(())
     }
 
-    /// Writes a record at the end; where that fails, the next goes to another segment.
+    /// Writes a record at the end. If that fails, the next record goes to another segment.
     fn write(&mut self, id: &Uuid, bytes: &[u8], length: u64, written: u64) -> io::Result<(u64, u64)> {
         let mut record = vec![0; SHA256_OUTPUT_LEN];
         record.extend(length.to_be_bytes());
@@ -258,21 +260,21 @@ impl Segments {
         Ok(number)
     }
 
-    fn bytes(&mut self, id: &Uuid, place: Place) -> io::Result<Option<Vec<u8>>> {
+    fn bytes(&mut self, id: &Uuid, place: RecordPlace) -> io::Result<Option<Vec<u8>>> {
         match self.all.get_mut(&place.segment) {
             Some(segment) => checked(&mut segment.file, id, place),
             None => Ok(None),
         }
     }
 
-    /// Removes segments that hold nothing, and moves what is kept out of the oldest while most of the room is waste.
+    /// Removes segments without live records, and moves live records out of the oldest one while most of the space is waste.
     fn tidy(&mut self) {
         self.remove_empty();
         while self.size > self.kept_size.saturating_mul(2).saturating_add(WASTE) {
             let Some((oldest, _)) = self.all.first_key_value() else { return };
             let oldest = *oldest;
             self.growing = self.growing.filter(|growing| *growing != oldest);
-            let moving: Vec<(Uuid, Place)> =
+            let moving: Vec<(Uuid, RecordPlace)> =
                 self.kept.iter().filter(|(_, at)| at.segment == oldest).map(|(id, at)| (*id, *at)).collect();
             for (id, place) in moving {
                 let moved = match self.bytes(&id, place) {
@@ -287,7 +289,7 @@ impl Segments {
         }
     }
 
-    /// A record that forgets must stay for as long as one that it forgets: segments go in their order.
+    /// Removes segments without live records, oldest first. A record that forgets an id has to outlive the records of that id.
     fn remove_empty(&mut self) {
         while let Some(first) = self.all.first_entry() {
             if first.get().kept > 0 || self.growing == Some(*first.key()) {
@@ -297,13 +299,13 @@ impl Segments {
             let size = first.remove().size;
             self.size = self.size.saturating_sub(size);
             let path = self.path(number);
-            // Where it stays, nothing in it counts: it is forgotten, or stands again further on.
+            // If the file stays, none of its records counts: each is forgotten, or repeated in a later segment.
             let _gone = fs::remove_file(path);
         }
     }
 }
 
-/// A record's id, length and time; none at the end.
+/// A record's id, length and time; `None` at the end of the file.
 fn head(file: &mut File, start: u64) -> io::Result<Option<(Uuid, u64, u64)>> {
     let mut head = [0_u8; HEAD];
     file.seek(SeekFrom::Start(start))?;
@@ -320,8 +322,8 @@ fn head(file: &mut File, start: u64) -> io::Result<Option<(Uuid, u64, u64)>> {
     Ok(parsed())
 }
 
-/// The bytes of a record; none where it is not whole, or of another id.
-fn checked(file: &mut File, id: &Uuid, place: Place) -> io::Result<Option<Vec<u8>>> {
+/// The bytes of a record; `None` if it is not whole, or belongs to another id.
+fn checked(file: &mut File, id: &Uuid, place: RecordPlace) -> io::Result<Option<Vec<u8>>> {
     let length = if place.length == FORGOTTEN { 0 } else { place.length };
     let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut record = vec![0; length.saturating_add(HEAD)];
@@ -380,7 +382,7 @@ mod tests {
             };
             assert_eq!(spool.get(&first).as_deref(), expected, "{at}");
             assert_eq!(spool.get(&second).is_some(), at == whole.len());
-            // What comes after a cut is whole again.
+            // Records after a cut are whole again.
             spool.put(&second, b"again").unwrap();
             drop(spool);
             assert_eq!(Spool::open(&folder).unwrap().get(&second).as_deref(), Some(b"again".as_slice()));

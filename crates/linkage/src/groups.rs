@@ -1,23 +1,26 @@
-//! Which records are one person so far.
+//! Groups of records that are the same person so far.
 
 use std::collections::HashMap;
 
-use crate::people::{Index, Review};
+use crate::index::{Index, Review};
+use crate::match_weight::{HOUSEHOLD, Rarity, agreement};
 use crate::records::{NUMBERS, Records, Text};
-use crate::sure::{HOUSEHOLD, Rarity, agreement};
 
-/// Two services that share so much hold the same people, and what is left of one is what is left of the other.
+/// If two services have this share of the smaller one's people in common, they hold the same people: the remaining people of
+/// one are the remaining people of the other.
 const NEARLY_ALL: f64 = 0.9;
 
-/// A union of records into groups, and what keeps groups apart.
+/// A union of records into groups (union-find), and the reasons that keep groups apart.
 pub(crate) struct Groups<'a> {
     rarity: &'a Rarity<'a>,
     parent: Vec<usize>,
-    /// By group: its records.
+    /// The records of each group.
     members: Vec<Vec<u32>>,
-    /// By group: the services that hold it once, the national numbers, and records that are somebody else.
+    /// The services of each group that hold a person at most once.
     once: Vec<Vec<u16>>,
+    /// The national numbers of each group.
     numbers: Vec<[Text; NUMBERS]>,
+    /// The records that are not the person of a group.
     apart: HashMap<usize, Vec<usize>>,
 }
 
@@ -45,13 +48,13 @@ impl<'a> Groups<'a> {
         at
     }
 
-    /// Two records that are two people.
+    /// Notes that two records are different people.
     pub(crate) fn keep_apart(&mut self, one: usize, other: usize) {
         self.apart.entry(one).or_default().push(other);
         self.apart.entry(other).or_default().push(one);
     }
 
-    /// Whether two records are two groups that nobody has said are two people.
+    /// Whether two records are in different groups, and nobody has decided that they are different people.
     pub(crate) fn are_open(&mut self, one: usize, other: usize) -> bool {
         let (one, other) = (self.find(one), self.find(other));
         one != other && !self.are_apart(one, other)
@@ -62,8 +65,8 @@ impl<'a> Groups<'a> {
         apart.into_iter().any(|record| self.find(record) == other)
     }
 
-    /// Makes two groups one, unless a service would hold the person twice, two numbers would be one person's, or somebody
-    /// says that they are two.
+    /// Joins two groups, unless a service would hold the person twice, the person would have two numbers of a kind, two of
+    /// the records contradict each other, or somebody has decided that they are different people.
     pub(crate) fn join(&mut self, first: usize, second: usize) {
         let (one, other) = (self.find(first), self.find(second));
         if one == other || self.are_apart(one, other) {
@@ -77,11 +80,11 @@ impl<'a> Groups<'a> {
             (Some(a), Some(b)) => agreement(a, b).1,
             _ => true,
         };
-        // A chain of likenesses joins nobody with somebody else.
+        // A chain of likenesses must not join different people.
         let two = || {
             let (Some(a), Some(b)) = (self.members.get(one), self.members.get(other)) else { return true };
             let pairs = a.iter().flat_map(|x| b.iter().map(|y| (*x as usize, *y as usize)));
-            // Of the two themselves it is known how sure they are.
+            // The pair itself has been judged already.
             let mut others = pairs.filter(|pair| *pair != (first, second) && *pair != (second, first));
             others.any(|(x, y)| self.rarity.contradict(x, y))
         };
@@ -90,7 +93,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// As [`Groups::join`], where somebody has looked: a number may be mistyped, and a service may hold a person twice.
+    /// As [`Groups::join`], after a person's decision: a number may be mistyped, and a service may hold a person twice.
     pub(crate) fn join_decided(&mut self, one: usize, other: usize) {
         if self.are_open(one, other) {
             let (one, other) = (self.find(one), self.find(other));
@@ -120,8 +123,9 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Joins what is left between two services that hold each person once, where neither record has another candidate:
-    /// a twin would have his own. What a household shares is enough only where the two hold nearly the same people.
+    /// Joins the remaining pairs between two services that hold each person once, if neither record has another candidate: a
+    /// twin would be another candidate. Evidence that a household shares is enough only if the two services hold nearly the
+    /// same people.
     pub(crate) fn join_alone(&mut self, services: &[u16], once: &[u16], review: &[Review]) {
         let single = |at: usize| services.get(at).copied().filter(|service| once.contains(service));
         let between = |pair: &Review| single(pair.one).zip(single(pair.other)).map(|(a, b)| (a.min(b), a.max(b)));
@@ -134,7 +138,7 @@ impl<'a> Groups<'a> {
         self.join_only(&left);
     }
 
-    /// Joins pairs neither of whose records is in another of them.
+    /// Joins each pair whose two records are in no other pair of the list.
     fn join_only(&mut self, pairs: &[&Review]) {
         let mut candidates: HashMap<usize, usize> = HashMap::new();
         for pair in pairs {
@@ -147,7 +151,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// For two services that hold each person once, the share of the smaller one's people who are somebody of the other.
+    /// For two services that hold each person once, the share of the smaller one's people that the other one also holds.
     fn shared(&self, services: &[u16], once: &[u16]) -> HashMap<(u16, u16), f64> {
         let service = |at: &u32| services.get(*at as usize).copied().filter(|service| once.contains(service));
         let mut sizes: HashMap<u16, f64> = HashMap::new();
@@ -155,7 +159,7 @@ impl<'a> Groups<'a> {
         for members in &self.members {
             let mut held: Vec<u16> = members.iter().filter_map(service).collect();
             held.sort_unstable();
-            // Of people, and not of their records: a service may have several rows under one key.
+            // People are counted, not records: a service may have several rows under one key.
             held.dedup();
             for (place, a) in held.iter().enumerate() {
                 *sizes.entry(*a).or_default() += 1.0;
@@ -166,6 +170,7 @@ impl<'a> Groups<'a> {
         both.into_iter().map(|((a, b), count)| ((a, b), count / size(a).min(size(b)))).collect()
     }
 
+    /// The person of each record.
     pub(crate) fn index(mut self, review: Vec<Review>) -> Index {
         let mut numbers: HashMap<usize, usize> = HashMap::new();
         let people: Vec<usize> = (0..self.parent.len())

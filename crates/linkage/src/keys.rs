@@ -1,4 +1,4 @@
-//! The matchkeys.
+//! The matchkeys: parts of a record, hashed together.
 
 use std::hash::Hash;
 
@@ -6,11 +6,11 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::normal::{Parts, soundex};
 
-/// How many keys there are: two national numbers, twelve that were measured on labelled sets, and four that find whom several slips of the pen
-/// at once have hidden from those.
+/// The number of keys: two national numbers, twelve keys that were measured on labelled sets, and four keys that find people
+/// whom several writing errors at once hide from the others.
 pub(crate) const KEYS: usize = 18;
 
-/// One of a record's keys as a hash; none where a part is missing.
+/// One of a record's keys as a hash; `None` if a part is missing.
 pub(crate) fn key_of(parts: &Parts<'_>, key: usize) -> Option<u128> {
     let Parts { given, surname, born, number, street, town, postcode, nhs, nino } = *parts;
     let letters = |text: &str, count: usize| -> String { text.chars().take(count).collect() };
@@ -20,7 +20,7 @@ pub(crate) fn key_of(parts: &Parts<'_>, key: usize) -> Option<u128> {
         letters.sort_unstable();
         letters.into_iter().collect()
     };
-    // In either order: forms swap them.
+    // Sorted, because forms swap given name and surname.
     let names = || {
         let mut sounds = [soundex(given), soundex(surname)];
         sounds.sort_unstable();
@@ -29,7 +29,7 @@ pub(crate) fn key_of(parts: &Parts<'_>, key: usize) -> Option<u128> {
     let some = |parts: &[&str]| {
         parts.iter().all(|part| !part.is_empty()).then(|| {
             let mut hasher = SipHasher24::new();
-            // The key's number keeps keys of equal parts apart; lengths keep parts apart.
+            // The key's number separates keys of equal parts; lengths separate parts.
             (key, parts).hash(&mut hasher);
             hasher.finish128().as_u128()
         })

@@ -1,6 +1,6 @@
-//! Parts of a record in their comparable form.
+//! The parts of a record in comparable form, and comparisons of texts.
 
-/// A record's parts: lower case, letters and digits alone.
+/// A record's parts, in lower case, with letters and digits only.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Parts<'a> {
     pub(crate) given: &'a str,
@@ -14,12 +14,12 @@ pub(crate) struct Parts<'a> {
     pub(crate) nino: &'a str,
 }
 
-/// Letters without their marks, digits, nothing else.
+/// A text's letters without diacritics and its digits, in lower case.
 pub(crate) fn bare(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).map(plain).filter(|c| c.is_alphanumeric()).collect()
 }
 
-/// The letter under a mark, for the languages that London's names are written in most.
+/// The letter without its diacritic, for the languages in which most of London's names are written.
 fn plain(c: char) -> char {
     match c {
         'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
@@ -41,7 +41,7 @@ fn plain(c: char) -> char {
     }
 }
 
-/// American Soundex (US National Archives): a letter and three digits; empty for no letters.
+/// American Soundex (US National Archives): a letter and three digits; empty for a text without ASCII letters.
 #[must_use]
 pub fn soundex(text: &str) -> String {
     let code = |c: char| match c {
@@ -65,7 +65,7 @@ pub fn soundex(text: &str) -> String {
                 break;
             }
         }
-        // `h` and `w` do not part equal sounds; vowels do.
+        // `h` and `w` do not separate equal sounds; vowels do.
         if !matches!(letter, 'h' | 'w') {
             last = digit;
         }
@@ -76,7 +76,7 @@ pub fn soundex(text: &str) -> String {
     sound
 }
 
-/// How alike two texts are: Jaro's measure, between 0 and 1 (M. A. Jaro, 1989).
+/// The likeness of two texts: Jaro's measure, between 0 and 1 (M. A. Jaro, 1989).
 pub(crate) fn alike(a: &str, b: &str) -> f64 {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.is_empty() || b.is_empty() {

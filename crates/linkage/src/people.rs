@@ -1,16 +1,17 @@
 //! From pairs that share keys to people.
 
 use crate::groups::Groups;
+use crate::index::{Index, Review};
 use crate::keys::{KEYS, key_of};
+use crate::match_weight::{HOUSEHOLD, Rarity};
 use crate::records::{COMMON, Records};
-use crate::sure::{HOUSEHOLD, Rarity};
 
-/// Where the bands lie, in bits of odds that a pair is one person.
+/// The limits of the bands, in bits of odds that a pair is the same person.
 #[derive(Clone, Copy, Debug)]
 pub struct Bands {
-    /// Pairs at least this sure are one person: 5 bits are 32 to 1.
+    /// Pairs of at least this weight are accepted as the same person. 5 bits are odds of 32 to 1.
     pub accept: f64,
-    /// Pairs at least this sure, and less, are for review.
+    /// Pairs of at least this weight, below `accept`, are for review.
     pub review: f64,
 }
 
@@ -20,42 +21,26 @@ impl Default for Bands {
     }
 }
 
-/// Two records that may be one person: for somebody who can look at both. `sure` is in bits of odds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Review {
-    pub one: usize,
-    pub other: usize,
-    pub sure: f64,
-}
-
-/// What somebody who looked at two records says of them.
+/// A person's decision about two records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
+    /// The place of the first record.
     pub one: usize,
+    /// The place of the second record.
     pub other: usize,
+    /// Whether the two are the same person.
     pub same: bool,
 }
 
-/// Who each record is.
-#[derive(Clone, Debug)]
-pub struct Index {
-    /// The person of each record, numbered in the order of first sight.
-    pub people: Vec<usize>,
-    /// How many people there are.
-    pub count: usize,
-    /// The surest first.
-    pub review: Vec<Review>,
-}
-
 impl Records {
-    /// Joins records into people. `once`: services that hold each person once at most. What was decided holds, whatever
-    /// the records say.
+    /// Joins records into people. `once`: the services that hold each person at most once. A decision overrides the records'
+    /// evidence.
     #[must_use]
     pub fn people(&self, once: &[u16], decided: &[Decision], bands: Bands) -> Index {
         let rarity = Rarity::of(self);
         let mut judged = self.judged(&rarity);
         judged.retain(|pair| pair.sure >= bands.review);
-        // The surest first; equals in the order of the records, so that the same records give the same people.
+        // In descending order of weight, then in the order of the records: the same records give the same people.
         judged.sort_by(|a, b| b.sure.total_cmp(&a.sure).then((a.one, a.other).cmp(&(b.one, b.other))));
         let mut groups = Groups::new(self, &rarity, once);
         for Decision { one, other, .. } in decided.iter().filter(|decision| !decision.same) {
@@ -73,16 +58,16 @@ impl Records {
             }
         }
         groups.join_alone(self.services(), once, &review);
-        // That two live at one address is nothing to look at.
+        // Two people at one address are not worth a review.
         review.retain(|pair| pair.sure > HOUSEHOLD && groups.are_open(pair.one, pair.other));
         groups.index(review)
     }
 
-    /// Every pair that shares a key, with how sure it is.
+    /// Every pair that shares a key and may match, with its weight.
     fn judged(&self, rarity: &Rarity<'_>) -> Vec<Review> {
         let mut shared: Vec<(u32, u32)> = Vec::new();
         for key in 0..KEYS {
-            // One key at a time: memory holds one list of hashes, and the pairs.
+            // One key at a time, so that memory holds only one list of hashes beside the pairs.
             let keyed = (0_u32..).zip(0..self.len());
             let keyed = keyed.filter_map(|(number, at)| Some((key_of(&self.parts(at), key)?, number)));
             let mut keyed: Vec<(u128, u32)> = keyed.collect();
@@ -134,7 +119,7 @@ mod tests {
             record("Maria", "Okafour", "19840321"),
             record("Daniel", "Okafor", "20110907"),
             record("Ngozi", "Okafor", "19820112"),
-            // Surname and given name in each other's place.
+            // Surname and given name are swapped.
             record("Okafor", "Daniel", "20110907"),
         ];
         let index = people(&records, &[], &[]);
@@ -167,7 +152,7 @@ mod tests {
         assert_eq!(people(&records, &[], &[decision(0, 1, false), decision(1, 2, true)]).people, [0, 1, 1]);
         let all = people(&records, &[0], &[decision(0, 1, true), decision(2, 1, true)]);
         assert_eq!((all.people, all.review.len()), (vec![0, 0, 0], 0));
-        // Two that are apart stay so whoever else joins either.
+        // Two records that are kept apart stay so when a third record joins either.
         let apart = people(&records, &[], &[decision(0, 1, false), decision(1, 2, true), decision(2, 0, true)]);
         assert_eq!(apart.people, [0, 1, 1]);
     }
@@ -179,7 +164,7 @@ mod tests {
             nino: nino.to_owned(),
             ..record("Sam", "Lee", "20010101")
         };
-        // The third knows both, and so joins what the first two know by halves.
+        // The third record has both numbers, and so joins the first two.
         let records = [numbered("9434765919", ""), numbered("", "QQ123456C"), numbered("9434765919", "QQ123456C")];
         assert_eq!(people(&records, &[], &[]).count, 1);
         let records = [numbered("9434765919", "QQ123456C"), numbered("4010232137", "QQ123456C")];

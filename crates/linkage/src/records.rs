@@ -1,49 +1,55 @@
-//! What is known of many people, held once for each different value.
+//! The records of many people. Each different value is stored once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::normal::{Parts, bare};
 
-/// What is known of somebody in one record of one service, as it was written.
+/// One record of a person in one service, as it was written. An unknown field is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     /// The service that holds the record, from 0.
     pub service: u16,
+    /// The given name.
     pub given: String,
+    /// The surname.
     pub surname: String,
-    /// Year, month and day as digits: `19841231`.
+    /// The date of birth: year, month and day as digits, such as `19841231`.
     pub born: String,
-    /// Of the house; or the property's reference (UPRN), where it is known.
+    /// The house number, or the property's reference (UPRN) if it is known.
     pub number: String,
+    /// The street.
     pub street: String,
+    /// The town.
     pub town: String,
+    /// The postcode.
     pub postcode: String,
-    /// Checked national numbers; empty where there is none.
+    /// The NHS number, already checked.
     pub nhs: String,
+    /// The National Insurance number, already checked.
     pub nino: String,
 }
 
-/// How many parts a record has.
+/// The number of parts of a record.
 const PARTS: usize = 9;
 
-/// The national numbers among them, the last.
+/// The number of national numbers among the parts. They are the last parts.
 pub(crate) const NUMBERS: usize = 2;
 
-/// A value that more records share says nothing of a person.
+/// A value that more records than this share does not identify a person.
 pub(crate) const COMMON: usize = 50;
 
-/// No house has a number of so many digits: it is the property's reference.
+/// A number of this many digits or more is the property's reference: house numbers are shorter.
 const REFERENCE: usize = 8;
 
-/// What systems write where they do not know a date of birth.
+/// The date that systems write for an unknown date of birth.
 const UNKNOWN: &str = "19000101";
 
-/// The place of a text among those that were seen; the empty one is the first.
+/// The place of a text in the list of different texts. The empty text has place 0.
 pub(crate) type Text = u32;
 
-/// Records in the order in which they came, in their comparable form. Two million of one borough fit in little more than
-/// a hundred megabytes: most of their names, dates and streets are shared.
+/// Records in comparable form, in the order in which they were added. Two million records of one borough fit in little more
+/// than a hundred megabytes, because they share most of their names, dates and streets.
 #[derive(Debug, Default)]
 pub struct Records {
     places: HashMap<Arc<str>, Text>,
@@ -53,6 +59,7 @@ pub struct Records {
 }
 
 impl Records {
+    /// Adds a record, and normalises its parts.
     pub fn push(&mut self, record: &Record) {
         if self.texts.is_empty() {
             self.text(String::new());
@@ -73,7 +80,7 @@ impl Records {
         if let Some(place) = self.places.get(text.as_str()) {
             return *place;
         }
-        // Four thousand million different texts do not fit in memory: those beyond are as if they were missing.
+        // Four thousand million different texts do not fit in memory. Texts beyond this number count as missing.
         let place = Text::try_from(self.texts.len()).unwrap_or(0);
         let text: Arc<str> = text.into();
         self.places.insert(Arc::clone(&text), place);
@@ -81,11 +88,13 @@ impl Records {
         place
     }
 
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.parts.len()
     }
 
+    /// Whether there is no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -102,8 +111,8 @@ impl Records {
         Parts { given, surname, born, number, street, town, postcode, nhs, nino }
     }
 
-    /// Each record's national numbers by kind, 0 where it has none: what more people have than a number's mistyping explains
-    /// stands for "unknown".
+    /// Each record's national numbers by kind, 0 if it has none. A number that more records share than typing errors explain
+    /// stands for "unknown" and counts as none.
     pub(crate) fn numbers(&self) -> Vec<[Text; NUMBERS]> {
         let numbers = |at| {
             let [.., nhs, nino] = self.places(at);
@@ -116,7 +125,7 @@ impl Records {
         (0..self.len()).map(numbers).map(kept).collect()
     }
 
-    /// Whether a record's number is a reference of the property, which says all of the address.
+    /// Whether a record's number is a property reference, which determines the whole address.
     pub(crate) fn has_reference(&self, at: usize) -> bool {
         self.parts(at).number.len() >= REFERENCE
     }

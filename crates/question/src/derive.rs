@@ -1,10 +1,15 @@
 //! From a draft and its contracts to a question, or a refusal.
+//!
+//! [`Question::derive`] is the only constructor: the fields are private to this file, so no other code makes a question that
+//! the rules have not passed.
+//!
+//! *Attack: rows.* A question without a figure would list its groups, and with enough keys its records. It is refused.
 
-use loda_contract::{Column, ColumnType, Value};
+use loda_contract::Column;
 
-use crate::draft::{Draft, Measure, Predicate, Rows, Scalar};
-use crate::refusal::{Refusal, Rule};
-use crate::rules::{Rules, spelled, spelled_scalar};
+use crate::draft::{Draft, Measure, Predicate, Rows};
+use crate::refusal::{Checked, Refusal, Rule};
+use crate::rules::{Counted, Key, Rules, spelled, spelled_scalar};
 use crate::scope::{Contracts, Scope, scale};
 
 /// A draft with a derivation: the only thing that a node runs.
@@ -18,29 +23,14 @@ pub struct Question {
     grid: Option<u64>,
 }
 
-/// A group key with its type and, where enumerable, its values.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Key {
-    pub scalar: Scalar,
-    pub kind: ColumnType,
-    /// The image of its sources' domains, NULL included where it can occur; `None`: open.
-    pub values: Option<Vec<Value>>,
-}
-
-/// A figure over a set of conditions (bits of a mask, in the order of [`Question::conditions`]).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
-    pub measure: Measure,
-    pub requires: u16,
-    /// Figures with equal numbers are parts of one derived figure: withheld together.
-    pub together: usize,
-}
-
-/// What is added up over records.
+/// The quantity that is added up over records.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Moment<'a> {
+    /// A measure.
     Value(&'a Column),
+    /// The square of a measure.
     Square(&'a Column),
+    /// The product of a declared pair of measures.
     Product(&'a Column, &'a Column),
 }
 
@@ -55,8 +45,6 @@ impl Moment<'_> {
         }
     }
 }
-
-type Checked<T> = Result<T, Refusal>;
 
 impl Question {
     /// Derives a question.
@@ -102,6 +90,7 @@ impl Question {
         Rules { scope: &scope }.measure_column(column).cloned()
     }
 
+    /// The draft in normal form.
     #[must_use]
     pub fn draft(&self) -> &Draft {
         &self.draft
@@ -113,11 +102,13 @@ impl Question {
         &self.scope
     }
 
+    /// The condition on rows; `None`: every row.
     #[must_use]
     pub fn filter(&self) -> Option<&Predicate> {
         self.draft.rows.filter.as_ref()
     }
 
+    /// The group keys, in the order of the result's columns.
     #[must_use]
     pub fn keys(&self) -> &[Key] {
         &self.keys
@@ -129,12 +120,13 @@ impl Question {
         &self.conditions
     }
 
+    /// The figures, in the order of the result's columns.
     #[must_use]
     pub fn figures(&self) -> &[Counted] {
         &self.figures
     }
 
-    /// What figures add up: each value that is read, then the squares, then the products.
+    /// The moments that figures add up: each value that is read, then the squares, then the products.
     #[must_use]
     pub fn moments(&self) -> Vec<Moment<'_>> {
         let mut values = Vec::new();
@@ -177,7 +169,7 @@ impl Question {
         }
     }
 
-    /// The same cells without what figures ask of them.
+    /// Keeps the cells and drops the conditions of figures.
     pub(crate) fn forget_conditions(&mut self) {
         self.conditions.clear();
     }

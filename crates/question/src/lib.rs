@@ -1,31 +1,37 @@
-//! The disclosure algebra: what a question may be.
+//! The disclosure algebra: which questions there are.
 //!
-//! A [`Draft`] is what somebody wrote, as SQL or as bytes: it has a shape and nothing more. A
+//! A [`Draft`] is a question as somebody wrote it, as SQL or as bytes: it has a shape and nothing more. A
 //! [`Question`] is a draft with a derivation over a contract: rows → units → cells. Nodes run
-//! questions only, and [`Question::derive`] is the only way to make one. What has no derivation is a
+//! questions only, and [`Question::derive`] is the only way to make one. A draft without a derivation is a
 //! [`Refusal`], which names the rule and the nearest thing that would be allowed, from contract and
 //! question alone.
 //!
-//! | module | what it does |
+//! Each module uses the ones above it alone:
+//!
+//! | module | its purpose |
 //! |---|---|
+//! | `refusal` | the rules by name, and refusals |
 //! | `draft` | the shape: scalars, predicates, figures |
-//! | `normal` | one spelling for each predicate |
-//! | `logic` | three-valued evaluation, and fixing a column to a value |
-//! | `scope` | what columns and units the joined sources have |
-//! | `units` | rows → units: inner aggregates by unit |
-//! | `rules`, `figures` | what may stand in conditions and keys, and what may be counted and summed |
+//! | `logic` | three-valued evaluation |
+//! | `normal` | one spelling for each predicate, and fixing a column to a value |
+//! | `text` | drafts as SQL, for messages |
+//! | `scope` | the columns and units of the joined sources |
+//! | `enumerate` | the values that columns and scalars can have by contract |
+//! | `rules` | conditions, joins, derivations by unit, keys, figures |
 //! | `derive` | draft → question, the only constructor |
-//! | `grid` | the cells a question has, and the condition masks possible in each |
-//! | `encode`, `decode` | the fragment format |
-//! | `words` | rendering for people, in English and in SQL |
-//! | `table` | what is asked about people: tables that contracts fix |
+//! | `grid` | the cells of a question, and the condition masks possible in each |
+//! | `wire` | the fragment format: encoding, and decoding under limits |
+//! | `describe` | a question for people, in English and in SQL |
+//! | `table` | questions about people: tables that contracts fix |
 //! | `plan` | from and to DataFusion plans (feature `datafusion`) |
+//! | `wire_schema` | the columns of released cells (feature `datafusion`) |
 
-mod decode;
+#![deny(missing_docs)]
+
 mod derive;
+mod describe;
 mod draft;
-mod encode;
-mod figures;
+mod enumerate;
 mod grid;
 mod logic;
 mod normal;
@@ -35,15 +41,18 @@ mod refusal;
 mod rules;
 mod scope;
 pub mod table;
-mod units;
-mod words;
+mod text;
+mod wire;
+#[cfg(feature = "datafusion")]
+pub mod wire_schema;
 
-pub use decode::{LIMITS, Limits};
-pub use derive::{Counted, Key, Moment, Question};
+pub use derive::{Moment, Question};
 pub use draft::{
     Arithmetic, Comparison, DatePart, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source,
     bare_name,
 };
 pub use grid::{Cell, Possible};
 pub use refusal::{Refusal, Rule};
+pub use rules::{Counted, Key};
 pub use scope::{Contracts, Scope, ScopeUnit, scale};
+pub use wire::{LIMITS, Limits};

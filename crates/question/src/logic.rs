@@ -1,7 +1,7 @@
 //! Evaluation of scalars and predicates on contract values, as DataFusion evaluates them on rows.
 //!
-//! Grids, structural zeros and the pruning of boroughs rest on this. A property test in the
-//! integration suite holds it equal to DataFusion.
+//! Grids, structural zeros and the pruning of boroughs rest on this. A property test in the integration suite compares it
+//! with DataFusion: if the two differed, a cell with units could be taken for empty by contract.
 
 use loda_contract::{Grain, Value};
 
@@ -11,6 +11,7 @@ use crate::draft::{Comparison, DatePart, Predicate, Scalar};
 type Row<'a> = &'a dyn Fn(&str) -> Value;
 
 impl Scalar {
+    /// The value in a row; NULL where a column has another type than the operation takes.
     pub(crate) fn evaluate(&self, row: Row<'_>) -> Value {
         match self {
             Self::Column(name) => row(name),
@@ -26,7 +27,7 @@ impl Scalar {
             Self::Upper(of) => of.evaluate(row).map_text(|t| t.to_uppercase()),
             Self::Lower(of) => of.evaluate(row).map_text(|t| t.to_lowercase()),
             Self::Arithmetic(op, of, literal) => match of.evaluate(row) {
-                // What overflows is refused when the key's image is computed.
+                // Arithmetic that overflows is refused when the key's image is computed.
                 Value::Integer(i) => op.apply(i, *literal).map_or(Value::Null, Value::Integer),
                 _ => Value::Null,
             },
@@ -39,26 +40,6 @@ impl Scalar {
                 .map(|(_, then)| then)
                 .or(otherwise.as_deref())
                 .map_or(Value::Null, |chosen| chosen.evaluate(row)),
-        }
-    }
-
-    /// This scalar where a column has a known value.
-    #[must_use]
-    pub fn fix(&self, column: &str, value: &Self) -> Self {
-        let fix = |of: &Self| Box::new(of.fix(column, value));
-        match self {
-            Self::Column(name) if name == column => value.clone(),
-            Self::Column(_) | Self::Literal(..) => self.clone(),
-            Self::DateTrunc(grain, of) => Self::DateTrunc(*grain, fix(of)),
-            Self::DatePart(part, of) => Self::DatePart(*part, fix(of)),
-            Self::Upper(of) => Self::Upper(fix(of)),
-            Self::Lower(of) => Self::Lower(fix(of)),
-            Self::Arithmetic(op, of, literal) => Self::Arithmetic(*op, fix(of), *literal),
-            Self::Coalesce(operands) => Self::Coalesce(operands.iter().map(|o| o.fix(column, value)).collect()),
-            Self::Case { branches, otherwise } => Self::Case {
-                branches: branches.iter().map(|(w, t)| (w.replace(column, value), t.fix(column, value))).collect(),
-                otherwise: otherwise.as_ref().map(|o| fix(o)),
-            },
         }
     }
 
@@ -93,27 +74,6 @@ impl Predicate {
             Self::Not(of) => of.evaluate(row).map(|truth| !truth),
             Self::And(operands) => connect(operands, row, false),
             Self::Or(operands) => connect(operands, row, true),
-        }
-    }
-
-    /// This predicate where a column has a known value, with what became constant folded.
-    #[must_use]
-    pub fn fix(&self, column: &str, value: &Scalar) -> Self {
-        self.replace(column, value).normal()
-    }
-
-    fn replace(&self, column: &str, value: &Scalar) -> Self {
-        match self {
-            Self::Constant(_) => self.clone(),
-            Self::Truth(of) => Self::Truth(of.fix(column, value)),
-            Self::IsNull(of) => Self::IsNull(of.fix(column, value)),
-            Self::In { of, values } => Self::In { of: of.fix(column, value), values: values.clone() },
-            Self::Compare { left, op, right } => {
-                Self::Compare { left: left.fix(column, value), op: *op, right: right.fix(column, value) }
-            }
-            Self::Not(of) => Self::Not(Box::new(of.replace(column, value))),
-            Self::And(operands) => Self::And(operands.iter().map(|o| o.replace(column, value)).collect()),
-            Self::Or(operands) => Self::Or(operands.iter().map(|o| o.replace(column, value)).collect()),
         }
     }
 }
@@ -171,6 +131,7 @@ impl DatePart {
     }
 }
 
+/// Functions of a text; NULL of every other value.
 trait MapText {
     fn map_text(self, f: impl Fn(&str) -> String) -> Self;
 }

@@ -1,9 +1,15 @@
-//! One spelling for each predicate: what is worded differently and means the same encodes the same.
+//! One spelling for each predicate: conditions that are worded differently and mean the same encode the same.
+//!
+//! *Attack: one question in many wordings.* `a = 1 OR a = 2`, `a IN (2, 1)` and `NOT (a <> 1 AND a <> 2)` are one condition.
+//! If each wording were a question of its own, its bytes would not show that it is asked again, and the order of its
+//! conditions would follow from the wording. Constants are folded, negations stand at the leaves, operands are flat, sorted
+//! and single, and equalities on one scalar are gathered into IN.
 
 use std::collections::BTreeMap;
 
 use loda_contract::{ColumnType, Value};
 
+use crate::draft::column_name::qualified;
 use crate::draft::{
     Arithmetic, Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source,
 };
@@ -90,7 +96,7 @@ impl Source {
 }
 
 impl Scalar {
-    /// The scalar with what is constant evaluated.
+    /// The scalar with its constant parts evaluated.
     #[must_use]
     pub fn folded(self) -> Self {
         self.normal()
@@ -179,10 +185,55 @@ impl Measure {
     }
 }
 
+impl Scalar {
+    /// This scalar where a column has a known value.
+    #[must_use]
+    pub fn fix(&self, column: &str, value: &Self) -> Self {
+        let fix = |of: &Self| Box::new(of.fix(column, value));
+        match self {
+            Self::Column(name) if name == column => value.clone(),
+            Self::Column(_) | Self::Literal(..) => self.clone(),
+            Self::DateTrunc(grain, of) => Self::DateTrunc(*grain, fix(of)),
+            Self::DatePart(part, of) => Self::DatePart(*part, fix(of)),
+            Self::Upper(of) => Self::Upper(fix(of)),
+            Self::Lower(of) => Self::Lower(fix(of)),
+            Self::Arithmetic(op, of, literal) => Self::Arithmetic(*op, fix(of), *literal),
+            Self::Coalesce(operands) => Self::Coalesce(operands.iter().map(|o| o.fix(column, value)).collect()),
+            Self::Case { branches, otherwise } => Self::Case {
+                branches: branches.iter().map(|(w, t)| (w.replace(column, value), t.fix(column, value))).collect(),
+                otherwise: otherwise.as_ref().map(|o| fix(o)),
+            },
+        }
+    }
+}
+
+impl Predicate {
+    /// This predicate where a column has a known value, with constant parts folded.
+    #[must_use]
+    pub fn fix(&self, column: &str, value: &Scalar) -> Self {
+        self.replace(column, value).normal()
+    }
+
+    fn replace(&self, column: &str, value: &Scalar) -> Self {
+        match self {
+            Self::Constant(_) => self.clone(),
+            Self::Truth(of) => Self::Truth(of.fix(column, value)),
+            Self::IsNull(of) => Self::IsNull(of.fix(column, value)),
+            Self::In { of, values } => Self::In { of: of.fix(column, value), values: values.clone() },
+            Self::Compare { left, op, right } => {
+                Self::Compare { left: left.fix(column, value), op: *op, right: right.fix(column, value) }
+            }
+            Self::Not(of) => Self::Not(Box::new(of.replace(column, value))),
+            Self::And(operands) => Self::And(operands.iter().map(|o| o.replace(column, value)).collect()),
+            Self::Or(operands) => Self::Or(operands.iter().map(|o| o.replace(column, value)).collect()),
+        }
+    }
+}
+
 impl Predicate {
     /// The predicate over bare columns, as one over the columns of a source among several.
     fn qualified(self, place: usize) -> Self {
-        self.renamed(&|bare| format!("t{place}.{bare}"))
+        self.renamed(&|bare| qualified(place, &bare))
     }
 
     /// The predicate with every column renamed.

@@ -1,4 +1,7 @@
-//! Why a question has no derivation, and what would have one.
+//! Why a question has no derivation, and the nearest question that has one.
+//!
+//! *Attack: the refusal as an answer.* If a refusal depended on a record, an asker could read data from which questions are
+//! refused. A [`Refusal`] is made from contract, agreement and question alone, before a record is read.
 
 use std::fmt;
 
@@ -6,14 +9,19 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (rule: {rule}). {advice}")]
 pub struct Refusal {
+    /// The rule that failed.
     pub rule: Rule,
-    /// What is not allowed, as a sentence.
+    /// The fault, as a sentence.
     pub message: String,
     /// The nearest thing that is.
     pub advice: String,
 }
 
+/// The result of a rule, or the refusal.
+pub(crate) type Checked<T> = Result<T, Refusal>;
+
 impl Refusal {
+    /// A refusal by a rule, with its sentence and the advice.
     #[must_use]
     pub fn new(rule: Rule, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { rule, message: message.into(), advice: advice.into() }
@@ -30,11 +38,13 @@ macro_rules! rules {
             /// Every rule, for documentation and tests.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// The stable name, as logs and scripts have it.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
+            /// The rule of a stable name; `None`: no rule has it.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|rule| rule.name() == name)
@@ -70,9 +80,9 @@ rules! {
     Grid = "grid-too-large",
     /// More than 16 conditions in one question.
     Conditions = "too-many-conditions",
-    /// What the figure counts cannot be counted there.
+    /// The figure counts something that cannot be counted there.
     UnitCount = "unit-count",
-    /// A sum about people of what has no declared bounds, or of a value of each unit.
+    /// A sum about people of a measure without declared bounds, or of a value of each unit.
     PersonalSum = "sum-on-personal-data",
     /// Units would have to be recognised in several boroughs.
     Linkage = "linkage-question",
@@ -94,7 +104,7 @@ rules! {
     Sql = "sql",
     /// A dataset or column that no contract has.
     Unknown = "unknown-name",
-    /// A query log does not continue what another party saw of it.
+    /// A query log does not continue the log that another party saw.
     Log = "query-log",
     /// Bytes that are not a canonical fragment within the limits.
     Fragment = "fragment",

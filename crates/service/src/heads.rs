@@ -1,11 +1,11 @@
-//! How far query logs have come, as node and coordinator tell each other.
+//! The state of query logs, as node and coordinator tell it to each other.
 
 use loda_ledger::{Head, Mark};
 use loda_proto::v1::told::Word;
 use loda_proto::v1::{LogHead, State};
 
-/// For the wire. `log`: the key that signs it, as [`loda_ledger::of_key`] gives it; `seen`: how many entries of the reader's log
-/// were seen last.
+/// The message for a head. `log`: the key that signs the log, as [`loda_ledger::of_key`] gives it. `seen`: the number
+/// of entries of the reader's log that were seen last.
 #[must_use]
 pub fn told(log: &str, head: &Head, seen: u64) -> LogHead {
     let bytes = |hash: [u8; 32]| hash.to_vec();
@@ -19,7 +19,8 @@ pub fn told(log: &str, head: &Head, seen: u64) -> LogHead {
     }
 }
 
-/// Whether a node's word comes with how far its log has come: the last word, or the first part of what it releases.
+/// Whether a node sends the head of its log with this word. It does with the last word, and with the first part of a
+/// release.
 #[must_use]
 pub fn comes_with(word: &Word) -> bool {
     match word {
@@ -32,7 +33,7 @@ pub fn comes_with(word: &Word) -> bool {
     }
 }
 
-/// What was told of a log; none where it is no head, or of another log.
+/// The head in a message. `None` if it is malformed, or is of another log.
 #[must_use]
 pub fn heard(log: &str, told: &LogHead) -> Option<Head> {
     if told.log != log {

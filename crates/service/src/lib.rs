@@ -1,19 +1,22 @@
-//! What node and coordinator have around their services.
+//! Things around the services that node and coordinator share.
 //!
-//! | question | module |
+//! | content | module |
 //! |---|---|
-//! | how far query logs have come, on the wire | [`heads`] |
-//! | what is told to the operator, as text or JSON | [`log`] |
-//! | what is measured | [`measures`] |
-//! | how much memory there really is | [`memory`] |
-//! | when to stop | [`stop`] |
-//! | one process to a folder, and nobody else reads it | [`state`] |
+//! | the heads of query logs, on the wire | [`heads`] |
+//! | messages to the operator, as text or JSON | [`log`] |
+//! | measurements | [`measures`] |
+//! | the memory that the process may use | [`memory`] |
+//! | the signal to stop | [`stop`] |
+//! | a state folder with one process, closed to others | [`state`] |
 //! | versions of the manifest that another party missed | [`successors`] |
-//! | tasks that end with whoever waits for them | [`task`] |
-//! | whose turn it is | [`turns`] |
-//! | this program once more, in a process of its own | [`program`] |
-//! | is it well, and what does it do: a local port for monitoring | [`operations`] |
+//! | tasks that end with their callers | [`task`] |
+//! | turns between askers | [`fair_queue`] |
+//! | this program again, in a process of its own | [`program`] |
+//! | a local port for monitoring: health and activity | [`operations`] |
 
+#![deny(missing_docs)]
+
+pub mod fair_queue;
 pub mod heads;
 pub mod log;
 pub mod measures;
@@ -24,11 +27,10 @@ pub mod state;
 pub mod stop;
 pub mod successors;
 pub mod task;
-pub mod turns;
 
+pub use fair_queue::{FairQueue, Turn};
 pub use measures::{Measure, Times};
 pub use operations::{Operations, Outcomes, State};
 pub use program::Program;
 pub use state::{alone, private};
-pub use task::{AbortOnDrop, Crew, Ended, compute};
-pub use turns::{Turn, Turns};
+pub use task::{AbortOnDropHandle, Ended, TaskGroup, compute};

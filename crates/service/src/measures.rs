@@ -1,6 +1,6 @@
-//! What is measured of a service: how long stages take, and figures that are looked up when they are asked for.
+//! Measurements of a service: the times of stages, and figures that are looked up when monitoring asks for them.
 //!
-//! None is of a question's answer or of anybody's record.
+//! None of them is about a question's answer or a person's record.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
-/// Upper ends of the classes of times, in seconds.
+/// The upper bounds of the classes of times, in seconds.
 const CLASSES: [f64; 10] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 pub(crate) type Labels = Vec<(&'static str, String)>;
@@ -24,12 +24,12 @@ impl Default for Times {
 }
 
 impl Times {
-    /// One stage of one question.
+    /// Records the time of one stage of one question.
     pub fn took(&self, stage: &'static str, time: Duration) {
         self.of(vec![("stage", stage.to_owned())], time);
     }
 
-    /// One borough's answer.
+    /// Records the time of one borough's answer.
     pub fn borough_took(&self, borough: &str, time: Duration) {
         self.of(vec![("stage", "borough".to_owned()), ("borough", borough.to_owned())], time);
     }
@@ -42,20 +42,24 @@ impl Times {
 /// A figure as it is now.
 #[derive(Debug, Clone)]
 pub struct Measure {
-    /// `log_entries`: with the unit at its end where it has one.
+    /// The name, as in `log_entries`. If there is a unit, it is at the end.
     pub name: &'static str,
+    /// A sentence about the figure, for monitoring.
     pub help: &'static str,
+    /// Names and values of labels, for example the dataset.
     pub labels: Vec<(&'static str, String)>,
+    /// The figure, in the unit of the name.
     pub value: i64,
 }
 
 impl Measure {
+    /// A figure without labels.
     #[must_use]
     pub fn new(name: &'static str, help: &'static str, value: i64) -> Self {
         Self { name, help, labels: Vec::new(), value }
     }
 
-    /// Of one dataset, borough or the like.
+    /// Adds a label, for example of a dataset or a borough.
     #[must_use]
     pub fn of(mut self, label: &'static str, value: impl Into<String>) -> Self {
         self.labels.push((label, value.into()));
@@ -63,7 +67,8 @@ impl Measure {
     }
 }
 
-/// How a query log and the disk under it stand.
+/// The entries and bytes of a query log, and the free and all bytes of its disk. A size that the system does not tell
+/// is left out.
 #[must_use]
 pub fn of_log(log: &Path, entries: u64) -> Vec<Measure> {
     let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

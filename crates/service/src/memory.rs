@@ -1,9 +1,9 @@
-//! How much memory this process really has: its control group's limit, or the machine's memory.
+//! The memory that this process really has: the limit of its control group, or the machine's memory if that is less.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// In bytes; none where the system does not tell.
+/// The limit in bytes, or `None` if the system does not tell it.
 #[must_use]
 pub fn limit() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
@@ -15,7 +15,8 @@ pub fn limit() -> Option<u64> {
     limits.chain(machine).min()
 }
 
-/// The files that may hold a limit: of the group and of those above it, in either version of control groups.
+/// The files that may hold a limit, of the process's group and of the groups above it, for both versions of control
+/// groups.
 fn files(groups: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in groups.lines() {
@@ -32,8 +33,8 @@ fn files(groups: &str) -> Vec<PathBuf> {
     found
 }
 
-/// `wanted` megabytes, or a third of what there is, whichever is less: the rest is for all that no pool counts, and for
-/// what an allocator keeps.
+/// `wanted` megabytes, or a third of the limit if that is less. A third counts as at least 16 megabytes. The rest is
+/// for memory that no pool counts and that an allocator keeps. `what` is named in the warning.
 #[must_use]
 pub fn within(wanted: usize, what: &str) -> usize {
     let third = limit().map_or(usize::MAX, |bytes| usize::try_from((bytes >> 20) / 3).unwrap_or(usize::MAX).max(16));

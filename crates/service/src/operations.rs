@@ -1,6 +1,6 @@
 //! A local port for monitoring: `/healthz`, `/readyz` and `/metrics` (OpenMetrics text, as Prometheus reads it).
 //!
-//! It listens on loopback alone and answers GET alone; what it says are counts of questions and the state of files.
+//! It listens on loopback only and answers GET only. It tells counts of questions and the state of files.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::measures::{Measure, Times};
 
-/// Questions by what became of them.
+/// Counts of questions by outcome.
 #[derive(Clone, Default)]
 pub struct Outcomes(Family<Label, Counter>);
 
@@ -34,24 +34,24 @@ struct Label {
 }
 
 impl Outcomes {
-    /// Counts one.
+    /// Counts one question.
     pub fn count(&self, outcome: &'static str) {
         self.0.get_or_create(&Label { outcome }).inc();
     }
 }
 
-/// What the port says.
+/// The monitoring port.
 #[derive(Clone)]
 pub struct Operations(Arc<Inner>);
 
-/// What a service says of itself when it is asked.
+/// The report of a service about itself, made on request.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Questions that run or wait.
+    /// The number of questions that run or wait.
     pub active: usize,
-    /// What it cannot do as it should, a sentence each: no data, and no secret.
+    /// Faults of the service, a sentence each, without data and without secrets.
     pub faults: Vec<String>,
-    /// What else is to be known; those of one name one after another.
+    /// Other figures. Those with the same name must follow one another.
     pub measures: Vec<Measure>,
 }
 
@@ -62,7 +62,8 @@ struct Inner {
 }
 
 impl Operations {
-    /// With the state of `identity`, the counts of `outcomes`, how long stages took, and what the service says of itself now.
+    /// A port with the state of `identity`, the counts of `outcomes`, the `times` of stages, and the service's own
+    /// `state`, which is called for each request.
     pub fn new(
         identity: Identity,
         outcomes: &Outcomes,
@@ -77,14 +78,15 @@ impl Operations {
         Self(Arc::new(Inner { identity, state, registry: Mutex::new(registry) }))
     }
 
-    /// And other counts.
+    /// Adds the counts of other outcomes, under a name of their own.
     #[must_use]
     pub fn with(self, name: &'static str, help: &'static str, outcomes: &Outcomes) -> Self {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, outcomes.0.clone());
         self
     }
 
-    /// Answers at `address` from now on, in a task of its own. Without it the program serves all the same, and says so.
+    /// Answers at `address` (`address:port`) from now on, in a task of its own. If it cannot, it logs an error, and the
+    /// program still serves.
     pub fn start(self, address: String) {
         tokio::spawn(async move {
             if let Err(fault) = self.serve(&address).await {
@@ -93,7 +95,7 @@ impl Operations {
         });
     }
 
-    /// Until the listener fails; an error where the address is not on loopback or cannot be bound.
+    /// Runs until the listener fails. An address that is not on loopback or cannot be bound is an error.
     async fn serve(self, address: &str) -> anyhow::Result<()> {
         let address: SocketAddr =
             address.parse().with_context(|| format!("operations = {address:?} is not address:port"))?;
@@ -111,7 +113,7 @@ impl Operations {
     }
 }
 
-/// Ready to serve: 200, or 503 with what is wrong, a sentence a line.
+/// Ready to serve: 200. Otherwise 503 with the faults, one sentence a line.
 async fn ready(extract::State(Operations(inner)): extract::State<Operations>) -> impl IntoResponse {
     let mut faults = inner.identity.faults();
     let now = inner.identity.now();
@@ -138,10 +140,10 @@ async fn metrics(extract::State(Operations(inner)): extract::State<Operations>) 
     }
 }
 
-/// Of a figure that there is once.
+/// The labels of a figure that exists only once.
 const NO_LABELS: [(&str, &str); 0] = [];
 
-/// What is looked up when it is asked.
+/// The figures that are looked up on request.
 struct Now {
     identity: Identity,
     state: Arc<dyn Fn() -> State + Send + Sync>,

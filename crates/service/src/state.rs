@@ -1,4 +1,4 @@
-//! The folder that a service keeps its state in: one process to each, and nobody else reads it.
+//! The state folder of a service. One process uses it, and no other account reads it.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -7,15 +7,17 @@ use anyhow::{Context, bail};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-/// Keeps what this process writes from everybody else on this host, whatever umask it was started with.
+/// Makes the files that this process writes private to its account, regardless of the umask that it was started with.
 pub fn private() {
     umask(Mode::from_bits_truncate(0o077));
 }
 
-/// One process to a state: the log is one chain, and what one removes another may be reading. It holds for as long as the file.
+/// Locks a state folder for one process. The log is one chain, and one process may remove a file that another reads.
+/// The lock holds for as long as the returned file is open. `what` names the service. A file system without locks gives
+/// a warning and no lock.
 ///
 /// # Errors
-/// Where another process has it.
+/// Another process has the lock, or the folder or the file cannot be made.
 pub fn alone(state: &Path, what: &str) -> anyhow::Result<File> {
     std::fs::create_dir_all(state).with_context(|| format!("making {}", state.display()))?;
     let path = state.join(format!("{what}.lock"));
@@ -27,7 +29,7 @@ pub fn alone(state: &Path, what: &str) -> anyhow::Result<File> {
             "a {what} runs on {} already: stop it first. A node takes up new extracts by itself where `refresh` says change or a time",
             state.display()
         ),
-        // Some file systems over a network have no locks.
+        // Some network file systems have no locks.
         Err(TryLockError::Error(fault)) => {
             tracing::warn!("{} cannot be locked ({fault}): see to it that no second {what} runs on it", path.display());
         }

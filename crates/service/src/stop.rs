@@ -1,11 +1,11 @@
-//! When to stop.
+//! The end of a process.
 
 use std::io::Read;
 
 /// Waits for SIGTERM (service managers) or SIGINT (Ctrl-C).
 ///
 /// # Errors
-/// Where signals cannot be waited for.
+/// The process cannot wait for signals.
 pub async fn signal() -> anyhow::Result<()> {
     #[cfg(unix)]
     {
@@ -20,7 +20,7 @@ pub async fn signal() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends this process when whoever started it does, however that happens: standard input is then at its end.
+/// Ends this process when the process that started it ends, for any reason: standard input is then at its end.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
         let mut buffer = [0_u8; 64];

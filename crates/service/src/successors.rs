@@ -1,18 +1,18 @@
 //! Versions of the manifest that another party missed, as node and coordinator hand them on.
 //!
-//! It does not matter from whom they come: each counts with the signatures of members of the one before.
+//! The sender does not matter: a version counts only with the signatures of members of the version before it.
 
 use loda_identity::{Identity, Version};
 use loda_proto::v1::ManifestVersion;
 
-/// Bytes of one message at most; the rest follows with the next.
+/// The most bytes of one message. The rest follows in the next.
 const BYTES: usize = 200 << 10;
 
-/// Versions that are read of one message.
+/// The most versions that are read from one message.
 const READ: usize = 64;
 
-/// What follows a version that somebody has, as much as one message takes; nothing where there is nothing, or somebody says of
-/// none that he has it.
+/// The versions after `version`, as many as one message takes. Empty if there is none after it, or if `version` is 0,
+/// which means that the other party named none.
 #[must_use]
 pub fn told(identity: &Identity, version: u64) -> Vec<ManifestVersion> {
     if version == 0 || version >= identity.manifest().version {
@@ -31,7 +31,7 @@ pub fn told(identity: &Identity, version: u64) -> Vec<ManifestVersion> {
     versions
 }
 
-/// Takes up what was handed on; the version in use then.
+/// Adopts versions that were handed on, and returns the version in use afterwards.
 #[must_use]
 pub fn heard(identity: &Identity, versions: &[ManifestVersion]) -> u64 {
     if versions.is_empty() {

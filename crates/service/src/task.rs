@@ -1,68 +1,51 @@
-//! Tasks.
+//! Tasks that end with their callers, and a service's tasks, which end together.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+pub use tokio_util::task::AbortOnDropHandle;
 
-/// A task that ends with whoever waits for it.
-pub struct AbortOnDrop<T>(pub JoinHandle<T>);
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// What a service has at work on a runtime of its own, so that it can be ended in one moment.
+/// The tasks of a service, on a runtime of its own. They can all be ended at one moment.
 ///
-/// On a runtime of one thread, as simulations have, nothing leaves that thread: the order of events is theirs alone.
+/// Simulations use a runtime of one thread. All work then stays on that thread, which alone sets the order of events.
 #[derive(Clone)]
-pub struct Crew {
+pub struct TaskGroup {
     runtime: Handle,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
-impl Crew {
+impl TaskGroup {
+    /// A group without tasks, on `runtime`.
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
         Self { runtime, tasks: Arc::default() }
     }
 
-    /// Begins a task that nobody has to wait for.
+    /// Starts a task. Nobody has to wait for it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.runtime);
     }
 
-    /// Runs a task to its end, whether or not the caller still waits.
+    /// Runs a task to its end, even if the caller stops waiting.
     ///
     /// # Errors
-    /// Where it panicked or was ended.
+    /// The task panicked or was ended.
     pub async fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Result<T, Ended> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.spawn(async move {
-            // Whoever has gone away does not want it.
+            // A caller that has gone away does not want the result.
             let _wanted = sender.send(task.await);
         });
         receiver.await.map_err(|_| Ended)
     }
 
-    /// Runs what computes or waits for a disk where it holds up nobody.
+    /// Runs work that computes or waits for a disk, where it blocks nobody.
     ///
     /// # Errors
-    /// As [`Crew::run`].
+    /// As for [`TaskGroup::run`].
     pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Ended> {
         match self.runtime.runtime_flavor() {
             RuntimeFlavor::CurrentThread => self.run(async { work() }).await,
@@ -70,18 +53,18 @@ impl Crew {
         }
     }
 
-    /// Ends all of them where they stand, as a killed process would.
+    /// Ends all tasks of the group at once, as if the process were killed.
     pub fn end(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
 
-/// A task panicked, or was ended.
+/// A task panicked or was ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the task ended without a result")]
 pub struct Ended;
 
-/// Computes for a while in the midst of a task; other tasks move to other threads meanwhile, where there are any.
+/// Computes for a while inside a task. If the runtime has other threads, other tasks move to them meanwhile.
 pub fn compute<T>(work: impl FnOnce() -> T) -> T {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::CurrentThread => work(),

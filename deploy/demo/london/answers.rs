@@ -1,4 +1,4 @@
-//! What is true, counted while the records are written: the known answers of the acceptance suite.
+//! The true answers, counted while the records are written: the known answers of the acceptance suite.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use super::home::ward_name;
 use super::places;
 use super::services::COEFFICIENTS;
 
-/// Days within which a contact on a street belongs to an approach.
+/// A street contact within this number of days belongs to an approach.
 const WITHIN: i32 = 180;
 
-/// What one borough's records say, of people by their true keys.
+/// One borough's records, by the true keys of people.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) hmos: BTreeMap<&'static str, u64>,
@@ -27,9 +27,9 @@ pub(crate) struct Tally {
     pub(crate) notices: Vec<(u64, usize)>,
     pub(crate) children: Vec<u64>,
     pub(crate) rolls: Vec<u64>,
-    /// Pence a week, by ward.
+    /// Unclaimed pence a week, by ward.
     pub(crate) unclaimed: BTreeMap<u64, Vec<u64>>,
-    /// Homes by band of hours, EPC band, and whether there was a damp repair.
+    /// Homes by band of hours, EPC band, and whether there was a repair for damp.
     pub(crate) damp: BTreeMap<(&'static str, &'static str, bool), u64>,
     /// Clients, total and largest cost in pence, by need.
     care: BTreeMap<&'static str, (u64, u64, u64)>,
@@ -44,11 +44,11 @@ impl Tally {
     }
 }
 
-/// The tallies of the boroughs written, by the boroughs' numbers.
+/// The tallies of the written boroughs, by the boroughs' numbers.
 pub(crate) type Tallies = [(usize, Tally)];
 type Rows = Vec<Vec<Value>>;
 
-/// A question of the suite: number, what its answer equals, that SQL, and the answer.
+/// A question of the suite: its number, the meaning of its answer, the SQL with this answer, and the answer.
 type Question = (u64, &'static str, &'static str, fn(&Tallies) -> Rows);
 
 const QUESTIONS: [Question; 11] = [
@@ -185,7 +185,7 @@ fn by_borough(all: &Tallies, rows: impl Fn(&Tally) -> Rows) -> Rows {
     all.iter().flat_map(|(index, tally)| rows(tally).into_iter().map(move |row| with(*index, row))).collect()
 }
 
-/// How many keys each pair of boroughs shares, the pair in the order of the list.
+/// The number of keys that each pair of boroughs shares. Each pair is in the order of the list.
 fn pairs(all: &Tallies, keys: impl Fn(&Tally) -> &Vec<u64>) -> Rows {
     let held = all.iter().flat_map(|(index, tally)| keys(tally).iter().map(|key| (*key, *index)));
     let mut held: Vec<(u64, usize)> = held.collect();
@@ -219,7 +219,7 @@ fn badges(all: &Tallies) -> Rows {
 
 fn sleeping(all: &Tallies) -> Rows {
     let approaches = all.iter().flat_map(|(from, t)| t.approaches.iter().map(move |(key, on)| (*key, (*from, *on))));
-    // One approach a person: only the own borough has one.
+    // One approach for each person: a person approaches only their own borough.
     let approaches: BTreeMap<u64, (usize, i32)> = approaches.collect();
     let mut people = BTreeSet::new();
     for (to, tally) in all {

@@ -5,9 +5,9 @@ pub(crate) const AS_AT: i32 = 20_453;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The number of a day; days beyond the month's end run on into the next month.
+/// The number of a day. Days beyond the month's end continue into the next month.
 pub(crate) fn day(year: i32, month: i32, day: i32) -> i32 {
-    // Years that begin in March put the leap day at their end.
+    // A year that starts in March has its leap day at the end.
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
         - 719_469
@@ -15,7 +15,7 @@ pub(crate) fn day(year: i32, month: i32, day: i32) -> i32 {
 
 /// Year, month and day of a number.
 pub(crate) fn parts(number: i32) -> (i32, i32, i32) {
-    // A guess that is never too late, before 1970 or after.
+    // A guess that is never too late, for days before and after 1970.
     let guess = 1970 + number.div_euclid(366).min(number.div_euclid(365));
     let year = (guess..).find(|y| number < day(y + 1, 1, 1)).unwrap_or(guess);
     let month = (1..12).find(|m| number < day(year, m + 1, 1)).unwrap_or(12);

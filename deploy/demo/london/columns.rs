@@ -1,13 +1,13 @@
-//! Every column that an extract can have: its kind, and what boroughs call it.
+//! All columns that an extract can have: their kinds, and the boroughs' names for them.
 
-/// What a column holds, and so how it is written and read back.
+/// The content of a column. It decides how the column is written and read back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
     Text,
     /// A word of the code list that has the column's name.
     Code,
     Day,
-    /// The hour of the day in the column before it, in whose cell extracts write it.
+    /// The hour of the day in the column before it. Extracts write both into one cell.
     Hour,
     Flag,
     Whole,
@@ -33,7 +33,7 @@ const fn column(name: &'static str, kind: Kind, synonyms: &'static str) -> Colum
     Column { name, kind, synonyms }
 }
 
-/// No two columns of one table share a synonym.
+/// The synonyms of a table's columns are all different.
 static COLUMNS: [Column; 62] = [
     column("record_ref", Kind::Text, "record ref|reference|case no|id"),
     column("given_name", Kind::Text, "given name|forename|first name|forename 1"),
@@ -99,7 +99,7 @@ static COLUMNS: [Column; 62] = [
     column("lodged", Kind::Day, "lodged|lodgement date|cert date"),
 ];
 
-/// The words of a code list: each contract's word, then other ways in which systems write it.
+/// The words of a code list: each contract's word, then the other spellings of systems.
 type List = (&'static str, &'static [&'static str]);
 
 static LISTS: [List; 10] = [
@@ -188,7 +188,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().find(|column| column.name == name)
 }
 
-/// The renderings of each word of a list, the contract's first.
+/// The renderings of each word of a list. The contract's word comes first.
 pub(crate) fn renderings(list: &str) -> impl Iterator<Item = Vec<&'static str>> {
     let list = LISTS.iter().find(|(name, _)| *name == list);
     list.into_iter().flat_map(|(_, words)| words.iter().map(|word| word.split('=').collect()))

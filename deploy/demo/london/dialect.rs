@@ -1,7 +1,7 @@
-//! How a borough writes the extract of one service, and how its node reads it back.
+//! How a borough writes the extract of one service, and how its node reads the extract back.
 //!
-//! Everything is drawn from the seed, the borough and the service, so that the extract and the mapping
-//! that undoes it can be had apart.
+//! The seed, the borough and the service decide everything. So the extract, and the mapping that reverses it, can be
+//! made separately.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use super::places;
 use super::services::{Table, Value};
 use super::writing::{Dates, Names, Postcodes};
 
-/// What tells a dialect's streams from those of homes.
+/// Separates the random streams of dialects from those of homes.
 const STREAM: u64 = 0xd1a1_ec70;
-/// The weeks of a service whose extract is one file a week.
+/// The number of weeks for a service with one extract file a week.
 pub(crate) const WEEKS: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,31 +28,31 @@ pub(crate) enum Encoding {
     Utf16,
 }
 
-/// A source of a node's configuration, as `[[dataset.source]]` has it; what is none is left out.
+/// A source of a node's configuration, as in `[[dataset.source]]`. Absent values are left out.
 #[derive(Debug, Serialize)]
 pub struct Source {
     /// The table's name in the SELECT.
     pub name: String,
-    /// Relative to the borough's folder; a pattern where there are several files.
+    /// Relative to the borough's folder. A pattern if there are several files.
     pub path: String,
     pub format: &'static str,
     pub encoding: Option<&'static str>,
     pub delimiter: Option<char>,
-    /// The record that names the columns.
+    /// The number of the record with the column names.
     pub header: Option<u64>,
     pub pad: bool,
 }
 
-/// How an extract becomes canonical columns again.
+/// How to turn an extract back into canonical columns.
 #[derive(Debug)]
 pub struct Mapping {
     pub source: Source,
     pub select: String,
-    /// What the extract writes and the contract's word, by list.
+    /// The contract's word for each word in the extract, by code list.
     pub codes: BTreeMap<&'static str, BTreeMap<&'static str, &'static str>>,
 }
 
-/// A borough's way with one service.
+/// A borough's way of writing one service's extract.
 pub(crate) struct Dialect {
     service: &'static str,
     gss: &'static str,
@@ -62,9 +62,9 @@ pub(crate) struct Dialect {
     pub(crate) encoding: Encoding,
     delimiter: char,
     title: bool,
-    /// Empty cells at a row's end are left out.
+    /// Empty cells at the end of a row are left out.
     ragged: bool,
-    /// Texts are filled with blanks, as a fixed-width export leaves them.
+    /// Texts are padded with blanks, as in a fixed-width export.
     filled: bool,
     dates: Dates,
     yes_no: (&'static str, &'static str),
@@ -125,12 +125,12 @@ impl Dialect {
         }
     }
 
-    /// The names of the columns as the extract has them.
+    /// The column names as the extract has them.
     pub(crate) fn header(&self) -> Vec<String> {
         self.columns.iter().filter(|(column, _)| column.kind != Kind::Hour).map(|(_, name)| name.clone()).collect()
     }
 
-    /// The extract's files: one, or one a week.
+    /// The extract's files: one, or one for each week.
     pub(crate) fn files(&self) -> Vec<String> {
         if self.hourly() {
             (1..=WEEKS).map(|week| self.path(&format!("_w{week}"))).collect()
@@ -152,7 +152,7 @@ impl Dialect {
         }
     }
 
-    /// What stands before the first row.
+    /// The text before the first row.
     pub(crate) fn preamble(&self) -> String {
         let mut text = String::new();
         if self.title {
@@ -174,8 +174,8 @@ impl Dialect {
         cells
     }
 
-    /// Makes a record one that no mapping can rescue: what it is about (a property, a school, a day,
-    /// else an amount) is none.
+    /// Spoils a record so that no mapping can rescue it. Its subject (a property, a school, a day, or else an amount)
+    /// becomes invalid.
     pub(crate) fn spoil(&self, cells: &mut [String], random: &mut Random) {
         let event = |c: &Column| c.kind == Kind::Day && c.name != "date_of_birth";
         let at = |wanted: &dyn Fn(&Column) -> bool| self.columns.iter().position(|(column, _)| wanted(column));
@@ -192,7 +192,7 @@ impl Dialect {
         }
     }
 
-    /// Adds a line of an extract that is text.
+    /// Appends one line to a text extract.
     pub(crate) fn line(&self, cells: &[String], text: &mut String) {
         let filled = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
         let count = if self.ragged { filled } else { cells.len() };
@@ -228,7 +228,7 @@ impl Dialect {
         }
     }
 
-    /// The rendering of a word: one for each word, list, service and borough.
+    /// The rendering of a word. It is fixed for each word, list, service and borough.
     fn word(&self, list: &str, word: &'static str) -> &'static str {
         let words = columns::renderings(list).enumerate();
         let found = words.into_iter().find(|(_, renderings)| renderings.first() == Some(&word));
@@ -250,7 +250,7 @@ impl Dialect {
         }
     }
 
-    /// How a node reads the extract.
+    /// The mapping with which a node reads the extract.
     pub(crate) fn mapping(&self) -> Mapping {
         let mut before = "";
         let mut select = Vec::new();
@@ -305,7 +305,7 @@ impl Dialect {
     }
 }
 
-/// Of 1,000 rows of a borough's extract, so many are beyond rescue: two at most.
+/// How many of 1,000 rows of a borough's extract cannot be rescued: at most two.
 pub(crate) fn spoiled(seed: u64, index: usize) -> u64 {
     stream([seed, index as u64, 0], 99).below(3)
 }

@@ -1,26 +1,26 @@
-//! The population: a home is drawn first, then the households in it, then the people.
+//! The population. A home is drawn first, then its households, then their people.
 //!
-//! Each home has random streams of its own, one for each purpose, so that a borough can be written
-//! alone and another borough can draw the same people.
+//! Each home has its own random streams, one for each purpose. So one borough can be written alone, and another borough
+//! can draw the same people.
 
 use crate::boroughs::{BOROUGHS, Borough};
 use crate::random::{Random, fixed};
 
-/// Residents of an average borough at the scale [`SMALL`], and so nearly the 8.8 million of the Census at scale 1.
+/// Residents of an average borough at the scale [`SMALL`]. At scale 1 this gives nearly the 8.8 million of the Census.
 const RESIDENTS: f64 = 2000.0;
-/// The scale of a first look: `RESIDENTS` an average borough.
+/// The scale of a first look: an average borough has `RESIDENTS` residents.
 pub const SMALL: f64 = 0.0075;
 /// The scale of the demo: 300,000 residents.
 pub const DEMO: f64 = 0.034;
-/// Residents of an average home, empty and shared ones included, as `occupants` fills them.
+/// Residents of an average home, as `occupants` fills homes. Empty and shared homes are included.
 const RESIDENTS_A_HOME: f64 = 2.25;
-/// Of 1,000 households, so many moved to the next borough on the list and are still held by both.
+/// Of 1,000 households, this many moved to the next borough in the list, and both boroughs still hold them.
 const MOVED: u64 = 25;
 
 pub(crate) const SOCIAL: &str = "Social rented";
 pub(crate) const PRIVATE: &str = "Private rented";
 
-/// What a random stream is for; streams of different purposes are independent. New ones go at the end.
+/// The purpose of a random stream. Streams of different purposes are independent. New purposes go at the end.
 #[derive(Clone, Copy)]
 pub(crate) enum For {
     Borough,
@@ -62,7 +62,7 @@ pub(crate) enum For {
     Schooling,
 }
 
-/// Where a home is: what its random streams and its people's keys begin from.
+/// The position of a home. Its random streams and its people's keys start from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Place {
     pub(crate) seed: u64,
@@ -70,10 +70,10 @@ pub(crate) struct Place {
     pub(crate) home: u64,
 }
 
-/// A dwelling and who lives in it.
+/// A dwelling and its residents.
 pub(crate) struct Home {
     pub(crate) place: Place,
-    /// Where its people were drawn: another place than the home's if they moved.
+    /// The place where its people were drawn. It differs from the home's place if they moved.
     pub(crate) origin: Place,
     pub(crate) uprn: u64,
     pub(crate) ward: u64,
@@ -122,31 +122,31 @@ impl Place {
         Random::at(&[self.seed, self.borough, self.home, purpose as u64])
     }
 
-    /// The stream of one of a home's people or things.
+    /// The stream of one person or thing in a home.
     pub(crate) fn stream_of(self, purpose: For, which: u64) -> Random {
         Random::at(&[self.seed, self.borough, self.home, purpose as u64, which])
     }
 
-    /// A pseudonym, the same wherever the household's or the person's records are.
+    /// A pseudonym. It is the same in all records of the household or person.
     fn key(self, household: u64, person: u64) -> u64 {
         fixed(&[self.seed, self.borough, self.home, household, person])
     }
 
-    /// Whether the household of this home went to the next borough and stands in both boroughs'
-    /// records. Fewer go to a small borough, or the City would hold nobody else.
+    /// Whether the household of this home moved to the next borough and is in both boroughs' records. Fewer move to a
+    /// small borough: otherwise the City would hold almost nobody else.
     pub(crate) fn moved(self, homes: u64, homes_there: u64) -> bool {
         self.stream(For::Leaving).below(1000 * homes.max(1)) < MOVED * homes.min(homes_there)
     }
 }
 
 impl Home {
-    /// The home of that place, with the people who belong there.
+    /// The home at this place, with the people who belong there.
     pub(crate) fn at(place: Place, borough: &Borough) -> Self {
         let (shared, households) = occupants(place);
         Self::with(place, borough, shared, households, place)
     }
 
-    /// The home of that place, with people of another place.
+    /// The home at this place, with people of another place.
     pub(crate) fn with(
         place: Place,
         borough: &Borough,
@@ -168,7 +168,7 @@ impl Home {
             _ => random.code("A 1|B 10|C 27|D 27|E 9|F 2|G 1| 23"),
         };
         let ward = random.between(1, wards_of(borough));
-        // Twelve digits as in a real number; the 99 says that this one is not.
+        // Twelve digits like a real number. The 99 marks it as invented.
         let uprn = 990_000_000_000 + (place.borough + 1) * 100_000_000 + place.home;
         Self { place, origin, uprn, ward, tenure, flat, shared, epc, households }
     }
@@ -201,8 +201,8 @@ impl Home {
         Building { storeys, above_shop, licence }
     }
 
-    /// Practice differs between councils: `wrong_discounts` of 1,000 homes with two adults or more have
-    /// the discount for one.
+    /// Practice differs between councils: `wrong_discounts` of 1,000 homes with two or more adults have the discount
+    /// for one.
     pub(crate) fn account(&self, wrong_discounts: u64) -> Account {
         let mut random = self.place.stream(For::Account);
         let band = if self.flat {
@@ -223,7 +223,7 @@ impl Home {
         Account { band, discount, moves }
     }
 
-    /// Those of its people who are registered to vote, and in which elections.
+    /// The people who are registered to vote, and the elections in which they can vote.
     pub(crate) fn electors(&self) -> Vec<(&Household, &Person, &'static str)> {
         let mut random = self.place.stream(For::Register);
         let (registered, local_only) = match self.tenure {
@@ -242,7 +242,7 @@ impl Home {
     }
 }
 
-/// At least 10, so that the City of London exists at any scale.
+/// The number of homes. At least 10, so that the City of London exists at any scale.
 pub(crate) fn count_homes(borough: &Borough, scale: f64) -> u64 {
     let total: u32 = BOROUGHS.iter().map(|b| b.population).sum();
     let share = f64::from(borough.population) * 33.0 / f64::from(total);
@@ -258,13 +258,13 @@ pub(crate) fn ward_name(borough: &Borough, number: u64) -> String {
     format!("{} {number:02}", borough.name)
 }
 
-/// Of the form of a real code; the 99 says that this one is not.
+/// The form of a real code. The 99 marks it as invented.
 pub(crate) fn ward_code(borough: u64, number: u64) -> String {
     format!("E0599{:02}{number:02}", borough + 1)
 }
 
-/// Who lives in a home, and whether several households share it: from the place of origin alone, so
-/// that another borough can draw the same people.
+/// The people in a home, and whether several households share it. Only the place of origin decides, so that another
+/// borough can draw the same people.
 pub(crate) fn occupants(place: Place) -> (bool, Vec<Household>) {
     let mut random = place.stream(For::Occupants);
     let kind = random.pick(&[
@@ -295,7 +295,7 @@ pub(crate) fn occupants(place: Place) -> (bool, Vec<Household>) {
     (kind == Kind::Shared, households)
 }
 
-/// How the people of a home belong together.
+/// How the people of a home are related.
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Kind {
     #[default]

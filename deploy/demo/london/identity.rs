@@ -1,8 +1,8 @@
-//! Who a person is on paper: names, date of birth and numbers, from the place where they were drawn.
+//! A person's identity on paper: names, date of birth and numbers. The place where the person was drawn decides it.
 //!
-//! Numbers are a permutation of the person's place in London, so that no two people share one up to
-//! scale 1. None can be a real one: NHS numbers begin with 9 (those from 4 to 7 are issued in England),
-//! National Insurance numbers have the prefixes that HMRC kept for its own accounts.
+//! Numbers are a permutation of the person's position in London, so no two people share one up to scale 1. No number
+//! can be real: NHS numbers begin with 9 (England issues those from 4 to 7), and National Insurance numbers have the
+//! prefixes that HMRC reserves for its own accounts.
 
 use std::sync::LazyLock;
 
@@ -13,26 +13,26 @@ use super::calendar;
 use super::home::{For, Person, Place, count_homes};
 use super::names::{self, Which};
 
-/// Prefixes of National Insurance numbers that belong to nobody (HMRC manual NIM39110).
+/// Prefixes of National Insurance numbers that no person has (HMRC manual NIM39110).
 const PREFIXES: [&str; 6] = ["CR", "MW", "NC", "PP", "PY", "PZ"];
-/// Letters of a Unique Pupil Number's check, by remainder (Department for Education, UPN guidance).
+/// Check letters of a Unique Pupil Number, by remainder (Department for Education, UPN guidance).
 const UPN_LETTERS: &str = "ABCDEFGHJKLMNPQRTUVWXYZ";
-/// People of one home, at most.
+/// The most people in one home.
 const SLOTS: u64 = 6;
-/// Numbers that the permutation runs over: not fewer than the people of London at scale 1.
+/// The size of the permutation: at least the number of people in London at scale 1.
 const NUMBERS: u64 = 24_000_000;
 
-/// Homes of the boroughs before each, at scale 1.
+/// For each borough, the homes of the boroughs before it, at scale 1.
 static HOMES_BEFORE: LazyLock<Vec<u64>> = LazyLock::new(|| {
     BOROUGHS.iter().scan(0, |sum, b| Some(std::mem::replace(sum, *sum + count_homes(b, 1.0)))).collect()
 });
 
-/// What everybody's papers say of one person.
+/// A person's particulars, as all correct papers state them.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) given: &'static str,
     pub(crate) surname: &'static str,
-    /// The name before marriage, where it was another.
+    /// The name before marriage, if it was different.
     pub(crate) maiden: Option<&'static str>,
     pub(crate) born: i32,
     number: u64,
@@ -51,12 +51,12 @@ impl Identity {
         let before = names::name(community, Which::Surnames, &mut own);
         let surname = if partner && own.chance(260) { before } else { family };
         let maiden = (person.female && person.age >= 22 && before != surname && own.chance(450)).then_some(before);
-        // Whoever is of an age on the last day of a year was born in the year that the age counts from.
+        // A person's age on the last day of a year gives the year of birth.
         let born = calendar::day(2025 - person.age as i32, 1, 1) + own.below(365) as i32;
         Self { given, surname, maiden, born, number: number(origin, person.slot) }
     }
 
-    /// Of a person outside the model, such as a landlord.
+    /// The identity of a person outside the model, such as a landlord.
     pub(crate) fn of_stranger(mut random: Random) -> Self {
         let community = names::community(&mut random);
         let given = names::name(community, random.pick(&[(Which::Men, 60), (Which::Women, 40)]), &mut random);
@@ -64,10 +64,10 @@ impl Identity {
         Self { given, surname, maiden: None, born: calendar::day(1970, 1, 1), number: 0 }
     }
 
-    /// Ten digits with a right check digit. Only a million numbers begin with the 999 of test systems,
-    /// too few for London, so that they begin with 9.
+    /// Ten digits with a correct check digit. Test systems use numbers with 999, but only a million begin with 999.
+    /// That is too few for London, so these begin with 9.
     pub(crate) fn nhs_number(&self) -> String {
-        // Of two consecutive numbers one has a check digit.
+        // Of two consecutive numbers, at least one has a check digit.
         let valid = |n: u64| nhs_check(900_000_000 + n).map(|check| format!("{}{check}", 900_000_000 + n));
         let first = self.number * 2;
         valid(first).or_else(|| valid(first + 1)).unwrap_or_default()
@@ -88,14 +88,14 @@ impl Identity {
     }
 }
 
-/// A permutation: the multiplier has no divisor in common with the number of numbers.
+/// A permutation: the multiplier has no common divisor with [`NUMBERS`].
 fn number(origin: Place, slot: u64) -> u64 {
     let before = HOMES_BEFORE.get(origin.borough as usize).copied().unwrap_or_default();
     let index = ((before + origin.home) * SLOTS + slot) % NUMBERS;
     (index * 9_699_697 + origin.seed % NUMBERS) % NUMBERS
 }
 
-/// The check digit of nine digits by modulus 11; some have none.
+/// The check digit of nine digits by modulus 11. Some numbers have none.
 fn nhs_check(nine: u64) -> Option<u64> {
     let sum: u64 = (2..=10).scan(nine, |rest, weight| Some(std::mem::replace(rest, *rest / 10) % 10 * weight)).sum();
     match (11 - sum % 11) % 11 {

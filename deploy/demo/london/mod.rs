@@ -1,8 +1,8 @@
-//! A synthetic London: what the systems of 33 boroughs would hold, with the truth and known answers.
-//! Nobody in it exists.
+//! A synthetic London: the records of 33 boroughs' systems, with the truth and known answers. No person in it exists.
 //!
-//! home → identity → moves → services → slips → dialect → outputs, and answers beside them; `node` maps it all back. A borough's
-//! files depend on the seed, the scale and its code only, so that boroughs are written side by side.
+//! home → identity → moves → services → slips → dialect → outputs, with the answers beside them. `node` maps the
+//! extracts back. A borough's files depend only on the seed, the scale and the borough's code, so boroughs are written
+//! in parallel.
 
 mod answers;
 mod calendar;
@@ -39,23 +39,23 @@ use moves::Visit;
 use outputs::Files;
 use services::{Scene, TABLES, Why};
 
-/// Boroughs that are written at a time.
+/// The number of boroughs that are written at once.
 const WORKERS: usize = 2;
-/// Homes between two words of progress.
+/// The number of homes between two progress reports.
 const STEP: u64 = 512;
 
-/// What to write.
+/// The data to write.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// 1 is all of London, 8.8 million people; 0.0075 the small demo's 2,000 an average borough.
+    /// 1 is all of London, 8.8 million people. 0.0075 is the small demo, with 2,000 people in an average borough.
     pub scale: f64,
-    /// Places in the list of boroughs.
+    /// Positions in the list of boroughs.
     pub boroughs: Vec<usize>,
     pub outputs: Outputs,
 }
 
-/// Which outputs are wanted.
+/// The outputs to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs {
     pub extracts: bool,
@@ -64,26 +64,26 @@ pub struct Outputs {
     pub answers: bool,
 }
 
-/// What was written.
+/// The amount of data written.
 #[derive(Debug, Default)]
 pub struct Summary {
     pub rows: Vec<(&'static str, u64)>,
     pub files: u64,
-    /// Residents by their homes, each once.
+    /// Residents, each counted once, at home.
     pub people: u64,
 }
 
-/// How each service's extract of a borough is read back into canonical columns.
+/// For each service of a borough: the mapping that turns its extract back into canonical columns.
 pub fn mappings(seed: u64, borough: &Borough) -> Vec<(&'static str, Mapping)> {
     let index = BOROUGHS.iter().position(|b| b.gss == borough.gss).unwrap_or_default();
     let of = |(number, table)| Dialect::of(seed, index, number, table).mapping();
     TABLES.iter().enumerate().map(|(number, table)| (table.name, of((number, table)))).collect()
 }
 
-/// Writes the plan's boroughs below `out`; `progress` is told the homes done of all.
+/// Writes the plan's boroughs below `out`. `progress` gets the number of finished homes and of all homes.
 ///
 /// # Errors
-/// A file cannot be written.
+/// If a file cannot be written.
 pub fn write(out: &Path, plan: &Plan, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Summary> {
     let visits = moves::visits(plan.seed, plan.scale);
     let all = plan.boroughs.iter().filter_map(|index| places::borough(*index));
@@ -127,7 +127,7 @@ pub fn write(out: &Path, plan: &Plan, progress: &(dyn Fn(u64, u64) + Sync)) -> a
     Ok(summary)
 }
 
-/// Beside each borough's extracts the node.toml that maps them, and the contracts that it names.
+/// Writes a node.toml beside each borough's extracts, and the contracts that it names.
 fn write_configurations(out: &Path, plan: &Plan) -> anyhow::Result<()> {
     let contracts = out.join("contracts");
     std::fs::create_dir_all(&contracts).with_context(|| format!("cannot make {}", contracts.display()))?;
@@ -188,7 +188,7 @@ fn write_borough(
         if home.households.is_empty() {
             continue;
         }
-        // Where the records say that they are staying.
+        // The address in this borough that its records give.
         let lodging = home.place.stream_of(For::Address, 1 + index as u64).below(homes);
         let lodging = Home::at(Place::of(plan.seed, index, lodging), borough);
         enact(&home, Why::Visit(visit.purpose), Some(&lodging))?;

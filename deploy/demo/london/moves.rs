@@ -1,8 +1,8 @@
-//! Double lives: which homes' people are also known in another borough, and for what.
+//! Double lives: homes whose people also have records in another borough, and the reason.
 //!
-//! A draw says so before anything else of the home is known, so that one cheap pass over all of London
-//! finds whom a borough has to draw besides its own people. Whether the home has anybody whom it fits
-//! (a tenant, a badge holder, a pupil) is seen afterwards, alike in both boroughs.
+//! This draw comes before all other facts about a home. So one cheap pass over London finds the people that a borough
+//! must draw besides its own. Whether the home has a fitting person (a tenant, a badge holder, a pupil) is decided
+//! later, in the same way in both boroughs.
 
 use crate::boroughs::{BOROUGHS, Borough};
 
@@ -10,22 +10,23 @@ use super::calendar::AS_AT;
 use super::home::{For, Home, Place, count_homes};
 use super::places;
 
-/// Why somebody of one borough has a record in another.
+/// The reason why a person of one borough has a record in another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Purpose {
-    /// A tenancy or a benefit claim that runs there too.
+    /// A tenancy or a benefit claim that also runs there.
     Tenancy,
     /// A second blue badge.
     Badge,
-    /// Seen sleeping rough there, after asking the own borough for help.
+    /// Seen sleeping rough there, after a request for help in their own borough.
     Sleeping,
     /// Placed there in temporary accommodation.
     Placement,
-    /// A child at school there.
+    /// A child who goes to school there.
     Schooling,
 }
 
-/// Of 10,000 homes, so many are drawn for each purpose; invented. Most that are drawn have nobody whom it fits.
+/// Of 10,000 homes, this many are drawn for each purpose. The numbers are invented. Most drawn homes have no fitting
+/// person.
 const DRAWN: [(Purpose, For, u64); 5] = [
     (Purpose::Tenancy, For::SecondTenancy, 120),
     (Purpose::Badge, For::SecondBadge, 200),
@@ -34,7 +35,7 @@ const DRAWN: [(Purpose, For, u64); 5] = [
     (Purpose::Schooling, For::Schooling, 2_000),
 ];
 
-/// A home elsewhere whose people have a record here.
+/// A home in another borough whose people have a record here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Visit {
     pub(crate) purpose: Purpose,
@@ -42,14 +43,14 @@ pub(crate) struct Visit {
     pub(crate) home: u64,
 }
 
-/// The other borough in which the people of a home are known for this purpose.
+/// The other borough that knows the people of a home for this purpose.
 pub(crate) fn elsewhere(place: Place, purpose: Purpose) -> Option<usize> {
     let (_, stream, often) = *DRAWN.iter().find(|(drawn, ..)| *drawn == purpose)?;
     let mut random = place.stream(stream);
     (random.below(10_000) < often).then(|| places::another(place.borough as usize, &mut random))
 }
 
-/// For each borough, the homes of others that it has to draw; in a fixed order.
+/// For each borough, the homes of other boroughs that it must draw, in a fixed order.
 pub(crate) fn visits(seed: u64, scale: f64) -> Vec<Vec<Visit>> {
     let mut to: Vec<Vec<Visit>> = BOROUGHS.iter().map(|_| Vec::new()).collect();
     for (from, borough) in BOROUGHS.iter().enumerate() {
@@ -65,7 +66,7 @@ pub(crate) fn visits(seed: u64, scale: f64) -> Vec<Vec<Visit>> {
     to
 }
 
-/// The borough that a home's household has gone to, if it has, while this one still holds it.
+/// The borough to which a home's household has moved, if it has moved. This borough still holds it.
 pub(crate) fn gone(home: &Home, scale: f64) -> Option<usize> {
     let from = home.place.borough as usize;
     let to = (from + 1) % BOROUGHS.len();
@@ -74,12 +75,12 @@ pub(crate) fn gone(home: &Home, scale: f64) -> Option<usize> {
     moved.then_some(to)
 }
 
-/// The day on which a household that is gone left, within two years.
+/// The day on which a moved household left, within the last two years.
 pub(crate) fn left_on(origin: Place) -> i32 {
     AS_AT - 20 - origin.stream(For::Departure).below(700) as i32
 }
 
-/// The home that a household of the borough before moved into: a home beyond this borough's own.
+/// The home into which a household of the borough before moved. Its number comes after this borough's own homes.
 pub(crate) fn arrived(seed: u64, index: usize, borough: &Borough, scale: f64, number: u64) -> Option<Home> {
     let before = (index + BOROUGHS.len() - 1) % BOROUGHS.len();
     let homes = count_homes(borough, scale);

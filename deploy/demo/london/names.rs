@@ -1,9 +1,8 @@
 //! Given names and surnames of London's communities.
 //!
-//! The lists are common names from general knowledge, the most frequent first; their weights fall
-//! roughly as Zipf's law says, and the communities' shares follow the Census 2021 ethnic groups of
-//! London (ONS, table TS021) only broadly. No list was copied from a register. Every letter exists in
-//! windows-1252, which some boroughs' systems still write.
+//! The lists are common names from general knowledge, the most frequent first. Their weights roughly follow Zipf's law.
+//! The communities' shares follow the Census 2021 ethnic groups of London (ONS, table TS021) only broadly. No list was
+//! copied from a register. All letters exist in windows-1252, which some boroughs' systems still write.
 
 use std::sync::LazyLock;
 
@@ -122,7 +121,7 @@ static LISTS: LazyLock<Lists> = LazyLock::new(|| {
         .collect()
 });
 
-/// Which list a name is taken from.
+/// The list from which a name is taken.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Which {
     #[default]
@@ -131,7 +130,7 @@ pub(crate) enum Which {
     Surnames = 2,
 }
 
-/// A community, as often as its share says.
+/// A random community, weighted by its share.
 pub(crate) fn community(random: &mut Random) -> usize {
     random.pick(&LISTS.iter().enumerate().map(|(index, (share, _))| (index, *share)).collect::<Vec<_>>())
 }

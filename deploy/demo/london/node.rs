@@ -1,5 +1,5 @@
-//! A node's configuration over the extracts of one borough: who is who over the services that know people, and those of the
-//! demo's datasets that these extracts can give.
+//! A node's configuration over the extracts of one borough: the residents index over the services that know people, and
+//! the demo's datasets that these extracts can supply.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::dialect::{Mapping, Source};
 use crate::boroughs::Borough;
 
-/// A service that knows people: its name, whether it holds each once, and what it knows of them beside a name.
+/// A service that knows people: its name, whether it holds each person once, and the particulars that it has besides a
+/// name.
 const KNOWN: [(&str, bool, &str); 14] = [
     ("customers", false, "date_of_birth nino uprn address postcode"),
     ("council_tax", true, "uprn address postcode"),
@@ -26,7 +27,7 @@ const KNOWN: [(&str, bool, &str); 14] = [
     ("social_care", true, "date_of_birth nhs_number postcode"),
 ];
 
-/// A dataset, the services that it is made from, and the SELECT over them.
+/// A dataset, the services that it uses, and the SELECT over them.
 const DATASETS: [(&str, &[&str], &str); 5] = [
     (
         "council_tax",
@@ -61,11 +62,11 @@ const DATASETS: [(&str, &[&str], &str); 5] = [
     ),
 ];
 
-/// `node.toml` beside the extracts of a borough; contracts are in `../../contracts`. What `loda federation trial` writes goes
-/// into the same folder.
+/// Makes `node.toml` for the folder of a borough's extracts. The contracts are in `../../contracts`. `loda federation
+/// trial` writes into the same folder.
 ///
 /// # Errors
-/// None but a fault of this program.
+/// Only on a fault in this program.
 pub fn configuration(seed: u64, borough: &Borough) -> anyhow::Result<String> {
     let mappings: BTreeMap<&str, Mapping> = super::mappings(seed, borough).into_iter().collect();
     let services = KNOWN.iter().filter_map(|(service, once, knows)| {
@@ -103,8 +104,8 @@ pub fn configuration(seed: u64, borough: &Borough) -> anyhow::Result<String> {
     Ok(toml::to_string(&file)?)
 }
 
-/// What a service's records say of people, as the residents index asks for it. A home is told by its property reference where
-/// the service has one.
+/// The columns of a service that identify people, in the form that the residents index needs. A property reference
+/// identifies a home if the service has one.
 fn who(mapping: &Mapping, knows: &str) -> String {
     let part = |column: &str| match column {
         "date_of_birth" => "date_of_birth AS born",

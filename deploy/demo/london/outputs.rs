@@ -1,4 +1,4 @@
-//! The files of a borough: extracts as it writes them, the pooled tables, and the truth.
+//! The files of a borough: the extracts, the pooled tables, and the truth.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -19,10 +19,10 @@ use super::dialect::{self, Dialect, Encoding, WEEKS};
 use super::home::For;
 use super::services::{Row, TABLES, Table, Value};
 
-/// Rows that wait for a Parquet table's next batch, and rows of a group.
+/// The rows of one batch of a Parquet table, and of one row group.
 const BATCH: usize = 4096;
 const GROUP: usize = 65_536;
-/// Bytes of text that wait to be encoded.
+/// The bytes of text that are collected before they are encoded.
 const WAITING: usize = 1 << 16;
 
 /// All files of one borough.
@@ -84,7 +84,7 @@ impl Files {
         };
         let records = service.records;
         service.records += 1;
-        // A permutation of eight digits, so that a reference tells nothing of the order of homes.
+        // A permutation of eight digits, so that a reference reveals nothing about the order of homes.
         let reference = format!("{}{:08}", service.prefix, (records * 7_654_321 + 12_345_678) % 100_000_000);
         let place = [self.seed, self.index as u64, number as u64, records, For::Spoiled as u64];
         let mut random = crate::random::Random::at(&place);
@@ -115,7 +115,7 @@ impl Files {
         Ok(())
     }
 
-    /// Closes all files; gives the rows by service.
+    /// Closes all files, and returns the number of rows by service.
     pub(crate) fn finish(self) -> anyhow::Result<Vec<u64>> {
         if let Some(mut truth) = self.truth {
             truth.flush()?;
@@ -129,7 +129,7 @@ impl Files {
     }
 }
 
-/// The week of a reading, the first as 0.
+/// The week of a reading. The first week is 0.
 fn week(values: &[Value]) -> usize {
     let day = values.iter().find_map(|value| if let Value::Day(day) = value { Some(*day) } else { None });
     let before = AS_AT - day.unwrap_or(AS_AT);
@@ -143,7 +143,7 @@ fn create(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// An extract's file.
+/// The file of an extract.
 enum Sink {
     Text { file: BufWriter<File>, waiting: String, encoding: Encoding },
     Parquet(Box<ParquetTable>),
@@ -152,7 +152,7 @@ enum Sink {
 impl Sink {
     fn create(path: &Path, dialect: &Dialect) -> anyhow::Result<Self> {
         if dialect.parquet {
-            // An export in which every column is text, as the borough writes it.
+            // An export in which all columns are text, as the borough writes them.
             let columns = dialect.header().into_iter().map(|name| (name, Kind::Text)).collect();
             return Ok(Self::Parquet(Box::new(ParquetTable::create(path, columns)?)));
         }
@@ -222,7 +222,7 @@ impl ParquetTable {
         let kinds = columns.iter().map(|(_, kind)| *kind).collect();
         let fields = columns.into_iter().map(|(name, kind)| Field::new(name, data_type(kind), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        // Nothing in the file tells when or by which version it was written.
+        // Nothing in the file says when it was written, or by which version.
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(GROUP))

@@ -1,4 +1,4 @@
-//! Where the boroughs are: outward postcodes, neighbours by distance, and streets.
+//! The boroughs' positions: outward postcodes, neighbours by distance, and streets.
 
 use std::sync::LazyLock;
 
@@ -7,8 +7,8 @@ use crate::random::Random;
 
 use super::home::{For, Home};
 
-/// Centre of each borough on the National Grid, in kilometres east and north, to within a kilometre or
-/// two; and outward codes that lie in it, wholly or mostly. Both are general knowledge, not a data set.
+/// The centre of each borough on the National Grid, in kilometres east and north, correct to one or two kilometres.
+/// Then the outward codes that lie wholly or mostly in it. Both are general knowledge, not a data set.
 const BOROUGH_PLACES: [(i64, i64, &str); 33] = [
     (532, 181, "EC1A EC2A EC2M EC2N EC2V EC2Y EC3A EC3M EC3N EC3R EC3V EC4A EC4M EC4N EC4R EC4V EC4Y"),
     (548, 185, "IG11 RM8 RM9 RM10"),
@@ -45,7 +45,7 @@ const BOROUGH_PLACES: [(i64, i64, &str); 33] = [
     (528, 181, "NW8 SW1A SW1E SW1P SW1V SW1W SW1X W1B W1D W1G W1H W1J W1K W1T W1U W2 W9 WC2B WC2E WC2H"),
 ];
 
-/// Common words of street names, and what follows them: invented combinations.
+/// Common words of street names, and the words after them. The combinations are invented.
 const STREETS: &str = "Acacia Albert Albion Alexandra Alma Arundel Ashley Balfour Beaconsfield Bedford Belmont Beresford \
     Birch Bramley Brook Burnham Cambridge Carlton Cavendish Cedar Chapel Chatsworth Chestnut Church Claremont Clarence \
     Clifton Connaught Coronation Cranbrook Crescent Cromwell Devonshire Dorset Durham Eastfield Elgin Elm Fairfield \
@@ -59,11 +59,11 @@ const STREET_KINDS: &str = "Road 46|Street 14|Avenue 14|Close 8|Gardens 6|Lane 4
 
 static STREET_WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| STREETS.split_whitespace().collect());
 
-/// For each borough the others, each as often as people go there from it.
+/// For each borough: all other boroughs, weighted by how often people go there.
 static NEIGHBOURS: LazyLock<Vec<Vec<(usize, u64)>>> = LazyLock::new(|| {
     let weight = |from: usize, to: usize| {
         let (Some((x, y, _)), Some((u, v, _))) = (BOROUGH_PLACES.get(from), BOROUGH_PLACES.get(to)) else { return 0 };
-        // The City takes few; six kilometres are as good as next door.
+        // The City attracts few. Six kilometres count like next door.
         let squared = (x - u).pow(2) + (y - v).pow(2) + 36;
         let people = BOROUGHS.get(to).map_or(0, |b| u64::from(b.population));
         if from == to { 0 } else { people / squared.unsigned_abs() }
@@ -71,7 +71,7 @@ static NEIGHBOURS: LazyLock<Vec<Vec<(usize, u64)>>> = LazyLock::new(|| {
     (0..BOROUGHS.len()).map(|from| (0..BOROUGHS.len()).map(|to| (to, weight(from, to))).collect()).collect()
 });
 
-/// Another borough, more likely a near and a large one.
+/// A random other borough. Near and large boroughs are more likely.
 pub(crate) fn another(from: usize, random: &mut Random) -> usize {
     NEIGHBOURS.get(from).map_or(0, |weights| random.pick(weights))
 }
@@ -95,7 +95,7 @@ pub(crate) fn address(home: &Home) -> (String, String) {
     (address, format!("{outward} {}{first}{second}", random.below(10)))
 }
 
-/// The name of the borough at that place of the list.
+/// The borough at this position in the list.
 pub(crate) fn borough(index: usize) -> Option<&'static Borough> {
     BOROUGHS.get(index)
 }

@@ -1,11 +1,11 @@
-//! How a clerk writes a person down: most records are right, some carry a slip.
+//! How a clerk writes a person down. Most records are correct, some have a slip.
 
 use crate::random::Random;
 
 use super::calendar;
 use super::identity::Identity;
 
-/// What a record says of a person.
+/// A person's particulars as a record has them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Written {
     pub(crate) given: String,
@@ -15,7 +15,7 @@ pub(crate) struct Written {
     pub(crate) numbered: bool,
 }
 
-/// Of 1,000 slips, so many are of each sort; invented, like the rates of the services.
+/// How many of 1,000 slips are of each sort. The numbers are invented, like the rates of the services.
 const SORTS: [(Slip, u64); 17] = [
     (Slip::Adjacent, 120),
     (Slip::Missing, 100),
@@ -36,7 +36,7 @@ const SORTS: [(Slip, u64); 17] = [
     (Slip::Accents, 20),
 ];
 
-/// One way of writing somebody down wrongly.
+/// One kind of slip in a person's particulars.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Slip {
     #[default]
@@ -60,7 +60,7 @@ pub(crate) enum Slip {
     Accents,
 }
 
-/// Forms of one name that records mix up.
+/// Forms of one name that records confuse.
 const FORMS: &str = "Mohammed Mohamed Muhammad Mohammad|Katherine Kate Catherine Kathryn Katie|Elizabeth Liz Beth Lizzie|\
     William Bill Will Billy|Robert Rob Bob Bobby|Michael Mike Mick|Christopher Chris|Matthew Matt|Andrew Andy|\
     Stephen Steve Steven|Richard Rick Dick|Thomas Tom Tommy|James Jim Jamie|Daniel Dan Danny|David Dave|Samuel Sam|\
@@ -74,7 +74,7 @@ const FORMS: &str = "Mohammed Mohamed Muhammad Mohammad|Katherine Kate Catherine
 
 const KEYS: [&str; 3] = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
-/// What a service writes: `careless` of 1,000 records carry a slip, and one in five of those a second.
+/// Writes a person's record. `careless` of 1,000 records have a slip, and one in five of those has a second.
 pub(crate) fn write_down(identity: &Identity, careless: u64, random: &mut Random) -> Written {
     let mut written = Written {
         given: identity.given.to_owned(),
@@ -92,7 +92,8 @@ pub(crate) fn write_down(identity: &Identity, careless: u64, random: &mut Random
 }
 
 impl Slip {
-    /// Does it to the record; where there is nothing to do it to (no maiden name, no accent), a letter goes missing.
+    /// Applies the slip to the record. If the record has no place for it (no maiden name, no accent), a letter is
+    /// dropped.
     pub(crate) fn apply(self, written: &mut Written, identity: &Identity, random: &mut Random) {
         let before = written.clone();
         match self {
@@ -149,16 +150,16 @@ impl Slip {
             }
             (Self::Doubled, Some(letter), _) => letters.insert(at, letter),
             (Self::Transposed, Some(first), Some(second)) if first != second => letters.swap(at, at + 1),
-            // The last letter, where there is none to swap it with.
+            // The last letter, if there is no other letter to swap it with.
             (_, Some(_), _) => drop(letters.remove(at)),
-            // Nothing but an initial is left.
+            // Only an initial is left.
             _ => letters.push('.'),
         }
         letters.into_iter().collect()
     }
 }
 
-/// The key beside it.
+/// The key next to a letter on the keyboard.
 fn neighbour(letter: char) -> char {
     let beside = |row: &&str| {
         let at = row.find(letter)?;
@@ -167,7 +168,7 @@ fn neighbour(letter: char) -> char {
     KEYS.iter().find_map(beside).unwrap_or('x')
 }
 
-/// The date with a digit of its day or year wrong, and still a date.
+/// The date with a wrong digit in its day or year. It is still a valid date.
 fn wrong_digit(born: i32, random: &mut Random) -> i32 {
     let (year, month, day) = calendar::parts(born);
     if random.chance(500) {
@@ -177,7 +178,7 @@ fn wrong_digit(born: i32, random: &mut Random) -> i32 {
     }
 }
 
-/// Without accents, as a system writes that knows none.
+/// The name without accents, as simple systems write it.
 fn plain(name: &str) -> String {
     let from = "áàãäåéèêëíìîïóòôõöúùûüçñýÿšžÁÉÍÓÚÖÜÇÑŠŽ";
     let to = "aaaaaeeeeiiiiooooouuuucnyyszAEIOUOUCNSZ";

@@ -1,4 +1,4 @@
-//! The columns of a register or of rows, and the tables that contracts allow at so many dimensions.
+//! The columns of a register or of rows, and the tables that contracts allow at a number of dimensions.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,10 +9,13 @@ use loda_question::table::{ColumnRef, Functional, RowDomain, Table};
 
 use crate::snapshot::Snapshot;
 
-/// Sets of columns that are looked for at most; more are like these.
+/// The dimensions that are assessed. No contract may declare more.
+pub(super) const DIMENSIONS: std::ops::RangeInclusive<u32> = 1..=4;
+
+/// The number of sets of columns that are looked for at most. Further sets are like these.
 const SETS: usize = 20_000;
 
-/// What the rows of a dataset's tables are: its units about people, and its own rows where units have several.
+/// The row domains of a dataset's tables: its units about people, and its own rows where a unit may have several.
 pub(super) fn domains(contract: &Contract) -> Vec<RowDomain> {
     let units = contract.units.iter().filter(|unit| unit.about_people && unit.column.is_some());
     let mut domains: Vec<RowDomain> = units.map(|unit| RowDomain::Units(unit.domain.clone())).collect();
@@ -22,7 +25,7 @@ pub(super) fn domains(contract: &Contract) -> Vec<RowDomain> {
     domains
 }
 
-/// The contracts as they would be if each allowed so many dimensions.
+/// The contracts, as if each allowed this number of dimensions.
 pub(super) fn at(snapshots: &[Snapshot], dimensions: u32) -> HashMap<String, Arc<Contract>> {
     let with = |snapshot: &Snapshot| {
         let mut contract = Contract::clone(&snapshot.contract);
@@ -32,7 +35,7 @@ pub(super) fn at(snapshots: &[Snapshot], dimensions: u32) -> HashMap<String, Arc
     snapshots.iter().map(with).collect()
 }
 
-/// What is counted of a domain.
+/// The figure that is counted in a domain.
 pub(super) fn counted(domain: &RowDomain, contract: &Contract) -> Functional {
     match domain {
         RowDomain::Units(unit) => Functional::Units(unit.clone()),
@@ -70,7 +73,7 @@ pub(super) fn columns(
         RowDomain::Units(unit) => {
             for of in datasets {
                 add(None, of);
-                // What the unit's other units have, of which it names one.
+                // Columns of the dataset's other units. Each record of the unit names one of them.
                 let others = of.columns.iter().filter_map(|column| {
                     let other = of.unit_of_column(&column.name).filter(|other| other.domain != *unit)?;
                     Some((column.name.clone(), other.domain.clone()))
@@ -85,7 +88,7 @@ pub(super) fn columns(
     found
 }
 
-/// The tables that hold a column, as places among `columns`.
+/// The tables that hold a column, as sets of places among `columns`.
 pub(super) fn tables(
     domain: &RowDomain,
     attribute: &ColumnRef,
@@ -102,7 +105,7 @@ pub(super) fn tables(
     let allowed = |places: &[usize]| {
         let references: BTreeSet<ColumnRef> = places.iter().filter_map(|place| columns.get(*place).cloned()).collect();
         let table = Table::new(domain.clone(), references, [figure.clone()], contracts).ok()?;
-        // Presence that another column tells makes no other table.
+        // If another column already tells a presence, the set is not a table of its own.
         (table.columns().iter().filter(|column| column.period.is_none()).count() == places.len()).then_some(())
     };
     let Some(own) = columns.iter().position(|column| column == attribute) else {

@@ -1,4 +1,4 @@
-//! What an assessment found, as it is kept beside the snapshots, and what a node believes of it.
+//! The results of an assessment, kept beside the snapshots, and the limits that a node takes from them.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::epochs::iso;
 
-/// Shares of guesses that are right, of one column at one number of dimensions, in per cent.
+/// The shares of right guesses for one column at one number of dimensions, in per cent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
-    /// `units of person`, `rows of repairs`.
+    /// As in `units of person` or `rows of repairs`.
     pub(crate) domain: String,
     pub(crate) column: String,
     pub(crate) dimensions: u32,
@@ -28,66 +28,68 @@ pub(crate) struct Line {
     /// One standard error of `exposed`.
     pub(crate) luck: f64,
     pub(crate) alone: f64,
-    /// By one who knows everything about everybody but this bit, of two values: over so many figures, of which a unit moves
-    /// so many records, on average and at most.
+    /// The share for an asker who knows everything about everybody except this bit, which has two values. The other
+    /// fields are the number of figures, and the records in them that a unit moves, on average and at most.
     pub(crate) everything: f64,
     pub(crate) figures: f64,
     pub(crate) moved: f64,
     pub(crate) most: f64,
 }
 
-/// What was found of a dataset.
+/// The results for a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Assessment {
     pub(crate) dataset: String,
-    /// What the tables follow from: see [`rests_on`].
+    /// A hash of the contracts and the noise that the tables follow from: see [`rests_on`].
     pub(crate) rests_on: String,
     #[serde(with = "iso")]
     pub(crate) made: NaiveDate,
-    /// To the next thousand.
+    /// Rounded up to the next thousand.
     pub(crate) units: u64,
     pub(crate) rows: u64,
-    /// Until when the data are served, and how often with other noise.
+    /// The day until which the data are served, and how often they are served with other noise.
     #[serde(with = "iso")]
     pub(crate) until: NaiveDate,
     pub(crate) epochs: u32,
     pub(crate) threshold: u32,
-    /// How many points beyond the guess without data are too many.
+    /// A gain of more points than this is too much. The gain is counted from the guess without data.
     pub(crate) margin: f64,
     pub(crate) lines: Vec<Line>,
 }
 
 impl Line {
-    /// Points beyond the guess without data, of the people whom it is worst for.
+    /// The points beyond the guess without data, for the people with the greater gain.
     pub(crate) fn gain(&self) -> f64 {
         self.exposed.max(self.typical) - self.chance
     }
 }
 
 impl Assessment {
-    /// The most dimensions at which nothing gains more than the margin; 0: not even tables of one column.
+    /// The most dimensions at which no line gains more than the margin. 0 means that not even tables of one column are
+    /// good.
     pub(crate) fn passes(&self) -> u32 {
         let bad = self.lines.iter().filter(|line| line.gain() > self.margin).map(|line| line.dimensions).min();
         let assessed = self.lines.iter().map(|line| line.dimensions).max().unwrap_or(0);
         bad.map_or(assessed, |bad| bad.saturating_sub(1))
     }
 
-    /// The line that is worst at so many dimensions, or fewer: where few tell far too much, more are not assessed.
+    /// The line with the greatest gain at this number of dimensions or fewer. Larger tables are not assessed where
+    /// smaller ones tell far too much.
     pub(crate) fn worst(&self, dimensions: u32) -> Option<&Line> {
         let of = self.lines.iter().filter(|line| line.dimensions <= dimensions);
         of.max_by(|a, b| a.gain().total_cmp(&b.gain()))
     }
 
-    /// "assessed 27 November 2026, d = 2".
+    /// As in "assessed 27 November 2026, d = 2".
     pub(crate) fn words(&self) -> String {
         format!("assessed {}, d = {}", self.made.format("%-d %B %Y"), self.passes())
     }
 
-    /// Durable before it is believed.
+    /// Writes the assessment. It is durable before the node believes it.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// The file cannot be written.
     pub(crate) fn keep(&self, state: &Path) -> anyhow::Result<PathBuf> {
         let path = file(state, &self.dataset);
         let folder = path.parent().context("no folder")?;
@@ -114,18 +116,19 @@ impl Assessment {
     }
 }
 
-/// What a node believes of a dataset that was assessed.
+/// The limits that a node takes from an assessment of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Believed {
-    /// It answers tables of no more than these.
+    /// The node answers tables of at most this many dimensions.
     pub(crate) dimensions: u32,
-    /// In the catalogue, the log and statements.
+    /// The words for the catalogue, the log and statements.
     pub(crate) words: String,
 }
 
 impl Believed {
-    /// `None`: the dataset was never assessed. What was found of other tables, of less noise or for a shorter time still
-    /// limits, for it would be no better now; what cannot be read lets nothing through, and the fault is told.
+    /// `None` means that the dataset was never assessed. An assessment of other tables, of other noise or for a shorter
+    /// time still limits, and its words say that it is old. A file that cannot be read lets nothing through, and the
+    /// fault is logged.
     pub(crate) fn of(state: &Path, dataset: &str, rests_on: &str, until: NaiveDate) -> Option<Self> {
         match Assessment::load(state, dataset) {
             Ok(None) => None,
@@ -142,7 +145,8 @@ impl Believed {
     }
 }
 
-/// What the tables of a borough follow from: every contract about people, for a register is over all of them, and the noise.
+/// A hash of everything that a borough's tables follow from: the noise, and every contract about people, because a
+/// register covers all of them.
 pub(crate) fn rests_on<'a>(contracts: impl Iterator<Item = &'a Contract>, noise: &TableParameters) -> String {
     let people = contracts.filter(|contract| contract.protection.may_be_about_people());
     let mut all: Vec<String> = people.map(|contract| format!("{} {}", contract.dataset, contract.sha256)).collect();
@@ -207,7 +211,8 @@ mod tests {
             Believed::of(dir.path(), "residents", rests_on, until.parse().unwrap()).unwrap()
         };
         assert_eq!(believed("ab", "2026-12-31"), Believed { dimensions: 2, words: found.words() });
-        // Another dataset in the register, other noise or a longer agreement: it still limits, and says that it is old.
+        // Another dataset in the register, other noise or a longer agreement: the old result still limits, and says
+        // that it is old.
         for old in [believed("cd", "2026-12-31"), believed("ab", "2027-12-31")] {
             assert!(old.dimensions == 2 && old.words.ends_with("changed"), "{old:?}");
         }

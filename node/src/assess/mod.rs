@@ -1,15 +1,15 @@
-//! `loda-node assess`: what an unlimited asker would learn of people from a dataset, before it is opened.
+//! `loda-node assess`: how much an unlimited asker would learn about people from a dataset, before it is opened.
 //!
-//! Every table that contracts would allow is released from the node's own snapshots with throwaway noise, and attacked
-//! (`loda-assessment`). What was found is kept beside the snapshots: a node answers no larger tables than were found good,
-//! unless the steward's decision stands in the configuration.
+//! Every table that contracts would allow is released from the node's own snapshots, with throwaway noise, and attacked
+//! (`loda-assessment`). The results are kept beside the snapshots. The node then answers no larger tables than were
+//! found good, unless the configuration has a decision of the steward.
 //!
-//! | module | what it does |
+//! | module | content |
 //! |---|---|
-//! | `closure` | the columns of a register or of rows, and the tables of so many dimensions |
-//! | `people` | what each record has of them, by class numbers |
-//! | `kept` | what was found, as it is kept and believed |
-//! | `report` | in words, for a person who is no statistician |
+//! | `closure` | the columns of a register or of rows, and the tables at each number of dimensions |
+//! | `people` | the class numbers of each record in these columns |
+//! | `kept` | the results, as they are kept and believed |
+//! | `report` | the results in words, for readers who are no statisticians |
 
 mod closure;
 mod kept;
@@ -28,38 +28,35 @@ use loda_contract::Contract;
 use loda_ledger::{Entry, Head, Log, LogError};
 use loda_question::table::{ColumnRef, RowDomain};
 
-use crate::agreement::Agreement;
 use crate::config::Config;
 use crate::epochs::{Epochs, Openings, Restated, Surroundings};
 use crate::snapshot::{self, Snapshot};
 use crate::tables::Tables;
 
+use closure::DIMENSIONS;
 use kept::{Assessment, Line};
 pub(crate) use kept::{Believed, rests_on};
 use people::Whom;
 pub(crate) use report::Standing;
 
-/// Weights that are assessed: beyond the greatest that a contract may declare there is nothing to know.
-pub(crate) const DIMENSIONS: std::ops::RangeInclusive<u32> = 1..=4;
-
-/// Points beyond the guess without data that are too many.
+/// A gain of more points than this is too much. The gain is counted from the guess without data.
 const MARGIN: f64 = 15.0;
 
-/// What is asked of [`assess`].
+/// The request of [`assess`].
 pub(crate) struct Request<'a> {
     pub(crate) config: &'a Config,
     pub(crate) dataset: &'a str,
-    /// One column alone.
+    /// One column to assess. `None`: all columns.
     pub(crate) column: Option<&'a str>,
-    /// Until when the data are served; else as the agreement says.
-    pub(crate) until: Option<NaiveDate>,
+    /// The day until which the data are served.
+    pub(crate) until: NaiveDate,
     pub(crate) today: NaiveDate,
 }
 
-/// Points from which larger tables are not assessed: they tell more.
+/// If a gain is greater than this, larger tables are not assessed: they tell even more.
 const FAR: f64 = 2.0 * MARGIN;
 
-/// One attribute of one row domain, at each number of dimensions.
+/// One attribute of one row domain, with the tables for each number of dimensions.
 struct Job<'a> {
     people: &'a people::People,
     attribute: usize,
@@ -67,7 +64,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// What it takes, about.
+    /// The approximate work, in records times tables.
     fn work(&self) -> f64 {
         self.sizes.iter().map(|(_, tables)| self.work_of(tables)).sum()
     }
@@ -77,10 +74,10 @@ impl Job<'_> {
     }
 }
 
-/// Assesses a dataset. `told`: the share that is done.
+/// Assesses a dataset. `told` gets the share that is done.
 ///
 /// # Errors
-/// Where a contract, agreement or snapshot cannot be read, or nothing has been read yet.
+/// A contract or a snapshot cannot be read, nothing has been read yet, or the dataset has no column about people.
 pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyhow::Result<Assessment> {
     let Request { config, dataset, column, until, today } = request;
     let snapshots = served(config, *today)?;
@@ -90,8 +87,7 @@ pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyh
     })?;
     let contract = &snapshot.contract;
     ensure!(contract.protection.may_be_about_people(), "'{dataset}' is not about people: there is nothing to assess");
-    let until = until.or(Agreement::load(&config.agreement)?.until(dataset)).unwrap_or(*today);
-    let epochs = epochs(contract, *today, until);
+    let epochs = epochs(contract, *today, *until);
     let tables = Tables::new(1);
     let mut all = Vec::new();
     for domain in closure::domains(contract) {
@@ -121,7 +117,7 @@ pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyh
             None => String::new(),
         }
     );
-    // The greatest first, so that no thread is left alone with one at the end.
+    // The largest jobs come first, so no thread is left alone with a large one at the end.
     jobs.sort_by(|a, b| b.work().total_cmp(&a.work()));
     let lines = run(&jobs, config, contract, epochs, told)?;
     let (rows, units) = (snapshot.rows()?, all.first().map_or(0, |people| people.population.records as u64));
@@ -131,7 +127,7 @@ pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyh
         made: *today,
         units: units.div_ceil(1_000).saturating_mul(1_000),
         rows: rows.div_ceil(1_000).saturating_mul(1_000),
-        until,
+        until: *until,
         epochs,
         threshold: contract.closure.threshold,
         margin: MARGIN,
@@ -139,7 +135,7 @@ pub(crate) fn assess(request: &Request<'_>, told: &(dyn Fn(f64) + Sync)) -> anyh
     })
 }
 
-/// Works the jobs off on all cores.
+/// Runs the jobs on all cores, at most eight.
 fn run(
     jobs: &[Job<'_>],
     config: &Config,
@@ -216,7 +212,7 @@ fn line(job: &Job<'_>, dimensions: u32, found: &Found, epochs: u32, variance: f6
     }
 }
 
-/// How often the same people are released with other noise from a day on.
+/// How often the same people are released with other noise from `today` until `until`, at most 64 times.
 fn epochs(contract: &Contract, today: NaiveDate, until: NaiveDate) -> u32 {
     let (mut epochs, mut day) = (1, today);
     while let Some(next) = Some(crate::epochs::end(contract.closure.epoch, day)).filter(|next| *next <= until) {
@@ -233,7 +229,7 @@ fn contracts(config: &Config) -> anyhow::Result<Vec<Arc<Contract>>> {
     config.datasets.iter().map(|dataset| Ok(Arc::new(Contract::load(&dataset.contract)?))).collect()
 }
 
-/// The newest snapshot of each dataset, as an epoch that opened now would serve it.
+/// The newest snapshot of each dataset about people, as an epoch that opened now would serve it.
 fn served(config: &Config, today: NaiveDate) -> anyhow::Result<Vec<Snapshot>> {
     let contracts = contracts(config)?;
     let published = contracts.iter().filter(|contract| contract.protection.is_public()).cloned().collect();
@@ -256,7 +252,7 @@ fn served(config: &Config, today: NaiveDate) -> anyhow::Result<Vec<Snapshot>> {
     Ok(snapshots)
 }
 
-/// An assessment opens no epoch, and tells the log nothing.
+/// An assessment opens no epoch, and writes nothing to the log.
 struct NoLog;
 
 impl Log for NoLog {

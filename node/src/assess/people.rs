@@ -1,4 +1,4 @@
-//! What each record of a row domain has of its columns, by class numbers.
+//! The class numbers of each record of a row domain in its columns.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use super::closure;
 use crate::snapshot::Snapshot;
 use crate::tables::{Pinned, Tables, whole};
 
-/// Which records are looked at.
+/// The records that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
-    /// Those that the dataset holds: what they have of its columns is assessed.
+    /// The records that the dataset holds. Their values in its columns are assessed.
     Held,
-    /// All of the register: whether they are in the dataset is assessed.
+    /// All records of the register. Whether they are in the dataset is assessed.
     All,
 }
 
@@ -29,11 +29,13 @@ pub(super) struct People {
     /// In the order of the population's columns.
     pub(super) columns: Vec<ColumnRef>,
     pub(super) population: Population,
-    /// What sums tell beside counts, as information of a count of each: the mean of (value from the middle / half-width)².
+    /// The information of sums in addition to counts, in units of a count's information. It adds up, over the measures,
+    /// the mean of (distance of a value from the middle / half-width)².
     pub(super) sums: f64,
 }
 
-/// Reads a domain from the snapshots. `None`: the register has nobody but those whom the dataset holds.
+/// Reads a domain from the snapshots. With [`Whom::All`], `None` means that the register holds nobody beyond the
+/// dataset, or that the domain is one of rows.
 pub(super) fn read(
     tables: &Tables,
     domain: RowDomain,
@@ -43,8 +45,8 @@ pub(super) fn read(
 ) -> anyhow::Result<Option<People>> {
     let datasets: Vec<Arc<Contract>> = snapshots.iter().map(|s| Arc::clone(&s.contract)).collect();
     let held = |name: &str| datasets.iter().find(|contract| contract.dataset == name).cloned();
-    // One column of two dimensions is a table of its own.
-    let wide = closure::at(snapshots, *super::DIMENSIONS.end());
+    // A single column may have a weight of two and form a table of its own.
+    let wide = closure::at(snapshots, *closure::DIMENSIONS.end());
     let contracts = |name: &str| wide.get(name).cloned();
     let figure = closure::counted(&domain, contract);
     let one = |reference: &ColumnRef| {
@@ -91,7 +93,7 @@ fn whole_of(table: &Table, snapshots: &[Snapshot]) -> Table {
     whole(table, &Pinned(snapshots))
 }
 
-/// What sums of a table tell, as information.
+/// The information in the sums of a table, in units of a count's information.
 fn sums(table: &Table, records: &dyn Fn(&Table) -> anyhow::Result<(TableShape, Records)>) -> anyhow::Result<f64> {
     let (shape, records) = records(table)?;
     let each = shape.measures.iter().zip(&records.measures).map(|(measure, values)| {
@@ -104,12 +106,12 @@ fn sums(table: &Table, records: &dyn Fn(&Table) -> anyhow::Result<(TableShape, R
     Ok(each.sum())
 }
 
-/// Which records are looked at.
+/// The records that are looked at.
 struct Members {
     count: usize,
-    /// Of a register: by id, the place.
+    /// For a register: the place of each id.
     by_id: HashMap<u64, u32>,
-    /// Of rows: those of one period.
+    /// For rows: the places of the rows of one period, or of all rows if there are no periods.
     rows: Option<Vec<usize>>,
 }
 
@@ -127,7 +129,7 @@ impl Members {
                 let rows: Vec<usize> = match &shape.period {
                     None => (0..ids.len()).collect(),
                     Some(period) => {
-                        // The last period: it is as large as those to come.
+                        // Takes the last period, because it is as large as the periods to come.
                         let codes = records.columns.get(period.column).context("no period")?;
                         let last = codes.iter().copied().max();
                         (0..ids.len()).filter(|row| codes.get(*row).copied() == last).collect()
@@ -138,7 +140,7 @@ impl Members {
         }
     }
 
-    /// Adds those of another dataset.
+    /// Adds the members of another dataset.
     fn and(&mut self, other: &Self) {
         let mut ids: Vec<&u64> = other.by_id.keys().collect();
         ids.sort_unstable();
@@ -151,7 +153,7 @@ impl Members {
 
     fn column(&self, reference: &ColumnRef, shape: &TableShape, records: &Records) -> anyhow::Result<Column> {
         let place = shape.period.as_ref().map_or(0, |period| usize::from(period.column == 0));
-        // A table of the period's own column has that one alone.
+        // A table of the period's own column has only that column.
         let place = place.min(records.columns.len().saturating_sub(1));
         let codes = records.columns.get(place).context("no column")?;
         let ids = records.units.first().context("no unit")?;
@@ -184,7 +186,7 @@ impl Members {
     }
 }
 
-/// Each home, or other unit, gets a number from 0 on. A person without one gets a number of their own.
+/// Gives each home, or other unit, a number from 0 on. A person without one gets a number of their own.
 fn numbered(ids: &[u64]) -> Vec<u32> {
     let mut numbers: HashMap<u64, u32> = HashMap::new();
     let mut next = 0_u32;
@@ -198,8 +200,8 @@ fn numbered(ids: &[u64]) -> Vec<u32> {
 }
 
 impl People {
-    /// The columns of a dataset that are assessed: whatever tells of people, and not where they live; of all of a register
-    /// whether they are in the dataset.
+    /// The columns of a dataset that are assessed: those about people, except for places. With [`Whom::All`], only
+    /// whether people are in the dataset.
     pub(super) fn attributes<'a>(
         &'a self,
         contract: &'a Contract,
@@ -217,7 +219,7 @@ impl People {
         })
     }
 
-    /// How many records one that has an attribute moves, on average and at most.
+    /// How many records a subject with the attribute moves, on average and at most.
     pub(super) fn moved(&self, attribute: usize) -> (f64, f64) {
         let column = self.population.columns.get(attribute);
         let Some(subjects) = column.and_then(|column| column.subjects.as_ref()) else { return (1.0, 1.0) };

@@ -1,16 +1,16 @@
-//! An assessment in words, for a person who is no statistician.
+//! An assessment in words, for readers who are no statisticians.
 
 use std::fmt::Write;
 
 use loda_contract::Contract;
 
 use super::kept::{Assessment, Line};
-use crate::config::DatasetConfig;
-use crate::report::escaped;
+use crate::ingest::config::DatasetConfig;
+use crate::ingest::conformance_report::escaped;
 
-/// What a borough's configuration says beside the contract.
+/// The limits on dimensions that an assessment is compared with.
 pub(crate) struct Standing {
-    /// The contract's d, the borough's own, and one that the steward decided on against the assessment.
+    /// The contract's d, the borough's own d, and the steward's decision against the assessment, in words.
     pub(crate) contract: u32,
     pub(crate) own: Option<u32>,
     pub(crate) decided: Option<String>,
@@ -27,7 +27,7 @@ impl Standing {
         }
     }
 
-    /// What would be served without the assessment.
+    /// The dimensions that would be served without the assessment.
     pub(crate) fn wanted(&self) -> u32 {
         self.own.unwrap_or(u32::MAX).min(self.contract)
     }
@@ -141,7 +141,7 @@ impl Assessment {
         ]
     }
 
-    /// Lines by what they tell of, in the order of their names.
+    /// The lines by attribute, in the order of their names.
     fn by_column(&self) -> Vec<(String, Vec<&Line>)> {
         let mut found: Vec<(String, Vec<&Line>)> = Vec::new();
         for line in &self.lines {
@@ -225,13 +225,13 @@ impl Assessment {
     }
 }
 
-/// What is said of tables that are larger than those that tell far too much.
+/// The words for larger tables, if smaller ones tell far too much.
 fn not_assessed(lines: &[&Line]) -> Option<&'static str> {
     let last = lines.last()?;
     (last.dimensions < *super::DIMENSIONS.end() && last.gain() > super::FAR).then_some("larger tables: more than that")
 }
 
-/// Words in lines that fit a terminal.
+/// Breaks words into lines that fit a terminal.
 fn wrapped(text: &mut String, indent: &str, words: &str) {
     let mut width = 0;
     for word in words.split(' ') {
@@ -250,7 +250,7 @@ fn wrapped(text: &mut String, indent: &str, words: &str) {
     text.push('\n');
 }
 
-/// "tenure of each household", "outcome of rows of stops".
+/// As in "tenure, of each household" or "outcome, of rows of stops".
 fn name(line: &Line) -> String {
     if let Some(dataset) = line.column.strip_suffix(".*") {
         return format!("being in {dataset}, of {}", line.domain.replacen("units of", "each", 1));
@@ -275,7 +275,7 @@ fn tables(dimensions: u32) -> String {
     }
 }
 
-/// "300,000".
+/// As in "300,000".
 fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -288,7 +288,7 @@ fn thousands(n: u64) -> String {
     text
 }
 
-/// Characters of a line.
+/// The number of characters in a line.
 const WIDTH: usize = 98;
 
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#111;background:#fff}\

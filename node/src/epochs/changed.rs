@@ -1,4 +1,4 @@
-//! Whether data are the same, and how many units are others.
+//! Comparisons of data: whether they are the same, and how many units differ.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,7 +16,10 @@ use ring::digest::{Context as Digest, SHA256};
 
 use crate::snapshot::{Snapshot, unit_column};
 
-/// SHA-256 over pieces, in their order.
+/// If fewer units than this changed, changes of figures would tell who they are. The data then stay for another epoch.
+pub(super) const FEWEST_CHANGED: usize = 1_000;
+
+/// The SHA-256 of pieces and their lengths, in order.
 pub(super) fn hash(files: &[PathBuf]) -> anyhow::Result<String> {
     let mut digest = Digest::new(&SHA256);
     let mut buffer = vec![0; 1 << 16];
@@ -34,7 +37,7 @@ pub(super) fn hash(files: &[PathBuf]) -> anyhow::Result<String> {
     Ok(hex::encode(digest.finish()))
 }
 
-/// SHA-256 over words, in their order.
+/// The SHA-256 of words and their lengths, in order.
 pub(super) fn digest(words: &[&str]) -> String {
     let mut digest = Digest::new(&SHA256);
     for word in words {
@@ -44,7 +47,7 @@ pub(super) fn digest(words: &[&str]) -> String {
     hex::encode(digest.finish())
 }
 
-/// How many units have other records in one snapshot than in another.
+/// The number of units whose records differ between two snapshots.
 pub(super) fn changed(contract: &Contract, last: &Snapshot, next: &Snapshot) -> anyhow::Result<usize> {
     let Some(unit) = contract.main_unit() else { return Ok(usize::MAX) };
     let (before, mut after) = (records(&unit.domain, last)?, records(&unit.domain, next)?);
@@ -55,7 +58,7 @@ pub(super) fn changed(contract: &Contract, last: &Snapshot, next: &Snapshot) -> 
     Ok(differ.saturating_add(after.len()))
 }
 
-/// For each unit a sum of hashes of its records.
+/// For each unit, the sum of the hashes of its records.
 fn records(domain: &str, snapshot: &Snapshot) -> anyhow::Result<HashMap<u64, u64>> {
     let mut found: HashMap<u64, u64> = HashMap::new();
     for file in &snapshot.files {

@@ -1,4 +1,4 @@
-//! The rows of periods: which of a snapshot's are late, and what a period's file holds.
+//! The rows of periods: the late rows of a snapshot, and the rows of a period's file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -15,33 +15,31 @@ use chrono::NaiveDate;
 use loda_contract::{Contract, Domain, Grain, Period, Role};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::periods::days_of;
-use crate::ingest::snapshot_schema;
-use crate::snapshot::{Snapshot, unit_column};
+use crate::snapshot::{Snapshot, snapshot_schema, unit_column};
 
-/// The day that a row names itself, where it counts in a later period.
+/// The column with the day that a row itself names. The row may count in a later period.
 const OF: &str = "__of";
 
-/// So many rows may be others, whatever share of all they are.
+/// This number of rows may always differ, regardless of their share of all rows.
 const FEW: usize = 100;
 
-/// The unit that a row is of, and a hash of what else it says, with the day that it names itself.
+/// The unit of a row, and a hash of the rest of the row with the day that it names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Print {
     unit: u64,
     rest: u64,
 }
 
-/// A snapshot's rows, to be parted by period.
+/// The rows of a snapshot, to be divided by period.
 pub(super) struct Rows<'a> {
     contract: &'a Contract,
-    /// With [`OF`] last.
+    /// The contract's columns, with [`OF`] last.
     pub(super) schema: SchemaRef,
     whole: RecordBatch,
     rule: &'a Period,
-    /// Of the column that says when.
+    /// The grain of the date column of periods.
     grain: Grain,
-    /// Its place, and the period that each row names.
+    /// The place of that column, and the period that each row names.
     place: usize,
     named: Vec<i32>,
 }
@@ -73,7 +71,7 @@ impl<'a> Rows<'a> {
         self.named.iter().enumerate().filter(|(_, named)| **named == wanted).map(|(row, _)| row).collect()
     }
 
-    /// The rows of a period that are not among others, in order.
+    /// The rows of a period that are not among `others`, in order.
     pub(super) fn not_among(&self, period: NaiveDate, others: &[RecordBatch]) -> anyhow::Result<Vec<usize>> {
         let mut left: HashMap<Print, usize> = HashMap::new();
         for batch in others {
@@ -90,15 +88,16 @@ impl<'a> Rows<'a> {
         Ok(kept)
     }
 
-    /// The rows that name a closed period, the earliest of them `since`, or one before the `first` that closes now, and have not
-    /// been counted, in order.
+    /// The rows, in order, that have not been counted yet and name a period from `since` to just before `first`.
+    /// `since` is the earliest closed period, and `first` is the first that closes now.
     ///
-    /// Rows have no name, so that one that was corrected is another. Of each unit no more rows are late than it has more than
-    /// before; and no row is late that stands there for one that is gone and said the same of another unit (who is who has
-    /// changed). What an extract has no longer, because it holds the last years alone, is not gone.
+    /// Rows have no identity, so a corrected row looks like a new one. A unit therefore has no more late rows than it
+    /// has more rows than before. A row is not late either if an equal row of another unit is gone: then only the ids
+    /// of units changed. Some extracts hold only the last years. Rows of periods that an extract no longer holds do not
+    /// count as gone.
     ///
     /// # Errors
-    /// Where most of what is known is gone and as much is new: units have lost their ids, and everything would count twice.
+    /// Most known rows are gone, and as many are new. The units have lost their ids, and every row would count twice.
     pub(super) fn late(&self, since: NaiveDate, first: NaiveDate, known: &[RecordBatch]) -> anyhow::Result<Vec<usize>> {
         let closed = days_of(since)..days_of(first);
         let still: BTreeSet<i32> = self.named.iter().copied().collect();
@@ -151,7 +150,8 @@ impl<'a> Rows<'a> {
         Ok(late)
     }
 
-    /// A row that is a unit of its own is of none: a corrected one is another.
+    /// The prints of a batch's rows. A row that is a unit of its own has no unit here, so a corrected row is another
+    /// row.
     fn prints(&self, batch: &RecordBatch) -> anyhow::Result<Vec<Print>> {
         let unit = self.contract.main_unit().filter(|unit| unit.column.is_some());
         let unit = unit.map(|unit| unit_column(&unit.domain));
@@ -173,7 +173,7 @@ impl<'a> Rows<'a> {
                 DataType::Dictionary(_, words) => cast(column, words)?,
                 _ => Arc::clone(column),
             };
-            // The day comes last, wherever it stands.
+            // The day comes last, wherever its column is.
             if place == self.place { day = Some(column) } else { columns.push(column) }
         }
         columns.extend(day);
@@ -187,7 +187,7 @@ impl<'a> Rows<'a> {
         Ok(rows.iter().enumerate().map(of_row).collect())
     }
 
-    /// Rows as a period has them: those that name an earlier one come on its last day.
+    /// Rows as they stand in a period's file. A row that names an earlier period gets the last day of this one.
     pub(super) fn taken(&self, rows: &[usize], period: NaiveDate) -> anyhow::Result<RecordBatch> {
         let taken = take(&self.whole, rows)?;
         let mut columns = taken.columns().to_vec();
@@ -213,7 +213,7 @@ pub(super) fn dates(values: &ArrayRef) -> anyhow::Result<Vec<i32>> {
     Ok(values.as_primitive_opt::<Date32Type>().context("a period is no date")?.values().to_vec())
 }
 
-/// The rows of a period's file by the day that they name.
+/// The rows of a period's file that name a wanted day.
 pub(super) fn rows_where(file: &Path, wanted: &dyn Fn(i32) -> bool) -> anyhow::Result<Vec<RecordBatch>> {
     let mut found = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?.build()? {
@@ -224,4 +224,8 @@ pub(super) fn rows_where(file: &Path, wanted: &dyn Fn(i32) -> bool) -> anyhow::R
         found.push(take(&batch, &rows)?);
     }
     Ok(found)
+}
+
+pub(super) fn days_of(day: NaiveDate) -> i32 {
+    i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).unwrap_or(i32::MAX)
 }

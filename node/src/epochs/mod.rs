@@ -1,15 +1,16 @@
-//! Epochs: the data about people stand still between the days on which registers open.
+//! Epochs: data about people do not change between the days on which registers open.
 //!
-//! `epochs.json` in the state folder names, for each dataset about people, the epoch, the snapshot that is pinned for it and
-//! the hash of its pieces. Keys of cells hold the epoch's name and that hash, so that no other data ever get the same noise.
-//! What is read later is checked and waits: several snapshots in one epoch would give newcomers record by record. A dataset
-//! whose pinned snapshot is lost, or whose contract, perturbation or secret changed, is not served until the next epoch.
+//! For each dataset about people, `epochs.json` in the state folder names the epoch, the pinned snapshot and the hash
+//! of its pieces. The keys of cells hold the epoch's name and that hash, so other data never get the same noise. Data
+//! that are read later are checked, and wait: several snapshots in one epoch would show newcomers record by record. A
+//! dataset waits for the next epoch if its pinned snapshot is lost, or if its contract, perturbation or secret changed.
 //!
-//! Rows that come by period are served as the periods close ([`periods`]); registers see those that were closed when the epoch
-//! opened.
+//! Rows that come by period are served as the periods close ([`periods`]). A register holds the periods that were
+//! closed when its epoch opened.
 //!
-//! The log holds what each epoch opened with. An `epochs.json` that is lost, or an old one that is put back, cannot give the
-//! cells of one epoch another draw or other data: what the log does not know is not served under that epoch's name.
+//! The log records the data with which each epoch opened. If `epochs.json` is lost, or an old one is put back, the
+//! cells of an epoch still cannot get another draw or other data: data that the log does not know are not served under
+//! that epoch's name.
 
 mod changed;
 mod late;
@@ -24,70 +25,65 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, ensure};
 use chrono::NaiveDate;
 use loda_contract::{Contract, Period, Value};
-use loda_ledger::{Entry, Log};
+use loda_ledger::{Change, Entry, Log, Opened, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{self, Snapshot};
-use crate::tables::words_of;
-use changed::{changed, digest, hash};
+use crate::snapshot::{self, Closed, CodeLists, Retention, Snapshot};
+use crate::tables;
+use changed::{FEWEST_CHANGED, changed, digest, hash};
 pub(crate) use opening::Openings;
 pub(crate) use opening::end;
-use opening::{Opening, name};
+use opening::name;
 use periods::Periods;
-pub(crate) use periods::{Closed, Restated, iso, listed, next_closing};
+pub(crate) use periods::{Restated, iso, listed, next_closing};
 
-/// Fewer changed units than this would be known by how figures change: the data stand for another epoch.
-const FEWEST_CHANGED: usize = 1_000;
-
-/// Values of an open column at most: what goes along with each answer, and what a coordinator takes.
+/// The most values of an open column. They travel with each answer, and a coordinator takes no more.
 const MOST_WORDS: usize = 10_000;
 
 /// The epochs of one node.
 pub(crate) struct Epochs {
     state: PathBuf,
-    /// Off where nothing is protected: in tests alone.
+    /// Off in tests without protection, and in assessments.
     on: bool,
-    /// The public datasets that this node holds: what open columns take their values from.
+    /// The public datasets that this node holds. Open columns take their values from them.
     published: Vec<Arc<Contract>>,
-    /// What the log says that epochs opened with.
+    /// The openings of epochs that the log records.
     opened: Mutex<Openings>,
     log: Arc<dyn Log>,
-    /// Of the perturbation and of the node's secret.
+    /// The fingerprints of the perturbation and of the node's secret.
     method: String,
     secret: String,
     pins: Mutex<Pins>,
 }
 
-/// For each open column the values that it can have, in order.
-pub(crate) type CodeLists = BTreeMap<String, Vec<String>>;
-
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Pins {
-    /// Of the secret that all noise follows from.
+    /// The fingerprint of the secret that all noise follows from.
     #[serde(default)]
     secret: String,
     datasets: BTreeMap<String, Pin>,
 }
 
-/// What a dataset serves in an epoch.
+/// The data that a dataset serves in an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pin {
     /// The epoch whose name keys of cells hold.
     pub(crate) epoch: String,
-    /// The last epoch in which it was looked at: as long as little changes, the data and their noise stay.
+    /// The last epoch in which the pin was checked. While little changes, the data and their noise stay.
     pub(crate) until: String,
-    /// The first day on which it may be another's, whatever contract or clock say meanwhile.
+    /// The first day on which another snapshot may be pinned, regardless of the contract and the clock until then.
     pub(crate) ends: String,
     pub(crate) contract: String,
-    /// 0: nobody knows any more what it was.
+    /// 0 means that the snapshot is not known any more.
     pub(crate) snapshot: u64,
     pub(crate) sha256: String,
     #[serde(default)]
     pub(crate) lists: CodeLists,
-    /// Of rows that come by period: the files of those that were closed.
+    /// For rows that come by period: the files of the periods that were closed.
     #[serde(default)]
     pub(crate) periods: Vec<String>,
-    /// Of the perturbation that its cells are drawn by: two tables at the same keys would give the noise away.
+    /// The fingerprint of the perturbation that draws the cells. Two perturbations with the same keys would give the
+    /// noise away.
     #[serde(default)]
     pub(crate) method: String,
 }
@@ -96,12 +92,27 @@ fn file(state: &Path) -> PathBuf {
     state.join("epochs.json")
 }
 
-/// What is pinned of a dataset, as the file says.
+/// The pin of a dataset, as the file records it.
 ///
 /// # Errors
-/// Where there is a file that cannot be read: nothing may be removed then.
+/// The file exists and cannot be read. Nothing may be removed then.
 pub(crate) fn pinned(state: &Path, dataset: &str) -> anyhow::Result<Option<Pin>> {
     Ok(load(state)?.datasets.remove(dataset))
+}
+
+/// The snapshots of a dataset that stay in addition to the newest `keep`.
+///
+/// While the pin of a dataset about people is unknown, none of its snapshots is removed: the `epochs.json` of a backup
+/// may name any of them.
+///
+/// # Errors
+/// As for [`pinned`].
+pub(crate) fn retention(state: &Path, contract: &Contract, keep: usize) -> anyhow::Result<Retention> {
+    let pin = pinned(state, &contract.dataset)?.filter(|pin| pin.contract == contract.sha256);
+    let by_period = contract.closure.period.is_some();
+    let spared = pin.map(|pin| pin.snapshot).filter(|snapshot| *snapshot > 0 && !by_period);
+    let known = spared.is_some() || by_period || !contract.protection.may_be_about_people();
+    Ok(if known { Retention::Newest { keep, spared } } else { Retention::All })
 }
 
 fn load(state: &Path) -> anyhow::Result<Pins> {
@@ -118,22 +129,24 @@ fn load(state: &Path) -> anyhow::Result<Pins> {
     })
 }
 
-/// What a node's epochs rest on.
+/// The things that a node's epochs depend on.
 pub(crate) struct Surroundings {
-    /// Off where nothing is protected: in tests alone.
+    /// Off in tests without protection, and in assessments.
     pub(crate) on: bool,
-    /// The public datasets that the node holds: what open columns take their values from.
+    /// The public datasets that the node holds. Open columns take their values from them.
     pub(crate) published: Vec<Arc<Contract>>,
     pub(crate) opened: Openings,
     pub(crate) log: Arc<dyn Log>,
-    /// Fingerprints of the perturbation and of the secret.
+    /// The fingerprints of the perturbation and of the secret.
     pub(crate) method: String,
     pub(crate) secret: String,
 }
 
 impl Epochs {
+    /// Opens a node's epochs.
+    ///
     /// # Errors
-    /// Where `epochs.json` cannot be read, or is another secret's.
+    /// `epochs.json` cannot be read, or was written with another secret.
     pub(crate) fn open(state: &Path, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { on, published, opened, log, method, secret } = surroundings;
         let pins = if on { load(state)? } else { Pins::default() };
@@ -157,10 +170,11 @@ impl Epochs {
         })
     }
 
-    /// What is served of a dataset on a day: of data about people what is pinned, else the newest.
+    /// The snapshot that a dataset serves on a day: the pinned one for data about people, and the newest for other
+    /// data.
     ///
     /// # Errors
-    /// Why it is not served until the next epoch, or where the pin cannot be written.
+    /// The dataset is not served until the next epoch, or the pin cannot be written. The error says why.
     pub(crate) fn served(
         &self,
         contract: &Arc<Contract>,
@@ -186,7 +200,7 @@ impl Epochs {
             return self.standing(contract, pin, newest.as_ref()).map(Some);
         }
         let Some(newest) = newest else { return Ok(None) };
-        // The day has come. Where next to nothing has changed, the data and their noise stand.
+        // The day has come. If almost nothing changed, the data and their noise stay.
         let last = match &pin {
             Some(pin) if pin.contract == contract.sha256 && pin.method == self.method => {
                 self.whole(contract, pin, Some(&newest))?
@@ -216,20 +230,21 @@ impl Epochs {
             }
         };
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        // A lost file and another perturbation or secret would draw the same data again.
+        // After the loss of the file, another perturbation or secret would draw the same data again.
         let sha256 = digest(&[&pin.sha256, &self.version(contract)]);
-        let opening = Opening { drawn: pin.epoch.clone(), snapshot: pin.snapshot, sha256 };
+        let (name, drawn) = (pin.until.clone(), pin.epoch.clone());
+        let opening = Opened { span: Span::Epoch, name, snapshot: pin.snapshot, drawn, sha256 };
         let pin = match opened.of(&contract.dataset, &pin.until) {
             Some(before) if before.drawn == opening.drawn && before.sha256 == opening.sha256 => pin,
-            // The file was lost, or is an old one: other data, or another draw, under the epoch's name.
+            // The file was lost, or is an old one. Other data, or another draw, would get the epoch's name.
             Some(_) => Pin { snapshot: 0, ..pin },
             None => {
-                self.note(contract, opening.words("epoch", &pin.until))?;
-                opened.insert(&contract.dataset, &pin.until, opening);
+                self.note(contract, Change::Opened(opening.clone()))?;
+                opened.insert(&contract.dataset, opening);
                 pin
             }
         };
-        // Durable before it is served, or counts as pinned.
+        // The pin is durable before it counts and before its snapshot is served.
         let mut next = pins.clone();
         next.secret.clone_from(&self.secret);
         next.datasets.insert(contract.dataset.clone(), pin.clone());
@@ -238,12 +253,12 @@ impl Epochs {
         if pin.snapshot == 0 { self.standing(contract, &pin, None).map(Some) } else { Ok(Some(served)) }
     }
 
-    /// Of what a dataset's cells are drawn by, in sixteen digits: contract, perturbation and secret.
+    /// Sixteen digits of a hash over everything that draws a dataset's cells: contract, perturbation and secret.
     fn version(&self, contract: &Contract) -> String {
         digest(&[&contract.sha256, &self.method, &self.secret]).chars().take(16).collect()
     }
 
-    /// What is served of rows that come by period: all that are closed.
+    /// The snapshot that is served of rows that come by period: all closed periods.
     fn by_period(
         &self,
         contract: &Arc<Contract>,
@@ -253,7 +268,7 @@ impl Epochs {
         today: NaiveDate,
     ) -> anyhow::Result<Option<Snapshot>> {
         if !self.on {
-            let values: BTreeSet<Value> = crate::tables::periods(&newest, period)?.into_iter().collect();
+            let values: BTreeSet<Value> = tables::periods(&newest, period)?.into_iter().collect();
             let epochs = vec!["none".to_owned(); values.len()];
             let closed = Closed { periods: values.into_iter().collect(), epochs, files: newest.files.clone() };
             return Ok(Some(Snapshot { closed: Arc::new(closed), ..newest }));
@@ -261,23 +276,23 @@ impl Epochs {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = periods::folder(&self.state, contract, &self.version(contract));
         let mut periods = Periods::open(folder, contract, period, &opened, restated)?;
-        periods.close(&newest, restated, today, &mut opened, &|detail| self.note(contract, detail))?;
+        periods.close(&newest, restated, today, &mut opened, &|change| self.note(contract, change))?;
         Ok(periods.served(&newest))
     }
 
-    /// Whether another epoch has begun for a dataset.
+    /// Whether the next epoch of a dataset has begun.
     pub(crate) fn is_over(&self, contract: &Contract, today: NaiveDate) -> bool {
         let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         let pin = pins.datasets.get(&contract.dataset);
         let over = match (&contract.closure.period, pin) {
-            // Nothing is closed: a reading closes it, and no day.
+            // Nothing is closed yet. A new reading closes a period, and a date alone does not.
             (Some(_), None) => false,
             (_, pin) => pin.is_none_or(|pin| today.to_string() >= pin.ends),
         };
         self.on && contract.protection.may_be_about_people() && over
     }
 
-    /// The pinned snapshot, whole and unchanged.
+    /// The pinned snapshot, whole and unchanged, or an error that says why it cannot be served.
     fn standing(&self, contract: &Arc<Contract>, pin: &Pin, newest: Option<&Snapshot>) -> anyhow::Result<Snapshot> {
         let dataset = &contract.dataset;
         ensure!(
@@ -306,8 +321,8 @@ impl Epochs {
         })
     }
 
-    /// The pinned snapshot; `None` where it is lost, or not as it was. Of rows that come by period: the newest, with the pinned
-    /// periods for registers.
+    /// The pinned snapshot, or `None` if it is lost or changed. For rows that come by period, it is the newest
+    /// snapshot, with the pinned periods for registers.
     fn whole(
         &self,
         contract: &Arc<Contract>,
@@ -325,9 +340,9 @@ impl Epochs {
         Ok((hash(&found.files)? == pin.sha256).then(|| with_epoch(found, pin)))
     }
 
-    /// Tells the log.
-    fn note(&self, contract: &Contract, detail: String) -> anyhow::Result<()> {
-        Ok(self.log.append(&Entry::of_dataset(&contract.dataset, detail))?)
+    /// Writes a change to the log.
+    fn note(&self, contract: &Contract, change: Change) -> anyhow::Result<()> {
+        Ok(self.log.append(&Entry::of_dataset(&contract.dataset, change))?)
     }
 
     /// The values of a dataset's open columns, from the public datasets that this node holds.
@@ -342,7 +357,7 @@ impl Epochs {
                     contract.dataset, column.name
                 )
             })?;
-            let words = words_of(&newest, list)?;
+            let words = tables::words_of(&newest, list)?;
             ensure!(
                 words.len() <= MOST_WORDS && !words.iter().any(|word| word.contains(char::is_control)),
                 "dataset '{}' waits for '{dataset}': {list} lists {} values of {}, more than {MOST_WORDS} or some that are no \
@@ -356,7 +371,7 @@ impl Epochs {
         Ok(lists)
     }
 
-    /// Durable before it is served.
+    /// Writes the pins. They are durable before they are served.
     fn write(&self, pins: &Pins) -> anyhow::Result<()> {
         let (path, partial) = (file(&self.state), self.state.join("epochs.partial"));
         std::fs::write(&partial, serde_json::to_vec_pretty(pins)?)?;

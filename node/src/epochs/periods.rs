@@ -1,14 +1,15 @@
-//! Closed periods: rows that are appended count in the period in which they come, and stand from then on.
+//! Closed periods. An appended row counts in the period in which it comes, and stays as it is from then on.
 //!
 //! ```text
-//! periods/<dataset>/<contract>-<version>/periods.json        the periods that are closed, each with the hash of its rows
+//! periods/<dataset>/<contract>-<version>/periods.json        the closed periods, each with the hash of its rows
 //! periods/<dataset>/<contract>-<version>/2026-03-01.parquet  its rows; `__of`: the day that each names itself
 //! ```
 //!
-//! A period closes with the first snapshot that describes a day `settle-days` after its end, whether or not it has rows: which
-//! periods there are tells nothing of who is in them. Rows of it that come later count in the period that closes next. A
-//! record that is corrected afterwards stays as it was ([`super::late`]). What a period closed with is an entry of the node's
-//! log, so that no other rows are ever served under its name, but for one declared restatement.
+//! A period closes with the first snapshot that describes a day `settle-days` after the period's end. It closes even
+//! without rows, so the existence of a period tells nothing about the people in it. Rows that come later count in the
+//! period that closes next. A record that is corrected afterwards stays as it was ([`super::late`]). The closing of a
+//! period is an entry of the node's log. No other rows are ever served under the period's name, except for one declared
+//! restatement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,23 +22,14 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::UInt64Type;
 use chrono::{Days, NaiveDate};
 use loda_contract::{Contract, Period, Value};
+use loda_ledger::{Change, Opened, Span};
 use serde::{Deserialize, Serialize};
 
-use super::FEWEST_CHANGED;
-use super::changed::{changed, hash};
-use super::late::{Rows, dates, rows_where};
-use super::opening::{Opening, Openings};
-use crate::snapshot::{Snapshot, unit_column, write_piece};
-
-/// The periods of a dataset that are closed, as tables read them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Closed {
-    /// In order; each is its first day.
-    pub(crate) periods: Vec<Value>,
-    /// Of each in words what keys of cells hold: the period, the hash of its rows, and whether they are restated.
-    pub(crate) epochs: Vec<String>,
-    pub(crate) files: Vec<PathBuf>,
-}
+use super::changed::{FEWEST_CHANGED, changed, hash};
+use super::late::{Rows, dates, days_of, rows_where};
+use super::opening::Openings;
+use crate::snapshot::{Closed, Snapshot, unit_column, write_piece};
+use crate::tables;
 
 /// A closed period on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,13 +38,13 @@ pub(crate) struct ClosedPeriod {
     pub(crate) period: NaiveDate,
     file: String,
     sha256: String,
-    /// The snapshot that its rows are from.
+    /// The snapshot that its rows come from.
     snapshot: u64,
     #[serde(default)]
     restated: bool,
 }
 
-/// Days as people write them.
+/// Days as people write them, as in 2026-03-01.
 pub(crate) mod iso {
     use chrono::NaiveDate;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -66,7 +58,7 @@ pub(crate) mod iso {
     }
 }
 
-/// Which periods a configuration declares anew, and why.
+/// The periods that a configuration restates, each with the reason.
 pub(crate) type Restated = BTreeMap<NaiveDate, String>;
 
 /// The periods of one dataset.
@@ -75,19 +67,19 @@ pub(super) struct Periods<'a> {
     rule: &'a Period,
     folder: PathBuf,
     closed: Vec<ClosedPeriod>,
-    /// Those whose rows are not there as the log tells, and are to be declared anew.
+    /// Periods that will be restated, because their rows are not as the log records them.
     lost: BTreeSet<NaiveDate>,
 }
 
-/// Units of a period from which on periods are closed at all: that there is one is told to everybody.
+/// Periods close from the first one that has this many units, because everybody learns that a period exists.
 const FEWEST_OF_FIRST: usize = 10;
 
-/// The day on which the period after one closes.
+/// The day on which the period after `last` closes.
 pub(crate) fn next_closing(rule: &Period, last: NaiveDate) -> NaiveDate {
     closes(rule, after(rule, last))
 }
 
-/// The period after one.
+/// The period after another one.
 fn after(rule: &Period, period: NaiveDate) -> NaiveDate {
     day_of(rule.every.next(days_of(period))).unwrap_or(NaiveDate::MAX)
 }
@@ -97,10 +89,10 @@ fn closes(rule: &Period, period: NaiveDate) -> NaiveDate {
     after(rule, period).checked_add_days(Days::new(rule.settle_days.into())).unwrap_or(NaiveDate::MAX)
 }
 
-/// The periods of a dataset that are closed, as the file that was written last says.
+/// The closed periods of a dataset, from the file that was written last.
 ///
 /// # Errors
-/// Where there is a file that cannot be read.
+/// A file exists and cannot be read.
 pub(crate) fn listed(state: &Path, contract: &Contract) -> anyhow::Result<Vec<ClosedPeriod>> {
     let folder = state.join("periods").join(&contract.dataset);
     if !folder.exists() {
@@ -132,8 +124,9 @@ fn read(folder: &Path) -> anyhow::Result<Vec<ClosedPeriod>> {
     Ok(closed)
 }
 
-/// Where the rows of a dataset's closed periods lie. `version`: of what they are drawn by. Of another contract, perturbation
-/// or secret they are others: at equal keys two draws would give the noise away.
+/// The folder with the rows of a dataset's closed periods. `version`: the hash of everything that draws their cells.
+/// Another contract, perturbation or secret has a folder of its own: two draws with equal keys would give the noise
+/// away.
 pub(super) fn folder(state: &Path, contract: &Contract, version: &str) -> PathBuf {
     state.join("periods").join(&contract.dataset).join(format!("{}{version}", named(contract)))
 }
@@ -142,16 +135,13 @@ fn named(contract: &Contract) -> String {
     format!("{}-", contract.sha256.chars().take(16).collect::<String>())
 }
 
-pub(super) fn days_of(day: NaiveDate) -> i32 {
-    i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).unwrap_or(i32::MAX)
-}
-
 fn day_of(days: i32) -> Option<NaiveDate> {
     NaiveDate::default().checked_add_signed(chrono::TimeDelta::days(days.into()))
 }
 
 impl<'a> Periods<'a> {
-    /// Those that are closed, each whole and unchanged as the log tells; one that is to be declared anew may be lost.
+    /// Opens the closed periods. Each must be whole and unchanged, as the log records it. A period that will be
+    /// restated may be lost.
     pub(super) fn open(
         folder: PathBuf,
         contract: &'a Arc<Contract>,
@@ -182,7 +172,8 @@ impl<'a> Periods<'a> {
         Ok(periods)
     }
 
-    /// Takes up a period that the log knows and the file does not: the process ended between the two, or the file is an old one.
+    /// Takes up periods that the log knows and the file does not. Either the process ended between the two, or the file
+    /// is an old one.
     fn recover(&mut self, opened: &Openings) -> anyhow::Result<()> {
         let version = self.version();
         for (name, logged) in opened.names(&self.contract.dataset) {
@@ -200,14 +191,15 @@ impl<'a> Periods<'a> {
         Ok(())
     }
 
-    /// Declares anew what is to be, and closes what a snapshot lets close, each durable and in the log before it counts.
+    /// Restates the declared periods, and closes each period that `newest` lets close. Each is durable and in the log
+    /// before it counts.
     pub(super) fn close(
         &mut self,
         newest: &Snapshot,
         restated: &Restated,
         today: NaiveDate,
         opened: &mut Openings,
-        tell: &dyn Fn(String) -> anyhow::Result<()>,
+        tell: &dyn Fn(Change) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let due = self.due(newest, today)?;
         let anew = self.closed.iter().filter(|closed| !closed.restated && restated.contains_key(&closed.period));
@@ -239,7 +231,7 @@ impl<'a> Periods<'a> {
         Ok(())
     }
 
-    /// As tables read them; `None` where none is closed.
+    /// The closed periods as tables read them, or `None` if no period is closed.
     pub(super) fn served(&self, newest: &Snapshot) -> Option<Snapshot> {
         let last = self.closed.iter().max_by_key(|closed| closed.snapshot)?;
         let files: Vec<PathBuf> = self.closed.iter().map(|closed| self.folder.join(&closed.file)).collect();
@@ -252,7 +244,7 @@ impl<'a> Periods<'a> {
         Some(Snapshot { id: last.snapshot, as_at: until, files, closed: Arc::new(closed), ..newest.clone() })
     }
 
-    /// The periods after those that are closed whose day has come, in order.
+    /// The periods after the closed ones whose closing day has come, in order.
     fn due(&self, newest: &Snapshot, today: NaiveDate) -> anyhow::Result<Vec<NaiveDate>> {
         let until = newest.as_at.min(today);
         let mut next = match self.closed.last() {
@@ -298,18 +290,19 @@ impl<'a> Periods<'a> {
         Ok(())
     }
 
-    /// Tells the log, and then the file.
+    /// Writes to the log first, and then to the file.
     fn tell(
         &self,
         period: NaiveDate,
         opened: &mut Openings,
-        tell: &dyn Fn(String) -> anyhow::Result<()>,
+        tell: &dyn Fn(Change) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let closed = self.closed.iter().find(|closed| closed.period == period).context("a period is not closed")?;
         let (name, drawn) = (self.name(period), if closed.restated { RESTATED } else { "closed" }.to_owned());
-        let opening = Opening { drawn, snapshot: closed.snapshot, sha256: closed.sha256.clone() };
-        tell(opening.words("period", &name))?;
-        opened.insert(&self.contract.dataset, &name, opening);
+        let (snapshot, sha256) = (closed.snapshot, closed.sha256.clone());
+        let opening = Opened { span: Span::Period, name, snapshot, drawn, sha256 };
+        tell(Change::Opened(opening.clone()))?;
+        opened.insert(&self.contract.dataset, opening);
         let (path, partial) = (self.folder.join("periods.json"), self.folder.join("periods.partial"));
         std::fs::write(&partial, serde_json::to_vec_pretty(&self.closed)?)?;
         File::open(&partial)?.sync_all()?;
@@ -317,7 +310,7 @@ impl<'a> Periods<'a> {
         Ok(File::open(&self.folder)?.sync_all()?)
     }
 
-    /// Declares a period's rows anew, once: from then on it has those of the newest snapshot, and other draws.
+    /// Restates a period, once. From then on it has the rows of the newest snapshot, and other draws.
     fn restate(
         &mut self,
         period: NaiveDate,
@@ -325,12 +318,13 @@ impl<'a> Periods<'a> {
         newest: &Snapshot,
         why: &str,
         opened: &mut Openings,
-        tell: &dyn Fn(String) -> anyhow::Result<()>,
+        tell: &dyn Fn(Change) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let before = self.closed.iter().find(|closed| closed.period == period).cloned().context("not closed")?;
         let old = self.folder.join(&before.file);
         let is_whole = !self.lost.contains(&period);
-        // What came late has been counted elsewhere, and late rows of others that count here stay.
+        // The period's own late rows are counted elsewhere and stay there. Late rows of other periods that count here
+        // stay too.
         let mut elsewhere = Vec::new();
         let others = self.closed.iter().filter(|closed| closed.period != period && !self.lost.contains(&closed.period));
         for closed in others {
@@ -348,7 +342,7 @@ impl<'a> Periods<'a> {
         let of_file = |file: PathBuf| Snapshot { files: vec![file], ..newest.clone() };
         let differ = match is_whole {
             true => changed(self.contract, &of_file(old), &of_file(anew.clone()))?,
-            // Nobody can say how many would change.
+            // The number of units that would change is unknown.
             false => usize::MAX,
         };
         if differ < FEWEST_CHANGED {
@@ -361,7 +355,7 @@ impl<'a> Periods<'a> {
             return Ok(());
         }
         self.lost.remove(&period);
-        tell(format!("period {period} is restated: {}", why.escape_debug()))?;
+        tell(Change::Note(format!("period {period} is restated: {}", why.escape_debug())))?;
         self.tell(period, opened, tell)
     }
 }
@@ -380,12 +374,12 @@ impl ClosedPeriod {
     }
 }
 
-/// The first period of enough units, and where none has enough the newest that closes. Rows that name an earlier one are left
-/// out: that there is a period tells nothing of few people.
+/// The first period with enough units. If none has enough, the newest period that closes. Rows that name an earlier
+/// period are left out, so the existence of a period tells nothing about a few people.
 fn first(contract: &Contract, rule: &Period, newest: &Snapshot, until: NaiveDate) -> anyhow::Result<NaiveDate> {
-    let named = dates(&crate::tables::column(newest, &rule.column)?)?;
+    let named = dates(&tables::column(newest, &rule.column)?)?;
     let unit = contract.main_unit().context("rows are of nobody")?;
-    let ids = crate::tables::column(newest, &unit_column(&unit.domain))?;
+    let ids = tables::column(newest, &unit_column(&unit.domain))?;
     let ids = ids.as_primitive_opt::<UInt64Type>().context("unit ids are of another type")?;
     let mut units: BTreeMap<i32, BTreeSet<u64>> = BTreeMap::new();
     for (day, id) in named.into_iter().zip(ids.values()) {

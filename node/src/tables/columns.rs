@@ -15,7 +15,7 @@ use loda_question::table::{Classes, Table, TableColumn};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::Pinned;
+use super::pinned::Pinned;
 use crate::snapshot::{Snapshot, unit_column};
 
 /// The classes of a column, by number.
@@ -23,11 +23,11 @@ use crate::snapshot::{Snapshot, unit_column};
 pub(crate) struct Dictionary {
     pub(crate) values: Vec<Value>,
     numbers: HashMap<Value, Code>,
-    /// The lower bounds of bands, where it has bands.
+    /// The lower bounds of bands, if the column has bands.
     bands: Option<Vec<i128>>,
 }
 
-/// A column of a register, by unit id; and the other unit that each tells of.
+/// A column of a register by unit id, and the other unit that each value describes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Codes {
     pub(crate) codes: Vec<Code>,
@@ -60,7 +60,7 @@ impl Dictionary {
         Ok(Self { values, numbers, bands })
     }
 
-    /// The class of a value; of what is in no class, NULL.
+    /// The class of a value. A value that is in no class has the class NULL.
     pub(crate) fn code(&self, value: &Value) -> Code {
         if *value == Value::Null {
             return NULL;
@@ -110,7 +110,7 @@ impl Dictionary {
     }
 }
 
-/// A column of a snapshot, whole.
+/// A whole column of a snapshot.
 pub(crate) fn column(snapshot: &Snapshot, name: &str) -> anyhow::Result<ArrayRef> {
     read(snapshot, &[name])?.pop().context("a snapshot has no such column")
 }
@@ -122,7 +122,7 @@ pub(crate) fn values(snapshot: &Snapshot, name: &str) -> anyhow::Result<Vec<Valu
     (0..values.len()).map(|row| value_at(&values, kind, row).context("a column of another type")).collect()
 }
 
-/// The period that each row is in.
+/// The period of each row.
 pub(crate) fn periods(snapshot: &Snapshot, period: &Period) -> anyhow::Result<Vec<Value>> {
     let of_value = |value| match value {
         Value::Date(day) => Value::Date(period.every.floor(day)),
@@ -148,7 +148,7 @@ pub(crate) fn units_of(value: &Value) -> Option<i128> {
     }
 }
 
-/// Columns of a snapshot, each whole.
+/// Whole columns of a snapshot.
 pub(crate) fn read(snapshot: &Snapshot, names: &[&str]) -> anyhow::Result<Vec<ArrayRef>> {
     let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); names.len()];
     for file in &snapshot.files {
@@ -211,4 +211,27 @@ pub(crate) fn tested(values: &ArrayRef, column: &Column, test: &Test) -> anyhow:
     (0..values.len())
         .map(|row| value_at(&values, column.kind, row).map(|v| meets(&v)).context("a column of another type"))
         .collect()
+}
+
+impl Dictionary {
+    /// The column's name. If a borough lists the classes, a hash of the list is added, because another list makes other
+    /// cells.
+    pub(super) fn label(&self, column: &TableColumn) -> String {
+        match &column.classes {
+            Classes::Open => {
+                let list = self.words(column).join("\u{1f}");
+                let hash = ring::digest::digest(&ring::digest::SHA256, list.as_bytes());
+                format!("{} {}", column.reference, hex::encode(hash))
+            }
+            Classes::Presence | Classes::Coded(_) => column.reference.to_string(),
+        }
+    }
+
+    pub(super) fn array(&self, column: &TableColumn) -> ArrayRef {
+        self.to_array(&arrow_type(column.kind))
+    }
+
+    pub(super) fn words(&self, column: &TableColumn) -> Vec<String> {
+        self.values.iter().map(|value| value.plain(column.kind)).collect()
+    }
 }

@@ -1,15 +1,17 @@
 //! Tables about people: registers and rows from pinned snapshots, as records of class numbers.
 //!
-//! A register is logical: what a table's columns have of each unit is read from the snapshots of its datasets, side by side
-//! by the units' dense ids. No plan is made, nothing of a question reaches a record, and what was released is kept for as long
-//! as the data stand still ([`prepared`]).
+//! A register is logical. The values of each unit in a table's columns are read from the snapshots of its datasets,
+//! side by side by the units' dense ids. No plan is made, and nothing of a question reaches a record. Released tables
+//! are kept while the data do not change ([`prepared`]).
 
+mod column_cache;
 mod columns;
+mod pinned;
 mod prepared;
 mod register;
 mod rows;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,70 +24,52 @@ use loda_disclosure::table::{
     release_table, statistics,
 };
 use loda_disclosure::{Method, Released};
-use loda_question::plan::arrow_type;
 use loda_question::scale;
-use loda_question::table::{Classes, ColumnRef, Functional, Made, RowDomain, Table, TableColumn};
+use loda_question::table::{Classes, ColumnRef, Functional, Made, RowDomain, Table};
 
 use crate::snapshot::Snapshot;
-use columns::{Codes, Dictionary};
+use column_cache::ColumnCache;
+use columns::Dictionary;
 pub(crate) use columns::{column, periods, words_of};
+use pinned::measures;
+pub(crate) use pinned::{Pinned, whole};
 use prepared::{Pins, Prepared};
 
-/// What was read of columns, for as long as the snapshots that it was read from are served; and what was released.
+/// Columns that were read, kept while their snapshots are served, and released tables.
 pub(crate) struct Tables {
-    kept: Mutex<HashMap<Kept, Arc<Codes>>>,
+    columns: ColumnCache,
     prepared: Prepared,
-    /// Rows of snapshots.
+    /// The numbers of rows of snapshots, by their files.
     sizes: Mutex<HashMap<Vec<PathBuf>, u64>>,
 }
 
-/// What one row costs in one table, in nanoseconds, about.
+/// The approximate cost of one row in one table, in nanoseconds.
 const A_ROW: u64 = 40;
 
-/// Steps of time in which answers leave.
+/// The shortest and the longest step of time at which answers leave.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// A column of a register, and the files that it was read from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Kept {
-    domain: String,
-    column: String,
-    files: Vec<PathBuf>,
-}
-
-/// Bytes of kept columns at most.
-const KEPT_BYTES: usize = 64 << 20;
-
-/// The snapshots that a table reads.
-pub(crate) struct Pinned<'a>(pub(crate) &'a [Snapshot]);
-
-impl Pinned<'_> {
-    fn of(&self, dataset: &str) -> anyhow::Result<&Snapshot> {
-        self.0.iter().find(|s| s.contract.dataset == dataset).context("a dataset of the table is not pinned")
-    }
-}
-
-/// What was made ready.
+/// The outcome of making tables ready.
 pub(crate) struct Ready {
-    /// Tables, and those among them that were made now.
+    /// The number of kept tables, and of those among them that were made now.
     pub(crate) tables: usize,
     pub(crate) made: usize,
-    /// For which there is no room.
+    /// The number of tables for which there is no room.
     pub(crate) left: usize,
     pub(crate) bytes: u64,
 }
 
 impl Tables {
-    /// `megabytes`: what released tables may take.
+    /// `megabytes`: the room for released tables.
     pub(crate) fn new(megabytes: usize) -> Self {
-        Self { kept: Mutex::default(), prepared: Prepared::new(megabytes), sizes: Mutex::default() }
+        Self { columns: ColumnCache::default(), prepared: Prepared::new(megabytes), sizes: Mutex::default() }
     }
 
-    /// What is kept of a table, or of one that answers it.
+    /// The released cells of a table from a kept table, if one answers it.
     ///
     /// # Errors
-    /// Where a snapshot is not pinned.
+    /// A snapshot is not pinned.
     pub(crate) fn kept(
         &self,
         table: &Table,
@@ -95,10 +79,10 @@ impl Tables {
         self.prepared.find(table, &pins(table, snapshots, method)?)
     }
 
-    /// The released cells of a table that is not kept; it is kept from then on.
+    /// The released cells of a table that is not kept. It is kept from then on.
     ///
     /// # Errors
-    /// Where a snapshot cannot be read, or is not what its contract says: one static code for the asker.
+    /// A snapshot cannot be read, or breaks its contract. The asker gets one static code.
     pub(crate) fn released(
         &self,
         table: &Table,
@@ -107,7 +91,7 @@ impl Tables {
         stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<Released<RecordBatch>> {
         let pins = pins(table, snapshots, method)?;
-        // With every figure: who asks for a count today asks for a sum tomorrow.
+        // The table is made with every figure. An asker who asks for a count today may ask for a sum tomorrow.
         let whole = whole(table, snapshots);
         let (columns, figures) = whole.answers(table).context("a table does not answer itself")?;
         let released = self.compute(&whole, snapshots, method, stopped)?;
@@ -117,8 +101,8 @@ impl Tables {
         Ok(part)
     }
 
-    /// Answers leave at multiples of this: of an eighth of what it takes to make the table from records, by contract and by
-    /// how many rows there are to the next thousand.
+    /// Answers leave at multiples of this time. It is an eighth of the time to make the table from records, as
+    /// estimated from the contract and the number of rows, rounded up to the next thousand.
     pub(crate) fn step(&self, table: &Table, snapshots: &Pinned<'_>) -> Duration {
         let rows = table.datasets().iter().filter_map(|contract| self.rows(snapshots.of(&contract.dataset).ok()?));
         let thousands = rows.max().unwrap_or(0).div_ceil(1_000);
@@ -127,7 +111,7 @@ impl Tables {
         Duration::from_nanos(nanos / 8).clamp(SHORTEST, LONGEST)
     }
 
-    /// How many rows a snapshot has.
+    /// The number of a snapshot's rows.
     fn rows(&self, snapshot: &Snapshot) -> Option<u64> {
         let lock = || self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rows) = lock().get(&snapshot.files) {
@@ -138,7 +122,7 @@ impl Tables {
         Some(rows)
     }
 
-    /// From the records.
+    /// Makes a table from the records.
     fn compute(
         &self,
         table: &Table,
@@ -151,7 +135,7 @@ impl Tables {
         Ok(release_table(&shape, &cells, method)?)
     }
 
-    /// The largest tables of each dataset about people, and what they take at most.
+    /// The largest tables of each dataset about people, and the bytes that they take at most.
     pub(crate) fn largest(snapshots: &[Snapshot], allowed: &dyn Fn(&Table) -> bool) -> (Vec<Table>, u64) {
         let held = |name: &str| snapshots.iter().find(|s| s.contract.dataset == name).map(|s| Arc::clone(&s.contract));
         let people = snapshots.iter().filter(|s| s.contract.protection.may_be_about_people() && s.epoch.is_some());
@@ -162,11 +146,12 @@ impl Tables {
         (tables, bytes)
     }
 
-    /// Makes ready, within what may be kept, the largest tables of each dataset about people; they answer all others of its
-    /// columns. `allowed`: by this borough; `told`: how many there are, and how many are done.
+    /// Makes the largest tables of each dataset about people ready, as far as there is room. They answer all other
+    /// tables of their columns. `allowed`: whether this borough allows a table. `told` gets the number of tables and
+    /// the number of those that are done.
     ///
     /// # Errors
-    /// Where a snapshot cannot be read.
+    /// A snapshot cannot be read.
     pub(crate) fn prepare(
         &self,
         snapshots: &[Snapshot],
@@ -205,7 +190,7 @@ impl Tables {
         Ok(Ready { tables, made, left, bytes })
     }
 
-    /// The records of a table, and its shape.
+    /// The shape and the records of a table.
     pub(crate) fn records(&self, table: &Table, snapshots: &Pinned<'_>) -> anyhow::Result<(TableShape, Records)> {
         let epochs: Vec<String> = table
             .datasets()
@@ -226,7 +211,7 @@ impl Tables {
         }
         let (domain, units, max_rows, of_columns, records) = match table.domain() {
             RowDomain::Units(unit) => {
-                let register = register::read(self, unit, table, snapshots, &dictionaries)?;
+                let register = register::read(&self.columns, unit, table, snapshots, &dictionaries)?;
                 let domain = labelled(table.domain().table_name(), &[]);
                 (domain, register.units, 1, register.of_columns, register.records)
             }
@@ -298,64 +283,21 @@ impl Tables {
         Ok((shape, records))
     }
 
-    fn keep(&self, kept: Kept, read: impl FnOnce() -> anyhow::Result<Codes>) -> anyhow::Result<Arc<Codes>> {
-        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(codes) = lock().get(&kept) {
-            return Ok(Arc::clone(codes));
-        }
-        let codes = Arc::new(read()?);
-        let mut columns = lock();
-        let bytes: usize = columns.values().map(|codes| codes.bytes()).sum();
-        if bytes.saturating_add(codes.bytes()) > KEPT_BYTES {
-            columns.clear();
-        }
-        columns.insert(kept, Arc::clone(&codes));
-        Ok(codes)
-    }
-
-    /// Lets go of what was read: other snapshots are served from now on.
+    /// Drops the columns that were read, because other snapshots are served from now on.
     pub(crate) fn forget(&self) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.columns.clear();
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-/// What a table's cells are drawn for; of people nothing that an epoch has not pinned.
+/// The key of the data that a table's cells are drawn for. If the method draws noise, an epoch must have pinned each
+/// dataset.
 fn pins(table: &Table, snapshots: &Pinned<'_>, method: &dyn Method) -> anyhow::Result<Pins> {
     if method.draws_noise() {
         let pinned = |contract: &Arc<Contract>| snapshots.of(&contract.dataset).is_ok_and(|s| s.epoch.is_some());
         anyhow::ensure!(table.datasets().iter().all(pinned), "a dataset about people is pinned for no epoch");
     }
     Pins::of(table, snapshots, method)
-}
-
-/// A table with every figure.
-pub(crate) fn whole(table: &Table, snapshots: &Pinned<'_>) -> Table {
-    table.with_all_figures(&|name| snapshots.of(name).ok().map(|snapshot| Arc::clone(&snapshot.contract)))
-}
-
-/// A unit that a table counts or protects.
-pub(crate) struct Unit {
-    pub(crate) domain: String,
-    pub(crate) label: String,
-}
-
-/// The measures of a table's figures, in order.
-pub(crate) fn measures(table: &Table) -> Vec<ColumnRef> {
-    let mut measures = BTreeSet::new();
-    for functional in table.functionals() {
-        match functional {
-            Functional::Units(_) | Functional::Rows => {}
-            Functional::Present(of) | Functional::Sum(of) | Functional::Square(of) => {
-                measures.insert(of.clone());
-            }
-            Functional::Product(a, b) => {
-                measures.insert(a.clone());
-                measures.insert(b.clone());
-            }
-        }
-    }
-    measures.into_iter().collect()
 }
 
 fn measure_shape(
@@ -377,30 +319,8 @@ fn measure_shape(
     })
 }
 
-/// The columns of a table whose values a borough lists, by dataset.
+/// The columns of a table whose values a borough lists, each with its dataset.
 pub(crate) fn listed(table: &Table) -> impl Iterator<Item = (&str, &str)> {
     let open = table.columns().iter().filter(|column| matches!(column.classes, Classes::Open));
     open.filter_map(|column| Some((column.reference.dataset.as_str(), column.reference.column.as_deref()?)))
-}
-
-impl Dictionary {
-    /// The column's name; of classes that a borough lists, with the list: another list makes other cells of it.
-    fn label(&self, column: &TableColumn) -> String {
-        match &column.classes {
-            Classes::Open => {
-                let list = self.words(column).join("\u{1f}");
-                let hash = ring::digest::digest(&ring::digest::SHA256, list.as_bytes());
-                format!("{} {}", column.reference, hex::encode(hash))
-            }
-            Classes::Presence | Classes::Coded(_) => column.reference.to_string(),
-        }
-    }
-
-    fn array(&self, column: &TableColumn) -> arrow::array::ArrayRef {
-        self.to_array(&arrow_type(column.kind))
-    }
-
-    fn words(&self, column: &TableColumn) -> Vec<String> {
-        self.values.iter().map(|value| value.plain(column.kind)).collect()
-    }
 }

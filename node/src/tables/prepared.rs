@@ -1,8 +1,8 @@
-//! Released tables, kept for as long as their data stand still: a question that one of them answers reads no record, and
-//! costs the same whatever the records are.
+//! Released tables, kept while their data do not change. A question that a kept table answers reads no record, and its
+//! cost does not depend on the records.
 //!
-//! How much is kept, and what makes room for what, follows from contracts, lists of classes and what was asked, and from no
-//! record.
+//! Contracts, lists of classes and past questions decide how much is kept, and which table makes room for another. No
+//! record does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +14,9 @@ use loda_disclosure::{Method, Released};
 use loda_question::table::{Table, TableColumn};
 use ring::digest::{SHA256, digest};
 
-use super::Pinned;
+use super::pinned::Pinned;
 
-/// Bytes that a column or figure of a cell takes at most, about.
+/// The approximate bytes of a column or figure of a cell, at most.
 const BYTES: u64 = 24;
 
 /// The tables that are kept.
@@ -29,11 +29,11 @@ pub(crate) struct Prepared {
 struct Kept {
     tables: HashMap<Pins, Vec<Entry>>,
     bytes: u64,
-    /// Counts what is asked, for what was asked last.
+    /// Counts the questions, to tell which table was asked for last.
     asked: u64,
 }
 
-/// What stands still, of all datasets of a table.
+/// The state of all datasets of a table, as a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pins([u8; 32]);
 
@@ -45,8 +45,8 @@ struct Entry {
 }
 
 impl Pins {
-    /// Of a table's datasets: contracts, epochs, lists of classes, the files that are read, and the method with its
-    /// parameters.
+    /// The state of a table's datasets: contracts, epochs, lists of classes, the files that are read, and the method
+    /// with its parameters.
     pub(crate) fn of(table: &Table, snapshots: &Pinned<'_>, method: &dyn Method) -> anyhow::Result<Self> {
         let mut text = format!("{} {}", method.name(), method.parameters());
         for contract in table.datasets() {
@@ -66,7 +66,7 @@ impl Prepared {
         Self { bytes: (megabytes as u64).saturating_mul(1 << 20), kept: Mutex::default() }
     }
 
-    /// A table from those that are kept.
+    /// The answer to a table, from the kept tables.
     pub(crate) fn find(&self, table: &Table, pins: &Pins) -> anyhow::Result<Option<Released<RecordBatch>>> {
         let found = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,13 +85,13 @@ impl Prepared {
         found.map(|(released, width, columns, figures)| Ok(part_of(&released, width, &columns, &figures)?)).transpose()
     }
 
-    /// Whether a table is kept, or one that answers it.
+    /// Whether a table is kept, or another one that answers it.
     pub(crate) fn has(&self, table: &Table, pins: &Pins) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.tables.get(pins).into_iter().flatten().any(|entry| entry.table.answers(table).is_some())
     }
 
-    /// What a table takes, by contract and lists alone.
+    /// The bytes of a table, from contract and lists alone.
     pub(crate) fn bytes(table: &Table, snapshots: &Pinned<'_>) -> u64 {
         let open = |column: &TableColumn| {
             let Ok(snapshot) = snapshots.of(&column.reference.dataset) else { return 0 };
@@ -106,13 +106,13 @@ impl Prepared {
         table.cells(&open).saturating_mul(width).saturating_mul(BYTES)
     }
 
-    /// Whether there is room for so much without letting go of anything.
+    /// Whether there is room for this many bytes without dropping a table.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes.saturating_add(bytes) <= self.bytes
     }
 
-    /// Keeps a table; what was asked for longest ago makes room.
+    /// Keeps a table, if all room together is enough for it. The tables that were asked for longest ago make room.
     pub(crate) fn keep(&self, table: Table, pins: Pins, released: Released<RecordBatch>, bytes: u64) {
         if bytes > self.bytes {
             return;
@@ -141,7 +141,7 @@ impl Prepared {
         kept.tables.entry(pins).or_default().push(Entry { table, released: Arc::new(released), bytes, asked });
     }
 
-    /// How many tables are kept, and what they take.
+    /// The number of kept tables, and their bytes.
     pub(crate) fn size(&self) -> (usize, u64) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         (kept.tables.values().map(Vec::len).sum(), kept.bytes)

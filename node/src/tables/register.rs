@@ -1,4 +1,4 @@
-//! The register of a unit: what the columns of a table have of each unit, side by side.
+//! The register of a unit: the values of each unit in a table's columns, side by side.
 
 use std::sync::Arc;
 
@@ -7,25 +7,26 @@ use loda_contract::{Contract, Derived, Reduction};
 use loda_disclosure::table::{ABSENT, CLASSES, Code, NOBODY, NULL, Records, UNREACHED};
 use loda_question::table::{ColumnRef, Made, Table, TableColumn};
 
+use super::column_cache::{ColumnCache, ColumnKey};
 use super::columns::{self, Codes, Dictionary};
-use super::{Kept, Pinned, Tables, Unit, measures};
+use super::pinned::{Pinned, Unit, measures};
 use crate::snapshot::Snapshot;
 
-/// The share of units whose rows may disagree on a column of the unit, in per cent.
+/// The share of units, in per cent, whose rows may disagree on a column of the unit.
 const DISAGREEING: usize = 1;
 
-/// Ids above this are no dense numbers of a dictionary.
+/// Ids above this cannot be the dense numbers of a dictionary.
 const MOST_UNITS: u64 = 1 << 32;
 
 pub(super) struct Register {
     pub(super) units: Vec<Unit>,
-    /// For each column the place of the unit that it tells of.
+    /// For each column, the place of the other unit that it describes.
     pub(super) of_columns: Vec<Option<usize>>,
     pub(super) records: Records,
 }
 
 pub(super) fn read(
-    tables: &Tables,
+    cache: &ColumnCache,
     unit: &str,
     table: &Table,
     snapshots: &Pinned<'_>,
@@ -34,8 +35,8 @@ pub(super) fn read(
     let mut columns: Vec<Arc<Codes>> = Vec::new();
     for (column, dictionary) in table.columns().iter().zip(dictionaries) {
         let files = files(column, snapshots)?;
-        let kept = Kept { domain: unit.to_owned(), column: column.reference.to_string(), files };
-        columns.push(tables.keep(kept, || column_of(unit, column, table, snapshots, dictionary))?);
+        let key = ColumnKey { domain: unit.to_owned(), column: column.reference.to_string(), files };
+        columns.push(cache.get_or_read(key, || column_of(unit, column, table, snapshots, dictionary))?);
     }
     let mut units = vec![Unit { domain: unit.to_owned(), label: unit.to_owned() }];
     let mut of_columns = Vec::new();
@@ -63,11 +64,12 @@ pub(super) fn read(
         let missing = if column.reference.via.is_some() { UNREACHED } else { ABSENT };
         codes.codes.get(id).copied().unwrap_or(missing)
     };
-    // One who is not in the dataset that a column is reached to is in the one that it is reached through.
+    // A column may be reached through another dataset. A unit that the column's own dataset lacks is still in that
+    // other one.
     let is_there = |code: Code, column: &TableColumn| {
         code == NULL || code >= CLASSES || (code == ABSENT && column.reference.via.is_some())
     };
-    // Whom no dataset of the table holds is nobody here.
+    // A unit that no dataset of the table holds is left out.
     let held: Vec<usize> = (0..most)
         .filter(|id| {
             columns.iter().zip(table.columns()).any(|(codes, column)| is_there(code(codes, column, *id), column))
@@ -100,7 +102,7 @@ fn files(column: &TableColumn, snapshots: &Pinned<'_>) -> anyhow::Result<Vec<std
     Ok(files)
 }
 
-/// What each unit of the register has of a column.
+/// The values of a column, for each unit of the register.
 fn column_of(
     unit: &str,
     column: &TableColumn,
@@ -145,7 +147,7 @@ fn size_for(ids: &[u64]) -> anyhow::Result<usize> {
     Ok(usize::try_from(most)?)
 }
 
-/// What each unit of a domain has of a column of a dataset that holds it.
+/// The values of a column, for each unit of a domain, from a dataset that holds the units.
 fn held_column(
     unit: &str,
     column: &TableColumn,
@@ -242,7 +244,7 @@ fn derive(
     let mut totals: Vec<Option<i128>> = vec![None; codes.len()];
     for (row, (id, meets)) in ids.iter().zip(&meets).enumerate() {
         let place = usize::try_from(*id)?;
-        // In the dataset, whether or not its rows count.
+        // The unit is in the dataset, whether or not its rows count.
         *codes.get_mut(place).context("an id is out of bounds")? = NULL;
         if !meets {
             continue;
@@ -273,7 +275,7 @@ fn derive(
     Ok(())
 }
 
-/// The value of a measure of each unit.
+/// The value of a measure, for each unit.
 fn measure_of(unit: &str, of: &ColumnRef, table: &Table, snapshots: &Pinned<'_>) -> anyhow::Result<Vec<Option<i128>>> {
     let contract = table.contract(&of.dataset).context("a measure of no dataset")?;
     let name = of.column.as_deref().context("a measure without a name")?;

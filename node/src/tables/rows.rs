@@ -1,4 +1,4 @@
-//! The rows of a dataset that may hold a unit several times.
+//! The rows of a dataset in which a unit may occur several times.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use loda_disclosure::table::Records;
 use loda_question::table::Table;
 
 use super::columns::{self, Dictionary};
-use super::{Pinned, Unit, measures};
+use super::pinned::{Pinned, Unit, measures};
 use crate::snapshot::Snapshot;
 
-/// Where no unit has a declared number of rows, and rows are not counted.
+/// The bound where no unit declares a number of rows. Rows are not counted then.
 const UNBOUNDED: u64 = 1_000_000;
 
-/// The units of the rows, how many rows of the first of them count, and the records.
+/// The units of the rows, the number of rows of the first unit that count, and the records.
 pub(super) fn read(
     contract: &Arc<Contract>,
     table: &Table,
@@ -31,7 +31,7 @@ pub(super) fn read(
         }
     };
     let mut units: Vec<&loda_contract::Unit> = contract.units.iter().filter(|u| u.about_people).collect();
-    // The unit whose rows are bounded first.
+    // The unit with the smallest bound on rows comes first.
     units.sort_by_key(|unit| unit.max_rows.unwrap_or(u64::MAX));
     let max_rows = units.first().and_then(|unit| unit.max_rows).unwrap_or(UNBOUNDED);
     let mut records = Records::default();

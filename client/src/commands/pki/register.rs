@@ -1,4 +1,4 @@
-//! What a development authority has issued: a line for each certificate, beside its key.
+//! The register of a development authority: a line for each issued certificate, in a file beside the authority's key.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use loda_identity::pki::{Described, describe};
 use loda_identity::{Authority, write_private};
 
-use crate::commands::Failure;
+use crate::commands::failure::Failure;
+use crate::commands::files::write;
 
-/// In an authority's folder.
+/// The register's file in an authority's folder.
 const FILE: &str = "issued.tsv";
 /// The list that the federation's parties read.
 const LIST: &str = "crl.pem";
 
-/// One certificate.
+/// One issued certificate.
 pub(super) struct Entry {
     pub(super) serial: String,
     pub(super) id: String,
-    /// Unix seconds.
+    /// The end of validity, in Unix seconds.
     pub(super) not_after: i64,
     pub(super) revoked: bool,
 }
@@ -65,7 +66,7 @@ impl Register {
         self.save()
     }
 
-    /// Revokes every certificate of an identity, or the one of a serial number; how many there were.
+    /// Revokes every certificate of an identity, or the certificate with a serial number. Returns their number.
     pub(super) fn revoke(&mut self, who: &str) -> Result<usize, Failure> {
         let wanted = |entry: &&mut Entry| entry.serial == who.to_ascii_lowercase() || entry.id == who;
         let mut count = 0;
@@ -77,12 +78,12 @@ impl Register {
         Ok(count)
     }
 
-    /// Signs a new list of what is revoked, for `days`.
+    /// Signs a new list of revoked certificates, valid for `days`.
     pub(super) fn publish(&self, authority: &Authority, days: i64) -> Result<PathBuf, Failure> {
         let revoked = self.entries.iter().filter(|entry| entry.revoked);
         let serials: Vec<Vec<u8>> = revoked.filter_map(|entry| hex::decode(&entry.serial).ok()).collect();
         let path = self.folder.join(LIST);
-        super::write(&path, &authority.revocation_list(&serials, days)?)?;
+        write(&path, &authority.revocation_list(&serials, days)?)?;
         Ok(path)
     }
 

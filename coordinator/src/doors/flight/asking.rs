@@ -1,4 +1,4 @@
-//! What a call asks for: planned, run, fetched, cancelled; of its asker alone.
+//! The calls on statements: plan, run, fetch and cancel. Each statement is visible only to its asker.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -17,25 +17,25 @@ use prost::Message;
 use prost::bytes::Bytes;
 use tonic::{Request, Response, Status};
 
-use super::local;
 use super::parameters::Template;
 use super::sessions::{OptionFault, Sessions, SetSessionOptionsRequest, SetSessionOptionsResult};
 use super::statements::{Kind, Statement, Statements};
-use crate::doors::Doors;
-use crate::doors::http::Problem;
-use crate::doors::sign_in::{Asker, Denied, Scope};
-use crate::finish::planned_schema;
-use crate::query::{Prepared, Query, is_final};
+use super::status::{denied, fault};
+use crate::doors::service::DoorService;
+use crate::doors::sign_in::asker::{Asker, Scope};
+use crate::plan::split::Prepared;
+use crate::query::query::Query;
+use crate::result::post_process::planned_schema;
 
-/// The header, the session option and the word of a leading comment that state a purpose.
+/// The session option, the word in a leading comment, and the header that state a purpose.
 pub(super) const PURPOSE: &str = "purpose";
 const HEADER: &str = "loda-purpose";
 
-/// Bytes of a batch on the wire at most.
+/// The most bytes of a batch on the wire.
 const CHUNK: usize = 1 << 20;
 
 pub(super) struct Flight {
-    pub(super) doors: Arc<Doors>,
+    pub(super) service: Arc<DoorService>,
     pub(super) statements: Statements,
     pub(super) sessions: Sessions,
 }
@@ -43,18 +43,17 @@ pub(super) struct Flight {
 pub(super) type Rows = Pin<Box<dyn Stream<Item = Result<arrow_flight::FlightData, Status>> + Send>>;
 
 impl Flight {
-    pub(super) fn new(doors: Arc<Doors>) -> Self {
-        Self { doors, statements: Statements::default(), sessions: Sessions::default() }
+    pub(super) fn new(service: Arc<DoorService>) -> Self {
+        Self { service, statements: Statements::default(), sessions: Sessions::default() }
     }
 
-    /// Plans a statement by contract alone.
+    /// Plans a statement from the contracts alone.
     pub(super) async fn plan<T>(&self, asker: &Asker, request: &Request<T>, sql: String) -> Result<Statement, Status> {
-        asker.may(Scope::Ask).map_err(refused)?;
+        asker.may(Scope::Ask).map_err(denied)?;
         let purpose = self.purpose(asker, request, &sql)?;
         let template = Template::of(&sql).filter(|template| template.parameters > 0);
         match template {
             Some(template) => {
-                let _turn = self.doors.turn(asker).await.map_err(problem)?;
                 let (schema, wanted) = self.open(asker, &template).await?;
                 Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Open(template, wanted)))
             }
@@ -62,26 +61,21 @@ impl Flight {
         }
     }
 
-    /// A statement that wants no parameters.
+    /// A statement that needs no parameters.
     pub(super) async fn closed(&self, asker: &Asker, sql: String, purpose: String) -> Result<Statement, Status> {
-        if self.is_local(asker, &sql).await? {
+        if self.service.is_local(asker, &sql).await.map_err(fault)? {
             let (schema, _) = self.local(asker, &sql).await?;
             return Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Local));
         }
-        let prepared = self.doors.plan(asker, sql.clone(), purpose.clone()).await.map_err(problem)?;
+        let prepared = self.service.plan(asker, sql.clone(), purpose.clone()).await.map_err(fault)?;
         let schema = planned_schema(&prepared.split);
         Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Federated(prepared)))
     }
 
-    /// The columns of a statement whose parameters are not known, as SQL alone has them; and the parameters. One whose type
-    /// nothing tells is said to be text, which is what most clients can give.
+    /// The columns of a statement with open parameters, as the SQL alone determines them, and the parameters. A
+    /// parameter of unknown type is declared as text, because most clients can send text.
     async fn open(&self, asker: &Asker, template: &Template) -> Result<(SchemaRef, SchemaRef), Status> {
-        let known = self
-            .doors
-            .questions
-            .columns(&asker.id, template.numbered())
-            .await
-            .map_err(|refusal| problem(refusal.into()))?;
+        let known = self.service.columns(asker, template.numbered()).await.map_err(fault)?;
         let columns = known.columns.into_iter().chain([Field::new(REASON, DataType::Utf8, true)]);
         let parameter = |number: usize| {
             let name = format!("${number}");
@@ -95,37 +89,27 @@ impl Flight {
         Ok((Arc::new(Schema::new(columns.collect::<Vec<_>>())), Arc::new(Schema::new(wanted.collect::<Vec<_>>()))))
     }
 
-    /// Parsing is computing: it does not hold up those who are served.
-    async fn is_local(&self, asker: &Asker, sql: &str) -> Result<bool, Status> {
-        let _turn = self.doors.turn(asker).await.map_err(problem)?;
-        let (questions, sql) = (Arc::clone(&self.doors.questions), sql.to_owned());
-        let found = self.doors.questions.crew.run(async move { local::is_local(&questions.planner, &sql) });
-        found.await.map_err(|_| Status::internal("internal"))
-    }
-
     async fn local(&self, asker: &Asker, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), Status> {
-        let _turn = self.doors.turn(asker).await.map_err(problem)?;
         let last = self.sessions.get(asker).and_then(|session| session.last);
-        let answered = self.doors.questions.workers.local(&asker.id, sql, last).await;
-        answered.map_err(|refusal| problem(refusal.into()))
+        self.service.local(asker, sql, last).await.map_err(fault)
     }
 
-    /// Stated in a leading comment, a header or a session option, in this order.
+    /// The purpose from a leading comment, a header or a session option, in this order.
     fn purpose<T>(&self, asker: &Asker, request: &Request<T>, sql: &str) -> Result<String, Status> {
         let header = request.metadata().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let of_session = || self.sessions.get(asker).map(|session| session.purpose);
         let stated = leading_purpose(sql).or(header).or_else(of_session).unwrap_or_default();
-        asker.purpose(&stated).map_err(refused)
+        asker.purpose(&stated).map_err(denied)
     }
 
     pub(super) fn statement(&self, asker: &Asker, handle: &[u8]) -> Result<Arc<Statement>, Status> {
-        // A token that is bound to purposes does not reach statements of other purposes.
+        // A token that is bound to purposes cannot reach statements of other purposes.
         let found = self.statements.get(handle, &asker.id).filter(|statement| asker.has_purpose(&statement.purpose));
         found.ok_or_else(|| Status::not_found("there is no such statement, or it is not yours"))
     }
 
-    /// What a client fetches: a statement of its own, which runs now and once. Clients take the schema from here, and with it
-    /// what the answer says of itself: so there has to be one.
+    /// Makes a new statement and runs it, once, before this returns. Clients read the schema from here, and the schema
+    /// holds the answer's statement. So the answer must already exist.
     pub(super) async fn info(
         &self,
         asker: &Asker,
@@ -148,15 +132,15 @@ impl Flight {
         info(descriptor, &schema, ticket.as_any())
     }
 
-    /// The question of a statement; whoever comes again gets the same one.
+    /// The query of a statement. A repeated call gets the same query.
     fn query(&self, asker: &Asker, statement: &Statement, prepared: &Arc<Prepared>) -> Result<Arc<Query>, Status> {
-        asker.may(Scope::Ask).map_err(refused)?;
+        asker.may(Scope::Ask).map_err(denied)?;
         let Some(id) = statement.query.get() else {
-            let query = self.doors.ask(Arc::clone(prepared), 0, false).map_err(problem)?;
+            let query = self.service.ask(Arc::clone(prepared), 0, false).map_err(fault)?;
             let _first = statement.query.set(query.id);
             return Ok(query);
         };
-        let kept = self.doors.query(asker, id);
+        let kept = self.service.query(asker, id);
         kept.map_err(|_| Status::not_found("the answer is not kept any more: ask again"))
     }
 
@@ -171,9 +155,9 @@ impl Flight {
         };
         let query = self.query(asker, statement, prepared)?;
         wait(&query).await?;
-        let _turn = self.doors.turn(asker).await.map_err(problem)?;
         let result = query.result.get().ok_or_else(|| Status::internal("internal"))?;
-        let answer = Answer::read(&result.arrow_ipc, result.statement.clone());
+        let read = || Answer::read(&result.arrow_ipc, result.statement.clone());
+        let answer = self.service.read(asker, read).await.map_err(fault)?;
         let answer = answer.map_err(|_| Status::internal("internal"))?;
         let schema = with_statement(&answer.schema, &answer.statement);
         let whole = |batch: RecordBatch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec());
@@ -181,7 +165,7 @@ impl Flight {
         Ok(rows(Arc::clone(&schema), batches.map_err(|_| Status::internal("internal"))?))
     }
 
-    /// Ends the statements that somebody was about to fetch.
+    /// Ends the statements that the asker was about to fetch.
     pub(super) fn cancel(&self, asker: &Asker, info: &FlightInfo) -> Result<CancelStatus, Status> {
         let mut status = CancelStatus::NotCancellable;
         for endpoint in &info.endpoint {
@@ -190,8 +174,8 @@ impl Flight {
             let Some(Command::TicketStatementQuery(ticket)) = command else { continue };
             let statement = self.statement(asker, &ticket.statement_handle)?;
             status = CancelStatus::Cancelled;
-            if let Some(query) = statement.query.get().and_then(|id| self.doors.query(asker, id).ok()) {
-                self.doors.questions.cancel(&query, "cancelled");
+            if let Some(query) = statement.query.get().and_then(|id| self.service.query(asker, id).ok()) {
+                self.service.cancel(&query);
             }
             self.statements.close(&ticket.statement_handle, &asker.id);
         }
@@ -199,13 +183,13 @@ impl Flight {
     }
 
     /// # Errors
-    /// Where he may not ask: what is set here is stated with questions.
+    /// If the asker may not ask: the options here are for questions.
     pub(super) fn set_options(
         &self,
         asker: &Asker,
         wanted: SetSessionOptionsRequest,
     ) -> Result<SetSessionOptionsResult, Status> {
-        asker.may(Scope::Ask).map_err(refused)?;
+        asker.may(Scope::Ask).map_err(denied)?;
         let mut errors = HashMap::new();
         for (name, value) in wanted.session_options {
             let fault = match (name.as_str(), value.string_value) {
@@ -217,9 +201,9 @@ impl Flight {
                     self.sessions.change(asker, |session| session.purpose = purpose);
                     None
                 }
-                // Clients set these by themselves; there is one of each.
-                ("catalog", Some(catalog)) if catalog == crate::plan::CATALOG => None,
-                ("schema", Some(schema)) if schema == crate::plan::SCHEMA => None,
+                // Clients set these on their own. There is only one catalog and one schema.
+                ("catalog", Some(catalog)) if catalog == crate::plan::planner::CATALOG => None,
+                ("schema", Some(schema)) if schema == crate::plan::planner::SCHEMA => None,
                 (PURPOSE | "catalog" | "schema", _) => Some(2),
                 _ => Some(1),
             };
@@ -231,30 +215,7 @@ impl Flight {
     }
 }
 
-pub(in crate::doors) fn refused(denied: Denied) -> Status {
-    let text = format!("{}: {denied}", denied.code());
-    match denied {
-        Denied::Unknown | Denied::Token | Denied::Expired | Denied::Disagree => Status::unauthenticated(text),
-        Denied::Provider => Status::unavailable(text),
-        Denied::Role | Denied::Purpose => Status::permission_denied(text),
-        Denied::Rate => Status::resource_exhausted(text),
-    }
-}
-
-fn problem(problem: Problem) -> Status {
-    let advice = if problem.advice.is_empty() { String::new() } else { format!(". {}", problem.advice) };
-    let text = format!("{}: {}{advice}", problem.code, problem.detail);
-    match problem.status {
-        401 => Status::unauthenticated(text),
-        403 => Status::permission_denied(text),
-        404 => Status::not_found(text),
-        429 => Status::resource_exhausted(text),
-        400..500 => Status::invalid_argument(text),
-        _ => Status::internal("internal"),
-    }
-}
-
-/// `purpose: …` in the comment that a statement begins with.
+/// `purpose: …` in the leading comment of a statement.
 fn leading_purpose(sql: &str) -> Option<String> {
     let sql = sql.trim_start();
     let comment = match (sql.strip_prefix("--"), sql.strip_prefix("/*")) {
@@ -266,12 +227,12 @@ fn leading_purpose(sql: &str) -> Option<String> {
     (name.trim().eq_ignore_ascii_case(PURPOSE)).then(|| purpose.trim().to_owned())
 }
 
-/// Waits for the answer; whoever goes away meanwhile is no watcher any more, and the question ends.
+/// Waits for the answer. If the client leaves meanwhile, the query loses its watcher and ends.
 async fn wait(query: &Arc<Query>) -> Result<(), Status> {
     let watcher = query.watched();
     let mut states = query.watch();
     // The sender lives as long as the query.
-    let _ended = states.wait_for(|state| is_final(*state)).await.is_ok();
+    let _ended = states.wait_for(|state| state.is_final()).await.is_ok();
     drop(watcher);
     let state = *query.watch().borrow();
     match state {
@@ -281,7 +242,7 @@ async fn wait(query: &Arc<Query>) -> Result<(), Status> {
     }
 }
 
-/// What an answer says of itself goes with its columns.
+/// Puts the answer's statement into the schema's metadata.
 fn with_statement(schema: &Schema, statement: &loda_proto::v1::Statement) -> SchemaRef {
     let mut schema = schema.clone();
     schema.metadata.insert(STATEMENT.to_owned(), loda_answer::statement_json(statement).to_string());

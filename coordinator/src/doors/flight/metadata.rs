@@ -1,4 +1,4 @@
-//! What a client asks of the server itself: what it is, what it can, which tables and types there are.
+//! Answers about the server itself: its name, its features, its tables and its types.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,16 +13,16 @@ use arrow_flight::sql::{
     XdbcDataType,
 };
 
-use super::local::{OWN, own_tables};
 use crate::catalogue::Catalogue;
-use crate::plan::{CATALOG, SCHEMA};
+use crate::plan::planner::{CATALOG, SCHEMA};
+use crate::result::local_query::{OWN, own_tables};
 
 const TABLE: &str = "TABLE";
 const VIEW: &str = "VIEW";
 
 type Made<T> = Result<T, FlightError>;
 
-/// What the server is and can.
+/// The server's name and features.
 pub(super) fn sql_info() -> Made<&'static SqlInfoData> {
     static DATA: LazyLock<Option<SqlInfoData>> = LazyLock::new(|| {
         let mut data = SqlInfoDataBuilder::new();
@@ -43,7 +43,7 @@ pub(super) fn sql_info() -> Made<&'static SqlInfoData> {
     DATA.as_ref().ok_or_else(|| FlightError::NotYetImplemented("server information".to_owned()))
 }
 
-/// The types that columns have.
+/// The types of columns.
 pub(super) fn types() -> Made<&'static XdbcTypeInfoData> {
     static DATA: LazyLock<Option<XdbcTypeInfoData>> = LazyLock::new(|| {
         let quoted = || Some("'".to_owned());
@@ -107,7 +107,7 @@ pub(super) fn tables(command: CommandGetTables, catalogue: &Catalogue) -> Made<R
     data.build()
 }
 
-/// No table has keys that others could follow.
+/// No table has keys for other tables to refer to.
 pub(super) fn no_primary_keys() -> RecordBatch {
     RecordBatch::new_empty(schema(&[
         ("catalog_name", DataType::Utf8, true),

@@ -1,5 +1,5 @@
-//! Parameters of prepared statements: `?` and `$1` in the SQL become literals, word by word, so that a value can never be
-//! anything but a value.
+//! Parameters of prepared statements. Each `?` or `$1` in the SQL is replaced by a literal, token by token, so that a
+//! value can never be anything but a value.
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
@@ -12,16 +12,16 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::Status;
 
-use crate::words::MAX_SQL;
+use crate::plan::sql_bounds::MAX_SQL;
 
-/// Parameters of one statement at most.
+/// The most parameters of one statement.
 const MOST: usize = 200;
 
-/// Messages, and bytes of them, that bring the values at most.
+/// The most messages that bring the values, and the most bytes in them.
 const MESSAGES: usize = 16;
 const BYTES: usize = 256 << 10;
 
-/// SQL in words, its parameters numbered.
+/// SQL as tokens, with numbered parameters.
 #[derive(Clone)]
 pub(super) struct Template {
     words: Vec<Word>,
@@ -31,12 +31,12 @@ pub(super) struct Template {
 #[derive(Clone)]
 enum Word {
     Text(String),
-    /// From 0.
+    /// The parameter's number, from 0.
     Parameter(usize),
 }
 
 impl Template {
-    /// None where the SQL has no words that can be told apart: it is the planner's to refuse, as it stands.
+    /// `None`: the SQL cannot be split into tokens. The planner then refuses it unchanged.
     pub(super) fn of(sql: &str) -> Option<Self> {
         if sql.len() > MAX_SQL {
             return None;
@@ -47,7 +47,7 @@ impl Template {
         let (mut words, mut copied, mut next, mut parameters) = (Vec::new(), 0_usize, 0_usize, 0_usize);
         for token in tokens {
             let Token::Placeholder(name) = &token.token else { continue };
-            // `?`, `$2` or `?2`.
+            // The forms `?`, `$2` and `?2`.
             let number = match name.get(1..)? {
                 "" => {
                     next += 1;
@@ -58,7 +58,7 @@ impl Template {
             if number >= MOST {
                 return None;
             }
-            // All else stays as it is written, to the byte: the tokeniser tells where by line and character.
+            // All other text stays as written, byte for byte. The tokeniser gives positions as line and character.
             let start = loop {
                 let (at, character) = characters.next()?;
                 let here = (line, column);
@@ -76,15 +76,16 @@ impl Template {
         Some(Self { words, parameters })
     }
 
-    /// With numbered placeholders.
+    /// The SQL with numbered placeholders.
     pub(super) fn numbered(&self) -> String {
         self.with(|number| format!(" ${} ", number + 1))
     }
 
-    /// With literals.
+    /// The SQL with literals.
     ///
     /// # Errors
-    /// Another number of them than there are parameters, or SQL that is too long: it is measured before it is made.
+    /// The number of literals differs from the number of parameters, or the SQL would be too long. Its length is
+    /// checked before it is made.
     pub(super) fn bound(&self, literals: &[String]) -> Result<String, &'static str> {
         if literals.len() != self.parameters {
             return Err("give one value for each parameter of the statement");
@@ -96,7 +97,8 @@ impl Template {
         if self.words.iter().map(size).fold(0, usize::saturating_add) > MAX_SQL {
             return Err("with these parameters the SQL text is too long");
         }
-        // Apart from what is beside it: after a word such as E a text means something else, and one beside another is one.
+        // Spaces separate a literal from its neighbours. After a word such as E a text has another meaning, and two
+        // adjacent texts become one.
         let literal = |number: usize| literals.get(number).map_or("NULL", String::as_str);
         Ok(self.with(|number| format!(" {} ", literal(number))))
     }
@@ -113,7 +115,7 @@ impl Template {
 /// Reads the values that a client sends.
 ///
 /// # Errors
-/// What they are not.
+/// The form that the values should have.
 pub(super) async fn received<S>(sent: S) -> Result<Vec<RecordBatch>, &'static str>
 where
     S: Stream<Item = Result<FlightData, Status>>,
@@ -136,7 +138,7 @@ where
     batches.map_err(|_| "the parameters are no Arrow batch")
 }
 
-/// What is compressed may become any size.
+/// Compressed data can become any size.
 fn is_compressed(header: &[u8]) -> bool {
     let Ok(message) = root_as_message(header) else { return false };
     let of_dictionary = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
@@ -144,10 +146,10 @@ fn is_compressed(header: &[u8]) -> bool {
     batches.into_iter().flatten().any(|batch| batch.compression().is_some())
 }
 
-/// The values of a batch's one row as literals.
+/// The values of a batch with one row, as literals.
 ///
 /// # Errors
-/// More rows than one, or a type that no column has.
+/// More than one row, or a type that no column has.
 pub(super) fn literals(batch: &RecordBatch) -> Result<Vec<String>, &'static str> {
     if batch.num_rows() != 1 {
         return Err("give one row of parameters");
@@ -188,13 +190,13 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// So that `x -?` with -1 is no comment.
+/// Brackets keep `x -?` with -1 from becoming a comment.
 fn bracketed(number: String) -> String {
     if number.starts_with('-') { format!("({number})") } else { number }
 }
 
-/// Whether texts that are bound to the parameters of SQL are values there, and all else is as it was; none where they cannot
-/// be bound. What this module promises, for tests and fuzzing.
+/// Whether texts that are bound to parameters stay values, and the rest of the SQL stays unchanged. `None`: they cannot
+/// be bound. This is the promise of this module, for tests and fuzzing.
 pub(crate) fn stay_values(sql: &str, texts: &[String]) -> Option<bool> {
     let template = Template::of(sql)?;
     let text = |number: usize| texts.get(number.checked_rem(texts.len())?);
@@ -204,7 +206,7 @@ pub(crate) fn stay_values(sql: &str, texts: &[String]) -> Option<bool> {
         let words = Tokenizer::new(&GenericDialect {}, sql).tokenize().ok()?;
         Some(words.into_iter().filter(|word| !matches!(word, Token::Whitespace(_))).collect::<Vec<_>>())
     };
-    // The same template with numbers says which value belongs where.
+    // The same template with numbers shows which value belongs where.
     let (before, after) = (words(&template.numbered())?, words(&bound)?);
     let same = |(before, after): (&Token, &Token)| match before {
         Token::Placeholder(name) => {

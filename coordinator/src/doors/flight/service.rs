@@ -1,4 +1,4 @@
-//! The service: each call signed in, its command answered.
+//! The Flight SQL service. Each call checks its asker and answers one command.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,31 +26,33 @@ use prost::bytes::Bytes;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::asking::{Flight, PURPOSE, info, refused, rows};
+use super::asking::{Flight, PURPOSE, info, rows};
 use super::sessions::{CloseSessionResult, GetSessionOptionsResult, SessionOptionValue, SetSessionOptionsRequest};
 use super::statements::Kind;
+use super::status::{denied, status};
 use super::{metadata, parameters};
-use crate::doors::sign_in::{Asker, Denied, Scope, Shown, SignedIn};
+use crate::doors::sign_in::asker::{Asker, Denied, Scope};
+use crate::doors::sign_in::{Shown, SignedIn};
 
 type Results = Pin<Box<dyn Stream<Item = Result<arrow_flight::Result, Status>> + Send>>;
 
-/// Who calls.
+/// The asker of a call.
 fn asker<T>(request: &Request<T>) -> Result<Asker, Status> {
     match request.extensions().get::<SignedIn>() {
         Some(SignedIn(Ok(asker))) => Ok(asker.clone()),
-        Some(SignedIn(Err(denied))) => Err(refused(*denied)),
-        None => Err(refused(Denied::Unknown)),
+        Some(SignedIn(Err(denied))) => Err(status(&(*denied).into())),
+        None => Err(status(&Denied::Unknown.into())),
     }
 }
 
-/// Who calls, where he may see what there is.
+/// The asker of a call, if it may read the catalogue.
 fn reader<T>(request: &Request<T>) -> Result<Asker, Status> {
     let asker = asker(request)?;
-    asker.may(Scope::Read).map_err(refused)?;
+    asker.may(Scope::Read).map_err(denied)?;
     Ok(asker)
 }
 
-/// A schema as prepared statements tell it.
+/// A schema in the encoding of prepared statements.
 fn told(schema: &Schema) -> Result<Bytes, Status> {
     let IpcMessage(bytes) = SchemaAsIpc::new(schema, &arrow::ipc::writer::IpcWriteOptions::default())
         .try_into()
@@ -69,8 +71,8 @@ fn told_once<M: Message>(message: &M) -> Results {
 
 type Soon<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
 
-/// Answers a command with one batch of metadata: its schema first, then itself. Written as `async_trait` would, which does
-/// not look into macros.
+/// Answers a command with one batch of metadata: first the schema, then the batch. Written out as `async_trait` would
+/// do it, because `async_trait` does not expand macros.
 macro_rules! metadata {
     ($info:ident, $get:ident, $command:ty, |$flight:ident, $value:ident| $batch:expr) => {
         fn $info<'life0, 'async_trait>(
@@ -113,7 +115,7 @@ macro_rules! metadata {
 impl FlightSqlService for Flight {
     type FlightService = Self;
 
-    /// A user's name and a token in place of a password become a bearer token.
+    /// Exchanges a user name, and a token as the password, for a bearer token.
     async fn do_handshake(
         &self,
         request: Request<Streaming<HandshakeRequest>>,
@@ -184,7 +186,7 @@ impl FlightSqlService for Flight {
     ));
     metadata!(get_flight_info_schemas, do_get_schemas, CommandGetDbSchemas, |_flight, query| metadata::schemas(query));
     metadata!(get_flight_info_tables, do_get_tables, CommandGetTables, |flight, query| {
-        metadata::tables(query, &flight.doors.questions.catalogue)
+        metadata::tables(query, flight.service.catalogue())
     });
     metadata!(get_flight_info_table_types, do_get_table_types, CommandGetTableTypes, |_flight, query| {
         metadata::table_types(query)
@@ -239,7 +241,7 @@ impl FlightSqlService for Flight {
         Ok(())
     }
 
-    /// Binds parameters: what comes of it has a handle of its own.
+    /// Binds parameters. The result is a new statement with its own handle.
     async fn do_put_prepared_statement_query(
         &self,
         query: CommandPreparedStatementQuery,

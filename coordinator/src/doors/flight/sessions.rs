@@ -1,7 +1,7 @@
-//! What a client has set for the statements to come, and what its last answer said of itself.
+//! A client's settings for its next statements, and the statement of its last answer.
 //!
-//! Kept by asker and credential, not by connection: many clients open several. What one program has set is no other's, even
-//! where both work for one person.
+//! Sessions belong to an asker and a credential, not to a connection, because many clients open several connections.
+//! Two programs of one person do not share their settings.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use loda_proto::v1::Statement;
 use prost::Message;
 
-use crate::doors::sign_in::Asker;
+use crate::doors::sign_in::asker::Asker;
 
-/// How long a session is kept when nobody uses it.
+/// How long an unused session is kept.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// Sessions at most; the oldest goes first.
+/// The most sessions. The oldest goes first.
 const MOST: usize = 1024;
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub(super) struct Sessions(Mutex<HashMap<String, Session>>);
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) purpose: String,
-    /// SQL and statement of the last answer.
+    /// The SQL and the statement of the last answer.
     pub(super) last: Option<(String, Statement)>,
     used: Instant,
 }
@@ -55,7 +55,7 @@ impl Sessions {
     }
 }
 
-/// Messages of the protocol that the library does not have yet (Flight.proto).
+/// Messages of the protocol (Flight.proto) that the library lacks.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SetSessionOptionsRequest {
     #[prost(map = "string, message", tag = "1")]
@@ -76,7 +76,7 @@ pub(super) struct SetSessionOptionsResult {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct OptionFault {
-    /// 1: no such name; 2: no such value.
+    /// 1: the name is unknown. 2: the value is invalid.
     #[prost(int32, tag = "1")]
     pub(super) value: i32,
 }

@@ -1,4 +1,5 @@
-//! Statements that a client has prepared or is about to fetch: each of its asker alone, by a random handle, for a while.
+//! Statements that a client has prepared or is about to fetch. Each is found by its asker alone, by a random handle,
+//! for a while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,33 +10,34 @@ use loda_identity::PeerId;
 use uuid::Uuid;
 
 use super::parameters::Template;
-use crate::query::Prepared;
+use crate::plan::split::Prepared;
 
 /// How long a statement is kept.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// Statements of one asker at most: the oldest goes first.
+/// The most statements of one asker. The oldest goes first.
 const MOST: usize = 64;
 
-/// What is to be answered, and how.
+/// A statement, and how it is answered.
 pub(super) struct Statement {
     pub(super) owner: PeerId,
     pub(super) sql: String,
     pub(super) purpose: String,
     pub(super) schema: SchemaRef,
     pub(super) kind: Kind,
-    /// Once it runs: whoever fetches again gets the same answer, for as long as that is kept, and nothing runs twice.
+    /// The query, once the statement runs. A repeated fetch gets the same answer for as long as it is kept, and nothing
+    /// runs twice.
     pub(super) query: OnceLock<Uuid>,
     made: Instant,
 }
 
 #[derive(Clone)]
 pub(super) enum Kind {
-    /// Answered here.
+    /// The coordinator answers it.
     Local,
-    /// Answered by boroughs.
+    /// Boroughs answer it.
     Federated(Arc<Prepared>),
-    /// Parameters are wanted first: these.
+    /// It needs these parameters first.
     Open(Template, SchemaRef),
 }
 
@@ -64,7 +66,7 @@ impl Statements {
         (id, statement)
     }
 
-    /// Another's does not exist for him.
+    /// A statement of this owner. Statements of other owners are not found.
     pub(super) fn get(&self, handle: &[u8], owner: &PeerId) -> Option<Arc<Statement>> {
         let id = Uuid::from_slice(handle).ok()?;
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What can be asked, and of whom.
+//! The tables that can be asked, and the boroughs' nodes.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Problem;
-use super::{NotLetIn, tagged};
-use crate::doors::Doors;
-use crate::doors::sign_in::{Asker, Scope};
+use super::problem::{NotLetIn, Problem};
+use super::tagged::tagged;
+use crate::doors::service::DoorService;
+use crate::doors::sign_in::asker::{Asker, Scope};
 
-/// Every table.
+/// All tables.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Catalogue {
     tables: Vec<Table>,
@@ -24,14 +24,14 @@ pub(crate) struct Catalogue {
 pub(crate) struct Table {
     name: String,
     title: String,
-    /// `public`, `threshold`, `cell-key`; `reference` for a table of the coordinator's own.
+    /// `public`, `threshold`, `cell-key`, …; `reference` for a table that belongs to the coordinator.
     protection: String,
-    /// Whom or what it counts.
+    /// The units that it counts.
     units: Vec<String>,
     columns: Vec<Column>,
 }
 
-/// A column, and what may be asked of it.
+/// A column, and how it can be used.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Column {
     name: String,
@@ -42,19 +42,19 @@ pub(crate) struct Column {
     description: String,
 }
 
-/// Which tables there are. By contract alone: no borough is asked.
+/// List the tables. The list comes from the contracts: no borough is asked.
 #[utoipa::path(get, path = "/v1/catalogue", security(("bearer" = [])), responses(
     (status = 200, body = Catalogue),
     (status = 304, description = "As you have it"),
     NotLetIn,
 ))]
 pub(crate) async fn catalogue(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.may(Scope::Read)?;
-    let tables = doors.questions.catalogue.wire(&|_| Vec::new()).tables.into_iter().map(|table| Table {
+    let tables = service.catalogue().wire(&|_| Vec::new()).tables.into_iter().map(|table| Table {
         name: table.name,
         title: table.title,
         protection: table.protection,
@@ -91,44 +91,43 @@ pub(crate) struct Node {
     name: String,
     reachable: bool,
     software: String,
-    /// Why it cannot take part; empty if it can.
+    /// The reason why it cannot take part; empty if it can.
     fault: String,
     datasets: Vec<Held>,
 }
 
-/// What a node serves of one dataset.
+/// A dataset that a node serves.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Held {
     name: String,
-    /// A counter.
+    /// The number of the snapshot, a counter.
     snapshot: u64,
     /// The day that the data describe.
     as_at: String,
     method: String,
     parameters: String,
-    /// About people: what the weights of a table may come to at this borough.
+    /// For data about people: the largest sum of the weights of a table at this borough.
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u32>,
-    /// About people: "assessed 27 November 2026, d = 2", or "not assessed".
+    /// For data about people: "assessed 27 November 2026, d = 2", or "not assessed".
     #[serde(skip_serializing_if = "String::is_empty")]
     assessed: String,
 }
 
-/// Who takes part now. Every node is asked.
+/// List the boroughs' nodes. All nodes are asked now.
 #[utoipa::path(get, path = "/v1/nodes", security(("bearer" = [])), responses(
     (status = 200, body = Nodes),
     (status = 304, description = "As you have it"),
     NotLetIn,
 ))]
 pub(crate) async fn nodes(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.may(Scope::Read)?;
-    let _turn = doors.turn(&asker).await?;
-    let manifest = doors.questions.manifest();
-    let nodes = doors.questions.describe_all().await.into_iter().map(|node| Node {
+    let manifest = service.manifest();
+    let nodes = service.nodes(&asker).await?.into_iter().map(|node| Node {
         borough: node.borough,
         name: node.name,
         reachable: node.reachable,

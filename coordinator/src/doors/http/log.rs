@@ -8,19 +8,17 @@ use loda_ledger::{Found, Search};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::Params;
-use super::questions::within;
-use super::{NotLetIn, Problem};
-use crate::doors::Doors;
-use crate::doors::sign_in::{Asker, Scope};
+use super::problem::{NotLetIn, Params, Problem, within};
+use crate::doors::service::DoorService;
+use crate::doors::sign_in::asker::{Asker, Scope};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
-    /// A question's id.
+    /// The id of a question.
     #[param(max_length = 200)]
     query: Option<String>,
-    /// Who asked, exactly.
+    /// The asker, exactly.
     #[param(max_length = 200)]
     analyst: Option<String>,
     #[param(max_length = 200)]
@@ -28,26 +26,26 @@ pub(crate) struct Wanted {
     /// A dataset that was asked.
     #[param(max_length = 200)]
     dataset: Option<String>,
-    /// Only from this day on, and only to this day (YYYY-MM-DD).
+    /// Only from this day on, and only up to this day (YYYY-MM-DD).
     #[param(format = Date)]
     from: Option<String>,
     #[param(format = Date)]
     to: Option<String>,
-    /// Only entries from this sequence number on: where the last page ended.
+    /// Only entries from this sequence number on: the `next` of the last page.
     #[param(minimum = 0, maximum = 4000000000_u64)]
     start: Option<u32>,
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
-/// Entries of the log, in its order.
+/// Entries of the log, in the log's order.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LogPage {
     entries: Vec<LogEntry>,
-    /// Where to go on, if there is more.
+    /// The sequence number to continue from, if there are more entries.
     #[schema(nullable)]
     next: Option<u64>,
-    /// The Ed25519 key that signs, in hexadecimal: compare it with the manifest's.
+    /// The Ed25519 key that signs the log, in hexadecimal. Compare it with the manifest's.
     key: String,
 }
 
@@ -59,14 +57,14 @@ pub(crate) struct LogEntry {
     signature: String,
 }
 
-/// Search the log. Each entry comes as it was signed, so that nobody has to believe this page.
+/// Search the log. Each entry comes with its signature, so that you can check it.
 #[utoipa::path(get, path = "/v1/log", security(("bearer" = [])), params(Wanted), responses(
     (status = 200, body = LogPage),
     (status = 400, body = Problem, content_type = "application/problem+json"),
     NotLetIn,
 ))]
 pub(crate) async fn search(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Params(wanted): Params<Wanted>,
 ) -> Result<Json<LogPage>, Problem> {
@@ -87,13 +85,7 @@ pub(crate) async fn search(
         from: day("from", wanted.from)?,
         to: day("to", wanted.to)?,
     };
-    let _turn = doors.turn(&asker).await?;
-    let path = doors.log.clone();
-    let found = tokio::task::spawn_blocking(move || loda_ledger::search(&path, &search, start, limit)).await;
-    let Ok(Ok((entries, next))) = found else {
-        tracing::error!("the log cannot be read");
-        return Err(Problem::internal());
-    };
+    let (entries, next) = service.search_log(&asker, search, start, limit).await?;
     let entries = entries.into_iter().map(|Found { entry, signature }| LogEntry { entry, signature });
-    Ok(Json(LogPage { entries: entries.collect(), next, key: doors.log_key.clone() }))
+    Ok(Json(LogPage { entries: entries.collect(), next, key: service.manifest().coordinator.log_key.clone() }))
 }

@@ -1,6 +1,6 @@
-//! The HTTP API: questions as jobs, their answers as files, the catalogue, the log.
+//! The HTTP API: ask questions, fetch answers as files, read the catalogue and the log.
 //!
-//! Its description is its own: `/v1/openapi.json` is made of the same declarations as the routes.
+//! The API describes itself: `/v1/openapi.json` is made from the same declarations as the routes.
 
 #![allow(unused_qualifications, reason = "what utoipa makes of a description has them")]
 
@@ -9,6 +9,7 @@ mod log;
 mod problem;
 mod questions;
 mod results;
+mod tagged;
 mod tokens;
 
 use std::sync::Arc;
@@ -18,11 +19,10 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
-use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -31,21 +31,21 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use self::problem::{NotLetIn, Problem};
-use super::Doors;
-use super::sign_in::{Asker, By, Scope};
+use self::problem::{NotLetIn, Problem};
+use super::service::DoorService;
+use super::sign_in::asker::{Asker, By, Scope};
 
-/// The largest body: the longest SQL, in JSON.
+/// The largest body, in bytes: the longest SQL, in JSON.
 const LARGEST: usize = 256 << 10;
 
-/// How much of a larger one is read and dropped.
+/// The number of bytes of a larger body that are read and dropped.
 const DROPPED: usize = 4 << 20;
 
-/// How long one may take to arrive.
+/// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// All routes, and what they say of themselves.
-pub(super) fn router(doors: &Arc<Doors>) -> Router {
+/// All routes, and their descriptions.
+pub(super) fn router(service: &Arc<DoorService>) -> Router {
     let (router, mut api) = OpenApiRouter::with_openapi(description())
         .routes(routes!(me))
         .routes(routes!(catalogue::catalogue))
@@ -58,7 +58,7 @@ pub(super) fn router(doors: &Arc<Doors>) -> Router {
         .routes(routes!(log::search))
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))
-        .with_state(Arc::clone(doors))
+        .with_state(Arc::clone(service))
         .split_for_parts();
     if let Some(components) = api.components.as_mut() {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
@@ -78,8 +78,8 @@ pub(super) fn router(doors: &Arc<Doors>) -> Router {
         .layer(from_fn(read_whole))
 }
 
-/// Reads a body before anybody judges its request: small as it is, and in little time. An answer to somebody who is still
-/// sending would be lost on its way.
+/// Reads the whole body before a handler judges the request. A body must be small and arrive in time. An answer to a
+/// client that is still sending would be lost on its way.
 async fn read_whole(request: Request, next: Next) -> Response {
     let (parts, mut body) = request.into_parts();
     let whole = async {
@@ -87,7 +87,7 @@ async fn read_whole(request: Request, next: Next) -> Response {
         while let Some(frame) = body.frame().await {
             let data = frame.ok()?.into_data().unwrap_or_default();
             passed = passed.saturating_add(data.len());
-            // What is too large is read on and dropped, so that its sender hears so; but not for ever.
+            // A body that is too large is read on and dropped, up to a limit, so that its sender gets the answer.
             match passed {
                 0..=LARGEST => bytes.extend_from_slice(&data),
                 _ if passed > DROPPED => return None,
@@ -111,26 +111,26 @@ fn description() -> OpenApi {
     OpenApiBuilder::new().info(info).build()
 }
 
-/// Who is asking, as the doors know him.
+/// The asker, as the doors know it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Me {
-    /// What agreements call you.
+    /// Your name in agreements.
     id: String,
     /// `analyst` or `auditor`.
     role: String,
     /// `certificate`, `token` or `provider`.
     by: String,
     scopes: Vec<Scope>,
-    /// The only purposes that your token may be used for; empty: any that a borough has agreed to.
+    /// The only purposes that your token may be used for. Empty: any purpose that a borough has agreed to.
     purposes: Vec<String>,
 }
 
-/// Who am I?
+/// Show who you are.
 #[utoipa::path(get, path = "/v1/me", security(("bearer" = [])), responses(
     (status = 200, body = Me),
     NotLetIn,
 ))]
-async fn me(State(_doors): State<Arc<Doors>>, asker: Asker) -> Json<Me> {
+async fn me(State(_service): State<Arc<DoorService>>, asker: Asker) -> Json<Me> {
     let by = match &asker.by {
         By::Certificate(_) => "certificate",
         By::Token(_) => "token",
@@ -143,29 +143,4 @@ async fn me(State(_doors): State<Arc<Doors>>, asker: Asker) -> Json<Me> {
         scopes: asker.scopes,
         purposes: asker.purposes,
     })
-}
-
-/// JSON with an entity tag: whoever has it already is told so.
-fn tagged<T: Serialize>(headers: &HeaderMap, body: &T) -> Result<Response, Problem> {
-    let bytes = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
-    Ok(with_tag(headers, "application/json", bytes))
-}
-
-fn with_tag(headers: &HeaderMap, kind: &'static str, bytes: Vec<u8>) -> Response {
-    let tag: String = hex::encode(digest(&SHA256, &bytes)).chars().take(32).collect();
-    let tag = format!("\"{tag}\"");
-    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let known = known.flat_map(|value| value.split(',')).any(|other| {
-        let other = other.trim();
-        other == "*" || other.strip_prefix("W/").unwrap_or(other) == tag
-    });
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { (StatusCode::OK, bytes).into_response() };
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(ETAG, tag);
-    }
-    response
 }

@@ -1,5 +1,5 @@
-//! What went wrong, as `application/problem+json` (RFC 9457): a static code, and sentences from the asker's own question and
-//! the contracts alone.
+//! Faults as `application/problem+json` (RFC 9457): a static code, and sentences from the asker's own question and the
+//! contracts alone.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -8,39 +8,42 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
-use loda_question::{Refusal, Rule};
+use loda_question::Rule;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::{IntoResponses, ToSchema};
 use uuid::Uuid;
 
-use crate::doors::sign_in::{Asker, Denied, SignedIn, TokenFault};
+use crate::doors::fault::Fault;
+use crate::doors::sign_in::SignedIn;
+use crate::doors::sign_in::asker::{Asker, Denied};
+use crate::doors::sign_in::tokens::TokenFault;
 
-/// What went wrong.
+/// A fault.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// `urn:loda:problem:` and the code.
+    /// `urn:loda:problem:` followed by the code.
     pub(crate) r#type: String,
     pub(crate) title: &'static str,
     pub(crate) status: u16,
-    /// A stable name: of the rule, where a question is refused.
+    /// A stable name. For a refused question, the name of the rule.
     pub(crate) code: String,
     pub(crate) detail: String,
-    /// The nearest thing that would be allowed; may be empty.
+    /// The nearest request that would be allowed. May be empty.
     pub(crate) advice: String,
 }
 
-/// What every address says to those whom it does not let in.
+/// The answers of every address to callers that it does not let in.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "a description")]
 pub(crate) enum NotLetIn {
-    /// Nobody, or somebody whose token or certificate is not accepted
+    /// No credentials, or a token or certificate that is not accepted
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(Problem),
     /// Your role or token does not permit it
     #[response(status = 403, content_type = "application/problem+json")]
     NotPermitted(Problem),
-    /// Too many calls, or questions: see Retry-After
+    /// Too many calls or questions: see Retry-After
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),
     /// Your identity provider cannot be reached
@@ -60,12 +63,12 @@ impl Problem {
         }
     }
 
-    pub(crate) fn none(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}, or it is not yours"))
+    pub(crate) fn none(what: &'static str) -> Self {
+        Fault::NotFound(what).into()
     }
 
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this request failed; the operator's log says why")
+        Fault::Internal.into()
     }
 }
 
@@ -88,37 +91,29 @@ impl IntoResponse for Problem {
     }
 }
 
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let status = match &fault {
+            Fault::Denied(Denied::Unknown | Denied::Token | Denied::Expired | Denied::Disagree) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Fault::Denied(Denied::Provider) => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Denied(Denied::Role | Denied::Purpose) => StatusCode::FORBIDDEN,
+            Fault::Denied(Denied::Rate) => StatusCode::TOO_MANY_REQUESTS,
+            Fault::Refused(refusal) if refusal.rule == Rule::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Fault::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Fault::Token(TokenFault::Wanted(_)) => StatusCode::BAD_REQUEST,
+            Fault::Token(TokenFault::Full) => StatusCode::CONFLICT,
+            Fault::Token(TokenFault::None) | Fault::NotFound(_) => StatusCode::NOT_FOUND,
+            Fault::Token(TokenFault::Disk(_)) | Fault::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { advice: fault.advice().to_owned(), ..Self::new(status, fault.code(), fault.detail()) }
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        let status = match denied {
-            Denied::Unknown | Denied::Token | Denied::Expired | Denied::Disagree => StatusCode::UNAUTHORIZED,
-            Denied::Provider => StatusCode::SERVICE_UNAVAILABLE,
-            Denied::Role | Denied::Purpose => StatusCode::FORBIDDEN,
-            Denied::Rate => StatusCode::TOO_MANY_REQUESTS,
-        };
-        Self::new(status, denied.code(), denied.to_string())
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let busy = refusal.rule == Rule::Busy;
-        let status = if busy { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::UNPROCESSABLE_ENTITY };
-        Self { advice: refusal.advice, ..Self::new(status, refusal.rule.name(), refusal.message) }
-    }
-}
-
-impl From<TokenFault> for Problem {
-    fn from(fault: TokenFault) -> Self {
-        match fault {
-            TokenFault::Wanted(_) => Self::new(StatusCode::BAD_REQUEST, "bad_request", fault.to_string()),
-            TokenFault::Full => Self::new(StatusCode::CONFLICT, "too_many_tokens", fault.to_string()),
-            TokenFault::None => Self::none("token"),
-            TokenFault::Disk(cause) => {
-                tracing::error!("tokens cannot be written: {cause:#}");
-                Self::internal()
-            }
-        }
+        Fault::Denied(denied).into()
     }
 }
 
@@ -134,7 +129,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     }
 }
 
-/// A JSON body; what does not fit is told by its place, and not repeated.
+/// A JSON body. The message about a misfit gives its position and does not repeat its content.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -152,7 +147,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// Parameters after the question mark.
+/// The query parameters of the address.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -178,7 +173,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// A part of the path. What cannot be one names nothing that is there.
+/// A segment of the path. A segment of the wrong form names nothing that exists.
 pub(crate) struct Named<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
@@ -191,7 +186,16 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
     }
 }
 
-/// One short line.
+/// Checks that a number is within its limits.
+pub(crate) fn within(name: &str, value: Option<u32>, least: u32, most: u32, usual: u32) -> Result<u32, Problem> {
+    let value = value.unwrap_or(usual);
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{name} is {least} to {most}")))
+}
+
+/// One line of at most 200 characters.
 fn plain(text: &str) -> String {
     loda_answer::plain::line(text).chars().take(200).collect()
 }

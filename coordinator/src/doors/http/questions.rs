@@ -1,4 +1,4 @@
-//! Questions as jobs: asked, watched, cancelled; each by its owner alone.
+//! Questions over HTTP: ask, watch and cancel. Each question is visible only to its owner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,32 +12,31 @@ use loda_proto::v1;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Body, Id, Params};
-use super::{NotLetIn, Problem};
-use crate::doors::Doors;
-use crate::doors::sign_in::{Asker, Scope};
-use crate::query::{Query, is_final};
+use super::problem::{Body, Id, NotLetIn, Params, Problem, within};
+use crate::doors::service::DoorService;
+use crate::doors::sign_in::asker::{Asker, Scope};
+use crate::query::query::Query;
 
-/// The longest that a request may wait for an end, in seconds.
+/// The longest time that a request may wait for the end, in seconds.
 const LONGEST_WAIT: u32 = 60;
 
-/// What to ask.
+/// A question to ask.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QuestionRequest {
-    /// One SELECT over the catalogue's tables.
+    /// One SELECT over the tables of the catalogue.
     #[schema(min_length = 1, max_length = 100000)]
     sql: String,
-    /// What it is asked for, as the boroughs' agreements name it. May be left out where a token has one purpose.
+    /// The purpose, as the boroughs' agreements name it. Optional if your token is bound to one purpose.
     #[serde(default)]
     #[schema(max_length = 200)]
     purpose: String,
-    /// How long the boroughs may take, in milliseconds; the coordinator's own limit is the longest.
+    /// How long the boroughs may take, in milliseconds. The coordinator's own limit is the longest.
     #[schema(minimum = 1, maximum = 3600000)]
     deadline_ms: Option<u32>,
 }
 
-/// What to explain.
+/// A question to explain.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExplainRequest {
@@ -46,12 +45,12 @@ pub(crate) struct ExplainRequest {
     #[serde(default)]
     #[schema(max_length = 200)]
     purpose: String,
-    /// Also ask every borough for its yes or no; nothing is read there.
+    /// Also ask each borough for its yes or no. Nothing is read there.
     #[serde(default)]
     ask_boroughs: bool,
 }
 
-/// A question and what has become of it.
+/// A question and its state.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Question {
     #[schema(format = Uuid)]
@@ -60,7 +59,7 @@ pub(crate) struct Question {
     sql: String,
     purpose: String,
     boroughs: Vec<BoroughState>,
-    /// Where its answer is, once there is one.
+    /// The address of its answer, once there is one.
     #[schema(nullable)]
     result: Option<String>,
 }
@@ -88,7 +87,7 @@ impl From<v1::State> for QuestionState {
     }
 }
 
-/// Where one borough is with it.
+/// The state of the question at one borough.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct BoroughState {
     borough: String,
@@ -96,11 +95,11 @@ pub(crate) struct BoroughState {
     state: String,
 }
 
-/// Your questions of the last ten minutes, the newest first.
+/// Your questions of the last ten minutes, newest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct QuestionList {
     questions: Vec<Question>,
-    /// Where the rest is, if there is more.
+    /// The address of the next page, if there is one.
     #[schema(nullable)]
     next: Option<String>,
 }
@@ -108,10 +107,10 @@ pub(crate) struct QuestionList {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
-    /// How many to pass over.
+    /// The number of questions to skip.
     #[param(minimum = 0, maximum = 10000)]
     offset: Option<u32>,
-    /// How many at most.
+    /// The most questions in the answer.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
 }
@@ -141,15 +140,6 @@ fn question(query: &Query) -> Question {
     }
 }
 
-/// Within its limits, or not at all.
-pub(super) fn within(name: &str, value: Option<u32>, least: u32, most: u32, usual: u32) -> Result<u32, Problem> {
-    let value = value.unwrap_or(usual);
-    if (least..=most).contains(&value) {
-        return Ok(value);
-    }
-    Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{name} is {least} to {most}")))
-}
-
 fn text(name: &str, value: &str, least: usize, most: usize) -> Result<(), Problem> {
     if (least..=most).contains(&value.chars().count()) {
         return Ok(());
@@ -157,7 +147,8 @@ fn text(name: &str, value: &str, least: usize, most: usize) -> Result<(), Proble
     Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", format!("{name} has {least} to {most} characters")))
 }
 
-/// Ask. The question runs on whether or not anybody waits for it; a refusal says by which rule, and what would be allowed.
+/// Ask a question. It continues even if nobody waits for it. A refusal names its rule, and the nearest question that
+/// would be allowed.
 #[utoipa::path(post, path = "/v1/questions", security(("bearer" = [])), request_body = QuestionRequest, responses(
     (status = 201, body = Question, headers(("Location" = String, description = "The question"))),
     (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -167,7 +158,7 @@ fn text(name: &str, value: &str, least: usize, most: usize) -> Result<(), Proble
     NotLetIn,
 ))]
 pub(crate) async fn ask(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Body(request): Body<QuestionRequest>,
 ) -> Result<Response, Problem> {
@@ -179,26 +170,26 @@ pub(crate) async fn ask(
         given => within("deadline_ms", given, 1, 3_600_000, 1)?,
     };
     let purpose = asker.purpose(&request.purpose)?;
-    let query = doors.ask(doors.plan(&asker, request.sql, purpose).await?, deadline, true)?;
+    let query = service.ask(service.plan(&asker, request.sql, purpose).await?, deadline, true)?;
     let place = format!("/v1/questions/{}", query.id);
     Ok((StatusCode::CREATED, [(LOCATION, place)], Json(question(&query))).into_response())
 }
 
-/// Your questions.
+/// List your questions.
 #[utoipa::path(get, path = "/v1/questions", security(("bearer" = [])), params(Page), responses(
     (status = 200, body = QuestionList),
     (status = 400, body = Problem, content_type = "application/problem+json"),
     NotLetIn,
 ))]
 pub(crate) async fn list(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Params(page): Params<Page>,
 ) -> Result<Json<QuestionList>, Problem> {
     asker.may(Scope::Ask)?;
     let offset = within("offset", page.offset, 0, 10_000, 0)?;
     let limit = within("limit", page.limit, 1, 100, 20)?;
-    let all = doors.queries(&asker);
+    let all = service.queries(&asker);
     let shown: Vec<Question> =
         all.iter().skip(offset as usize).take(limit as usize).map(|query| question(query)).collect();
     let after = offset.saturating_add(limit);
@@ -207,7 +198,7 @@ pub(crate) async fn list(
     Ok(Json(QuestionList { questions: shown, next }))
 }
 
-/// What has become of a question; with `wait`, when it has ended or the time is over.
+/// Show the state of a question. With `wait`, the answer comes when the question has ended or the time is over.
 #[utoipa::path(get, path = "/v1/questions/{id}", security(("bearer" = [])), params(
     ("id" = Uuid, Path, description = "The question"), Wait
 ), responses(
@@ -217,21 +208,21 @@ pub(crate) async fn list(
     NotLetIn,
 ))]
 pub(crate) async fn state(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Id(id): Id,
     Params(wait): Params<Wait>,
 ) -> Result<Json<Question>, Problem> {
     asker.may(Scope::Ask)?;
     let wait = within("wait", wait.wait, 0, LONGEST_WAIT, 0)?;
-    let query = doors.query(&asker, &id)?;
+    let query = service.query(&asker, &id)?;
     let mut states = query.watch();
-    let ended = states.wait_for(|state| is_final(*state));
+    let ended = states.wait_for(|state| state.is_final());
     let _late = tokio::time::timeout(Duration::from_secs(wait.into()), ended).await.is_ok();
     Ok(Json(question(&query)))
 }
 
-/// Cancel a question; the boroughs stop at once. One that has ended stays as it is.
+/// Cancel a question. The boroughs stop at once. A question that has ended stays as it is.
 #[utoipa::path(post, path = "/v1/questions/{id}/cancel", security(("bearer" = [])), params(
     ("id" = Uuid, Path, description = "The question")
 ), responses(
@@ -240,21 +231,21 @@ pub(crate) async fn state(
     NotLetIn,
 ))]
 pub(crate) async fn cancel(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Id(id): Id,
 ) -> Result<Json<Question>, Problem> {
     asker.may(Scope::Ask)?;
-    let query = doors.query(&asker, &id)?;
-    doors.questions.cancel(&query, "cancelled");
+    let query = service.query(&asker, &id)?;
+    service.cancel(&query);
     Ok(Json(question(&query)))
 }
 
-/// What a question would ask, of whom, and what would follow.
+/// The fragments of a question, the boroughs that it would ask, and the steps after the merge.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Explanation {
     fragments: Vec<Fragment>,
-    /// What the coordinator does with what comes back, as an indented plan.
+    /// The coordinator's steps after the merge, as an indented plan.
     after_merge: String,
 }
 
@@ -262,29 +253,29 @@ pub(crate) struct Explanation {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Fragment {
     number: u32,
-    /// Of its bytes, as every log names it.
+    /// The SHA-256 of its bytes, as all logs name it.
     sha256: String,
     words: String,
     sql: String,
     boroughs: Vec<String>,
-    /// Cells that a borough can answer with; 0 where a group key has no list of values.
+    /// The number of cells in a borough's answer. 0 if a group key has no list of values.
     grid: u64,
     verdicts: Vec<Verdict>,
 }
 
-/// What a borough says to it.
+/// A borough's answer to an explanation.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Verdict {
     borough: String,
     /// `yes`, `no` or `unreachable`.
     answer: String,
-    /// Of a no: the rule, and what would be allowed.
+    /// For a no: the rule, and the nearest question that would be allowed.
     rule: String,
     message: String,
     advice: String,
 }
 
-/// Explain. Nothing is read and nothing is logged.
+/// Explain a question. Nothing is read and nothing is logged.
 #[utoipa::path(post, path = "/v1/explain", security(("bearer" = [])), request_body = ExplainRequest, responses(
     (status = 200, body = Explanation),
     (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -294,7 +285,7 @@ pub(crate) struct Verdict {
     NotLetIn,
 ))]
 pub(crate) async fn explain(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Body(request): Body<ExplainRequest>,
 ) -> Result<Json<Explanation>, Problem> {
@@ -302,8 +293,8 @@ pub(crate) async fn explain(
     text("sql", &request.sql, 1, 100_000)?;
     text("purpose", &request.purpose, 0, 200)?;
     let purpose = asker.purpose(&request.purpose)?;
-    let prepared = doors.plan(&asker, request.sql, purpose).await?;
-    let explained = doors.explain(&asker, prepared, request.ask_boroughs).await?;
+    let prepared = service.plan(&asker, request.sql, purpose).await?;
+    let explained = service.explain(&asker, prepared, request.ask_boroughs).await?;
     let verdict = |verdict: v1::Verdict| {
         let refusal = verdict.refusal.unwrap_or_default();
         Verdict {

@@ -1,4 +1,4 @@
-//! An answer as a file, or page by page.
+//! Answers as files, or page by page.
 
 use std::sync::Arc;
 
@@ -9,15 +9,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Id, Params};
-use super::questions::within;
-use super::{NotLetIn, Problem, with_tag};
-use crate::doors::Doors;
-use crate::doors::sign_in::{Asker, Scope};
-use crate::query::is_final;
+use super::problem::{Id, NotLetIn, Params, Problem, within};
+use super::tagged::with_tag;
+use crate::doors::service::DoorService;
+use crate::doors::sign_in::asker::{Asker, Scope};
 use crate::work::{Format, Page};
 
-/// Rows of one page of JSON.
+/// The most rows on one page of JSON.
 const PAGE: u32 = 10_000;
 
 const FORMATS: [(Format, &str, &str); 5] = [
@@ -31,13 +29,13 @@ const FORMATS: [(Format, &str, &str); 5] = [
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
-    /// Instead of the header Accept.
+    /// The format. Replaces the header Accept.
     #[param(inline)]
     format: Option<Format>,
-    /// Rows to pass over; JSON alone has pages.
+    /// The number of rows to skip. Only JSON has pages.
     #[param(minimum = 0, maximum = 100000000)]
     offset: Option<u32>,
-    /// Rows of a page at most.
+    /// The most rows on a page.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
 }
@@ -47,9 +45,9 @@ pub(crate) struct Wanted {
 #[allow(dead_code, reason = "a description")]
 pub(crate) struct ResultPage {
     columns: Vec<ResultColumn>,
-    /// Each an array in the order of `columns`; the last item says why its nulls are null.
+    /// Each row is an array in the order of `columns`. The last item says why its nulls are null.
     rows: Vec<Vec<serde_json::Value>>,
-    /// Who answered, what was withheld and how far figures are off.
+    /// Who answered, which values are withheld, and the expected errors of the figures.
     statement: serde_json::Value,
 }
 
@@ -59,11 +57,11 @@ pub(crate) struct ResultPage {
 pub(crate) struct ResultColumn {
     name: String,
     r#type: String,
-    /// Whether a null there may be a withheld value.
+    /// Whether a null can be a withheld value.
     protected: bool,
 }
 
-/// Fetch an answer. A page of JSON has the next one in the header Link.
+/// Fetch an answer. The header Link of a JSON page gives the next page.
 #[utoipa::path(get, path = "/v1/questions/{id}/result", security(("bearer" = [])), params(
     ("id" = Uuid, Path, description = "The question"), Wanted
 ), responses(
@@ -82,7 +80,7 @@ pub(crate) struct ResultColumn {
     NotLetIn,
 ))]
 pub(crate) async fn result(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     headers: HeaderMap,
     Id(id): Id,
@@ -92,19 +90,16 @@ pub(crate) async fn result(
     let offset = within("offset", wanted.offset, 0, 100_000_000, 0)? as usize;
     let limit = within("limit", wanted.limit, 1, PAGE, PAGE)? as usize;
     let (format, kind, extension) = format(&headers, wanted.format)?;
-    let query = doors.query(&asker, &id)?;
+    let query = service.query(&asker, &id)?;
     if query.result.get().is_none() {
-        let over = is_final(*query.watch().borrow());
+        let over = query.watch().borrow().is_final();
         let (code, detail) = match over {
             true => ("not_answered", "this question ended without an answer"),
             false => ("not_ready", "this question has not ended: see its state, with wait="),
         };
         return Err(Problem::new(StatusCode::CONFLICT, code, detail));
     }
-    let _turn = doors.turn(&asker).await?;
-    let result = query.result.get().ok_or_else(Problem::internal)?;
-    let written = doors.questions.workers.write(&asker.id, result, Page { format, offset, limit }).await;
-    let Some((bytes, more)) = written else { return Err(Problem::internal()) };
+    let (bytes, more) = service.write(&asker, &query, Page { format, offset, limit }).await?;
     let mut response = with_tag(&headers, kind, bytes);
     let name = format!("attachment; filename=\"{id}.{extension}\"");
     let next =
@@ -121,7 +116,7 @@ pub(crate) async fn result(
     Ok(response)
 }
 
-/// By parameter, else the first of Accept that there is; JSON where nothing is said.
+/// The format by parameter, else the first known format in Accept. JSON if neither is given.
 fn format(headers: &HeaderMap, named: Option<Format>) -> Result<(Format, &'static str, &'static str), Problem> {
     if let Some(named) = named
         && let Some(known) = FORMATS.iter().find(|(format, ..)| *format == named)

@@ -1,4 +1,4 @@
-//! Tokens for programs: made with a certificate, listed, revoked.
+//! Tokens for programs: make them with a certificate, list them, revoke them.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::{Body, Named};
-use super::{NotLetIn, Problem};
-use crate::doors::Doors;
-use crate::doors::sign_in::{Asker, By, Denied, TokenInfo, Wanted};
+use super::problem::{Body, Named, NotLetIn, Problem};
+use crate::doors::service::DoorService;
+use crate::doors::sign_in::asker::{Asker, By, Denied};
+use crate::doors::sign_in::tokens::{TokenInfo, Wanted};
 
 /// Your tokens.
 #[derive(Serialize, ToSchema)]
@@ -24,22 +24,22 @@ pub(crate) struct TokenList {
 /// A new token.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewToken {
-    /// What to send as `Authorization: Bearer …`. It is told this once.
+    /// The secret to send as `Authorization: Bearer …`. It is shown only once.
     token: String,
     #[serde(flatten)]
     info: TokenInfo,
 }
 
-/// Your tokens, without their secrets.
+/// List your tokens, without their secrets.
 #[utoipa::path(get, path = "/v1/tokens", security(("bearer" = [])), responses(
     (status = 200, body = TokenList),
     NotLetIn,
 ))]
-pub(crate) async fn list(State(doors): State<Arc<Doors>>, asker: Asker) -> Json<TokenList> {
-    Json(TokenList { tokens: doors.tokens().of(&asker.id) })
+pub(crate) async fn list(State(service): State<Arc<DoorService>>, asker: Asker) -> Json<TokenList> {
+    Json(TokenList { tokens: service.tokens(&asker) })
 }
 
-/// Make a token. This wants a certificate: a token makes no tokens.
+/// Make a token. This needs a certificate: a token cannot make tokens.
 #[utoipa::path(post, path = "/v1/tokens", security(("bearer" = [])), request_body = Wanted, responses(
     (status = 201, body = NewToken),
     (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -49,12 +49,12 @@ pub(crate) async fn list(State(doors): State<Arc<Doors>>, asker: Asker) -> Json<
     NotLetIn,
 ))]
 pub(crate) async fn make(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Body(wanted): Body<Wanted>,
 ) -> Result<Response, Problem> {
     let By::Certificate(peer) = &asker.by else { return Err(Denied::Role.into()) };
-    let made = doors.make_token(peer, wanted)?;
+    let made = service.make_token(peer, wanted)?;
     let body = NewToken { token: made.secret, info: made.info };
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
@@ -68,16 +68,16 @@ pub(crate) async fn make(
     NotLetIn,
 ))]
 pub(crate) async fn revoke(
-    State(doors): State<Arc<Doors>>,
+    State(service): State<Arc<DoorService>>,
     asker: Asker,
     Named(id): Named<String>,
 ) -> Result<StatusCode, Problem> {
-    // A token ends itself and no other: whoever finds one may do that much.
+    // A token can revoke itself and no other. A person who finds a token can do that much.
     match &asker.by {
         By::Certificate(_) => {}
         By::Token(own) if *own == id => {}
         By::Token(_) | By::Provider(_) => return Err(Denied::Role.into()),
     }
-    doors.revoke_token(&asker.id, &id)?;
+    service.revoke_token(&asker, &id)?;
     Ok(StatusCode::NO_CONTENT)
 }

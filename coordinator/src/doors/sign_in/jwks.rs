@@ -1,4 +1,4 @@
-//! A provider's keys: fetched when they are needed, believed for a quarter of an hour.
+//! A provider's keys. They are fetched on demand and trusted for a quarter of an hour.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,17 +20,18 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::Denied;
+use crate::doors::sign_in::asker::Denied;
 
-/// How long a set is believed. A provider that is down for longer lets nobody in: a key that it took back must end.
+/// How long a key set is trusted. A provider that is down for longer lets nobody in, because a withdrawn key must stop
+/// working.
 const BELIEVED: Duration = Duration::from_secs(15 * 60);
 
-/// A key that is not in the set may be new; but not more often than this.
+/// The shortest time between two fetches. A key that is not in the set may be new.
 const AGAIN: Duration = Duration::from_secs(10);
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer at most.
+/// The most bytes of an answer.
 const LARGEST: usize = 256 << 10;
 
 /// The keys of one provider.
@@ -40,13 +41,13 @@ pub(super) struct Keys {
     tls: Arc<ClientConfig>,
     /// The set, and when it was fetched.
     known: Mutex<Option<(Instant, Vec<Jwk>)>>,
-    /// When it was last asked for; held while it is.
+    /// When the set was last requested. The lock is held during a request.
     tried: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Keys {
     /// # Errors
-    /// Where an address or an authority cannot be used.
+    /// If an address or an authority cannot be used.
     pub(super) fn new(issuer: &str, jwks: Option<String>, ca: Option<&Path>) -> anyhow::Result<Self> {
         address(issuer)?;
         jwks.as_deref().map(address).transpose()?;
@@ -79,9 +80,9 @@ impl Keys {
     /// The key that a token names.
     ///
     /// # Errors
-    /// [`Denied::Token`] where there is none; [`Denied::Provider`] where that cannot be known.
+    /// [`Denied::Token`] if there is no such key. [`Denied::Provider`] if that cannot be found out.
     pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Jwk, Denied> {
-        // Whoever shows a key that is known waits for nobody.
+        // A caller with a known key does not wait for a request.
         if let (_, Some(key)) = self.look(id, algorithm) {
             return Ok(key);
         }
@@ -108,7 +109,7 @@ impl Keys {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the set is believed, and its key for a token.
+    /// Whether the set is still trusted, and its key for a token.
     fn look(&self, id: Option<&str>, algorithm: Algorithm) -> (bool, Option<Jwk>) {
         let known = self.known();
         let believed = known.as_ref().filter(|(at, _)| at.elapsed() < BELIEVED);
@@ -152,11 +153,11 @@ where
     L: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = handshake(TokioIo::new(line)).await?;
-    let carrying = loda_service::AbortOnDrop(tokio::spawn(async move {
+    let carrying = loda_service::AbortOnDropHandle::new(tokio::spawn(async move {
         let _ended = connection.await;
     }));
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    // With its port, where it has one: providers make addresses of it.
+    // With the port, if there is one: providers build addresses from this header.
     let host = uri.authority().map_or("", |authority| authority.as_str());
     let request = Request::get(path).header("host", host).header("accept", "application/json");
     let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
@@ -166,7 +167,7 @@ where
     Ok(body.map_err(|fault| anyhow::anyhow!("{fault}"))?.to_bytes())
 }
 
-/// The keys of a published set. A kind of key that is not known here is passed over (RFC 7517, 5).
+/// The keys of a published set. Unknown kinds of keys are ignored (RFC 7517, 5).
 pub(super) fn read(bytes: &[u8]) -> anyhow::Result<Vec<Jwk>> {
     #[derive(Deserialize)]
     struct Published {
@@ -176,7 +177,7 @@ pub(super) fn read(bytes: &[u8]) -> anyhow::Result<Vec<Jwk>> {
     Ok(published.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
 }
 
-/// https, or http on this host alone: an address, its host and port.
+/// An address with its host and port. It must be https, or http on this host.
 fn address(url: &str) -> anyhow::Result<(Uri, String, u16, bool)> {
     let uri: Uri = url.parse().with_context(|| format!("{url} is no address"))?;
     let host = uri.host().with_context(|| format!("{url} has no host"))?.trim_matches(['[', ']']).to_owned();
@@ -189,7 +190,7 @@ fn address(url: &str) -> anyhow::Result<(Uri, String, u16, bool)> {
     Ok((uri, host, port, secure))
 }
 
-/// The key of a set for a token: by its id, or the only one of its kind where the token names none.
+/// The key of a set for a token: by its id, or the only fitting key if the token names none.
 pub(super) fn pick(set: &[Jwk], id: Option<&str>, algorithm: Algorithm) -> Option<Jwk> {
     let fits = |key: &&Jwk| {
         let common = &key.common;
@@ -199,7 +200,7 @@ pub(super) fn pick(set: &[Jwk], id: Option<&str>, algorithm: Algorithm) -> Optio
     };
     let mut fitting = set.iter().filter(fits);
     let first = fitting.next()?;
-    // Without a name the token could be anybody's of several.
+    // Without an id, exactly one key must fit.
     (id.is_some() || fitting.next().is_none()).then(|| first.clone())
 }
 

@@ -1,11 +1,11 @@
-//! Tokens of an identity provider (OpenID Connect): who may ask is for its groups and our configuration to say.
+//! Tokens of an identity provider (OpenID Connect). The provider's groups and our configuration decide who may ask.
 //!
-//! Of a token count its issuer, audience, time, algorithm (from a list of ours, never the token's own choice) and signature
-//! by a key of the provider's published set. Its subject never stands in a log: an asker is called by the provider's
-//! name and a keyed hash of issuer and subject, the same every time.
+//! These parts of a token are checked: its issuer, audience, times, algorithm (from our list, never the token's own
+//! choice), and its signature by a key of the provider's published set. Its subject is never logged. An asker's name is
+//! the provider's name and a keyed hash of issuer and subject, the same every time.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use base64::Engine;
@@ -16,45 +16,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_he
 use loda_identity::{Peer, Role, write_private};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::Denied;
-use super::jwks::Keys;
-
-/// What `[[provider]]` says.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ProviderEntry {
-    /// In the names of those who come from there: small letters, digits and -.
-    name: String,
-    /// Exactly as its tokens have it.
-    issuer: String,
-    /// What its tokens for this federation are for.
-    audience: String,
-    #[serde(default = "default_algorithms")]
-    algorithms: Vec<String>,
-    /// Where its keys are; found at the issuer, where nothing is said.
-    jwks: Option<String>,
-    /// Its authority (PEM), where the host does not know it.
-    ca: Option<PathBuf>,
-    /// A claim, and the value that makes somebody an analyst; likewise an auditor.
-    #[serde(default)]
-    analysts: BTreeMap<String, String>,
-    #[serde(default)]
-    auditors: BTreeMap<String, String>,
-}
-
-fn default_algorithms() -> Vec<String> {
-    vec!["RS256".to_owned(), "ES256".to_owned()]
-}
-
-impl ProviderEntry {
-    /// Paths are relative to the configuration's folder.
-    pub(crate) fn within(self, base: &Path) -> Self {
-        Self { ca: self.ca.map(|ca| base.join(ca)), ..self }
-    }
-}
+use crate::config::ProviderEntry;
+use crate::doors::sign_in::asker::Denied;
+use crate::doors::sign_in::jwks::Keys;
 
 /// One provider.
 pub(crate) struct Provider {
@@ -66,15 +32,15 @@ pub(crate) struct Provider {
     secret: hmac::Key,
 }
 
-/// Seconds that two clocks may differ.
+/// How far two clocks may differ, in seconds.
 const LEEWAY: u64 = 60;
 
-/// The longest life of a token that is accepted, in seconds: one that lives for months is a password.
+/// The longest accepted lifetime of a token, in seconds. A token that lives for months is a password.
 const LONGEST: i64 = 24 * 60 * 60;
 
 impl Provider {
     /// # Errors
-    /// What cannot be used, and what to write.
+    /// The setting that cannot be used, and what to write instead.
     pub(super) fn new(entry: ProviderEntry, state: &Path) -> anyhow::Result<Self> {
         let ProviderEntry { name, issuer, audience, algorithms, jwks, ca, analysts, auditors } = entry;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -103,12 +69,12 @@ impl Provider {
         Ok(Self { name, issuer, validation, keys, roles, secret: secret(state)? })
     }
 
-    /// What the bearer of a token is here, and whether it is bound to the certificate that he shows.
+    /// The role of a token's bearer, and whether the token is bound to the certificate that the bearer shows.
     ///
     /// # Errors
-    /// Why he is nobody.
+    /// The reason why the bearer is not accepted.
     pub(super) async fn role_of(&self, token: &str, holder: Option<&Peer>) -> Result<(Role, bool), Denied> {
-        // Before the provider is asked for anything: what says `none`, or a secret's algorithm, is nobody's.
+        // This comes before any request to the provider: tokens with algorithm `none` or a shared secret are refused.
         let header = header_of(token, &self.validation)?;
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
         let claims = claims_of(token, &key, header.alg, &self.validation)?;
@@ -126,7 +92,7 @@ impl Provider {
             Some(Value::Array(items)) => items.iter().any(|item| item.as_str() == Some(value)),
             _ => false,
         };
-        // Whoever is both asks: auditors look on.
+        // A bearer with both roles is an analyst. Auditors only look on.
         let (is_auditor, ..) = self.roles.iter().find(has).ok_or(Denied::Role)?;
         Ok((if *is_auditor { Role::Auditor(id) } else { Role::Analyst(id) }, bound))
     }
@@ -142,16 +108,16 @@ impl Provider {
     }
 }
 
-/// A token's header, where it asks for nothing that is not accepted here.
+/// A token's header, if it asks for nothing that is not accepted here.
 pub(super) fn header_of(token: &str, validation: &Validation) -> Result<Header, Denied> {
     let header = decode_header(token).map_err(|_| Denied::Token)?;
     if validation.algorithms.contains(&header.alg) && !is_odd(token) { Ok(header) } else { Err(Denied::Token) }
 }
 
-/// What a token says, where this key has signed it.
+/// The claims of a token that this key has signed.
 pub(super) fn claims_of(token: &str, key: &Jwk, algorithm: Algorithm, of: &Validation) -> Result<Value, Denied> {
     let key = DecodingKey::from_jwk(key).map_err(|_| Denied::Token)?;
-    // One family of keys for each check: the library compares it with the token's.
+    // Only one algorithm for each check: the library compares its family with the key's.
     let mut validation = of.clone();
     validation.algorithms = vec![algorithm];
     decode::<Value>(token, &key, &validation).map(|token| token.claims).map_err(|fault| match fault.kind() {
@@ -160,8 +126,8 @@ pub(super) fn claims_of(token: &str, key: &Jwk, algorithm: Algorithm, of: &Valid
     })
 }
 
-/// A token that is bound to a certificate (RFC 8705) counts on that certificate's connections alone. One that is bound to a
-/// key in another way counts nowhere: its proof is not asked for here.
+/// A token that is bound to a certificate (RFC 8705) is accepted only on connections with that certificate. A token
+/// that is bound to a key in another way is refused, because its proof is not requested here.
 fn bound_to(claims: &Value, holder: Option<&Peer>) -> Result<bool, Denied> {
     let Some(confirmation) = claims.get("cnf") else { return Ok(false) };
     let bound = confirmation.get("x5t#S256").and_then(Value::as_str).ok_or(Denied::Token)?;
@@ -169,7 +135,7 @@ fn bound_to(claims: &Value, holder: Option<&Peer>) -> Result<bool, Denied> {
     if shown.as_deref() == Some(bound) { Ok(true) } else { Err(Denied::Token) }
 }
 
-/// Whether a header brings a key of its own, or asks for what is not understood here (RFC 7515 4.1.11).
+/// Whether a header brings a key of its own, or asks for extensions that are not understood here (RFC 7515 4.1.11).
 fn is_odd(token: &str) -> bool {
     let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let header: Option<Value> = header.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -177,14 +143,14 @@ fn is_odd(token: &str) -> bool {
     header.is_none_or(|header| odd.iter().any(|name| header.get(name).is_some()))
 }
 
-/// What a token says of its issuer, before it is believed.
+/// The issuer that a token claims, before the token is checked.
 pub(super) fn issuer_of(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1)?;
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// Of secrets that both sides share there is none: whoever checks could also make them.
+/// Algorithms with a shared secret are not accepted: a party that can check such tokens can also make them.
 fn known(algorithm: &str) -> anyhow::Result<Algorithm> {
     Ok(match algorithm {
         "RS256" => Algorithm::RS256,
@@ -200,7 +166,7 @@ fn known(algorithm: &str) -> anyhow::Result<Algorithm> {
     })
 }
 
-/// The key of commitments, made at the first start.
+/// The key for the hashes of subjects, made at the first start.
 fn secret(state: &Path) -> anyhow::Result<hmac::Key> {
     let path = state.join("askers.key");
     if !path.exists() {

@@ -1,8 +1,9 @@
-//! Tokens of our own: `loda_<id>_<secret>`, for programs that cannot show a certificate.
+//! The federation's own tokens, `loda_<id>_<secret>`, for programs that cannot show a certificate.
 //!
-//! A token is made by somebody who shows his certificate, may do no more than he, ends after a while, and can be revoked. On
-//! disk stands the SHA-256 of its secret, which is 256 random bits: nothing is to be guessed from it. A token dies with
-//! the certificate that made it, where that is revoked or its holder denied; the certificate's end alone does not end it.
+//! A person makes a token with a certificate. The token has at most that person's permissions, ends after a while, and
+//! can be revoked. The file holds only the SHA-256 of its secret. The secret is 256 random bits, so the hash does not
+//! help to guess it. A token ends if the certificate that made it is revoked or its holder is denied. It does not end
+//! when that certificate expires.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,17 +19,17 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Asker, By, Denied, Scope};
+use crate::doors::sign_in::asker::{Asker, By, Denied, Scope};
 
 const PREFIX: &str = "loda_";
 
-/// Tokens of one person at most.
+/// The most tokens of one person.
 const MOST: usize = 50;
 
-/// The longest that one may live.
+/// The longest lifetime of a token, in days.
 pub(crate) const LONGEST_DAYS: u32 = 366;
 
-/// How often it is written, in seconds, when tokens were last used.
+/// How often the file records when tokens were last used, in seconds.
 const WRITTEN: i64 = 60;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -41,16 +42,16 @@ pub(crate) struct Tokens {
 
 struct State {
     tokens: BTreeMap<String, Token>,
-    /// In Unix seconds.
+    /// The time of the last write, in Unix seconds.
     written: i64,
 }
 
-/// As it stands on disk.
+/// A token in its file.
 #[derive(Clone, Serialize, Deserialize)]
 struct Token {
     owner: String,
     name: String,
-    /// Of the secret, in hexadecimal.
+    /// The SHA-256 of the secret, in hexadecimal.
     sha256: String,
     scopes: Vec<Scope>,
     purposes: Vec<String>,
@@ -58,33 +59,34 @@ struct Token {
     made: i64,
     until: i64,
     used: Option<i64>,
-    /// Of the certificate that made it: its authority, itself, its serial number, in hexadecimal.
+    /// The certificate that made it: its authority's fingerprint, its own fingerprint, and its serial number, in
+    /// hexadecimal.
     authority: String,
     certificate: String,
     serial: String,
 }
 
-/// What somebody wants.
+/// The wishes for a new token.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
-    /// For its owner: what it is for, and where it lies.
+    /// A note for its owner: its use, and where it is stored.
     #[schema(min_length = 1, max_length = 100)]
     pub(crate) name: String,
-    /// Nothing: all that its owner may do.
+    /// Empty: all permissions of its owner.
     #[serde(default)]
     #[schema(max_items = 3)]
     pub(crate) scopes: Vec<Scope>,
-    /// The only purposes that it may be used for. Nothing: any.
+    /// The only purposes that it may be used for. Empty: any.
     #[serde(default)]
     #[schema(max_items = 20)]
     pub(crate) purposes: Vec<String>,
-    /// How many days it lives.
+    /// The lifetime in days.
     #[schema(minimum = 1, maximum = 366)]
     pub(crate) days: u32,
 }
 
-/// What is told of a token, without its secret.
+/// A token's public fields, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenInfo {
     pub(crate) id: String,
@@ -95,12 +97,12 @@ pub(crate) struct TokenInfo {
     pub(crate) made: String,
     #[schema(format = DateTime)]
     pub(crate) until: String,
-    /// To the minute; nothing: never.
+    /// The last use, to the minute. Absent: never used.
     #[schema(format = DateTime, nullable)]
     pub(crate) used: Option<String>,
 }
 
-/// A new token, and the only time that it is told. No `Debug`.
+/// A new token. Its secret is shown only here. It has no `Debug`.
 pub(crate) struct Made {
     pub(crate) info: TokenInfo,
     pub(crate) secret: String,
@@ -118,14 +120,14 @@ pub(crate) enum TokenFault {
     Disk(#[source] anyhow::Error),
 }
 
-/// Whether a bearer token says that it is one of ours.
+/// Whether a bearer token has the form of our own tokens.
 pub(super) fn is_ours(token: &str) -> bool {
     token.starts_with(PREFIX)
 }
 
 impl Tokens {
     /// # Errors
-    /// Where the file cannot be read: an empty list in its place would be a lie to those who revoke.
+    /// If the file cannot be read. An empty list instead would mislead people who revoke tokens.
     pub(crate) fn open(state: &Path) -> anyhow::Result<Self> {
         let file = state.join("tokens.json");
         let tokens = match std::fs::read(&file) {
@@ -136,7 +138,7 @@ impl Tokens {
         Ok(Self { file, state: Mutex::new(State { tokens, written: Utc::now().timestamp() }) })
     }
 
-    /// A new token of whoever shows this certificate.
+    /// Makes a token for the holder of this certificate.
     ///
     /// # Errors
     /// [`TokenFault`].
@@ -187,14 +189,14 @@ impl Tokens {
         Ok(Made { info, secret: format!("{PREFIX}{id}_{secret}") })
     }
 
-    /// Those of one person.
+    /// All tokens of one person.
     pub(crate) fn of(&self, owner: &PeerId) -> Vec<TokenInfo> {
         let owner = owner.to_string();
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tokens.iter().filter(|(_, token)| token.owner == owner).map(|(id, token)| info(id, token)).collect()
     }
 
-    /// Ends a token of this owner; another's does not exist for him.
+    /// Revokes a token of this owner. Tokens of other owners are not found.
     ///
     /// # Errors
     /// [`TokenFault::None`] or [`TokenFault::Disk`].
@@ -207,11 +209,12 @@ impl Tokens {
         self.write(&mut state)
     }
 
-    /// Strikes off those whose maker's certificate is revoked, and says how many: a list need not name for ever what was
-    /// revoked. Whatever else keeps a maker out, a list that is overdue among it, may pass, and his tokens with it.
+    /// Removes tokens whose maker's certificate is revoked, and returns how many. The revocation list then no longer
+    /// needs to name the certificate. Other reasons that keep a maker out, such as an overdue list, can pass, so these
+    /// tokens stay.
     ///
     /// # Errors
-    /// [`TokenFault::Disk`]; they are ended all the same.
+    /// [`TokenFault::Disk`]. The tokens are ended all the same.
     pub(super) fn sweep(&self, trust: &Trust) -> Result<usize, TokenFault> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.tokens.len();
@@ -224,16 +227,17 @@ impl Tokens {
         Ok(ended)
     }
 
-    /// Whose token this is.
+    /// The asker behind a token.
     ///
     /// # Errors
-    /// Why it is nobody's.
+    /// The reason why the token is not accepted.
     pub(super) fn holder(&self, token: &str, trust: &Trust) -> Result<Asker, Denied> {
         let (id, secret) = token.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).ok_or(Denied::Token)?;
         let now = Utc::now().timestamp();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let known = state.tokens.get_mut(id).ok_or(Denied::Token)?;
-        // Both are hashes of what the caller cannot choose to be alike: comparing them tells nothing by its time.
+        // Both values are hashes, and the caller cannot choose a hash that is nearly equal. The time of the comparison
+        // reveals nothing.
         if known.sha256 != sha256(secret) {
             return Err(Denied::Token);
         }
@@ -265,7 +269,7 @@ impl Tokens {
 }
 
 impl Token {
-    /// Whoever made it, as if his certificate lasted.
+    /// The maker of the token. The expiry of the maker's certificate is ignored.
     fn maker(&self) -> Option<Peer> {
         let fingerprint = |text: &str| -> Option<[u8; 32]> { hex::decode(text).ok()?.try_into().ok() };
         Some(Peer {

@@ -1,10 +1,10 @@
-//! `cell-key`: perturbed cells of closed tables, for data about people ([`crate::table`]). Noise by the key of a cell, and a
-//! threshold on perturbed numbers of units.
+//! `cell-key`: perturbed cells of closed tables, for data about people ([`crate::table`]). The key of a cell determines its
+//! noise, and a threshold applies to perturbed numbers of units.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{PEOPLE_ALONE, Statistics};
+use super::method::{Method, PEOPLE_ALONE, Statistics, sealed};
 use crate::error::DisclosureError;
 use crate::keys::KeyCodec;
 use crate::noise::NoiseKey;
@@ -17,19 +17,21 @@ use crate::table::{
     is_value, there,
 };
 
-/// Perturbed cells of closed tables.
+/// The method for data about people: perturbed cells of closed tables.
 #[derive(Debug, Clone)]
 pub struct CellKey {
-    /// Perturbation by (count, cell key).
+    /// The perturbation by (count, cell key).
     pub table: Arc<PTable>,
-    /// The node's secret for noise on sums; without it there are counts of units alone.
+    /// The node's secret for the keys of cells. Without it every release fails.
     pub noise: Option<NoiseKey>,
-    /// The least perturbed count that is released; 10 by default in the federation. A value below 1
-    /// is for comparison with other tools: it releases zeros of observed cells only.
+    /// The least perturbed count that is released. The federation's default is 10. A value below 1 is for comparison with other
+    /// tools: it releases zeros of observed cells only.
     pub threshold: i64,
 }
 
-impl super::Method for CellKey {
+impl sealed::Sealed for CellKey {}
+
+impl Method for CellKey {
     fn name(&self) -> &'static str {
         "cell-key"
     }
@@ -84,7 +86,7 @@ impl super::Method for CellKey {
     }
 }
 
-/// The figures of one cell; `None`: it is withheld.
+/// The figures of one cell; `None`: the cell is withheld.
 fn protected(
     shape: &TableShape,
     subset: u32,
@@ -105,7 +107,7 @@ fn protected(
         let of_columns = there(subset, &shape.columns).into_iter().zip(codes);
         needed.extend(of_columns.filter(|(column, code)| column.holds(**code)).filter_map(|(column, _)| column.unit));
     } else {
-        // Each row is of every unit of its dataset.
+        // Each row belongs to a unit of every domain of its dataset.
         needed.extend(0..shape.units.len());
     }
     let mut counts = BTreeMap::new();
@@ -138,7 +140,7 @@ fn protected(
     Ok(Some(figures))
 }
 
-/// What a cell is, whatever table it is met in: the presence that who is not in a dataset has in common, and classes.
+/// The identity of a cell, the same in every table: the classes of its units, or their common absence from a dataset.
 fn parts<'a>(
     shape: &'a TableShape,
     subset: u32,
@@ -166,7 +168,7 @@ fn parts<'a>(
     Ok(parts)
 }
 
-/// The epoch of a cell's period, where rows come by period.
+/// The epoch of a cell's period, if rows come by period.
 fn period<'a>(shape: &'a TableShape, subset: u32, codes: &[Code]) -> Result<Option<&'a str>, DisclosureError> {
     let Some(period) = &shape.period else { return Ok(None) };
     let places: Vec<usize> = (0..shape.columns.len()).collect();
@@ -176,11 +178,11 @@ fn period<'a>(shape: &'a TableShape, subset: u32, codes: &[Code]) -> Result<Opti
     epoch.map(|epoch| Some(epoch.as_str())).ok_or(DisclosureError::Stage("a cell is of no closed period"))
 }
 
-/// One cell on its way out.
+/// One cell that is being protected.
 struct Cell<'a> {
     shape: &'a TableShape,
     parts: Vec<(&'a Labelled, String)>,
-    /// Datasets that its columns tell of, and whether its units are in them.
+    /// The datasets that its columns describe, and whether its units are in them.
     present: Vec<(&'a Labelled, bool)>,
     period: Option<&'a str>,
     secret: &'a NoiseKey,
@@ -188,7 +190,7 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// Whether the units of the cell are in a dataset, where the cell tells.
+    /// Whether the units of the cell are in a dataset; `None` if the cell does not tell.
     fn is_in(&self, presence: &Labelled) -> Option<bool> {
         if !self.shape.register {
             return Some(true);
@@ -196,9 +198,9 @@ impl Cell<'_> {
         self.present.iter().find(|(of, _)| *of == presence).map(|(_, present)| *present)
     }
 
-    /// Whether its units can have values of a functional's measures.
+    /// Whether the cell's units can have values of a functional's measures.
     fn has_measures(&self, functional: &FunctionalShape) -> Result<bool, DisclosureError> {
-        // Where the cell does not say that its units are in the dataset, those who are may be few.
+        // If the cell does not tell that its units are in the dataset, only a few of them may be.
         let has = |measure: usize| Ok(self.is_in(&self.measure(measure)?.presence) == Some(true));
         match functional {
             FunctionalShape::Units(_) | FunctionalShape::Rows => Ok(true),
@@ -243,7 +245,7 @@ impl Cell<'_> {
     fn units(&self, unit: usize, statistics: &CellStatistics) -> Result<i64, DisclosureError> {
         let label = &self.shape.units.get(unit).ok_or(DisclosureError::Spec("no such unit"))?.label;
         let key = match &self.shape.whole {
-            // All units of a dataset are the cell of its presence in their register.
+            // All units of a dataset form the cell of its presence in their register.
             Some(presence) if self.parts.is_empty() => {
                 let register = Labelled { label: format!("units of {label}"), datasets: Vec::new() };
                 let parts = vec![(presence, "1".to_owned())];
@@ -274,7 +276,7 @@ impl Cell<'_> {
         Ok(self.noisy("rows", &[], i128::from(statistics.rows), self.most())?.max(0))
     }
 
-    /// Records with a value of a measure; where every record has one, the records.
+    /// The number of records with a value of a measure. If every record has a value, this is the number of records.
     fn present(&self, measure: usize, place: usize, statistics: &CellStatistics) -> Result<i128, DisclosureError> {
         let of = self.measure(measure)?;
         if !of.nullable {
@@ -288,14 +290,16 @@ impl Cell<'_> {
         self.shape.measures.get(measure).ok_or(DisclosureError::Spec("no such measure"))
     }
 
-    /// The place of a measure's sum among the functionals. Squares and products need those of their measures, and a shape
-    /// that has the ones without the others is refused.
+    /// The place of a measure's sum among the functionals. Squares and products need the sums of their measures.
+    ///
+    /// # Errors
+    /// If the shape has no such sum.
     fn place_of_sum(&self, measure: usize) -> Result<usize, DisclosureError> {
         let sum = self.shape.functionals.iter().position(|f| *f == FunctionalShape::Sum(measure));
         sum.ok_or(DisclosureError::Spec("a moment without the sum that it rests on"))
     }
 
-    /// Σ(x − c) with noise, and c times the perturbed number of values.
+    /// Σx: Σ(x − c) with noise, plus c times the perturbed number of values.
     fn sum(&self, measure: usize, statistics: &CellStatistics) -> Result<i128, DisclosureError> {
         let overflow = || DisclosureError::Overflow;
         let of = self.measure(measure)?;
@@ -309,7 +313,7 @@ impl Cell<'_> {
         let sum = self.noisy(&name, &[&of.value], centred, bound)?;
         let back = middle.checked_mul(present).ok_or_else(overflow)?;
         let sum = sum.checked_add(back).ok_or_else(overflow)?;
-        // So many values between these bounds add up to no less and no more.
+        // This number of values between the bounds cannot add up to less or more.
         let (least, most) = (of.lower.checked_mul(present), of.upper.checked_mul(present));
         let (least, most) = least.zip(most).ok_or_else(overflow)?;
         Ok(sum.clamp(least, most))

@@ -1,6 +1,7 @@
-//! `public`: already published, so exact and nothing withheld.
+//! `public`: the data are already published, so figures are exact and nothing is withheld.
 
-use super::{NOT_OF_PEOPLE, Statistics};
+use super::exact_figures::exact_figures;
+use super::method::{Method, NOT_OF_PEOPLE, Statistics, sealed};
 use crate::error::DisclosureError;
 use crate::exact;
 use crate::keys::KeyCodec;
@@ -9,11 +10,13 @@ use crate::spec::TableSpec;
 use crate::stage::Stage;
 use crate::table::{CellStatistics, Code, TableShape};
 
-/// Already published: exact, nothing withheld.
+/// The method for data already published: exact figures, with nothing withheld.
 #[derive(Debug, Clone, Copy)]
 pub struct Public;
 
-impl super::Method for Public {
+impl sealed::Sealed for Public {}
+
+impl Method for Public {
     fn name(&self) -> &'static str {
         "public"
     }
@@ -22,33 +25,7 @@ impl super::Method for Public {
         "none, the data is already published".to_owned()
     }
 
-    fn expected_error(&self) -> f64 {
-        0.0
-    }
-
-    fn variance(&self) -> f64 {
-        0.0
-    }
-
-    fn draws_noise(&self) -> bool {
-        false
-    }
-
-    fn absent_is_withheld(&self) -> bool {
-        false
-    }
-
-    fn statistics(&self) -> Statistics {
-        Statistics::Totals
-    }
-
-    fn check(&self) -> Result<(), DisclosureError> {
-        Ok(())
-    }
-
-    fn release(&self, spec: &TableSpec, _codec: &KeyCodec, stage: &Stage) -> Result<Vec<OutputRow>, DisclosureError> {
-        exact::release(spec, stage)
-    }
+    exact_figures!();
 
     fn release_cell(
         &self,

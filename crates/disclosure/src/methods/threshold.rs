@@ -1,34 +1,32 @@
-//! `threshold`: exact figures that rest on enough units, everything else withheld.
+//! `threshold`: exact figures of enough units, with all others withheld.
 //!
-//! For data that is not about people: exact figures give no protection against differencing between
-//! questions.
+//! It is for data that are not about people: exact figures give no protection against differencing between questions.
 
 use std::collections::BTreeSet;
 
-use super::{NOT_OF_PEOPLE, Statistics};
+use super::method::{Method, NOT_OF_PEOPLE, Statistics, sealed};
 use crate::atoms::AtomRule;
-use crate::cell::{Cell, holds};
-use crate::dominance;
+use crate::dominance::{self, DominanceRules};
 use crate::error::DisclosureError;
 use crate::exact;
 use crate::keys::KeyCodec;
 use crate::output::{OutputRow, withhold_together};
 use crate::spec::{DomainSpec, FigureKind, FigureSpec, TableSpec};
-use crate::stage::Stage;
+use crate::stage::{Cell, Stage, holds};
 use crate::table::{CellStatistics, Code, TableShape};
 
-/// Exact figures of enough units, for data that is not about people. Gives no protection against
-/// differencing between questions. The defaults are those of the Office for National Statistics, ACRO and
-/// UK LLC: 10 units, (2, 90 %) dominance, p 10 %.
+/// The method for data that are not about people: exact figures of enough units. It gives no protection against differencing
+/// between questions. The defaults are those of the Office for National Statistics, ACRO and UK LLC: 10 units, (2, 90 %)
+/// dominance, p 10 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold {
-    /// Distinct units, of every domain, that each atom must have. At least 1.
+    /// The least number of distinct units of every domain in each atom. At least 1.
     pub units: u64,
-    /// k of the (n, k) rule with n = 2: a sum is withheld where the two largest contributions are
-    /// k % of it or more. At most 100.
+    /// k of the (n, k) rule with n = 2, in percent: a sum is withheld if the two largest contributions are k % of it or more. At
+    /// most 100.
     pub dominance_n_k_percent: u8,
-    /// p of the p % rule: a sum is withheld where all but the two largest contributions come to
-    /// less than p % of the largest, for then the second could estimate the largest too well.
+    /// p of the p % rule, in percent: a sum is withheld if all but the two largest contributions add up to less than p % of the
+    /// largest. The second contributor could then estimate the largest too well.
     pub p_percent: u8,
 }
 
@@ -38,7 +36,15 @@ impl Default for Threshold {
     }
 }
 
-impl super::Method for Threshold {
+impl Threshold {
+    fn dominance(&self) -> DominanceRules {
+        DominanceRules { contributors: self.units, n_k_percent: self.dominance_n_k_percent, p_percent: self.p_percent }
+    }
+}
+
+impl sealed::Sealed for Threshold {}
+
+impl Method for Threshold {
     fn name(&self) -> &'static str {
         "threshold"
     }
@@ -86,8 +92,8 @@ impl super::Method for Threshold {
         for (key, cell) in stage.cells() {
             let possible_here = match &possible {
                 None => None,
-                // Data that contradict what contract and logic allow are judged as if anything were possible, which
-                // withholds more: that they do must not show.
+                // Data that contradict contract or logic are judged as if everything were possible, which withholds more. The
+                // contradiction itself must not show.
                 Some(masks_of) => {
                     masks_of.get(key).filter(|masks| cell.masks().iter().all(|mask| masks.contains(mask)))
                 }
@@ -147,8 +153,8 @@ fn figures_of(
     Ok(values)
 }
 
-/// For each measure, whether its sums under conditions may stand beside each other: the difference of two sums is a
-/// sum over atoms, so each atom has to pass by itself.
+/// For each measure, whether its sums under conditions may be released side by side. The difference of two sums is a sum over
+/// atoms, so each atom has to pass by itself.
 fn measures_told_apart(
     spec: &TableSpec,
     cell: &Cell<'_>,
@@ -165,7 +171,7 @@ fn measures_told_apart(
         let mut passes = true;
         for atom in atoms.iter().filter(|_| live != 0) {
             let in_atom = |mask: u16| mask & live == *atom;
-            // Where every value is NULL a sum adds nothing, and how many units are there is judged with the conditions.
+            // If every value is NULL, the sum adds nothing. The number of units is judged with the conditions.
             passes &= !cell.has_value(measure, in_atom)? || adds_up(spec, cell, measure, rules, in_atom)?;
         }
         apart.push(passes);
@@ -173,9 +179,9 @@ fn measures_told_apart(
     Ok(apart)
 }
 
-/// Rows less units is what units with several rows have in excess (501 rows of 500 people: one
-/// person came twice). So where both are asked of one set, both "exactly one row" and "more than one
-/// row" must have enough units; else the count of units is withheld.
+/// Whether a count of units may be released. The difference of rows and units reveals units with several rows (501 rows of 500
+/// people: one person came twice). If a question asks for both counts of one set, the units with exactly one row and the units
+/// with more must both be enough. Otherwise the count of units is withheld.
 fn units_pass(
     spec: &TableSpec,
     cell: &Cell<'_>,
@@ -183,7 +189,7 @@ fn units_pass(
     domain: usize,
     rules: &Threshold,
 ) -> Result<bool, DisclosureError> {
-    // Where every row has a value, those that have one are all.
+    // If every row has a value, the number of values is the number of rows.
     let rows = |kind: FigureKind| matches!(kind, FigureKind::Rows | FigureKind::Present { .. });
     let rows_too = spec.figures.iter().any(|other| rows(other.kind) && other.requires == figure.requires);
     if !rows_too {
@@ -200,7 +206,7 @@ fn units_pass(
     Ok(enough(several) && enough(one))
 }
 
-/// Enough units of every domain have a value.
+/// Whether enough units of every domain have a value.
 fn present_passes(
     spec: &TableSpec,
     cell: &Cell<'_>,
@@ -232,8 +238,8 @@ fn sum_passes(
     Ok(true)
 }
 
-/// Whether the units of every domain make up the sum of a measure over a set without one of them that dominates. What is
-/// too large to be judged does not pass.
+/// Whether a measure's sum over a set has enough contributors of every domain, and none that dominates. A sum that is too large
+/// to be judged does not pass.
 fn adds_up(
     spec: &TableSpec,
     cell: &Cell<'_>,
@@ -242,8 +248,9 @@ fn adds_up(
     in_set: impl Fn(u16) -> bool + Copy,
 ) -> Result<bool, DisclosureError> {
     let least = spec.least(measure)?;
+    let limits = rules.dominance();
     for domain in 0..spec.domains.len() {
-        let passes = cell.contributions(domain, measure, least, in_set).and_then(|of| dominance::passes(&of, rules));
+        let passes = cell.contributions(domain, measure, least, in_set).and_then(|of| dominance::passes(&of, &limits));
         match passes {
             Ok(true) => {}
             Ok(false) | Err(DisclosureError::Overflow) => return Ok(false),

@@ -1,6 +1,7 @@
-//! `unprotected`: exact, nothing withheld, for the tests' comparison with pooled data. No configuration reaches it.
+//! `unprotected`: exact figures, with nothing withheld, for the tests' comparison with pooled data. No configuration selects it.
 
-use super::Statistics;
+use super::exact_figures::exact_figures;
+use super::method::{Method, Statistics, sealed};
 use crate::error::DisclosureError;
 use crate::exact;
 use crate::keys::KeyCodec;
@@ -9,11 +10,13 @@ use crate::spec::TableSpec;
 use crate::stage::Stage;
 use crate::table::{CellStatistics, Code, FunctionalShape, TableShape};
 
-/// Exact, nothing withheld.
+/// The method for tests: exact figures, with nothing withheld.
 #[derive(Debug, Clone, Copy)]
 pub struct Unprotected;
 
-impl super::Method for Unprotected {
+impl sealed::Sealed for Unprotected {}
+
+impl Method for Unprotected {
     fn name(&self) -> &'static str {
         "unprotected"
     }
@@ -22,33 +25,7 @@ impl super::Method for Unprotected {
         "none, nothing is protected".to_owned()
     }
 
-    fn expected_error(&self) -> f64 {
-        0.0
-    }
-
-    fn variance(&self) -> f64 {
-        0.0
-    }
-
-    fn draws_noise(&self) -> bool {
-        false
-    }
-
-    fn absent_is_withheld(&self) -> bool {
-        false
-    }
-
-    fn statistics(&self) -> Statistics {
-        Statistics::Totals
-    }
-
-    fn check(&self) -> Result<(), DisclosureError> {
-        Ok(())
-    }
-
-    fn release(&self, spec: &TableSpec, _codec: &KeyCodec, stage: &Stage) -> Result<Vec<OutputRow>, DisclosureError> {
-        exact::release(spec, stage)
-    }
+    exact_figures!();
 
     fn release_cell(
         &self,

@@ -1,20 +1,21 @@
 //! Reads perturbation tables from CSV.
 
-use super::{Line, PTable, PTableError};
+use super::perturbation_table::{Line, PTable, PTableError};
 
-/// Columns of a table with noise by key.
+/// The header of a table with noise by key.
 const BY_KEY: &str = "pcv,ckey_lo,ckey_hi,pvalue";
 
-/// Columns of a table whose noise does not depend on the key (rounding rules such as ONS's "10-5").
+/// The header of a table whose noise does not depend on the key (rounding rules such as "10-5" of the Office for National
+/// Statistics).
 const BY_COUNT: &str = "pcv,pvalue";
 
 impl PTable {
-    /// Reads a table with one of the headers `pcv,ckey_lo,ckey_hi,pvalue` (keys inclusive) or
-    /// `pcv,pvalue` (for every key). Numbers only: no quotes. Empty lines are passed over.
+    /// Reads a table with one of the headers `pcv,ckey_lo,ckey_hi,pvalue` (keys inclusive) or `pcv,pvalue` (for every key). Fields
+    /// are numbers without quotes. Empty lines are ignored.
     ///
     /// # Errors
-    /// Another header, a field too few or too many, something that is no number, or a row that
-    /// [`PTable::from_rows`] refuses: named by the line, of which the header is the first.
+    /// If the header is another one, a line has too few or too many fields, a field is not a number, or [`PTable::from_rows`]
+    /// refuses a row. The error names the line, with the header as line 1.
     pub fn parse_csv(text: &str, modulus: u32) -> Result<Self, PTableError> {
         let mut numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         let header = numbered.next().map(|(_, header)| header.trim_start_matches('\u{feff}'));

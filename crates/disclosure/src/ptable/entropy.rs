@@ -1,28 +1,27 @@
 //! The maximum-entropy distribution with mean zero and a given variance on a set of integers.
 //!
-//! Source: Marley and Leaver (2011) for the idea; Giessing (2016) and the R package `ptable` of the
-//! German Federal Statistical Office for the constraints. The distribution has the form
-//! p(v) ∝ exp(λ1 v + λ2 v²), and λ minimises the convex dual log Z(λ) − λ·(0, V), here by Newton
-//! with step halving.
+//! Source: Marley and Leaver (2011) for the idea; Giessing (2016) and the R package `ptable` of the German Federal Statistical
+//! Office for the constraints. The distribution has the form p(v) ∝ exp(λ1 v + λ2 v²). λ minimises the convex dual
+//! log Z(λ) − λ·(0, V), here by Newton's method with step halving.
 //!
-//! Every operation is an IEEE basic one (+ − × ÷, comparison, rounding) in a fixed order: the
-//! exponential is computed here, because that of the platform's library may differ in the last bit.
-//! So all machines of the federation get the same table from the same parameters.
+//! Every operation is a basic IEEE operation (+ − × ÷, comparison, rounding) in a fixed order. The exponential is computed here,
+//! because the platform's library may differ in the last bit. All machines of the federation thus get the same table from the
+//! same parameters.
 
 use std::f64::consts::{LN_2, LOG2_E};
 
-/// Gradient, in units of the scaled features, at which the solution is taken.
+/// The gradient, in units of the scaled features, at which the solver stops.
 const TOLERANCE: f64 = 1e-11;
 
-/// Newton takes 5 to 30 steps; more means that it will not get there.
+/// The largest number of steps. Newton's method takes 5 to 30 steps if it converges.
 const MAX_STEPS: usize = 400;
 
-/// A variance this near, as a share of the largest, to what the support can bear is taken as the
-/// bound itself, where λ would be infinite.
+/// A variance this near to a bound of the support, as a share of the largest variance, is taken as the bound itself, because λ
+/// would be infinite there.
 const NEAR_BOUND: f64 = 1e-3;
 
-/// Probabilities of `support` (ascending, distinct): mean zero, and variance `variance` or the
-/// feasible one closest to it. `None` where no distribution on the support has mean zero.
+/// The probabilities of `support` (ascending, distinct) with mean zero, and the variance `variance` or the closest feasible
+/// variance. `None` if no distribution on the support has mean zero.
 pub(super) fn solve(support: &[i32], variance: f64) -> Option<Vec<f64>> {
     let lowest = *support.first()?;
     let highest = *support.last()?;
@@ -88,8 +87,8 @@ fn newton(support: &[i32], variance: f64) -> Option<Vec<f64>> {
         let step =
             ((h12 * gradient.1 - h22 * gradient.0) / determinant, (h12 * gradient.0 - h11 * gradient.1) / determinant);
         let decrement = -(step.0 * gradient.0 + step.1 * gradient.1);
-        // The dual falls by log E[exp(step · (feature − target))], so that no logarithm is needed.
-        // Near the solution its change drowns in rounding, and the full step is right.
+        // The dual falls by log E[exp(step · (feature − target))], so that no logarithm is needed. Near the solution rounding
+        // hides its change, and the full step is right.
         let falls = |share: f64| {
             let terms = features.iter().zip(&probabilities).map(|(feature, p)| {
                 let exponent = step.0 * feature + step.1 * (feature * feature - target);
@@ -123,7 +122,7 @@ fn integer_power(base: f64, power: i32) -> f64 {
     (0..power).fold(1.0, |product, _| product * base)
 }
 
-/// e^x to about 1e-14, on |x| ≤ 700 (clamped), by basic operations alone.
+/// e^x to about 1e-14 on |x| ≤ 700 (clamped), by basic operations only.
 fn exp(x: f64) -> f64 {
     let x = x.clamp(-700.0, 700.0);
     let twos = (x * LOG2_E).round();

@@ -1,16 +1,20 @@
 //! Makes perturbation tables from public parameters, the same on every machine.
 
-use super::{LAST_PCV, Line, PTable, PTableError, entropy};
+use super::entropy;
+use super::perturbation_table::{LAST_PCV, Line, PTable, PTableError};
 
-/// The public parameters of a perturbation table. The default is the federation's: modulus 4096, noise of at most 8,
-/// variance 5, and never an output of 1 or 2. One who knows nine people of a cell, and asks whether somebody is the tenth, is
-/// right in 59 of 100 cases; variance 3 would make 61 of it.
+/// The public parameters of a perturbation table. The default is the federation's: modulus 4096, noise of at most 8, variance 5,
+/// and never an output of 1 or 2. An attacker who knows nine people of a cell and guesses whether a person is the tenth is right
+/// in 59 of 100 cases; with variance 3, in 61.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TableParameters {
+    /// The number of keys, M.
     pub modulus: u32,
+    /// The largest magnitude of the noise.
     pub max_noise: u32,
+    /// The variance of the noise.
     pub variance: f64,
-    /// Outputs from 1 to this never occur.
+    /// Outputs from 1 to this number never occur.
     pub blocked_below: u32,
 }
 
@@ -21,7 +25,7 @@ impl Default for TableParameters {
 }
 
 impl TableParameters {
-    /// The table that they give.
+    /// The table with these parameters.
     ///
     /// # Errors
     /// As [`PTable::generate`].
@@ -30,12 +34,12 @@ impl TableParameters {
     }
 }
 
-/// Expected interval widths are rounded to multiples of 2^−20 keys before they are compared, far
-/// above the solver's tolerance and far below what matters: a second guard, beside the solver's
-/// fixed arithmetic, that ties break in the same way everywhere.
+/// Expected interval widths are rounded to multiples of 2^−20 keys before they are compared. This grid is far coarser than the
+/// solver's tolerance and far finer than any relevant difference. Beside the solver's fixed arithmetic it is a second guard that
+/// ties break in the same way everywhere.
 const GRID: f64 = 1_048_576.0;
 
-/// Knuth's multiplier (2^32 / golden ratio): neighbouring rows get distant offsets.
+/// Knuth's multiplier (2^32 / golden ratio). It gives neighbouring rows distant offsets.
 const OFFSET_MULTIPLIER: u64 = 2_654_435_761;
 
 /// The federation's default table.
@@ -47,19 +51,18 @@ pub fn default_table() -> Result<PTable, PTableError> {
 }
 
 impl PTable {
-    /// A table of maximum entropy. For every count n in 1..=750 the noise v is an integer in
-    /// [−D, D], D = `max_noise`, with n + v ≥ 0 and n + v not in 1..=`blocked_below`; it has mean
-    /// zero and variance `variance`, or the closest that those bounds allow for a small n.
+    /// Makes a table of maximum entropy. For every count n in 1..=750 the noise v is an integer in [−D, D], D = `max_noise`, with
+    /// n + v ≥ 0 and n + v not in 1..=`blocked_below`. It has mean zero and variance `variance`, or the closest variance that the
+    /// bounds allow for a small n.
     ///
-    /// Probabilities become whole keys (multiples of 1/modulus) by largest remainders; then single
-    /// keys move between values, least distortion first, until the mean is zero: exactly where
-    /// n > D, elsewhere as nearly as such moves allow ([`PTable::summary`] tells). The values of a row
-    /// lie in ascending order on the circle of keys, from an offset that depends on the row, so that
-    /// a wrong row shows in tests. The same parameters give the same table on every machine.
+    /// Probabilities become whole keys (multiples of 1/modulus) by largest remainders. Then single keys move between values,
+    /// least distortion first, until the mean is zero: exactly for n > D, otherwise as nearly as such moves allow
+    /// ([`PTable::summary`] gives the mean). The values of a row lie in ascending order on the circle of keys, from an offset that
+    /// depends on the row, so that a wrong row shows in tests. The same parameters give the same table on every machine.
     ///
     /// # Errors
-    /// [`PTableError::Parameter`] for a modulus below 2, a noise of 0 or above 750 or a variance that
-    /// is not a positive number; [`PTableError::NoDistribution`] where a row allows no mean of zero.
+    /// [`PTableError::Parameter`] for a modulus below 2, a noise of 0 or above 750, or a variance that is not a positive number;
+    /// [`PTableError::NoDistribution`] if a row allows no mean of zero.
     pub fn generate(modulus: u32, max_noise: u32, variance: f64, blocked_below: u32) -> Result<Self, PTableError> {
         let max_noise = match i32::try_from(max_noise) {
             Ok(noise) if (1..=LAST_PCV).contains(&max_noise) => noise,
@@ -72,7 +75,7 @@ impl PTable {
             return Err(PTableError::Parameter("the modulus must be at least 2"));
         }
         let mut lines = Vec::new();
-        // Most rows have the full support, and so the same widths as the row before.
+        // Most rows have the full support, and so the same widths as the previous row.
         let mut support = Vec::new();
         let mut widths = Vec::new();
         for pcv in 1..=LAST_PCV {
@@ -95,7 +98,7 @@ fn is_allowed(pcv: u32, value: i32, blocked_below: u32) -> bool {
     output == 0 || output > i64::from(blocked_below)
 }
 
-/// Whole keys for each value: they add to the modulus, and value × keys to zero if moves allow.
+/// Whole keys for each value. They add up to the modulus, and value × keys adds up to zero if moves allow.
 fn quantise(support: &[i32], probabilities: &[f64], modulus: u32) -> Vec<i64> {
     let expected: Vec<f64> =
         probabilities.iter().map(|probability| (probability * f64::from(modulus) * GRID).round() / GRID).collect();
@@ -112,9 +115,8 @@ fn quantise(support: &[i32], probabilities: &[f64], modulus: u32) -> Vec<i64> {
     widths
 }
 
-/// Moves single keys from one value to another until Σ value × keys is zero, or no move brings it
-/// nearer. Each time the move that takes the widths least far from the expected ones; of equal
-/// ones the first in order of values.
+/// Moves single keys from one value to another until Σ value × keys is zero, or no move brings it nearer. Each step takes the
+/// move that changes the widths least from the expected ones, and of equal moves the first in the order of values.
 fn balance(support: &[i32], expected: &[f64], widths: &mut [i64]) {
     loop {
         let mean: i64 = support.iter().zip(&*widths).map(|(v, keys)| i64::from(*v) * keys).sum();
@@ -126,9 +128,9 @@ fn balance(support: &[i32], expected: &[f64], widths: &mut [i64]) {
                 if *from_keys == 0 || moved.abs() >= mean.abs() {
                     continue;
                 }
-                // Change of Σ (keys − expected)², halved.
+                // The change of Σ (keys − expected)², halved.
                 let distortion = (*to_keys as f64 - to_expected) - (*from_keys as f64 - from_expected) + 1.0;
-                // A long move corrects more at once: compare by what one unit of mean costs.
+                // A long move corrects more at once, so moves are compared by the cost of one unit of mean.
                 let cost = distortion / (mean.abs() - moved.abs()) as f64;
                 if best.is_none_or(|(least, _, _)| cost < least) {
                     best = Some((cost, from, to));

@@ -1,4 +1,4 @@
-//! From statistics to what may leave: the cells that the method releases, as a batch.
+//! From statistics to the released table: the cells that the method releases, as a batch.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use arrow::array::{
 use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::{ABSENT, CLASSES, CODE_END, CODES, Code, FunctionalShape, Grouped, NULL, TableShape, UNREACHED, there};
+use super::shape::{ABSENT, CLASSES, CODE_END, CODES, Code, FunctionalShape, NULL, TableShape, UNREACHED, there};
+use super::statistics::Grouped;
 use crate::error::DisclosureError;
 use crate::methods::Method;
 use crate::released::Released;
@@ -16,10 +17,10 @@ use crate::released::Released;
 /// The largest magnitude that 38 decimal digits can hold.
 const MAX_DECIMAL: u128 = 10_u128.pow(38) - 1;
 
-/// Protects the cells of a table about people.
+/// Protects the cells of a table about people, and builds the result.
 ///
 /// # Errors
-/// Where the shape contradicts itself or the method, or a figure overflows; never with a value of the data.
+/// If the shape contradicts itself or the method, or a figure overflows. The error never contains a value of the data.
 pub fn release_table(
     shape: &TableShape,
     cells: &Grouped,
@@ -29,7 +30,7 @@ pub fn release_table(
     for (subset, cells) in cells {
         for (codes, statistics) in cells {
             if shape.register && !there(*subset, &shape.columns).iter().zip(codes).any(|(of, code)| of.holds(*code)) {
-                // No dataset of the table holds them.
+                // No dataset of the table holds the cell's units.
                 continue;
             }
             let figures = method.release_cell(shape, *subset, codes, statistics)?;
@@ -41,11 +42,12 @@ pub fn release_table(
     batch(shape, &rows).map(Released::new)
 }
 
-/// What a table of some of the columns and figures of a released one is: to the byte what would be released of it by itself,
-/// where the same threshold holds. Its rows are those that are without the other columns.
+/// The part of a released table with some of its columns and figures. `width` is the number of columns of the whole table. The
+/// part is, to the byte, the table that would be released on its own under the same threshold. Its rows are the whole table's
+/// rows without the other columns.
 ///
 /// # Errors
-/// Where there are no such columns or figures.
+/// If there are no such columns or figures.
 pub fn part_of(
     table: &Released<RecordBatch>,
     width: usize,
@@ -93,7 +95,7 @@ fn batch(shape: &TableShape, rows: &[Row<'_>]) -> Result<RecordBatch, Disclosure
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
     for (place, column) in shape.columns.iter().enumerate() {
-        // The code of each row; `None`: the table is without this column.
+        // The code of each row; `None`: the row's table is without this column.
         let codes: Vec<Option<Code>> = rows
             .iter()
             .map(|row| {
@@ -133,7 +135,7 @@ fn batch(shape: &TableShape, rows: &[Row<'_>]) -> Result<RecordBatch, Disclosure
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
 }
 
-/// Each class and its end.
+/// Each class, followed by [`CODE_END`].
 fn ended(words: &[String]) -> String {
     words.iter().flat_map(|word| word.chars().chain([CODE_END])).collect()
 }

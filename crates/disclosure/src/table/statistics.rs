@@ -1,60 +1,62 @@
-//! What the method needs of each cell, from records: mergeable over parts of the data.
+//! The statistics of each cell that the method needs, from records. They can be merged over parts of the data.
 
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 
-use super::{CLASSES, Code, FunctionalShape, MAX_COLUMNS, NOBODY, NULL, TableShape};
+use super::shape::{Code, FunctionalShape, MAX_COLUMNS, NOBODY, NULL, TableShape, there};
 use crate::error::DisclosureError;
 
-/// The records of a row domain, by column; all as long as each other.
+/// The records of a row domain, by column. All columns have the same length.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    /// For each column of K.
+    /// For each column of K, the code of each record.
     pub columns: Vec<Vec<Code>>,
-    /// For each unit of the shape; [`NOBODY`] where a record has none.
+    /// For each kind of unit, the unit id of each record; [`NOBODY`] if a record has none.
     pub units: Vec<Vec<u64>>,
-    /// For each measure, in scaled units.
+    /// For each measure, the value of each record, in scaled units.
     pub measures: Vec<Vec<Option<i128>>>,
 }
 
 /// The statistics of one cell. They add up over parts of the data (boroughs, or partitions by unit).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellStatistics {
-    /// Distinct units, for each unit of the shape.
+    /// For each kind of unit, the number of distinct units.
     pub units: Vec<u64>,
-    /// Records, of each unit at most `max_rows`.
+    /// The number of records. Each unit counts with at most `max_rows`.
     pub rows: u64,
-    /// For each functional of a measure: records with a value, of each unit at most `max_rows`.
+    /// For each functional, the number of records with a value. Each unit counts with at most `max_rows`.
     pub present: Vec<u64>,
-    /// For each functional of a measure: what units add about the middle of its bounds, each kept within them.
+    /// For each functional, the sum about the middle of the bounds, in scaled units. Each unit's contribution is clamped.
     pub sums: Vec<i128>,
-    /// The same without bounds, for the tests' comparison with pooled tables alone.
+    /// The same statistics without bounds, only for the tests' comparison with pooled tables.
     #[cfg(feature = "unprotected")]
     pub exact: Exact,
 }
 
-/// What the cell has, whatever contracts say of bounds.
+/// The statistics of a cell without the contract's bounds.
 #[cfg(feature = "unprotected")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exact {
+    /// The number of records.
     pub rows: u64,
+    /// For each functional, the number of records with a value.
     pub present: Vec<u64>,
-    /// `None`: nothing to add up.
+    /// For each functional, the sum in scaled units; `None` if no record has a value.
     pub sums: Vec<Option<i128>>,
 }
 
-/// The cells of a table and of every table of fewer of its columns: by the columns that are there (bits), then by code.
+/// The cells of a table and of every table of fewer of its columns: by subset of the columns (bits), then by code.
 pub type Grouped = BTreeMap<u32, Cells>;
 
-/// By the code of each column.
+/// The cells of one subset, by the code of each of its columns.
 type Cells = BTreeMap<Vec<Code>, CellStatistics>;
 
 impl CellStatistics {
-    /// Adds those of another part of the data.
+    /// Adds the statistics of another part of the data.
     ///
     /// # Errors
-    /// Where a sum overflows.
+    /// If a sum overflows.
     pub fn merge(&mut self, other: &Self) -> Result<(), DisclosureError> {
         let add = |into: &mut Vec<u64>, from: &[u64]| {
             into.resize(into.len().max(from.len()), 0);
@@ -95,13 +97,13 @@ impl Exact {
 
 /// The statistics of every cell of a table and of its subsets.
 ///
-/// Of a register the table without columns is left out: a figure always needs a dataset that holds its units. Of rows that
-/// come by period there is no table over several.
+/// A register has no table without columns, because a figure always needs a dataset that holds its units. Rows that come by
+/// period have no table over several periods.
 ///
-/// `stopped` is asked between tables: nobody wants the rest of what is stopped.
+/// `stopped` is called between tables. If it returns true, the work ends.
 ///
 /// # Errors
-/// Where the records are not of the shape, a sum overflows, or it is stopped.
+/// If the records do not fit the shape, a sum overflows, or the work is stopped.
 pub fn statistics(
     shape: &TableShape,
     records: &Records,
@@ -120,8 +122,8 @@ pub fn statistics(
         return Err(DisclosureError::Stage("records are not of the table's shape"));
     }
     let mut grouped = Grouped::new();
-    // Each unit of a register stands in one cell of each table, so that a table is the sum of any with more columns. Other
-    // units, and rows of which each unit adds so many at most, are counted in every table by themselves.
+    // Each unit of a register is in one cell of each table, so that a table is the sum of any table with more columns. Other
+    // units, and rows with a limit for each unit, are counted in every table separately.
     let adds_up = shape.register && shape.units.len() == 1;
     for subset in (0..(1_u32 << columns)).rev() {
         let without_period = shape.period.as_ref().is_some_and(|period| subset >> period.column & 1 == 0);
@@ -141,7 +143,7 @@ pub fn statistics(
     Ok(grouped)
 }
 
-/// The cells of a table from those of one that has a column more.
+/// The cells of a table, added up from those of a table with one more column.
 fn added_up(finer: u32, subset: u32, cells: &Cells) -> Result<Cells, DisclosureError> {
     let mut found = Cells::new();
     let bits = (0..u32::BITS).filter(|place| finer >> place & 1 == 1);
@@ -171,7 +173,7 @@ fn cells(shape: &TableShape, records: &Records, subset: u32, length: usize) -> R
     for (place, ids) in records.units.iter().enumerate() {
         distinct(place, ids, &cell_of, shape.register && place == 0, &mut found);
     }
-    // By unit where a unit may have several records, so that each adds no more than the contract says.
+    // Sorted by unit if a unit may have several records, so that each unit's contribution can be bounded.
     let mut order: Vec<usize> = (0..length).collect();
     let ids = records.units.first().ok_or(DisclosureError::Spec("no unit"))?;
     let key = |row: usize| (cell_of.get(row).copied().unwrap_or(0), ids.get(row).copied().unwrap_or(NOBODY));
@@ -189,10 +191,10 @@ fn cells(shape: &TableShape, records: &Records, subset: u32, length: usize) -> R
     Ok(codes.into_iter().zip(found).collect())
 }
 
-/// Places of cells that are looked up by number at most.
+/// The largest number of possible cells that are looked up by place.
 const PLACES: u64 = 1 << 21;
 
-/// The cells that there are, numbered as they come, and the number of each record's.
+/// The observed cells, numbered in the order of their first record, and the cell number of each record.
 fn numbered(columns: &[&Vec<Code>], length: usize) -> (Vec<Vec<Code>>, Vec<usize>) {
     let mut codes: Vec<Vec<Code>> = Vec::new();
     let mut cell_of: Vec<usize> = Vec::with_capacity(length);
@@ -236,11 +238,6 @@ fn numbered(columns: &[&Vec<Code>], length: usize) -> (Vec<Vec<Code>>, Vec<usize
         cell_of.push(number);
     }
     (codes, cell_of)
-}
-
-/// The columns that a subset has.
-pub(crate) fn there<T>(subset: u32, all: &[T]) -> Vec<&T> {
-    all.iter().enumerate().filter(|(place, _)| subset >> place & 1 == 1).map(|(_, of)| of).collect()
 }
 
 /// Counts the distinct units of a domain in each cell.
@@ -331,9 +328,4 @@ fn add_unit(
         }
     }
     Ok(())
-}
-
-/// Whether a code is a class, NULL among them.
-pub(crate) fn is_value(code: Code) -> bool {
-    code == NULL || code >= CLASSES
 }

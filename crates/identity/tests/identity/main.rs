@@ -1,11 +1,9 @@
-//! Identity over real sockets: who gets in, as whom, and to what.
+//! Certificates, manifests and lists: who is somebody, and who is nobody.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
 
-mod admission;
-mod calls;
-mod dial;
+mod certificates;
 mod federation;
-mod limits;
+mod folder;
 mod manifest;
 mod pki;
 mod revocation;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use loda_identity::{Authority, Denials, Gss, Manifest, ManifestError, Trust};
+use loda_federation::{Gss, Manifest, ManifestError};
+use loda_identity::{Authority, DenyList, Trust};
 
 use crate::federation::*;
 
@@ -82,7 +83,7 @@ fn an_authority_has_one_purpose() {
         change(&mut manifest);
         let message = Manifest::parse(&manifest.to_toml(), "test").unwrap_err().to_string();
         // A manifest made in a program is not believed either.
-        let error = Trust::new(Arc::new(manifest), Vec::new(), Denials::default(), None).unwrap_err();
+        let error = Trust::new(Arc::new(manifest), Vec::new(), DenyList::default(), None).unwrap_err();
         assert_eq!(error.code(), "manifest_invalid");
         message
     };

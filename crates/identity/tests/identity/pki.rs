@@ -1,6 +1,7 @@
 //! The development authority, and files.
 
-use loda_identity::{Authority, Credentials, PeerId, Refusal, Role, write_private};
+use loda_federation::{PeerId, Role, write_private};
+use loda_identity::{Authority, Credentials, Refusal};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};

@@ -1,18 +1,13 @@
 //! What an authority took back, what a party denies, and files that change while we run.
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use loda_identity::{
-    Authority, Credentials, Denials, Identity, Issued, Limits, Manifest, Paths, Refusal, RevocationList, SigningKey,
-    Trust,
-};
-use tokio::time::sleep;
+use loda_federation::{Chain, Manifest, Signatures, SigningKey, Version};
+use loda_identity::{Authority, DenyList, Identity, Refusal, RevocationList, Trust};
 
 use crate::federation::*;
-
-const DESCRIBE: &str = "/loda.v1.Node/Describe";
+use crate::folder::*;
 
 fn without(federation: &Federation, at: usize) -> Vec<RevocationList> {
     let mut lists = federation.lists();
@@ -46,11 +41,11 @@ fn an_old_list_cannot_be_put_back() {
     std::thread::sleep(Duration::from_millis(1100));
     let mut lists = federation.lists();
     lists.push(list(&federation.coordinator, &[serial], 30));
-    let (now, faults) = Trust::new(manifest.clone(), lists, Denials::default(), None).unwrap();
+    let (now, faults) = Trust::new(manifest.clone(), lists, DenyList::default(), None).unwrap();
     assert!(faults.is_empty(), "{faults:?}");
     assert_eq!(creds.peer(&now).unwrap_err(), Refusal::Revoked);
     for lists in [old, Vec::new()] {
-        let (later, _) = Trust::new(manifest.clone(), lists, Denials::default(), Some(&now)).unwrap();
+        let (later, _) = Trust::new(manifest.clone(), lists, DenyList::default(), Some(&now)).unwrap();
         assert_eq!(creds.peer(&later).unwrap_err(), Refusal::Revoked);
     }
 }
@@ -73,157 +68,8 @@ fn an_older_list_does_not_come_back_over_a_restart() {
     assert_eq!(restarted().unwrap_err(), Refusal::Revoked);
 }
 
-#[tokio::test]
-async fn revoked_peers_are_refused_on_both_sides_of_a_connection() {
-    let federation = Federation::new();
-    let (own, node) = (federation.credentials(COORDINATOR), federation.credentials(CAMDEN));
-    let revoking = |authority: &Authority, creds: &Credentials| {
-        let serial = creds.peer(&federation.trust()).unwrap().serial;
-        let mut lists = federation.lists();
-        lists.push(list(authority, &[serial], 30));
-        federation.trust_with(lists)
-    };
-    let as_whom = |creds: &Credentials, trust| {
-        Identity::unchecked(creds.clone(), trust, creds.peer(&federation.trust()).unwrap()).unwrap()
-    };
-    // The caller is revoked, and the server knows.
-    let knows = as_whom(&node, revoking(&federation.coordinator, &own));
-    let served = serve(knows, Limits::default(), None).await;
-    assert!(call(&federation.channel(&served, &own, CAMDEN), DESCRIBE).await.is_err());
-    // The server is revoked, and the caller knows.
-    let served = federation.serve_as(&node, Limits::default()).await;
-    let caller = as_whom(&own, revoking(&federation.camden, &node));
-    let wait = Duration::from_secs(5);
-    let to = CAMDEN.parse().unwrap();
-    let channel = loda_identity::channel(&served.address.to_string(), &caller, &to, wait).unwrap();
-    let error = call(&channel, DESCRIBE).await.unwrap_err();
-    assert!(error.contains("revoked") || error.contains("Revoked"), "{error}");
-}
-
-/// Files of one party, as an operator keeps them.
-struct Folder {
-    dir: tempfile::TempDir,
-    federation: Federation,
-}
-
-impl Folder {
-    fn new(own: &Issued) -> Self {
-        let folder = Self { dir: tempfile::tempdir().unwrap(), federation: Federation::new() };
-        folder.write("manifest.toml", &folder.federation.manifest.to_toml());
-        folder.write("denied.txt", "# nobody\n");
-        fs::create_dir(folder.dir.path().join("lists")).unwrap();
-        let Federation { camden, hackney, coordinator, people, .. } = &folder.federation;
-        for (name, authority) in [("camden", camden), ("hackney", hackney), ("centre", coordinator), ("people", people)]
-        {
-            folder.write(&format!("lists/{name}.pem"), &authority.revocation_list(&[], 30).unwrap());
-        }
-        folder.renew(own);
-        folder
-    }
-
-    /// A party that is Camden.
-    fn camden() -> (Self, Identity) {
-        // The authority is made with the federation, so its certificate comes after.
-        let other = Authority::create("x", 1).unwrap().issue(&CAMDEN.parse().unwrap(), 1).unwrap();
-        let folder = Self::new(&other);
-        folder.renew(&folder.federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap());
-        let identity = Identity::load(folder.paths()).unwrap();
-        (folder, identity)
-    }
-
-    fn renew(&self, issued: &Issued) {
-        self.write("own.pem", &issued.cert_pem);
-        self.write("own.key", &issued.key_pem);
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.at(name), text).unwrap();
-    }
-
-    fn at(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn paths(&self) -> Paths {
-        Paths {
-            manifest: self.at("manifest.toml"),
-            certificate: self.at("own.pem"),
-            key: self.at("own.key"),
-            revocation: self.at("lists"),
-            denied: Some(self.at("denied.txt")),
-            pinned: Some(self.at("pinned.toml")),
-        }
-    }
-}
-
-/// A file's time has to move for it to be looked at again.
-fn touch_later(path: &Path) {
-    let later = std::time::SystemTime::now() + Duration::from_secs(5);
-    fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
-}
-
-#[tokio::test]
-async fn a_peer_that_is_revoked_or_denied_while_connected_is_gone_within_the_bound() {
-    for denied in [false, true] {
-        let (folder, identity) = Folder::camden();
-        tokio::spawn(identity.clone().keep_current());
-        let served = serve(identity, Limits::default(), None).await;
-        let creds = folder.federation.credentials(COORDINATOR);
-        let channel = folder.federation.channel(&served, &creds, CAMDEN);
-        assert_eq!(call(&channel, DESCRIBE).await.unwrap().status, 0);
-        let peer = creds.peer(&folder.federation.trust()).unwrap();
-        if denied {
-            folder.write("denied.txt", &format!("{COORDINATOR} # lost laptop\n"));
-        } else {
-            let list = folder.federation.coordinator.revocation_list(&[peer.serial], 30).unwrap();
-            folder.write("lists/centre.pem", &list);
-        }
-        let began = Instant::now();
-        loop {
-            match call(&channel, DESCRIBE).await {
-                Ok(answer) if answer.status == 0 => assert!(began.elapsed() < Duration::from_secs(4), "still let in"),
-                // Told so on the old connection, or no connection any more.
-                Ok(answer) => assert_eq!(answer.status, 16, "{answer:?}"),
-                Err(_) => break,
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        assert!(call(&channel, DESCRIBE).await.is_err(), "and it does not come back");
-    }
-}
-
-#[tokio::test]
-async fn a_new_certificate_is_used_without_a_restart_and_a_bad_one_is_not() {
-    let (folder, identity) = Folder::camden();
-    let first = identity.now().own.fingerprint;
-    folder.renew(&folder.federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap());
-    touch_later(&folder.at("own.pem"));
-    identity.look();
-    let second = identity.now().own.fingerprint;
-    assert_ne!(first, second);
-    assert!(identity.faults().is_empty());
-
-    let federation = &folder.federation;
-    let expired = federation.camden.issue(&CAMDEN.parse().unwrap(), -1).unwrap();
-    let other = federation.hackney.issue(&HACKNEY.parse().unwrap(), 1).unwrap();
-    let next = federation.camden.issue(&CAMDEN.parse().unwrap(), 1).unwrap();
-    let torn = Issued { cert_pem: next.cert_pem[..next.cert_pem.len() / 2].to_owned(), key_pem: next.key_pem.clone() };
-    let mixed = Issued { cert_pem: next.cert_pem, key_pem: other.key_pem.clone() };
-    for (number, bad) in [expired, other, torn, mixed].iter().enumerate() {
-        folder.renew(bad);
-        touch_later(&folder.at("own.key"));
-        identity.look();
-        assert_eq!(identity.now().own.fingerprint, second, "{number}");
-        assert!(identity.faults().iter().any(|f| f.contains("own.pem")), "{number}: {:?}", identity.faults());
-    }
-    // It still serves with the last good one.
-    let served = serve(identity, Limits::default(), None).await;
-    let creds = federation.credentials(COORDINATOR);
-    assert_eq!(call(&federation.channel(&served, &creds, CAMDEN), DESCRIBE).await.unwrap().status, 0);
-}
-
-#[tokio::test]
-async fn bad_lists_and_deny_lists_lose_nothing() {
+#[test]
+fn bad_lists_and_deny_lists_lose_nothing() {
     let (folder, identity) = Folder::camden();
     let caller = folder.federation.credentials(COORDINATOR).peer(&folder.federation.trust()).unwrap();
     folder.write("denied.txt", &format!("{HACKNEY}\n"));
@@ -268,7 +114,6 @@ fn signing() -> (Folder, Manifest, Vec<SigningKey>) {
 
 #[test]
 fn a_manifest_is_followed_by_one_that_enough_members_signed() {
-    use loda_identity::Signatures;
     let (folder, first, keys) = signing();
     let identity = Identity::load(folder.paths()).unwrap();
     let mut next = first.clone();
@@ -310,7 +155,6 @@ fn a_manifest_is_followed_by_one_that_enough_members_signed() {
 
 #[test]
 fn who_missed_versions_of_the_manifest_takes_them_up_one_after_another() {
-    use loda_identity::{Chain, Signatures, Version};
     let (folder, first, keys) = signing();
     let identity = Identity::load(folder.paths()).unwrap();
     // Three versions that follow, each signed by both.
@@ -346,7 +190,7 @@ fn who_missed_versions_of_the_manifest_takes_them_up_one_after_another() {
     let again = Identity::load(folder.paths()).unwrap();
     assert_eq!((again.manifest().version, again.faults()), (3, Vec::new()));
     assert_eq!(again.adopt(&versions), 4);
-    // What it took up it hands on, to whoever has the first alone, as a file too.
+    // It hands on the versions that it took up, to a party that has the first alone, as a file too.
     let handed_on = again.successors(1);
     assert_eq!(handed_on, versions);
     let other = folder;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use loda_identity::{Denials, Refusal, RevocationList, Trust};
+use loda_identity::{DenyList, Refusal, RevocationList, Trust};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -14,6 +14,8 @@ use crate::federation::*;
 fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("LODA_X509_VECTORS").map(PathBuf::from).filter(|folder| folder.is_dir());
     if folder.is_none() {
+        let required = std::env::var_os("LODA_REQUIRE_ALL").is_some_and(|value| value == "1");
+        assert!(!required, "LODA_X509_VECTORS names no folder of PKITS vectors, and LODA_REQUIRE_ALL=1");
         println!("skipped: LODA_X509_VECTORS names no folder of PKITS vectors");
     }
     folder
@@ -65,7 +67,7 @@ fn verdicts(folder: &Path) -> Vec<(String, Vec<Refusal>)> {
             }
             let mut manifest = Federation::new().manifest;
             manifest.coordinator.ca = pem(authority);
-            let trust = Trust::new(Arc::new(manifest), lists.clone(), Denials::default(), None);
+            let trust = Trust::new(Arc::new(manifest), lists.clone(), DenyList::default(), None);
             let Ok((trust, _)) = trust else { continue };
             // Nobody in there has a name in the federation: none may get in, whatever else is right.
             refusals.push(trust.peer_of(&[CertificateDer::from(der.clone())]).unwrap_err());

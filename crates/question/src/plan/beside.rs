@@ -1,34 +1,40 @@
 //! Published records beside records about people: they are joined to released cells, by a class that both have.
 //!
-//! No predicate of an asker's reaches a person's record, and what is published of a class (a ward's deprivation) would be
-//! one. So people are asked for by the class, the published records by themselves, and the join is made of the results.
+//! *Attack: a published column as a condition on people.* No predicate of an asker's reaches a person's record, and a
+//! published value of a class (a ward's deprivation) would be one. So people are asked for by the class, the published
+//! records by themselves, and the join is made of the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::{Contract, Role};
 
-use super::from::{ReadAggregate, ReadFigure, Reading};
-use super::input::{is_borough, place_of};
-use super::rows::BOROUGH;
+use super::figures::{ReadAggregate, ReadFigure, Reading};
+use super::input::{BOROUGH, is_borough, place_of};
+use crate::draft::column_name::qualified;
 use crate::draft::{Comparison, Join, JoinKind, Measure, Predicate, Rows, Scalar, Source, bare_name};
 use crate::refusal::{Refusal, Rule};
 use crate::scope::Contracts;
 
-/// The names of people's keys and of the published records' keys in what follows the join: `p.k0`, `q.k0`.
+/// The relation of people's keys in expressions after the join: `p.k0`.
 pub const PEOPLE: &str = "p";
+
+/// The relation of the published records' keys in expressions after the join: `q.k0`.
 pub const PUBLISHED: &str = "q";
 
-/// An aggregate over people and published records, as one of each and what is made of both.
+/// An aggregate over people and published records: one question of each, and the figures over both results.
 #[derive(Clone, Debug)]
 pub struct Beside {
+    /// The question about people.
     pub people: ReadAggregate,
     /// Its one figure is how many records there are.
     pub published: ReadAggregate,
+    /// How the results are joined.
     pub kind: JoinKind,
     /// Keys of people and of published records that are equal, by place.
     pub on: Vec<(usize, usize)>,
     /// Which joined rows count.
     pub filter: Option<Predicate>,
+    /// The group keys, over keys of both.
     pub keys: Vec<Scalar>,
     /// In the order of the aggregate's expressions.
     pub figures: Vec<BesideFigure>,
@@ -37,7 +43,9 @@ pub struct Beside {
 /// A figure over joined rows, and which of them it counts.
 #[derive(Clone, Debug)]
 pub struct BesideFigure {
+    /// The figures of people's that it is made of.
     pub value: BesideValue,
+    /// Which joined rows; `None`: all.
     pub condition: Option<Predicate>,
 }
 
@@ -48,8 +56,11 @@ pub enum BesideValue {
     Each(usize),
     /// A count of units: once, however many records a cell is joined to.
     Once(usize),
+    /// A sum over a count.
     Mean {
+        /// The place of the sum.
         sum: usize,
+        /// The place of the count.
         count: usize,
     },
 }
@@ -114,7 +125,7 @@ impl<'a> Sides<'a> {
                 return Err(refused("a table is joined to published records by LEFT JOIN, EXISTS or IN"));
             }
             pairs.extend(
-                of_published.into_iter().map(|(left, right)| (format!("t{at}.{right}"), bare_name(&left).to_owned())),
+                of_published.into_iter().map(|(left, right)| (qualified(at, &right), bare_name(&left).to_owned())),
             );
             sources.push(Join { on, ..join });
         }
@@ -200,7 +211,7 @@ impl<'a> Sides<'a> {
         let people = (self.contracts)(name).ok_or_else(not_a_class)?;
         let public = self.published.dataset().and_then(self.contracts).ok_or_else(not_a_class)?;
         let (own, theirs) = class_of(&people, &public, bare_name(left), right).ok_or_else(not_a_class)?;
-        let column = place_of(left).map(|at| format!("t{at}.{own}")).ok_or_else(not_a_class)?;
+        let column = place_of(left).map(|at| qualified(at, &own)).ok_or_else(not_a_class)?;
         let pair = (self.key(0, Scalar::Column(self.name_of(&column))), self.key(1, Scalar::Column(theirs.clone())));
         self.stands.insert(right.to_owned(), theirs);
         if !self.on.contains(&pair) {
@@ -351,7 +362,7 @@ fn class_of(people: &Contract, public: &Contract, own: &str, theirs: &str) -> Op
 /// A column's name where the source at a place is taken out.
 fn moved(name: &str, place: usize) -> String {
     match place_of(name) {
-        Some(at) if at > place => format!("t{}.{}", at - 1, bare_name(name)),
+        Some(at) if at > place => qualified(at - 1, bare_name(name)),
         _ => name.to_owned(),
     }
 }

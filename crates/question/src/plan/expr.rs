@@ -1,23 +1,31 @@
 //! An analyst's expressions over records, as scalars and predicates.
-
-use std::sync::Arc;
+//!
+//! A pattern (LIKE) is read as the list of those codes of its column that match it: a node never searches texts. Casts that
+//! keep every value are dropped, and a literal takes the exact type of the column that it is compared with.
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Like, Operator};
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use loda_contract::{ColumnType, Grain, Value};
 
-use super::literal::{Family, column_type, family, rescaled, value};
-use super::rows::{Input, Read};
-use super::{CODE_END, CODES};
+use super::input::Input;
+use super::literal::{Family, bare, column_type, constant, family, keeps_values, rescaled, value};
+use super::refusals::{Read, function, subquery};
 use crate::draft::{Arithmetic, Comparison, DatePart, Predicate, Scalar};
 use crate::refusal::{Refusal, Rule};
 
+/// The metadata of a column that has its codes, for LIKE.
+pub const CODES: &str = "loda.codes";
+
+/// Stands between two codes.
+pub const CODE_END: char = '\u{1f}';
+
 impl Input {
+    /// A column of the plan, over the rows.
+    ///
+    /// # Errors
+    /// The refusal that its expression met, or rule `function-not-allowed` where no one column has the name.
     pub(super) fn column(&self, column: &Column) -> Read<Scalar> {
         let found = self.columns.get(column).or_else(|| {
             let mut same = self.columns.iter().filter(|(c, _)| c.name == column.name);
@@ -26,6 +34,10 @@ impl Input {
         found.cloned().unwrap_or_else(|| Err(function(&format!("column '{}'", column.name))))
     }
 
+    /// An expression as a scalar.
+    ///
+    /// # Errors
+    /// The rule that its shape breaks.
     pub(super) fn scalar(&self, expr: &Expr, schema: &DFSchema) -> Read<Scalar> {
         if let Some(constant) = constant(expr) {
             return value(&constant)
@@ -160,6 +172,10 @@ impl Input {
         Ok(Scalar::Case { branches, otherwise: otherwise.map(Box::new) })
     }
 
+    /// The condition of a branch of CASE.
+    ///
+    /// # Errors
+    /// The rule that its shape breaks.
     pub(super) fn when(&self, case: &Case, when: &Expr, schema: &DFSchema) -> Read<Predicate> {
         match &case.expr {
             Some(of) => self.compare(of, Comparison::Equal, when, schema),
@@ -167,6 +183,10 @@ impl Input {
         }
     }
 
+    /// An expression as a condition.
+    ///
+    /// # Errors
+    /// The rule that its shape breaks.
     pub(super) fn predicate(&self, expr: &Expr, schema: &DFSchema) -> Read<Predicate> {
         match expr {
             Expr::Alias(alias) => self.predicate(&alias.expr, schema),
@@ -179,7 +199,7 @@ impl Input {
                 op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
                 right,
             }) if is_known(right) || is_known(left) => {
-                // Against something that is known, what is missing is distinct.
+                // A missing value is distinct from every known one.
                 let (of, known) = if is_known(right) { (left, right) } else { (right, left) };
                 let missing = Predicate::IsNull(self.scalar(of, schema)?);
                 let equal = self.compare(of, Comparison::Equal, known, schema)?;
@@ -239,7 +259,7 @@ impl Input {
             }
             Expr::IsUnknown(of) => Ok(Predicate::IsNull(self.truth(of, schema)?)),
             Expr::IsNotUnknown(of) => Ok(Predicate::Not(Box::new(Predicate::IsNull(self.truth(of, schema)?)))),
-            // What `scalar` hands back here must not come back to it.
+            // An expression that `scalar` passes to this function must not go back to it.
             Expr::Column(_) | Expr::Cast(_) | Expr::ScalarFunction(_) | Expr::Case(_) => {
                 Ok(Predicate::Truth(self.scalar(expr, schema)?))
             }
@@ -274,9 +294,9 @@ impl Input {
         Ok(if like.negated { Predicate::Not(Box::new(any)) } else { any })
     }
 
-    pub(super) fn compare(&self, left: &Expr, op: Comparison, right: &Expr, schema: &DFSchema) -> Read<Predicate> {
+    fn compare(&self, left: &Expr, op: Comparison, right: &Expr, schema: &DFSchema) -> Read<Predicate> {
         let (mut a, mut b) = (self.scalar(left, schema)?, self.scalar(right, schema)?);
-        // A literal takes the exact type of what it is compared with.
+        // A literal takes the exact type of the other side.
         let kind = |e: &Expr| bare(e).get_type(schema).ok().as_ref().and_then(column_type);
         let adapt = |literal: &mut Scalar, other: Option<ColumnType>| {
             if let (Scalar::Literal(v, from), Some(to)) = (&*literal, other)
@@ -294,35 +314,7 @@ impl Input {
     }
 }
 
-/// The value of an expression that reads no column: literals under casts, date arithmetic, the clock. Evaluated
-/// alone, never within a condition: the engine's rewriting of conditions does not keep NULLs.
-pub(super) fn constant(expr: &Expr) -> Option<ScalarValue> {
-    if let Expr::Literal(literal, _) = expr {
-        return Some(literal.clone());
-    }
-    let subquery = |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
-    if !expr.column_refs().is_empty() || expr.exists(|e| Ok(subquery(e))).unwrap_or(true) {
-        return None;
-    }
-    let context = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).with_current_time().build();
-    match ExprSimplifier::new(context).simplify(expr.clone()).ok()? {
-        Expr::Literal(literal, _) => Some(literal),
-        _ => None,
-    }
-}
-
-/// Whether a cast from one family to another changes no value.
-pub(super) fn keeps_values(from: Family, to: Family) -> bool {
-    match (from, to) {
-        (Family::Other, _) => false,
-        (Family::Integer, Family::Decimal(_)) => true,
-        (Family::Decimal(a), Family::Decimal(b)) => a <= b,
-        (from, to) => from == to,
-    }
-}
-
-/// An expression without its outer casts and names.
-/// Whether a text is what a pattern of LIKE says: `%` any characters, `_` one.
+/// Whether a text matches a pattern of LIKE: `%` stands for any characters, `_` for one.
 fn matches(pattern: &[char], text: &[char]) -> bool {
     // For each beginning of the text, whether the pattern so far matches it.
     let mut reach = vec![false; text.len() + 1];
@@ -345,16 +337,8 @@ fn matches(pattern: &[char], text: &[char]) -> bool {
     reach.last().copied().unwrap_or(false)
 }
 
-fn bare(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Cast(cast) => bare(&cast.expr),
-        Expr::Alias(alias) => bare(&alias.expr),
-        other => other,
-    }
-}
-
 /// A condition as a value that is never NULL.
-pub(super) fn truth_of(condition: Predicate, otherwise: bool) -> Scalar {
+fn truth_of(condition: Predicate, otherwise: bool) -> Scalar {
     let truth = |b: bool| Scalar::Literal(Value::Boolean(b), ColumnType::Boolean);
     Scalar::Case { branches: vec![(condition, truth(true))], otherwise: Some(Box::new(truth(otherwise))) }
 }
@@ -363,27 +347,11 @@ fn arithmetic(op: Operator) -> bool {
     matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo)
 }
 
-pub(super) fn function(what: &str) -> Refusal {
-    Refusal::new(
-        Rule::Function,
-        format!("{what} is not on the list of functions"),
-        "Use date_trunc, EXTRACT, upper, lower, coalesce or CASE over dimensions; compute on results freely",
-    )
-}
-
 fn predicate_rule(what: &str) -> Refusal {
     Refusal::new(
         Rule::Predicate,
         format!("{what} stands in a condition"),
         "Use =, <>, <, <=, >, >=, IN, BETWEEN and IS NULL over dimensions",
-    )
-}
-
-pub(super) fn subquery() -> Refusal {
-    Refusal::new(
-        Rule::Operator,
-        "a subquery stands inside a condition on records",
-        "Filter by literals, or join the results of two GROUP BY queries",
     )
 }
 

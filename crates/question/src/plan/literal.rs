@@ -1,8 +1,16 @@
 //! DataFusion's literals and types, as contract values and types.
+//!
+//! A literal of a type that contracts do not know is none here, and the expression that holds it is refused.
+
+use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
-use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use loda_contract::{ColumnType, Value};
 
 /// Types that hold the same values for the algebra's purposes; a cast inside a family changes nothing.
@@ -16,6 +24,7 @@ pub(super) enum Family {
     Other,
 }
 
+/// The family of an Arrow type.
 pub(super) fn family(kind: &DataType) -> Family {
     match kind {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Family::Text,
@@ -116,5 +125,41 @@ pub(super) fn rescaled(value: Value, from: ColumnType, to: ColumnType) -> Option
     match to {
         ColumnType::Integer => i64::try_from(units).ok().map(Value::Integer),
         _ => Some(Value::Decimal(units)),
+    }
+}
+
+/// Whether a cast from one family to another changes no value.
+pub(super) fn keeps_values(from: Family, to: Family) -> bool {
+    match (from, to) {
+        (Family::Other, _) => false,
+        (Family::Integer, Family::Decimal(_)) => true,
+        (Family::Decimal(a), Family::Decimal(b)) => a <= b,
+        (from, to) => from == to,
+    }
+}
+
+/// The value of an expression that reads no column: literals under casts, date arithmetic, the clock. Evaluated
+/// alone, never within a condition: the engine's rewriting of conditions does not keep NULLs.
+pub(super) fn constant(expr: &Expr) -> Option<ScalarValue> {
+    if let Expr::Literal(literal, _) = expr {
+        return Some(literal.clone());
+    }
+    let subquery = |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+    if !expr.column_refs().is_empty() || expr.exists(|e| Ok(subquery(e))).unwrap_or(true) {
+        return None;
+    }
+    let context = SimplifyContext::builder().with_schema(Arc::new(DFSchema::empty())).with_current_time().build();
+    match ExprSimplifier::new(context).simplify(expr.clone()).ok()? {
+        Expr::Literal(literal, _) => Some(literal),
+        _ => None,
+    }
+}
+
+/// An expression without its outer casts and names.
+pub(super) fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast(cast) => bare(&cast.expr),
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
     }
 }

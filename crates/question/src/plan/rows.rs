@@ -1,47 +1,20 @@
-//! An analyst's plan below an Aggregate, as rows: sources, joins, derivations by unit, conditions.
+//! An analyst's plan below an Aggregate, as rows: sources, joins, subqueries, conditions.
 //!
-//! While reading, a column is always `tN.column`, also over one dataset, and `borough` is a column of every source.
-
-use std::collections::{BTreeMap, HashMap};
+//! The operators of a plan hold each other, so their readers share a file. The reader knows a closed list of them; LIMIT,
+//! UNION, DISTINCT ON, tables of the asker's own and every other operator over records are refused.
+//!
+//! *Attack: a table of the asker's own.* Joined to records, a list of units would pick them one by one. Only datasets of the
+//! contracts and the coordinator's reference tables are read.
 
 use datafusion::common::{Column, DFSchema};
-use datafusion::logical_expr::expr::{Exists, InSubquery, WindowFunctionDefinition};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Aggregate, BinaryExpr, Distinct, Expr, LogicalPlan, Operator, Subquery, Window};
-use loda_contract::{ColumnType, Value};
+use datafusion::logical_expr::{Aggregate, BinaryExpr, Distinct, Expr, LogicalPlan, Operator, Subquery};
 
-use super::expr::{function, subquery};
-use super::from::{ReadFigure, Reading};
-use super::input::{is_borough, not_a_key, place_of};
-use crate::draft::{Comparison, Figure, Join, JoinKind, PerUnit, Predicate, Rows, Scalar, Source, bare_name};
+use super::input::{BOROUGH, Input, Lookup, Reader, is_borough, place_of};
+use super::refusals::{Read, limit, not_a_key, operator, subquery};
+use crate::draft::{Join, JoinKind, PerUnit, Predicate, Rows, Scalar, Source, bare_name};
 use crate::refusal::{Refusal, Rule};
-use crate::scope::Contracts;
-
-pub(super) type Read<T> = Result<T, Refusal>;
-
-/// The column that says which borough holds a record; it is of no contract.
-pub const BOROUGH: &str = "borough";
-
-/// A small public table of the coordinator's own, one row a borough, that stands for expressions over `borough`.
-#[derive(Clone, Debug)]
-pub struct Lookup {
-    /// Name and type of each column; `None`: of a type that the algebra does not know.
-    pub columns: Vec<(String, Option<ColumnType>)>,
-    pub rows: Vec<Vec<Value>>,
-}
-
-/// What reading needs to know beside the plan.
-pub struct Reader<'a> {
-    pub contracts: Contracts<'a>,
-    pub lookups: &'a dyn Fn(&str) -> Option<Lookup>,
-}
-
-/// Rows, and what each column of the plan is over their columns.
-#[derive(Clone)]
-pub(super) struct Input {
-    pub(super) rows: Rows,
-    pub(super) columns: HashMap<Column, Read<Scalar>>,
-}
 
 /// Equalities between a subquery and the rows around it: the outer column, the inner scalar.
 type Correlated = Vec<(Column, Scalar)>;
@@ -59,11 +32,15 @@ impl Reader<'_> {
         })
     }
 
+    /// A plan as rows.
+    ///
+    /// # Errors
+    /// The rule that its shape breaks.
     pub(super) fn read(&self, plan: &LogicalPlan) -> Read<Input> {
         self.correlated(plan, &mut None)
     }
 
-    /// Reads a plan; `outer` collects the equalities with what stands around a subquery.
+    /// Reads a plan; `outer` collects a subquery's equalities with the rows around it.
     fn correlated(&self, plan: &LogicalPlan, outer: &mut Option<Correlated>) -> Read<Input> {
         match plan {
             LogicalPlan::TableScan(scan) => {
@@ -120,9 +97,11 @@ impl Reader<'_> {
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.correlated(&sort.input, outer),
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(limit()),
             LogicalPlan::Join(join) => self.join(join, &[]),
-            LogicalPlan::Aggregate(aggregate) => self.per_unit(aggregate),
-            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input, plan.schema()),
-            LogicalPlan::Window(window) => self.window(window, plan.schema()),
+            LogicalPlan::Aggregate(aggregate) => self.read(&aggregate.input)?.per_unit(self, aggregate),
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                self.read(input)?.distinct(self, input.schema(), plan.schema())
+            }
+            LogicalPlan::Window(window) => self.read(&window.input)?.window(self, window, plan.schema()),
             LogicalPlan::Union(_) => {
                 Err(operator("UNION of records", "Count each table by itself, then UNION the results"))
             }
@@ -281,11 +260,11 @@ impl Reader<'_> {
         });
         let filter = join.filter.iter().flat_map(|f| split_conjunction(f).into_iter().cloned());
         let conditions: Vec<Expr> = on.chain(filter).chain(also.iter().cloned()).collect();
-        if let Some((lookup, names)) = self.lookup_of(right_plan) {
-            return self.looked_up(self.read(left_plan)?, &lookup, names, kind, &conditions, &join.schema);
+        if let Some(lookup) = self.lookup_of(right_plan) {
+            return self.with_lookup(self.read(left_plan)?, lookup, kind, &conditions, &join.schema);
         }
-        if let (Some((lookup, names)), JoinKind::Inner) = (self.lookup_of(left_plan), kind) {
-            return self.looked_up(self.read(right_plan)?, &lookup, names, kind, &conditions, &join.schema);
+        if let (Some(lookup), JoinKind::Inner) = (self.lookup_of(left_plan), kind) {
+            return self.with_lookup(self.read(right_plan)?, lookup, kind, &conditions, &join.schema);
         }
         let (mut left, right) = (self.read(left_plan)?, self.read(right_plan)?);
         let place = left.rows.joins.len() + 1;
@@ -375,198 +354,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Rows with a reference table joined by borough: each of its columns is an expression over `borough`.
-    fn looked_up(
+    /// Rows with a reference table, and the other conditions of the join.
+    fn with_lookup(
         &self,
-        mut input: Input,
-        lookup: &Lookup,
-        names: Vec<Column>,
+        input: Input,
+        (lookup, names): (Lookup, Vec<Column>),
         kind: JoinKind,
         conditions: &[Expr],
         schema: &DFSchema,
     ) -> Read<Input> {
-        let refused = || {
-            Refusal::new(
-                Rule::Join,
-                "a reference table is joined to records by something other than its borough code",
-                "Join it ON table.borough = reference.gss, or join it to the results",
-            )
-        };
-        let is_name = |e: &Expr| match e {
-            Expr::Column(c) => names.iter().position(|n| n == c),
-            _ => None,
-        };
-        let mut key = None;
-        let mut others = Vec::new();
-        for condition in conditions {
-            if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition
-                && key.is_none()
-            {
-                let found = match (is_name(left), is_name(right)) {
-                    (Some(of), None) => Some((of, right)),
-                    (None, Some(of)) => Some((of, left)),
-                    _ => None,
-                };
-                if let Some((of, other)) = found
-                    && let Ok(Scalar::Column(column)) = input.scalar(other, schema)
-                    && is_borough(&column)
-                {
-                    key = Some((of, column));
-                    continue;
-                }
-            }
-            others.push(condition);
-        }
-        let (key, borough) = key.ok_or_else(refused)?;
-        let mut by_key: BTreeMap<&Value, &Vec<Value>> = BTreeMap::new();
-        for row in &lookup.rows {
-            let value = row.get(key).filter(|v| matches!(v, Value::Text(_))).ok_or_else(refused)?;
-            if by_key.insert(value, row).is_some() {
-                return Err(refused());
-            }
-        }
-        let of_borough = Scalar::Column(borough);
-        let at = |value: &Value| Predicate::Compare {
-            left: of_borough.clone(),
-            op: Comparison::Equal,
-            right: Scalar::Literal(value.clone(), ColumnType::Text),
-        };
-        for (number, (name, (_, column_kind))) in names.into_iter().zip(&lookup.columns).enumerate() {
-            let Some(column_kind) = column_kind else {
-                input.columns.insert(name, Err(function("a reference column of this type")));
-                continue;
-            };
-            let branches = by_key.iter().map(|(value, row)| {
-                let cell = row.get(number).cloned().unwrap_or(Value::Null);
-                (at(value), Scalar::Literal(cell, *column_kind))
-            });
-            input.columns.insert(name, Ok(Scalar::Case { branches: branches.collect(), otherwise: None }));
-        }
-        if kind == JoinKind::Inner {
-            input.narrow(Predicate::Or(by_key.keys().map(|value| at(value)).collect()));
-        } else if !others.is_empty() {
-            return Err(refused());
-        }
+        let (mut input, others) = input.looked_up(&lookup, names, kind, conditions, schema)?;
         for condition in others {
             self.condition(&mut input, condition, schema, &mut None)?;
         }
         Ok(input)
     }
-
-    /// GROUP BY a unit below another aggregate: one row for each unit.
-    fn per_unit(&self, aggregate: &Aggregate) -> Read<Input> {
-        let input = self.read(&aggregate.input)?;
-        let schema = aggregate.input.schema();
-        let mut values: Vec<Figure> = Vec::new();
-        let mut shown = Vec::new();
-        for expr in &aggregate.aggr_expr {
-            let (figure, or_zero) = match input.figure(expr, schema)? {
-                // A unit has a record at least: a count written as a sum is never NULL there.
-                ReadFigure::One {
-                    measure,
-                    condition,
-                    reading: Reading::Plain | Reading::SummedOnes | Reading::EachBorough,
-                } => (Figure { measure, condition }, None),
-                ReadFigure::One { measure, condition, reading: Reading::OrZero } => {
-                    let scope = input.scope(self)?;
-                    let kind = measure.columns().first().and_then(|c| scope.column(c)).map(|c| c.kind);
-                    (Figure { measure, condition }, kind)
-                }
-                _ => {
-                    return Err(Refusal::new(
-                        Rule::Aggregate,
-                        "a mean, variance or quantile of each unit is not a value to filter by",
-                        "Use COUNT, COUNT(DISTINCT unit), SUM, MIN or MAX for each unit, bare",
-                    ));
-                }
-            };
-            let number = values.iter().position(|v| *v == figure).unwrap_or_else(|| {
-                values.push(figure);
-                values.len() - 1
-            });
-            let column = Scalar::Column(format!("t0.d{number}"));
-            shown.push(match or_zero {
-                None => column,
-                Some(ColumnType::Decimal(scale)) => {
-                    Scalar::Coalesce(vec![column, Scalar::Literal(Value::Decimal(0), ColumnType::Decimal(scale))])
-                }
-                Some(kind) => Scalar::Coalesce(vec![column, Scalar::Literal(Value::Integer(0), kind)]),
-            });
-        }
-        let keys = aggregate.group_expr.iter().map(|k| input.scalar(k, schema)).collect::<Read<Vec<_>>>()?;
-        input.by_unit(self, &keys, values, shown, &aggregate.schema.columns())
-    }
-
-    /// DISTINCT over records with a unit among its columns.
-    fn distinct(&self, input: &LogicalPlan, schema: &DFSchema) -> Read<Input> {
-        let inner = self.read(input)?;
-        let keys = input.schema().columns().iter().map(|c| inner.column(c)).collect::<Read<Vec<_>>>()?;
-        inner.by_unit(self, &keys, Vec::new(), Vec::new(), &schema.columns())
-    }
-
-    /// `aggregate(…) OVER (PARTITION BY unit)`: the rows, joined to one row for each unit of theirs.
-    fn window(&self, window: &Window, schema: &DFSchema) -> Read<Input> {
-        let refused = || {
-            operator("a window over records", "Use OVER (PARTITION BY unit) bare, or windows over results of GROUP BY")
-        };
-        let mut input = self.read(&window.input)?;
-        let inner_schema = window.input.schema();
-        let names = schema.columns();
-        let names = names.get(inner_schema.fields().len()..).unwrap_or_default();
-        for (expr, name) in window.window_expr.iter().zip(names) {
-            let Expr::WindowFunction(call) = expr else { return Err(refused()) };
-            let params = &call.params;
-            if !params.order_by.is_empty() || params.distinct {
-                return Err(refused());
-            }
-            let WindowFunctionDefinition::AggregateUDF(function) = &call.fun else { return Err(refused()) };
-            let as_aggregate = Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(
-                std::sync::Arc::clone(function),
-                params.args.clone(),
-                false,
-                params.filter.clone(),
-                Vec::new(),
-                None,
-            ));
-            let ReadFigure::One { measure, condition, reading: Reading::Plain | Reading::SummedOnes } =
-                input.figure(&as_aggregate, inner_schema)?
-            else {
-                return Err(refused());
-            };
-            let keys = params.partition_by.iter().map(|k| input.scalar(k, inner_schema)).collect::<Read<Vec<_>>>()?;
-            let before = Input { rows: input.rows.clone(), columns: HashMap::new() };
-            let place = input.rows.joins.len() + 1;
-            let unit = keys.iter().find_map(|k| match k {
-                Scalar::Column(c) if !is_borough(c) => Some(c.clone()),
-                _ => None,
-            });
-            let unit = unit.ok_or_else(refused)?;
-            let figure = vec![Figure { measure, condition }];
-            let columns: Vec<Column> = keys.iter().map(|_| Column::new_unqualified("key")).collect();
-            let by_unit = before.by_unit(self, &keys, figure, Vec::new(), &columns)?;
-            let source = by_unit.rows.first;
-            if !matches!(&source, Source::PerUnit(p) if p.keys.is_empty()) {
-                return Err(refused());
-            }
-            let mut on = vec![(unit.clone(), bare_name(&unit).to_owned())];
-            if keys.iter().any(|k| matches!(k, Scalar::Column(c) if is_borough(c))) {
-                on.push((unit.clone(), BOROUGH.to_owned()));
-            }
-            input.rows.joins.push(Join { kind: JoinKind::Inner, source, on });
-            input.columns.insert(name.clone(), Ok(Scalar::Column(format!("t{place}.d0"))));
-        }
-        Ok(input)
-    }
-}
-
-pub(super) fn limit() -> Refusal {
-    Refusal::new(
-        Rule::Rows,
-        "LIMIT over records picks some of them",
-        "Put ORDER BY and LIMIT after GROUP BY: they run on results",
-    )
-}
-
-pub(super) fn operator(what: &str, advice: &str) -> Refusal {
-    Refusal::new(Rule::Operator, format!("{what} is not in the algebra"), advice)
 }

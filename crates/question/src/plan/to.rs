@@ -1,4 +1,6 @@
 //! From a question to DataFusion expressions and plans.
+//!
+//! The plan is built from the derived question alone, and each construct has one form: nothing of an asker's plan is copied.
 
 use std::sync::Arc;
 
@@ -12,10 +14,11 @@ use datafusion::logical_expr::{Case, Expr, ExprFunctionExt, JoinType, LogicalPla
 use loda_contract::{ColumnType, Contract, Value};
 
 use crate::derive::Question;
+use crate::draft::column_name::{parts, qualified, relation};
 use crate::draft::{Arithmetic, Comparison, Figure, JoinKind, Measure, Predicate, Rows, Scalar, Source};
-use crate::encode::{FIGURE, KEY, PRECISION, VALUE};
+use crate::rules::units::{self, Place};
 use crate::scope::Scope;
-use crate::units::{self, Place};
+use crate::wire::encode::{FIGURE, KEY, PRECISION, VALUE};
 
 /// The Arrow type of a contract type.
 #[must_use]
@@ -121,8 +124,9 @@ pub fn predicate_expr(predicate: &Predicate) -> Expr {
 /// A column by its name in a question: `t0.name` is the column of a relation.
 #[must_use]
 pub fn column_expr(name: &str) -> Expr {
-    Expr::Column(match name.split_once('.') {
-        Some((relation, name)) => Column::new(Some(relation), name),
+    let (relation, name) = parts(name);
+    Expr::Column(match relation {
+        Some(relation) => Column::new(Some(relation), name),
         None => Column::new_unqualified(name),
     })
 }
@@ -135,8 +139,8 @@ pub trait Tables {
     /// Where it is not held.
     fn records(&self, dataset: &str) -> Result<LogicalPlan>;
 
-    /// The column beside the contract's that has a unit's id, if the tables have one: it goes along through every level where no
-    /// column of the contract names the unit.
+    /// The column beside the contract's that has a unit's id, if the tables have one: it goes along through every level
+    /// where no column of the contract names the unit.
     fn unit_id(&self, domain: &str) -> Option<String>;
 }
 
@@ -152,9 +156,9 @@ pub fn rows_plan(rows: &Rows, scope: &Scope, tables: &dyn Tables) -> Result<Logi
     }
     for (place, join) in (1..).zip(&rows.joins) {
         let right = LogicalPlanBuilder::from(source_plan(&join.source, scope, tables)?);
-        let right = right.alias(format!("t{place}"))?.build()?;
+        let right = right.alias(relation(place))?.build()?;
         let left: Vec<Expr> = join.on.iter().map(|(left, _)| column_expr(left)).collect();
-        let keys: Vec<Expr> = join.on.iter().map(|(_, right)| column_expr(&format!("t{place}.{right}"))).collect();
+        let keys: Vec<Expr> = join.on.iter().map(|(_, right)| column_expr(&qualified(place, right))).collect();
         let kind = match join.kind {
             JoinKind::Inner => JoinType::Inner,
             JoinKind::Left => JoinType::Left,
@@ -186,7 +190,7 @@ fn source_plan(source: &Source, scope: &Scope, tables: &dyn Tables) -> Result<Lo
             let (_, inner) = Scope::build(per_unit.rows.clone(), &contracts)
                 .map_err(|refusal| DataFusionError::External(Box::new(refusal)))?;
             let index = inner.unit_index(&per_unit.unit);
-            // The unit has one row: what goes along with it makes no more groups.
+            // The unit has one row: a unit that goes along with it makes no more groups.
             let along = units::others(&inner, index).filter(|(_, _, place)| *place == Place::Along);
             for (_, other, _) in along {
                 let Some(id) = tables.unit_id(&other.unit.domain) else { continue };
@@ -223,7 +227,7 @@ fn figure_expr(figure: &Figure) -> Result<Expr> {
     }
 }
 
-/// The question as one Aggregate over its rows: what its bytes decode to.
+/// The question as one Aggregate over its rows: the plan that its bytes describe.
 ///
 /// # Errors
 /// Where DataFusion refuses the plan.

@@ -1,12 +1,29 @@
 //! Which tables there are: everything that can ever be learnt about people follows from these rules and the contracts.
+//!
+//! *Weights* limit the columns of a table to the `dimensions` of the contracts, the smallest of all datasets that are read.
+//! The more columns a table has, the fewer units share a cell, and the more a released cell says of each. A column of
+//! another unit weighs 2, because one record of it moves as many of those that are counted as that unit has. A place weighs
+//! 1 whatever unit it is of, and the period of rows weighs nothing. A set of columns that a contract names is a table
+//! beyond the limit.
+//!
+//! *Alternatives* never share a table: two columns that say nearly the same put the few who differ into cells of their own.
+//! A finer level (`alone`) shares a table with no other column, and a table has one place.
+//!
+//! *Bounds.* Rows and sums are figures only of datasets that hold a unit a declared number of times: noise is scaled by it.
+//! A square or a product comes with the sums that it rests on.
+//!
+//! *Presence.* A register's table names a dataset that holds the units, and one with figures of a measure names who is in
+//! the measure's dataset: otherwise a figure would be of units of which no cell tells.
+//!
+//! *Threshold.* A table has the highest threshold of the datasets that it reads.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use loda_contract::{Contract, GRID_LIMIT, Role};
 
-use super::column::{Made, people, resolve};
-use super::{ColumnRef, Functional, RowDomain, Table, TableColumn};
+use super::resolve::{people, resolve};
+use super::{ColumnRef, Functional, Made, RowDomain, Table, TableColumn};
 use crate::refusal::{Refusal, Rule};
 use crate::scope::Contracts;
 
@@ -152,7 +169,8 @@ impl Table {
     }
 }
 
-/// K without presence that another column of it tells: that of a column's own dataset, and that of one it is reached through.
+/// K without presence that another column of it tells: that of a column's own dataset, and that of one it is reached
+/// through.
 pub(super) fn without_told_presence(references: BTreeSet<ColumnRef>) -> BTreeSet<ColumnRef> {
     let told = |presence: &ColumnRef| {
         references.iter().any(|other| {
@@ -217,6 +235,10 @@ fn check_domain(
     }
 }
 
+/// The contracts that a figure reads.
+///
+/// # Errors
+/// Where the row domain has no such figure.
 pub(super) fn check_functional(
     functional: &Functional,
     domain: &RowDomain,

@@ -1,4 +1,4 @@
-//! Which tables there are, their bytes, and what questions become.
+//! Which tables there are, their bytes, and questions as tables.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,9 +7,8 @@ use std::sync::Arc;
 use loda_contract::{ColumnType, Contract, Grain, Value};
 
 use super::{CellFigure, ColumnRef, Functional, Lowered, RowDomain, State, Table, TableCells, TableRow};
-use crate::decode::LIMITS;
 use crate::draft::{Comparison, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source};
-use crate::{Question, Rule};
+use crate::{LIMITS, Question, Rule};
 
 const PEOPLE: &str = r#"
     dataset = "people"
@@ -269,7 +268,7 @@ fn columns(lowered: &Lowered) -> Vec<Vec<String>> {
 fn conditions_become_columns_and_never_reach_the_table() {
     let one = lowered(Rows::of("people", Some(is("sex", "F"))), &["age"], vec![count(None)]).unwrap();
     assert_eq!(columns(&one), [["people.age", "people.sex"]]);
-    // What a figure cannot depend on is dropped, to presence where that is all.
+    // A column that a figure cannot depend on is dropped, or kept by its presence.
     let either = Predicate::Or(vec![is("sex", "F"), is("sex", "M")]);
     let all = lowered(Rows::of("people", Some(either)), &[], vec![count(None)]).unwrap();
     assert_eq!(columns(&all), [["people.*"]]);
@@ -382,7 +381,7 @@ fn a_figure_lacks_the_periods_that_a_borough_lists_and_does_not_release() {
     assert_eq!((closed.value, closed.lacks), (Some(50), false));
     let another = found(&["2025-01-01", "2025-04-01", "2025-07-01"]);
     assert_eq!((another.value, another.lacks), (Some(50), true));
-    // What is asked of by name and closed nowhere is not there, and not nothing.
+    // A period that is named and closed nowhere is missing, and not empty.
     let from = |first: &str, after: &str| {
         let compared = |op: Comparison, text: &str| Predicate::Compare {
             left: Scalar::Column("month".to_owned()),

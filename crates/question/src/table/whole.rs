@@ -1,4 +1,7 @@
 //! Tables that answer others: with every figure, and with as many columns as there can be.
+//!
+//! A node that keeps a released table answers others from it, without reading a record. Which table answers which follows
+//! from contracts alone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -64,8 +67,8 @@ impl Table {
         self.columns.iter().map(of).fold(1, u64::saturating_mul)
     }
 
-    /// The tables of one dataset's columns to which no column of it can be added, by every unit that it holds. `allowed`: what a
-    /// borough answers of what contracts allow.
+    /// The tables of one dataset's columns to which no column of it can be added, by every unit that it holds. `allowed`:
+    /// the tables that a borough answers among those that contracts allow.
     #[must_use]
     pub fn largest(contract: &Contract, allowed: &dyn Fn(&Self) -> bool, contracts: Contracts<'_>) -> Vec<Self> {
         let of_unit = |unit: &Unit| (RowDomain::Units(unit.domain.clone()), Functional::Units(unit.domain.clone()));

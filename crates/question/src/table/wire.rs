@@ -1,7 +1,8 @@
 //! The canonical bytes of a table: DataFusion's plan of `SELECT K, figures FROM domain GROUP BY CUBE (K)`.
 //!
-//! There is one form and no other: what is decoded is encoded again and compared, so that no expression, literal or
-//! name of an asker's passes.
+//! *Attack: bytes that carry a condition.* There is one form and no other: a decoded table is encoded again and compared,
+//! so that no expression, literal or name of an asker's passes. Bytes are limited in length before they are parsed, and
+//! columns in number while they are read.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +12,11 @@ use pb::logical_expr_node::Expr;
 use pb::logical_plan_node::Plan;
 use prost::Message;
 
-use super::column::Made;
-use super::{ColumnRef, Functional, RowDomain, Table};
-use crate::decode::{Limits, fault};
-use crate::encode::{self, FIGURE, alias, node, plan, table};
+use super::{ColumnRef, Functional, Made, RowDomain, Table};
 use crate::refusal::Refusal;
 use crate::scope::Contracts;
+use crate::wire::encode::{self, FIGURE, alias, node, plan, table};
+use crate::wire::{Limits, fault};
 
 /// Follows the name of a measure that is a column of K by its bands.
 const BANDS: &str = "/bands";
@@ -82,6 +82,7 @@ impl Table {
             && matches!(scan_of(bytes), Some(name) if RowDomain::from_table_name(&name).is_some())
     }
 
+    /// The name of a column on the wire: of a measure by its bands with a suffix.
     pub(super) fn column_name(&self, bands: bool, reference: &ColumnRef) -> String {
         let suffix = if bands { BANDS } else { "" };
         format!("{reference}{suffix}")
@@ -138,7 +139,7 @@ fn scanned(aggregate: &pb::AggregateNode) -> Option<String> {
 
 type Parsed = (RowDomain, BTreeSet<ColumnRef>, BTreeSet<Functional>);
 
-/// The parts of what may be a table. Whether it is one is decided by encoding it again.
+/// The parts of a table, if the bytes are one. Encoding it again decides that.
 fn parsed(bytes: &[u8], limits: Limits) -> Result<Parsed, Refusal> {
     if bytes.len() > limits.bytes {
         return Err(fault("the fragment is longer than the limit"));

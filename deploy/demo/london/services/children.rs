@@ -11,7 +11,7 @@ fn of_school_age(person: &Person) -> bool {
     (5..16).contains(&person.age)
 }
 
-/// The borough on whose roll a child is; alike for all boroughs. One in eighty is on none.
+/// The borough of a child's school, the same when any borough asks. One child in eighty is on no roll.
 fn school_borough(home: &Home, person: &Person) -> Option<usize> {
     let origin = home.origin;
     if origin.stream_of(For::Roll, person.slot).below(80) == 0 {

@@ -1,4 +1,4 @@
-//! Homelessness: approaches to the own borough, contacts on the street in any, placements and notices.
+//! Homelessness: approaches to a person's own borough, contacts on the street in any borough, placements and notices.
 
 use super::super::calendar::AS_AT;
 use super::super::home::{For, Home, Household, Person};
@@ -14,12 +14,12 @@ fn asker(home: &Home) -> Option<(&Household, &Person)> {
     home.people().find(|(_, person)| person.age >= 18)
 }
 
-/// An approach, and the days after which that person was met on a street.
+/// An approach, and the number of days until each later contact on a street.
 struct Approach {
     on: i32,
     reason: &'static str,
     later: Vec<i32>,
-    /// The borough of the street, where it is another.
+    /// The borough of the street, if it is another borough.
     street: Option<usize>,
 }
 
@@ -32,10 +32,10 @@ fn approach(home: &Home) -> Option<Approach> {
     if street.is_none() && !here && !random.chance(14) {
         return None;
     }
-    // Before midsummer, so that contacts beyond the 180 days fit into the extract.
+    // Contacts more than 180 days later must fit into the extract, so these approaches are before midsummer.
     let on = AS_AT - if street.is_some() || here { random.between(210, 360) } else { random.below(365) } as i32;
     let reason = random.code(REASONS);
-    // A third are met only after more than half a year.
+    // A third are first met after more than 180 days.
     let first = if random.chance(670) { random.below(181) } else { random.between(181, 209) } as i32;
     let mut later = if street.is_some() || here { vec![first] } else { vec![] };
     if !later.is_empty() && random.chance(400) {
@@ -65,7 +65,7 @@ pub(crate) fn contacts(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     let days: Vec<i32> = match (scene.why, approach(scene.home)) {
         (Why::Visit(Purpose::Sleeping), Some(a)) => a.later.iter().map(|days| a.on + days).collect(),
         (Why::Resident { .. }, Some(a)) if a.street.is_none() => a.later.iter().map(|days| a.on + days).collect(),
-        // Met on a street, and never at a counter.
+        // A person who was met on a street and never made an approach.
         (Why::Resident { .. }, None) => {
             let mut random = scene.stream(For::Approach, 1);
             if random.chance(1) { vec![AS_AT - random.below(365) as i32] } else { vec![] }
@@ -94,7 +94,7 @@ pub(crate) fn placements(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     desk.person(household, person, values);
 }
 
-/// What the receiving borough recorded: of 1,000 placements, 780 notices.
+/// The receiving borough's records: 780 notices for 1,000 placements.
 pub(crate) fn notices(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     let (Some((household, person)), Why::Visit(Purpose::Placement)) = (asker(scene.home), scene.why) else { return };
     let mut random = scene.stream(For::Notice, 1);

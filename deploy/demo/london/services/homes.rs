@@ -5,14 +5,14 @@ use super::super::home::{For, Home, SOCIAL, ward_code};
 use super::landlords;
 use super::{Desk, Scene, Value};
 
-/// How many hours over 70 % relative humidity, in four weeks.
+/// Bands of hours over 70 % relative humidity in four weeks: the upper limit, and the band's name.
 const DAMP_BANDS: [(u64, &str); 4] = [
     (24, "1: under a day"),
     (72, "2: one to three days"),
     (168, "3: three days to a week"),
     (673, "4: a week and more"),
 ];
-/// Days of hourly readings, the last of them `AS_AT`.
+/// The days with hourly readings. The last day is `AS_AT`.
 const DAYS_READ: i32 = 28;
 
 pub(crate) fn properties(scene: &Scene<'_>, desk: &mut Desk<'_>) {
@@ -129,7 +129,7 @@ pub(crate) fn repairs(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     }
 }
 
-/// Repairs that a council tenant asked for in one year: what, in which month, at what cost.
+/// A council tenant's repairs in one year: the job, its month, its cost.
 pub(crate) fn jobs(home: &Home) -> Vec<(&'static str, u64, u64)> {
     let mut random = home.place.stream(For::Repair);
     if home.tenure != SOCIAL {
@@ -148,7 +148,7 @@ pub(crate) fn jobs(home: &Home) -> Vec<(&'static str, u64, u64)> {
     (0..count).map(job).collect()
 }
 
-/// Certificates of a home, the oldest first; the band that the home has now stands in the latest.
+/// The certificates of a home, oldest first. The latest has the home's present band.
 pub(crate) fn epc(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     if !scene.lives_here() || scene.home.epc.is_empty() {
         return;
@@ -157,14 +157,14 @@ pub(crate) fn epc(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     let earlier = random.pick(&[(0, 68), (1, 26), (2, 6)]);
     let latest = AS_AT - random.below(2_500) as i32;
     for before in (0..=earlier).rev() {
-        // Each is years older than the next, and often worse.
+        // Each certificate is years older than the next, and its band is often worse.
         let band = if before > 0 { random.code("C 20|D 45|E 25|F 8|G 2") } else { scene.home.epc };
         let lodged = latest - 900 * before - random.below(300) as i32 * i32::from(before > 0);
         desk.home(vec![scene.uprn(), band.into(), Value::Day(lodged)]);
     }
 }
 
-/// An hourly sensor in a few social homes: the mean follows the building, the day and who is at home.
+/// An hourly sensor in a few social homes. Its mean depends on the building, the day and the people at home.
 pub(crate) fn sensor_readings(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     let home = scene.home;
     if !scene.belongs_here() || home.tenure != SOCIAL || home.households.is_empty() {
@@ -190,7 +190,7 @@ pub(crate) fn sensor_readings(scene: &Scene<'_>, desk: &mut Desk<'_>) {
         let empty = (away_from..away_from + away).contains(&date);
         let rh =
             (mean + if empty { 0 } else { daily } + random.below(900)).saturating_sub(if empty { 1_500 } else { 450 });
-        // One reading in thirty never arrived.
+        // One reading in thirty is missing.
         if random.chance(33) {
             continue;
         }

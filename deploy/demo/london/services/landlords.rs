@@ -1,4 +1,4 @@
-//! Landlords: licences of shared homes and enforcement, with holders from a pool that has a heavy tail.
+//! Landlords: licences of shared homes, and enforcement. A few of the landlords in the pool have many homes.
 
 use crate::random::Random;
 
@@ -7,8 +7,8 @@ use super::super::home::{For, PRIVATE, Place};
 use super::super::identity::Identity;
 use super::{Desk, Row, Scene, Value, homes};
 
-/// What the odds of an unlicensed HMO among shared homes without a licence follow (question 2), in
-/// hundredths of a logit: constant, each storey, above a shop, discount, each move, each complaint.
+/// The true coefficients for question 2: the odds that a shared home without a licence needs one. In hundredths of a
+/// logit: constant, each storey, above a shop, discount, each move, each complaint.
 pub(crate) const COEFFICIENTS: [(&str, i64); 6] = [
     ("constant", -260),
     ("storeys", 30),
@@ -17,11 +17,11 @@ pub(crate) const COEFFICIENTS: [(&str, i64); 6] = [
     ("moves_24m", 20),
     ("complaints", 40),
 ];
-/// The logistic function: hundredths of a logit, per mille. Straight lines between.
+/// The logistic function as pairs: hundredths of a logit, per mille. Linear between the pairs.
 const LOGISTIC: [(i64, i64); 9] =
     [(-400, 18), (-300, 47), (-200, 119), (-100, 269), (0, 500), (100, 731), (200, 881), (300, 953), (400, 982)];
 
-/// What a model can know of a home.
+/// The features of a home that a model can use.
 pub(crate) struct Features {
     pub(crate) storeys: u64,
     pub(crate) above_shop: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Of 1,000 such shared homes without a licence, so many need one.
+    /// How many of 1,000 such shared homes without a licence need one.
     fn odds(&self) -> u64 {
         let values =
             [1, self.storeys, u64::from(self.above_shop), u64::from(self.discount), self.moves, self.complaints];
@@ -42,16 +42,17 @@ impl Features {
     }
 }
 
-/// Who lets a home.
+/// The person or company that lets a home.
 struct Holder {
     key: u64,
     name: String,
     company: Option<String>,
-    /// One in ten neglects what he lets.
+    /// One holder in ten neglects the homes.
     poor: bool,
 }
 
-/// The holder of a home: half own this one only, some let in one borough, some all over London.
+/// The holder of a home. Half of the homes have a holder with this home only. The other holders let in one borough, or
+/// all over London.
 fn holder(place: Place) -> Holder {
     let mut random = place.stream_of(For::Landlord, 0);
     let (borough, number) = match random.pick(&[(0, 50), (1, 32), (2, 18)]) {
@@ -73,13 +74,13 @@ fn holder(place: Place) -> Holder {
     Holder { key: crate::random::fixed(&[of.seed, of.borough, number, 7]), name, company, poor }
 }
 
-/// A member of a pool by draws within draws, so that the first of them have most.
+/// A random member of a pool. Each draw limits the next, so the first members get the most.
 fn nested(random: &mut Random, pool: u64) -> u64 {
     (0..4).fold(pool, |limit, _| random.below(limit) + 1) - 1
 }
 
 fn record(scene: &Scene<'_>, desk: &mut Desk<'_>, holder: Holder, rest: Vec<Value>) {
-    // One in eight writes the name out, or in capitals.
+    // One record in eight has the name in capitals, or "Limited" in full.
     let mut random = scene.stream(For::Slip, desk.rows.len() as u64);
     let name = match random.below(16) {
         0 => holder.name.to_uppercase(),

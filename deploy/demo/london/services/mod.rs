@@ -1,4 +1,4 @@
-//! The systems of a borough. A table is its name, its columns and one function that gives a home's rows.
+//! The systems of a borough. A table has a name, columns, and a function that makes a home's rows.
 
 mod children;
 mod homeless;
@@ -19,9 +19,9 @@ use super::slips::{self, Written};
 
 pub(crate) struct Table {
     pub(crate) name: &'static str,
-    /// The canonical columns in their order, after the record reference.
+    /// The canonical columns in order, after the record reference.
     pub(crate) columns: &'static str,
-    /// Of 1,000 records, so many carry a slip in a person's particulars; invented.
+    /// How many of 1,000 records have a slip in a person's particulars. The numbers are invented.
     careless: u64,
     rows: fn(&Scene<'_>, &mut Desk<'_>),
 }
@@ -90,7 +90,7 @@ pub(crate) static TABLES: [Table; 21] = [
     table("epc", "uprn epc_band lodged", 0, homes::epc),
 ];
 
-/// A cell before any borough's way of writing it.
+/// The value of a cell, before a borough writes it in its own way.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -114,7 +114,7 @@ impl From<&'static str> for Value {
     }
 }
 
-/// A record: whose it truly is, and its cells.
+/// A record: its true person, household and holder, and its cells.
 pub(crate) struct Row {
     pub(crate) person: Option<u64>,
     pub(crate) household: Option<u64>,
@@ -122,25 +122,25 @@ pub(crate) struct Row {
     pub(crate) values: Vec<Value>,
 }
 
-/// Why a home's people have records in the borough.
+/// The reason why a home's people have records in the borough.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Why {
-    /// They belong here; or did, until they went to another borough.
+    /// They belong here, or belonged here until they moved to another borough.
     Resident { gone: Option<usize> },
-    /// They moved here from the borough before.
+    /// They moved here from the borough before in the list.
     Arrived,
-    /// They live in another borough and are known here for this.
+    /// They live in another borough and have records here for this purpose.
     Visit(Purpose),
 }
 
-/// A home and its part in the borough that writes.
+/// A home as the borough that writes knows it.
 pub(crate) struct Scene<'a> {
     pub(crate) seed: u64,
-    /// The borough that writes, as its number in the list.
+    /// The number of the borough that writes, in the list.
     pub(crate) index: usize,
     pub(crate) home: &'a Home,
     pub(crate) why: Why,
-    /// A home of this borough, where a visit needs an address here.
+    /// A home of this borough, if a visit needs an address here.
     pub(crate) lodging: Option<&'a Home>,
     pub(crate) wrong_discounts: u64,
 }
@@ -150,12 +150,12 @@ impl Scene<'_> {
         !matches!(self.why, Why::Visit(_))
     }
 
-    /// Whether the home's people were drawn here: those of a household that moved in were drawn elsewhere.
+    /// Whether the home's people were drawn here. People of a household that moved in were drawn elsewhere.
     pub(crate) fn belongs_here(&self) -> bool {
         matches!(self.why, Why::Resident { .. })
     }
 
-    /// The home in this borough: the own one or the lodging.
+    /// The home in this borough: the scene's own home, or the lodging.
     fn address_home(&self) -> &Home {
         self.lodging.unwrap_or(self.home)
     }
@@ -181,7 +181,7 @@ impl Scene<'_> {
     }
 }
 
-/// Where a table's function leaves its rows and tells the known answers what is true.
+/// Collects the rows of a table's function, and the facts for the known answers.
 pub(crate) struct Desk<'a> {
     table: u64,
     careless: u64,
@@ -190,7 +190,7 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// What this service wrote down of a person, and the numbers it holds.
+    /// A person's particulars and numbers, as this service wrote them down.
     fn written(&self, scene: &Scene<'_>, person: &Person) -> Particulars {
         let identity = Identity::of(scene.home.origin, person);
         let record = self.rows.len() as u64;
@@ -209,7 +209,7 @@ impl Desk<'_> {
     }
 }
 
-/// A person as one record has them.
+/// A person's particulars in one record.
 struct Particulars {
     identity: Identity,
     written: Written,

@@ -9,7 +9,7 @@ use super::{Desk, Scene, Value, Why};
 const HOUSING: &str = "Housing Benefit";
 const COUNCIL_TAX: &str = "Council Tax Support";
 const DISCRETIONARY: &str = "Discretionary Housing Payment";
-/// The guarantee of Pension Credit, about £227 a week for one, in pence.
+/// The guarantee of Pension Credit for one person, in pence a week: about £227.
 pub(crate) const GUARANTEE: u64 = 22_700;
 
 const NEEDS_UNDER_65: &str = "Learning disability support 42|Mental health support 28|Physical support 22|\
@@ -17,11 +17,11 @@ const NEEDS_UNDER_65: &str = "Learning disability support 42|Mental health suppo
 const NEEDS_FROM_65: &str = "Physical support 66|Support with memory and cognition 21|\
     Mental health support 5|Social support 4|Sensory support 4";
 
-/// Pence a week in the community: a few packages cost as much as twenty usual ones.
+/// Pence a week for care in the community. A few packages cost as much as twenty usual ones.
 const WEEKLY_COST: [(u64, u64); 7] =
     [(0, 4_000), (250, 12_000), (500, 24_000), (750, 42_000), (980, 120_000), (990, 420_000), (1000, 980_000)];
 
-/// Who is in touch with the council: two adults in five, and nobody is told when they leave.
+/// The customer index: two adults in five. Nobody tells the council when a person leaves.
 pub(crate) fn customers(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     if !scene.lives_here() {
         return;
@@ -52,13 +52,14 @@ fn claimant(household: &Household) -> Option<&Person> {
     household.people.iter().find(|person| person.age >= 18)
 }
 
-/// Whether the double life is a tenancy (or else a claim), and whether it still runs.
+/// Whether the double life is a tenancy (otherwise a claim), and whether it still runs.
 fn double(origin: Place) -> (bool, bool) {
     let mut random = origin.stream_of(For::SecondTenancy, 1);
     (random.chance(500), random.chance(700))
 }
 
-/// When a household's tenancy or claim in this borough ended, if it did: those who left mostly gave notice.
+/// The day on which a household's tenancy or claim in this borough ended, if it ended. Most households that left gave
+/// notice.
 fn ended(scene: &Scene<'_>, purpose: For, noticed: u64) -> Option<i32> {
     match scene.why {
         Why::Resident { gone: Some(_) } => {
@@ -109,9 +110,9 @@ pub(crate) fn tenancies(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     }
 }
 
-/// What a household's award is, what it lives on, and what it could claim; pence a week.
+/// A household's award, its income, and the amount that it could claim. In pence a week.
 pub(crate) struct Means {
-    /// [`NO_AWARD`] where it has none.
+    /// [`NO_AWARD`] if it has none.
     pub(crate) benefit: &'static str,
     pub(crate) amount: u64,
     pub(crate) pension: bool,
@@ -124,7 +125,7 @@ pub(crate) struct Means {
 pub(crate) const NO_AWARD: &str = "No award";
 
 impl Means {
-    /// What it could claim and does not.
+    /// The amount that it could claim but does not.
     pub(crate) fn unclaimed(&self) -> u64 {
         if self.pension && !self.credit { GUARANTEE.saturating_sub(self.income) } else { 0 }
     }
@@ -172,7 +173,7 @@ pub(crate) fn means(home: &Home) -> Vec<Option<Means>> {
 pub(crate) fn housing_benefit(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     let means = match scene.why {
         Why::Visit(Purpose::Tenancy) if !double(scene.home.origin).0 && !scene.home.shared => {
-            // A claim for rent alone: what else the household lives on is not said here.
+            // A claim for rent alone. The household's other income is not modelled here.
             let claim = |_| {
                 let amount = scene.stream(For::Claim, 50).quantile(&[(0, 3_000), (500, 15_000), (1000, 40_000)]);
                 Some(Means { benefit: HOUSING, amount, pension: false, income: 0, rent: amount, credit: false })
@@ -217,7 +218,7 @@ pub(crate) fn housing_benefit(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     }
 }
 
-/// Blue badges of three years, some of them expired; a second borough gives one to whoever is known there.
+/// Three-year blue badges, some of them expired. A second borough also gives a badge to people with a record there.
 pub(crate) fn blue_badges(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     if matches!(scene.why, Why::Visit(purpose) if purpose != Purpose::Badge) {
         return;
@@ -231,7 +232,7 @@ pub(crate) fn blue_badges(scene: &Scene<'_>, desk: &mut Desk<'_>) {
         };
         let held = scene.home.origin.stream_of(For::Badge, person.slot).chance(likely);
         let mut random = scene.stream(For::Badge, 50 + person.slot + 100 * scene.index as u64);
-        // Who moved asks the new borough too, in two cases of five.
+        // Two in five people who moved ask the new borough for a badge, too.
         let again = scene.why != Why::Arrived || random.chance(400);
         if !held || !again {
             continue;
@@ -256,7 +257,7 @@ pub(crate) fn blue_badges(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     }
 }
 
-/// Deaths of 2025, at nearly the rates of England by age (Office for National Statistics), rounded.
+/// Deaths in 2025, at nearly the rates of England by age (Office for National Statistics), rounded.
 pub(crate) fn deaths(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     if !scene.belongs_here() {
         return;
@@ -281,14 +282,15 @@ pub(crate) fn deaths(scene: &Scene<'_>, desk: &mut Desk<'_>) {
     }
 }
 
-/// An adult's care, and pence a week.
+/// An adult's care, and its cost in pence a week.
 pub(crate) struct Care {
     pub(crate) need: &'static str,
     pub(crate) setting: &'static str,
     pub(crate) cost: u64,
 }
 
-/// The adults of a home who are cared for: more than London has, so that a borough has figures that can be released.
+/// The adults of a home who receive care. They are more than in the real London, so that a borough has figures that can
+/// be released.
 pub(crate) fn cared_for(home: &Home) -> Vec<(&Household, &Person, Care)> {
     let mut random = home.place.stream(For::Care);
     let mut clients = Vec::new();

@@ -1,21 +1,21 @@
 //! The figures of a question in each of its cells, from the released cells that satisfy its conditions.
 //!
-//! One cell by itself is what was released of it. Several together are fitted to all that is released of the table
+//! A figure of one cell is its released figure. Several cells are fitted to all that is released of the table
 //! ([`super::fit`]), so that withheld ones are estimated.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use loda_contract::Value;
 
+use super::cells::{TableCells, TableRow, total, within};
 use super::estimate::{Adding, Fits};
+use super::figure::{CellFigure, Found};
 use super::known::{Condition, Key, Numbered};
-use super::possible::{Cell, possible};
-use super::{CellFigure, Reading, TableCells, TableRow, named, value_of};
 use crate::draft::Predicate;
-use crate::table::lower::{Figure, Lowered, beside, choices};
+use crate::table::lower::{Lowered, LoweredFigure};
+use crate::table::possible::{Cell, beside, choices, possible};
+use crate::table::readings::{Reading, named, value_of};
 use crate::table::{ColumnRef, State, TableColumn};
-
-pub(super) type Found = BTreeMap<Vec<Value>, CellFigure>;
 
 /// The places of the cells that each of the question's cells adds up.
 pub(super) type Groups = BTreeMap<Vec<Value>, Vec<usize>>;
@@ -30,7 +30,8 @@ pub(super) struct Laid<'a> {
 }
 
 impl<'a> Laid<'a> {
-    pub(super) fn new(figure: &Figure, answer: &'a TableCells, dense: bool) -> Self {
+    /// The cells of a figure's columns in a borough's answer. `dense`: whether all that there can be are wanted.
+    pub(super) fn new(figure: &LoweredFigure, answer: &'a TableCells, dense: bool) -> Self {
         let mut released: HashMap<Cell, &TableRow> = HashMap::new();
         for row in &answer.rows {
             if let Some(cell) = within(figure, row, &all_places(figure)) {
@@ -54,10 +55,11 @@ impl<'a> Laid<'a> {
 }
 
 impl Lowered {
-    /// `dense`: what is absent is withheld, or empty. `together`: whether one withheld cell is wanted too.
+    /// A figure in each of the question's cells, and which cells these are. `dense`: an absent cell is withheld, or empty.
+    /// `together`: whether one withheld cell is wanted too.
     pub(super) fn figure(
         &self,
-        figure: &Figure,
+        figure: &LoweredFigure,
         answer: &TableCells,
         laid: &mut Laid,
         dense: bool,
@@ -82,12 +84,12 @@ impl Lowered {
         (found, groups)
     }
 
-    /// For each group that a figure and its whole have in common, the covariance of what they are off by.
+    /// For each group that a figure and its whole have in common, the covariance of their errors.
     pub(super) fn with_whole<'g>(
         &self,
         answer: &TableCells,
-        part: (&Figure, &Laid, &'g Groups),
-        whole: (&Figure, &Laid, &Groups),
+        part: (&LoweredFigure, &Laid, &'g Groups),
+        whole: (&LoweredFigure, &Laid, &Groups),
     ) -> Vec<(&'g Vec<Value>, f64)> {
         let Some(table) = self.tables.get(part.0.table).filter(|_| part.0.table == whole.0.table) else {
             return Vec::new();
@@ -107,12 +109,12 @@ impl Lowered {
 }
 
 /// For each column of a figure the classes that the borough lists of it.
-fn lists<'a>(figure: &Figure, answer: &'a TableCells) -> Vec<Option<&'a Vec<Value>>> {
+fn lists<'a>(figure: &LoweredFigure, answer: &'a TableCells) -> Vec<Option<&'a Vec<Value>>> {
     figure.places.iter().map(|place| answer.lists.get(*place).and_then(Option::as_ref)).collect()
 }
 
 /// Whether the classes of one column alone keep every cell out of the question: a ward that is another borough's.
-pub(super) fn nobody(figure: &Figure, answer: &TableCells) -> bool {
+pub(super) fn nobody(figure: &LoweredFigure, answer: &TableCells) -> bool {
     let conjuncts = match &figure.rows {
         Predicate::And(conjuncts) => conjuncts.as_slice(),
         one => std::slice::from_ref(one),
@@ -136,26 +138,16 @@ pub(super) fn nobody(figure: &Figure, answer: &TableCells) -> bool {
         };
         classes.is_some_and(|classes| !classes.into_iter().chain([(State::Value, Value::Null)]).any(holds))
     };
-    // What no borough has closed yet is missing, and has to be said.
+    // A period that no borough has closed yet is missing, and the figure has to say so.
     figure.columns.iter().all(|column| column.period.is_none()) && conjuncts.iter().any(holds_nowhere)
 }
 
-fn all_places(figure: &Figure) -> Vec<usize> {
+fn all_places(figure: &LoweredFigure) -> Vec<usize> {
     (0..figure.places.len()).collect()
 }
 
-/// The cell of a row, where its table is that of exactly these columns of the figure.
-pub(super) fn within(figure: &Figure, row: &TableRow, columns: &[usize]) -> Option<Cell> {
-    let places: Vec<usize> = columns.iter().filter_map(|column| figure.places.get(*column).copied()).collect();
-    let of_others = row.cell.iter().enumerate().any(|(place, value)| value.is_some() != places.contains(&place));
-    if of_others {
-        return None;
-    }
-    places.iter().map(|place| row.cell.get(*place).cloned().flatten()).collect()
-}
-
 /// For each column the classes that were released of it and that the contract does not know.
-fn unknown(figure: &Figure, answer: &TableCells) -> Vec<BTreeSet<(State, Value)>> {
+fn unknown(figure: &LoweredFigure, answer: &TableCells) -> Vec<BTreeSet<(State, Value)>> {
     let of_column = |(place, column): (&usize, &TableColumn)| {
         let null = (State::Value, Value::Null);
         let there = column.differs
@@ -165,7 +157,7 @@ fn unknown(figure: &Figure, answer: &TableCells) -> Vec<BTreeSet<(State, Value)>
     figure.places.iter().zip(&figure.columns).map(of_column).collect()
 }
 
-fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)], numbered: &Numbered) -> Groups {
+fn groups(figure: &LoweredFigure, cells: &[(Cell, Option<&TableRow>)], numbered: &Numbered) -> Groups {
     let mut rows = Condition::of(&figure.rows, figure, numbered);
     let mut counts = Condition::of(&figure.counts, figure, numbered);
     let mut keys: Vec<Key> = figure.keys.iter().map(|key| Key::of(key, figure, numbered)).collect();
@@ -183,17 +175,8 @@ fn groups(figure: &Figure, cells: &[(Cell, Option<&TableRow>)], numbered: &Numbe
     groups
 }
 
-pub(super) fn figure_of(row: &TableRow, functional: usize) -> Option<i128> {
-    row.figures.get(functional).copied().flatten()
-}
-
-/// `None`: nothing to add up.
-pub(super) fn total<'a>(functional: usize, rows: impl Iterator<Item = &'a TableRow>) -> Option<i128> {
-    rows.filter_map(|row| figure_of(row, functional)).reduce(i128::saturating_add)
-}
-
 /// A condition that names periods may hold in such as no borough has closed: the figure lacks them.
-fn not_closed(figure: &Figure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
+fn not_closed(figure: &LoweredFigure, lists: &[Option<&Vec<Value>>], found: &mut BTreeMap<Vec<Value>, CellFigure>) {
     let of_period = figure.columns.iter().zip(lists).find(|(column, _)| column.period.is_some());
     let Some((column, Some(closed))) = of_period else { return };
     let mut names = BTreeSet::new();

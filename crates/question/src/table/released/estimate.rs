@@ -1,14 +1,18 @@
-//! What is known of the sum of some cells: released ones and withheld ones together.
+//! The sum of some cells, released ones and withheld ones together, and its errors.
+//!
+//! A figure of one cell is its released figure, to the byte. A figure of several is the sum of the fitted cells, with its
+//! variance. Where a withheld cell stands in no released margin nothing is estimated, and the figure lacks it. Squares and
+//! products are never estimated.
 
 use std::collections::{BTreeMap, HashMap};
 
 use loda_contract::Value;
 
-use super::adding::{Found, figure_of, total, within};
+use super::cells::{TableCells, TableRow, figure_of, total, within};
+use super::figure::{CellFigure, Estimate, Found};
 use super::fit::{Fit, Fitted, Margin, NOWHERE};
-use super::possible::{Cell, somebody};
-use super::{CellFigure, Estimate, TableCells, TableRow};
-use crate::table::lower::Figure;
+use crate::table::lower::LoweredFigure;
+use crate::table::possible::{Cell, somebody};
 use crate::table::{ColumnRef, Functional, RowDomain, Table, TableColumn};
 
 /// Cells of a table that are fitted at most, of each period.
@@ -17,27 +21,27 @@ const FITTED: usize = 60_000;
 /// A cell with enough units of another kind may hold so many times as many of those that are counted.
 const TO_A_UNIT: f64 = 2.5;
 
-/// A figure's cells, and what else is released of their table.
+/// A figure's cells, and the other released cells of their table.
 pub(super) struct Adding<'a> {
     table: &'a Table,
-    figure: &'a Figure,
+    figure: &'a LoweredFigure,
     answer: &'a TableCells,
     cells: &'a [(Cell, Option<&'a TableRow>)],
 }
 
-/// What the fitted cells of a group come to.
+/// The sums of the fitted cells of a group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     units: f64,
     doubt: f64,
     withheld: Option<f64>,
-    /// Of a sum: what estimated units add about the middle of the bounds, and what that varies by.
+    /// Of a sum: the part of estimated units, away from the middle of the bounds, and its variance.
     more: f64,
     variance: f64,
     covariance: f64,
 }
 
-/// The fitted cells of a table, by what is added up and counted.
+/// The fitted cells of a table, by the functionals that are added up and counted.
 pub(super) type Fits = BTreeMap<(usize, usize), Vec<Slice>>;
 
 /// Some of the cells, fitted.
@@ -45,16 +49,17 @@ pub(super) struct Slice {
     /// Where each cell is here.
     at: HashMap<usize, usize>,
     fitted: Fitted,
-    /// For each cell the mean of what is summed, of the released margin that is nearest to it.
+    /// For each cell the mean of the summed measure in the released margin that is nearest to it.
     means: Vec<Option<f64>>,
     /// The cells of each margin by its columns: their places in it.
     margins: Vec<(Vec<usize>, HashMap<Cell, usize>)>,
 }
 
 impl<'a> Adding<'a> {
+    /// A figure over these cells.
     pub(super) fn new(
         table: &'a Table,
-        figure: &'a Figure,
+        figure: &'a LoweredFigure,
         answer: &'a TableCells,
         cells: &'a [(Cell, Option<&'a TableRow>)],
     ) -> Self {
@@ -65,6 +70,7 @@ impl<'a> Adding<'a> {
         self.table.functionals().get(self.figure.functional)
     }
 
+    /// The figure of each group of cells. `together`: whether one withheld cell is wanted too.
     pub(super) fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>, together: bool, fits: &mut Fits) -> Found {
         let estimated = match self.functional() {
             // Units that stand in several cells do not add up, and of moments nothing is estimated.
@@ -99,7 +105,7 @@ impl<'a> Adding<'a> {
         found.collect()
     }
 
-    /// Whether what is there of it may be told where the rest is withheld.
+    /// Whether the released part of it may be told where the rest is withheld.
     fn is_plain(&self) -> bool {
         !matches!(self.functional(), Some(Functional::Square(_) | Functional::Product(..)))
     }
@@ -108,7 +114,7 @@ impl<'a> Adding<'a> {
         self.cells.get(place)?.1.and_then(|row| figure_of(row, self.figure.functional))
     }
 
-    /// What is known of each group; `None` where a withheld cell stands in no released margin.
+    /// The estimate of each group; `None` where a withheld cell stands in no released margin.
     fn estimates<'m>(&self, slices: &[Slice], groups: impl Iterator<Item = &'m [usize]>) -> Vec<Option<Estimate>> {
         let groups: Vec<&[usize]> = groups.collect();
         if slices.is_empty() {
@@ -122,7 +128,7 @@ impl<'a> Adding<'a> {
             let doubts = slice.fitted.errors(&members);
             let mut of_lacking = vec![(0.0, 0.0); groups.len()];
             if self.sums() {
-                // What all are off by and what withheld ones are off by go together, as the rest tells.
+                // The errors of all and of withheld ones covary, as the rest tells.
                 let rest: Vec<Vec<usize>> =
                     groups.iter().map(|of| slice.here(of.iter().filter(|place| !withheld(place)))).collect();
                 let (own, rest) = (slice.fitted.errors(&lacking), slice.fitted.errors(&rest));
@@ -138,7 +144,7 @@ impl<'a> Adding<'a> {
             .into_iter()
             .zip(&groups)
             .map(|(known, members)| match (known, members) {
-                // It is what was released of it.
+                // It is its released figure.
                 (Some(_), [one]) if self.value(*one).is_some() => self.released(members),
                 (Some(known), _) => Some(self.estimate(&known, members)),
                 (None, _) => None,
@@ -146,7 +152,7 @@ impl<'a> Adding<'a> {
             .collect()
     }
 
-    /// What one slice adds to what is known of a group.
+    /// The sums of a group with the part of one slice.
     fn with(
         &self,
         known: Known,
@@ -207,8 +213,8 @@ impl<'a> Adding<'a> {
         })
     }
 
-    /// A count is what the fitted cells come to. A sum is what its values are away from the middle of their bounds, in released
-    /// cells and by the means of margins in others, and the middle for each that is counted.
+    /// A count is the sum of the fitted cells. A sum is the distance of its values from the middle of their bounds, in
+    /// released cells and by the means of margins in others, and the middle for each that is counted.
     fn estimate(&self, known: &Known, members: &[usize]) -> Estimate {
         let (half, middle) = self.about();
         let (figure, variance, covariance) = if self.sums() {
@@ -226,7 +232,7 @@ impl<'a> Adding<'a> {
         Estimate { figure, variance, units, doubt, covariance, with_whole: 0.0, withheld, least: self.least() }
     }
 
-    /// For each group the covariance of what a count and its whole are off by, where the whole is of the same columns or of
+    /// For each group the covariance of the errors of a count and its whole, where the whole is of the same columns or of
     /// fewer. `groups`: of each the members here, and among the cells of the whole.
     pub(super) fn with_whole(&self, whole: &Self, fits: &Fits, groups: &[(&[usize], &[usize])]) -> Vec<f64> {
         let columns: Option<Vec<usize>> =
@@ -235,7 +241,7 @@ impl<'a> Adding<'a> {
         let same = columns.len() == self.figure.places.len();
         let Some(slices) = fits.get(&(self.figure.functional, self.figure.counted)).filter(|slices| !slices.is_empty())
         else {
-            // Released cells alone: what both hold is off by the same.
+            // Released cells alone: the cells that both hold have the same error.
             let both = |(of, others): &(&[usize], &[usize])| of.iter().filter(|place| others.contains(place)).count();
             let noise = if same { self.noise() } else { 0.0 };
             return groups.iter().map(|group| as_float(both(group) as i128) * noise).collect();
@@ -246,7 +252,7 @@ impl<'a> Adding<'a> {
                 if same {
                     return slice.fitted.covariance(&own, &slice.here(of_whole.iter()));
                 }
-                // One cell is what was released of it, and its noise is its own.
+                // A figure of one cell is its released figure, and its noise is its own.
                 let margin = slice.margins.iter().position(|(of, _)| *of == columns).filter(|_| members.len() > 1);
                 let Some((margin, (_, places))) = margin.and_then(|at| Some((at, slice.margins.get(at)?))) else {
                     return 0.0;
@@ -352,7 +358,7 @@ impl<'a> Adding<'a> {
         f64::from(self.table.threshold())
     }
 
-    /// So many of what is counted there may be to one of the units that a cell needs enough of.
+    /// How many of the units that are counted there may be to one of the units that a cell needs enough of.
     fn to_a_unit(&self) -> f64 {
         match self.table.domain() {
             RowDomain::Units(_) if self.figure.columns.iter().all(|column| column.unit.is_none()) => 1.0,
@@ -369,7 +375,7 @@ impl<'a> Adding<'a> {
         most.map_or(1.0, |most| as_float(i128::from(most)))
     }
 
-    /// The variance of the noise on what is counted in one cell (`loda-disclosure`).
+    /// The variance of the noise on the count of one cell (`loda-disclosure`).
     fn noise(&self) -> f64 {
         let (units, most) = (self.answer.noise, self.most());
         match self.table.functionals().get(self.figure.counted) {
@@ -379,7 +385,7 @@ impl<'a> Adding<'a> {
         }
     }
 
-    /// Of a sum, what noise is scaled by in one cell, and the middle of the bounds that values are kept within.
+    /// Of a sum, the scale of noise in one cell, and the middle of the bounds that values are kept within.
     fn about(&self) -> (f64, f64) {
         let bounds = match self.functional() {
             Some(Functional::Sum(of)) => self.bounds(of),
@@ -388,7 +394,8 @@ impl<'a> Adding<'a> {
         bounds.map_or((0.0, 0.0), |(lower, upper)| ((upper - lower) / 2.0 * self.most(), (upper + lower) / 2.0))
     }
 
-    /// What values of a mean vary by between their bounds: as if they were spread evenly, or less where they are near to one end.
+    /// The variance of values of a mean between their bounds: as if they were spread evenly, or less where they are near to
+    /// one end.
     fn spread(&self, mean: f64) -> f64 {
         let Some(Functional::Sum(of)) = self.functional() else { return 0.0 };
         let Some((lower, upper)) = self.bounds(of) else { return 0.0 };

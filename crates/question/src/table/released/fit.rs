@@ -1,17 +1,17 @@
-//! What withheld cells hold, from the cells that are released.
+//! Estimates of withheld cells, from the cells that are released.
 //!
-//! A node answers a table and every table of fewer of its columns. So each cell stands in several released *margins*: what is
-//! withheld is estimated by proportional fitting, and then the whole table is brought into agreement with its margins, each
-//! figure by how far its noise and its estimate are off. It is a function of released figures alone, and tells nothing more
-//! of anybody.
+//! A node answers a table and every table of fewer of its columns. So each cell stands in several released *margins*: a
+//! withheld cell is estimated by proportional fitting, and then the whole table is brought into agreement with its margins,
+//! each figure by how far its noise and its estimate are off (ADR 2). It is a function of released figures alone, and tells
+//! nothing more of anybody.
 //!
 //! ```text
 //! start 1, twelve rounds: cell × (margin − released cells) / estimated cells, never below 0   (Deming and Stephan 1940)
 //! x̂ + D Aᵀ (A D Aᵀ + N)⁻¹ (margins − A x̂)           (generalised least squares; A: which cells a margin adds up)
 //! ```
 //!
-//! D has the variances of cells (noise of released ones; of estimated ones what counts of such a size vary by), N those of
-//! margins. A sum of cells s is off by sᵀDs − sᵀDAᵀ (A D Aᵀ + N)⁻¹ A D s. Both are solved by conjugate gradients.
+//! D has the variances of cells (noise of released ones; of estimated ones the variance of counts of such a size), N those
+//! of margins. A sum of cells s is off by sᵀDs − sᵀDAᵀ (A D Aᵀ + N)⁻¹ A D s. Both are solved by conjugate gradients.
 
 use std::collections::BTreeMap;
 
@@ -25,14 +25,15 @@ const ERROR_STEPS: usize = 12;
 /// Work (cells × margins × sums) up to which errors of sums are solved for; beyond it they are bounded.
 const WORK: usize = 1_000_000;
 
-/// What is known of a cell or margin that is withheld, in parts of the threshold: it is no larger than CAP; a margin is about
-/// WITHHELD, give or take APART, and is kept at MOST in the fit.
+/// Assumptions about a cell or margin that is withheld, in parts of the threshold: it is no larger than CAP; a margin is
+/// about WITHHELD, give or take APART, and is kept at MOST in the fit.
 const CAP: f64 = 1.2;
 const WITHHELD: f64 = 0.3;
 const APART: f64 = 0.4;
 const MOST: f64 = 0.5;
 
-/// An estimated cell of x̂ varies by x̂ + EXTRA x̂², as counts do whose means differ; of less than LEAST by as much as of that.
+/// An estimated cell of x̂ varies by x̂ + EXTRA x̂², as counts do whose means differ; of less than LEAST by as much as of
+/// that.
 const EXTRA: f64 = 0.5;
 const LEAST: f64 = 2.0;
 
@@ -182,7 +183,7 @@ impl Fitted {
         sums_of.iter().map(of).collect()
     }
 
-    /// The covariance of what two sums over cells are off by.
+    /// The covariance of the errors of two sums over cells.
     pub(super) fn covariance(&self, one: &[usize], other: &[usize]) -> f64 {
         let weighted = self.weighted(one);
         let own: f64 = other.iter().filter_map(|cell| weighted.get(*cell)).sum();
@@ -190,7 +191,7 @@ impl Fitted {
         own - dot(&self.gather(&self.weighted(other)), &solved)
     }
 
-    /// The covariance of what a sum over cells and some released cells of a margin are off by.
+    /// The covariance of the errors of a sum over cells and of some released cells of a margin.
     pub(super) fn with_margin(&self, members: &[usize], margin: usize, groups: &[usize]) -> f64 {
         let solved = self.solution(&self.gather(&self.weighted(members)), ERROR_STEPS);
         let (Some(solved), Some(known)) = (solved.get(margin), self.known.get(margin)) else { return 0.0 };
@@ -210,7 +211,7 @@ impl Fitted {
         (own - dot(&right, &solved)).max(0.0)
     }
 
-    /// What one margin alone would leave of it, the best of them. `of_margins`: the variances of all their cells.
+    /// The error that one margin alone would leave, the least of them. `of_margins`: the variances of all their cells.
     fn bound(&self, members: &[usize], of_margins: &[Vec<f64>]) -> f64 {
         let variance = |member: &usize| self.variances.get(*member).copied().unwrap_or(0.0);
         let own: f64 = members.iter().map(variance).sum();
@@ -279,12 +280,12 @@ impl Fitted {
         solved
     }
 
-    /// A: what cells add up to in each margin.
+    /// A: the sums of cells in each margin.
     fn gather(&self, cells: &[f64]) -> Vec<Vec<f64>> {
         self.fit.margins.iter().map(|margin| sums(margin, cells)).collect()
     }
 
-    /// Aᵀ: what margins come to in each cell.
+    /// Aᵀ: the sums of margins in each cell.
     fn spread(&self, margins: &[Vec<f64>]) -> Vec<f64> {
         let mut cells = vec![0.0; self.values.len()];
         for (margin, values) in self.fit.margins.iter().zip(margins) {
@@ -344,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_is_withheld_follows_from_the_margins() {
-        // One cell is withheld, and two margins say what it is.
+        // One cell is withheld, and two margins tell its figure.
         let fitted = table(&[&[40.0, 30.0, 4.0], &[20.0, 15.0, 12.0], &[25.0, 35.0, 11.0]], 0.0).solve();
         assert!((fitted.values[2] - 4.0).abs() < 0.1, "{:?}", fitted.values);
         assert!(fitted.told[2]);

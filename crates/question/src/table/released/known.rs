@@ -1,14 +1,17 @@
-//! Conditions and keys over many cells: what follows from the classes of some columns is evaluated once for each combination.
+//! Conditions and keys over many cells.
+//!
+//! A value that follows from the classes of some columns is evaluated once for each combination of them, and looked up for
+//! every other cell.
 
 use std::collections::{BTreeSet, HashMap};
 
 use loda_contract::Value;
 
-use super::possible::Cell;
-use super::{Reading, value_of};
 use crate::draft::{Predicate, Scalar};
 use crate::table::State;
-use crate::table::lower::Figure;
+use crate::table::lower::LoweredFigure;
+use crate::table::possible::Cell;
+use crate::table::readings::{Reading, value_of};
 
 /// Combinations that are kept at most; of more each cell is evaluated by itself.
 const KEPT: usize = 1 << 20;
@@ -20,7 +23,7 @@ pub(super) struct Numbered {
     columns: Vec<(Vec<u32>, usize)>,
 }
 
-/// What follows from the classes of some columns.
+/// A value that follows from the classes of some columns.
 pub(super) struct Known<T> {
     places: Vec<usize>,
     /// By the classes' numbers; empty where there are too many combinations.
@@ -54,7 +57,7 @@ impl Numbered {
 }
 
 impl<T: Clone> Known<T> {
-    fn of(figure: &Figure, names: &BTreeSet<String>, numbered: &Numbered) -> Self {
+    fn of(figure: &LoweredFigure, names: &BTreeSet<String>, numbered: &Numbered) -> Self {
         let mut places: Vec<usize> =
             names.iter().filter_map(|name| figure.readings.get(name)).flat_map(Reading::places).collect();
         places.sort_unstable();
@@ -79,7 +82,7 @@ impl<T: Clone> Known<T> {
 }
 
 impl<'p> Condition<'p> {
-    pub(super) fn of(predicate: &'p Predicate, figure: &Figure, numbered: &Numbered) -> Self {
+    pub(super) fn of(predicate: &'p Predicate, figure: &LoweredFigure, numbered: &Numbered) -> Self {
         let all = |of: &'p [Predicate]| of.iter().map(|of| Self::of(of, figure, numbered)).collect();
         match predicate {
             Predicate::And(operands) => Self::And(all(operands)),
@@ -94,7 +97,13 @@ impl<'p> Condition<'p> {
     }
 
     /// Whether it holds in a cell; `None`: unknown.
-    pub(super) fn holds(&mut self, figure: &Figure, place: usize, cell: &Cell, numbered: &Numbered) -> Option<bool> {
+    pub(super) fn holds(
+        &mut self,
+        figure: &LoweredFigure,
+        place: usize,
+        cell: &Cell,
+        numbered: &Numbered,
+    ) -> Option<bool> {
         match self {
             Self::Leaf(predicate, known) => {
                 known.at(place, numbered, || predicate.evaluate(&|name: &str| value_of(&figure.readings, cell, name)))
@@ -124,13 +133,13 @@ fn connected<'p>(
 }
 
 impl<'p> Key<'p> {
-    pub(super) fn of(scalar: &'p Scalar, figure: &Figure, numbered: &Numbered) -> Self {
+    pub(super) fn of(scalar: &'p Scalar, figure: &LoweredFigure, numbered: &Numbered) -> Self {
         let mut names = BTreeSet::new();
         scalar.columns(&mut names);
         Self(scalar, Known::of(figure, &names, numbered))
     }
 
-    pub(super) fn at(&mut self, figure: &Figure, place: usize, cell: &Cell, numbered: &Numbered) -> Value {
+    pub(super) fn at(&mut self, figure: &LoweredFigure, place: usize, cell: &Cell, numbered: &Numbered) -> Value {
         let Self(scalar, known) = self;
         known.at(place, numbered, || scalar.evaluate(&|name: &str| value_of(&figure.readings, cell, name)))
     }

@@ -1,0 +1,191 @@
+//! Turns SQL into a logical plan: one SELECT over the catalogue, and nothing else.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::config::Dialect;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use futures::FutureExt;
+use loda_question::{Refusal, Rule};
+
+use crate::catalogue::Catalogue;
+use crate::config::Limits;
+use crate::plan::split::{Split, SplitPlan};
+use crate::plan::sql_bounds::readable;
+use crate::plan::{cte_expansion, dropped_syntax};
+
+/// The catalog and schema that tools write before a table's name.
+pub(crate) const CATALOG: &str = "london";
+pub(crate) const SCHEMA: &str = "public";
+
+/// The most characters of an engine message.
+const MAX_MESSAGE: usize = 400;
+
+/// A statement with open parameters.
+pub(crate) struct Open {
+    pub(crate) columns: Vec<Field>,
+    pub(crate) parameters: HashMap<String, Option<DataType>>,
+}
+
+/// Plans questions over one catalogue.
+pub(crate) struct Planner {
+    context: SessionContext,
+}
+
+impl Planner {
+    /// # Errors
+    /// If a table cannot be registered.
+    pub(crate) fn new(catalogue: &Catalogue, limits: &Limits) -> Result<Self> {
+        let memory = loda_service::memory::within(limits.memory_mb, "limits.memory_mb").saturating_mul(1 << 20);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()?;
+        let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+        // The memory pool does not count the values that an expression makes of one batch. The batch size bounds them,
+        // together with the limits on text length and joined texts in `sql_bounds`.
+        config = config.with_default_catalog_and_schema(CATALOG, SCHEMA).with_batch_size(1_024);
+        // Withheld values are NULL. They sort last, not at the top of a ranking.
+        config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_table_function_list(Vec::new())
+            .build();
+        let context = SessionContext::new_with_state(state);
+        // These functions make values of any size from a few bytes of SQL, outside the memory pool.
+        for unbounded in ["repeat", "lpad", "rpad", "replace", "overlay", "translate", "regexp_replace"] {
+            context.deregister_udf(unbounded);
+        }
+        for (name, table) in catalogue.tables() {
+            context.register_table(name, table)?;
+        }
+        Ok(Self { context })
+    }
+
+    pub(crate) fn state(&self) -> SessionState {
+        self.context.state()
+    }
+
+    /// Plans SQL as [`Planner::plan`] does, and turns a panic in the engine's planner into a refusal. The panic ends
+    /// this question and nothing else.
+    ///
+    /// # Errors
+    /// The rule that refuses the question.
+    pub(crate) async fn plan_guarded(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Refusal> {
+        AssertUnwindSafe(self.plan(sql, split)).catch_unwind().await.unwrap_or_else(|_panic| {
+            tracing::error!("the planner failed on a question");
+            Err(unplanned())
+        })
+    }
+
+    /// The columns of a statement with open parameters, and the type of each parameter (`$1`, `$2`, …) if the rest of
+    /// the statement determines it.
+    ///
+    /// # Errors
+    /// The fault in the statement.
+    pub(crate) async fn columns(&self, sql: &str) -> std::result::Result<Open, Refusal> {
+        readable(sql)?;
+        let state = self.state();
+        let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
+        dropped_syntax::check(&statement)?;
+        cte_expansion::check(&statement)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
+        only_select(&plan)?;
+        let columns =
+            plan.schema().fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
+        let parameters = plan.get_parameter_types().map_err(|e| refusal_of(&e))?;
+        Ok(Open { columns, parameters })
+    }
+
+    /// Plans SQL, and splits the plan into the parts for boroughs and the steps after the merge.
+    ///
+    /// # Errors
+    /// The rule that refuses the question.
+    pub(crate) async fn plan(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Refusal> {
+        readable(sql)?;
+        let state = self.state();
+        let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
+        dropped_syntax::check(&statement)?;
+        cte_expansion::check(&statement)?;
+        let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
+        let (plan, explain) = match plan {
+            LogicalPlan::Explain(explain) => (Arc::unwrap_or_clone(explain.plan), true),
+            plan => (plan, false),
+        };
+        only_select(&plan)?;
+        // Type coercion comes first.
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+        let plan = plan.map_err(|e| refusal_of(&e))?;
+        // The split comes before all optimiser rules. A rule can rely on a COUNT never being NULL, but a withheld COUNT
+        // is NULL. The split is not a rule itself: it adds columns (notes), and a rule must keep the schema.
+        let split = split.split(plan).map_err(|e| refusal_of(&e))?;
+        Ok(SplitPlan { explain, ..split })
+    }
+}
+
+pub(crate) fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal> {
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let statement = |what: &str| {
+        Err(Refusal::new(
+            Rule::Statement,
+            format!("{what} is not allowed: questions are one SELECT"),
+            "Write SELECT … FROM … GROUP BY …",
+        ))
+    };
+    if options.verify_plan(plan).is_err() {
+        return statement("a statement that defines, writes or sets something");
+    }
+    let mut other = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        other = match node {
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => {
+                Some("EXPLAIN ANALYZE, or EXPLAIN inside another statement,")
+            }
+            LogicalPlan::RecursiveQuery(_) => Some("a recursive query"),
+            LogicalPlan::DescribeTable(_) => Some("DESCRIBE (use the catalogue)"),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        Ok(TreeNodeRecursion::Stop)
+    });
+    match (walked, other) {
+        (_, Some(what)) => statement(what),
+        (Err(fault), None) => Err(refusal_of(&fault)),
+        (Ok(_), None) => Ok(()),
+    }
+}
+
+/// The refusal inside an error. Any other error becomes rule `sql`: its text is about the asker's own SQL and the
+/// catalogue.
+pub(crate) fn refusal_of(error: &DataFusionError) -> Refusal {
+    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = current {
+        if let Some(refusal) = inner.downcast_ref::<Refusal>() {
+            return refusal.clone();
+        }
+        if let Some(DataFusionError::External(boxed)) = inner.downcast_ref::<DataFusionError>()
+            && let Some(refusal) = boxed.downcast_ref::<Refusal>()
+        {
+            return refusal.clone();
+        }
+        current = inner.source();
+    }
+    // The engine may quote a whole syntax tree.
+    let message: String = error.strip_backtrace().chars().take(MAX_MESSAGE).collect();
+    Refusal::new(Rule::Sql, message, "See the catalogue for tables, columns and their types")
+}
+
+/// The refusal for a fault inside the planner. The cause is for the operator, so the asker is not told.
+pub(crate) fn unplanned() -> Refusal {
+    Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way")
+}

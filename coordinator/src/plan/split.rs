@@ -1,0 +1,314 @@
+//! Replaces each aggregate over records by a leaf that boroughs answer. A plan with no such form is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan};
+use loda_contract::Protection;
+use loda_identity::{Gss, PeerId};
+use loda_question::plan::{Beside, ReadAggregate, read_aggregate};
+use loda_question::{Refusal, Rule};
+use tokio::time::Instant;
+
+use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
+use crate::plan::federated_aggregate::{self, FederatedAggregate};
+use crate::plan::federated_node::{Federated, NOTE};
+use crate::plan::fragment::Fragment;
+use crate::plan::lineage::{self, Figures};
+use crate::plan::missing_notes;
+use crate::plan::ratios;
+
+/// The most questions to the boroughs in one statement.
+const PART_LIMIT: usize = 8;
+
+/// Splits one question.
+pub(crate) struct Split {
+    catalogue: Arc<Catalogue>,
+    boroughs: Vec<Gss>,
+    parts: Mutex<Vec<FederatedAggregate>>,
+}
+
+/// A split question: the parts for boroughs, and the plan after the merge.
+pub(crate) struct SplitPlan {
+    pub(crate) plan: LogicalPlan,
+    pub(crate) parts: Vec<FederatedAggregate>,
+    /// For each column of the plan: whether it depends on figures from boroughs.
+    pub(crate) rests: Vec<bool>,
+    /// For each column of the plan: whether it depends on figures that can be withheld.
+    pub(crate) withholds: Vec<bool>,
+    /// Whether cells are combined again after the merge.
+    pub(crate) combines: bool,
+    /// Whether the question is an EXPLAIN.
+    pub(crate) explain: bool,
+}
+
+/// A fragment, and the boroughs that get exactly these bytes.
+pub(crate) struct Bundle {
+    pub(crate) part: usize,
+    /// For data about people: the position of this table among the tables that the boroughs' questions need.
+    pub(crate) table: usize,
+    pub(crate) fragment: Fragment,
+    pub(crate) boroughs: Vec<Gss>,
+}
+
+pub(crate) fn bundles(split: &SplitPlan) -> Vec<Bundle> {
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for (part, of) in split.parts.iter().enumerate() {
+        let mut by_bytes: BTreeMap<(usize, Vec<u8>), usize> = BTreeMap::new();
+        for (gss, question) in &of.questions {
+            let Some(question) = question else { continue };
+            for (table, fragment) in of.fragments(gss, question).into_iter().enumerate() {
+                let index = *by_bytes.entry((table, fragment.encode())).or_insert_with(|| {
+                    bundles.push(Bundle { part, table, fragment, boroughs: Vec::new() });
+                    bundles.len() - 1
+                });
+                if let Some(bundle) = bundles.get_mut(index) {
+                    bundle.boroughs.push(gss.clone());
+                }
+            }
+        }
+    }
+    bundles
+}
+
+impl Split {
+    pub(crate) fn new(catalogue: Arc<Catalogue>, boroughs: Vec<Gss>) -> Self {
+        Self { catalogue, boroughs, parts: Mutex::new(Vec::new()) }
+    }
+
+    /// Splits an analysed plan.
+    ///
+    /// # Errors
+    /// A refusal, as the external error that DataFusion carries.
+    pub(crate) fn split(self, plan: LogicalPlan) -> Result<SplitPlan> {
+        let plan = plan.transform_up_with_subqueries(|node| self.node(node))?.data;
+        let mut combines = false;
+        plan.apply_with_subqueries(|node| {
+            match node {
+                // Records grouped by unit, with no aggregate above to count them, would give one row for each unit.
+                LogicalPlan::Aggregate(aggregate) if holds_records(&aggregate.input)? => {
+                    return refuse(self.part(aggregate).err().unwrap_or_else(rows_stay_home));
+                }
+                LogicalPlan::TableScan(_) if reads_records(node) => return refuse(rows_stay_home()),
+                LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Subquery(_) => combines = true,
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        let mut parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        ratios::tell(&plan, &mut parts)?;
+        let methods: BTreeSet<&str> =
+            parts.iter().map(|p| p.scope.protection).filter(|p| !p.is_public()).map(Protection::name).collect();
+        if methods.len() > 1 {
+            return refuse(Refusal::new(
+                Rule::MixedMethods,
+                format!(
+                    "one question mixes datasets protected by {}",
+                    methods.into_iter().collect::<Vec<_>>().join(" and ")
+                ),
+                "Ask them one by one: mixed exact and perturbed figures can be differenced",
+            ));
+        }
+        let rests = lineage::rests_on_figures(&plan, Figures::All);
+        let withholds = lineage::rests_on_figures(&plan, Figures::Protected);
+        Ok(SplitPlan { plan, combines: combines && !parts.is_empty(), parts, rests, withholds, explain: false })
+    }
+
+    fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        match &node {
+            LogicalPlan::Aggregate(aggregate) if holds_records(&aggregate.input)? => {
+                if self.is_by_unit(aggregate) {
+                    return Ok(Transformed::no(node));
+                }
+                match aggregate.group_expr.as_slice() {
+                    [Expr::GroupingSet(sets)] => self.grouping_sets(aggregate, sets).map(Transformed::yes),
+                    keys if aggregate.aggr_expr.is_empty() && !keys.is_empty() => {
+                        self.groups(&aggregate.input, keys.to_vec()).map(Transformed::yes)
+                    }
+                    _ => self.aggregate(aggregate).map(Transformed::yes),
+                }
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) if holds_records(input)? => {
+                let keys: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+                let as_aggregate = Aggregate::try_new(Arc::clone(input), keys.clone(), Vec::new())?;
+                if self.is_by_unit(&as_aggregate) {
+                    return Ok(Transformed::no(node));
+                }
+                self.groups(input, keys).map(Transformed::yes)
+            }
+            LogicalPlan::Distinct(Distinct::On(on)) if holds_records(&on.input)? => refuse(Refusal::new(
+                Rule::Rows,
+                "DISTINCT ON over records lists them",
+                "Group by the columns and ask for COUNT(*)",
+            )),
+            // Conditions, joins and windows on records wait for the aggregate above them.
+            _ if holds_records(&node)? => Ok(Transformed::no(node)),
+            _ => missing_notes::carry(node),
+        }
+    }
+
+    /// Whether an Aggregate makes one row for each unit, which an aggregate above it counts.
+    fn is_by_unit(&self, aggregate: &Aggregate) -> bool {
+        self.catalogue.reading(|reader| reader.is_by_unit(aggregate))
+    }
+
+    pub(crate) fn read(&self, aggregate: &Aggregate) -> std::result::Result<ReadAggregate, Refusal> {
+        self.catalogue.reading(|reader| read_aggregate(aggregate, reader))
+    }
+
+    pub(crate) fn part(&self, aggregate: &Aggregate) -> std::result::Result<FederatedAggregate, Refusal> {
+        self.part_of(&self.read(aggregate)?, &aggregate.schema)
+    }
+
+    pub(crate) fn part_of(
+        &self,
+        read: &ReadAggregate,
+        schema: &Arc<DFSchema>,
+    ) -> std::result::Result<FederatedAggregate, Refusal> {
+        federated_aggregate::of(&self.catalogue, &self.boroughs, read, schema)
+    }
+
+    /// The two sides of an aggregate that joins people to published records.
+    pub(crate) fn sides(&self, read: &ReadAggregate) -> Option<std::result::Result<Beside, Refusal>> {
+        Beside::of(read, &|name| self.catalogue.contracts.get(name).cloned())
+    }
+
+    pub(crate) fn aggregate(&self, aggregate: &Aggregate) -> Result<LogicalPlan> {
+        let read = self.read(aggregate).or_else(refuse)?;
+        if let Some(beside) = self.sides(&read) {
+            return self.beside(beside.or_else(refuse)?, aggregate);
+        }
+        let part = self.part_of(&read, &aggregate.schema).or_else(refuse)?;
+        self.leaf(part, aggregate.group_expr.len())
+    }
+
+    /// Makes the leaf for a part.
+    pub(crate) fn leaf(&self, part: FederatedAggregate, keys: usize) -> Result<LogicalPlan> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = parts.len();
+        if number >= PART_LIMIT {
+            return refuse(Refusal::new(
+                Rule::Operator,
+                format!("the statement asks the boroughs more than {PART_LIMIT} questions at once"),
+                "Ask for several figures in one SELECT, with FILTER, or ask several times",
+            ));
+        }
+        let note = Arc::new(Field::new(format!("{NOTE}{number}"), DataType::Utf8, true));
+        let all_nullable =
+            part.schema.iter().map(|(q, f)| (q.cloned(), Arc::new(f.as_ref().clone().with_nullable(true))));
+        let fields = all_nullable.chain([(None, note)]).collect();
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
+        let words = part.questions.values().flatten().next().map_or_else(String::new, |q| q.sql());
+        let protected = !part.scope.protection.is_public();
+        parts.push(part);
+        Ok(LogicalPlan::Extension(Extension {
+            node: Arc::new(Federated { part: number, words: words.into(), schema, keys, protected }),
+        }))
+    }
+}
+
+/// Whether a plan returns records of a federated table.
+fn holds_records(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|node| {
+        found |= reads_records(node);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+fn reads_records(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|p| is_federated(p.as_ref())),
+        _ => false,
+    }
+}
+
+pub(crate) fn refuse<T>(refusal: Refusal) -> Result<T> {
+    Err(DataFusionError::External(Box::new(refusal)))
+}
+
+/// A planned question that is ready to run.
+pub(crate) struct Prepared {
+    pub(crate) owner: PeerId,
+    pub(crate) purpose: String,
+    pub(crate) sql: String,
+    /// The boroughs that it was planned for.
+    pub(crate) boroughs: Vec<Gss>,
+    pub(crate) split: SplitPlan,
+    pub(crate) made: Instant,
+}
+
+impl Prepared {
+    pub(crate) fn new(owner: PeerId, purpose: String, sql: String, boroughs: Vec<Gss>, split: SplitPlan) -> Arc<Self> {
+        Arc::new(Self { owner, purpose, sql, boroughs, split, made: Instant::now() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use loda_contract::Contract;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::plan::federated_aggregate::Output;
+    use crate::plan::planner::Planner;
+
+    const STOCK: &str = include_str!("../../../crates/contract/examples/library_stock.toml");
+
+    async fn split(sql: &str) -> std::result::Result<SplitPlan, Refusal> {
+        let contract = Contract::parse(STOCK, "library_stock.toml").unwrap();
+        let catalogue = Arc::new(Catalogue::of(vec![contract]));
+        let planner = Planner::new(&catalogue, &Limits::default()).unwrap();
+        planner.plan(sql, Split::new(catalogue, boroughs(&["E09000007", "E09000012", "E09000022"]))).await
+    }
+
+    fn boroughs(codes: &[&str]) -> Vec<Gss> {
+        codes.iter().map(|code| code.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn boroughs_with_the_same_question_get_the_same_bytes_once() {
+        let plan = split("SELECT branch, COUNT(*) FROM library_stock GROUP BY branch").await.unwrap();
+        let [bundle] = bundles(&plan).try_into().ok().unwrap();
+        assert_eq!(bundle.boroughs, boroughs(&["E09000007", "E09000012", "E09000022"]));
+        assert_eq!((plan.parts.len(), plan.combines, &plan.rests[..]), (1, false, &[false, true][..]));
+        assert!(plan.parts[0].is_london());
+    }
+
+    #[tokio::test]
+    async fn a_borough_that_the_filter_rules_out_is_not_asked() {
+        let sql = "SELECT borough, COUNT(*) FROM library_stock WHERE borough <> 'E09000012' GROUP BY borough";
+        let plan = split(sql).await.unwrap();
+        let asked: Vec<Gss> = bundles(&plan).into_iter().flat_map(|bundle| bundle.boroughs).collect();
+        assert_eq!(asked, boroughs(&["E09000007", "E09000022"]));
+        // Each cell belongs to one borough.
+        assert!(!plan.parts[0].is_london());
+    }
+
+    #[tokio::test]
+    async fn each_aggregate_over_records_is_a_part_and_the_rest_follows_the_merge() {
+        let plan = split(
+            "SELECT branch, AVG(loans) AS mean, COUNT(*) * 1.0 / (SELECT COUNT(*) FROM library_stock) AS share \
+             FROM library_stock GROUP BY branch HAVING COUNT(*) > 10",
+        );
+        let plan = plan.await.unwrap();
+        assert_eq!(plan.parts.len(), 2);
+        let averages: Vec<&Output> =
+            plan.parts.iter().flat_map(|part| &part.outputs).filter(|o| matches!(o, Output::Average { .. })).collect();
+        let [Output::Average { sum, count }] = averages.as_slice() else { panic!("{averages:?}") };
+        assert_eq!(averages[0].needs(), [*sum, *count]);
+    }
+
+    #[tokio::test]
+    async fn records_are_listed_to_nobody() {
+        for sql in ["SELECT * FROM library_stock", "SELECT branch FROM library_stock ORDER BY loans LIMIT 1"] {
+            assert_eq!(split(sql).await.err().unwrap().rule, Rule::Rows, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The boroughs' contributions to one output cell.
+
+use anyhow::Context;
+use loda_question::Measure;
+use loda_question::table::{CellFigure, Estimate};
+
+use crate::nodes::dispatch::Answer;
+use crate::plan::federated_aggregate::Output;
+use crate::plan::federated_node::IN_PART;
+
+/// One output cell.
+#[derive(Clone, Default)]
+pub(crate) struct Group {
+    pub(crate) boroughs: u32,
+    /// The number of boroughs with cells in it.
+    pub(crate) answered: u32,
+    /// The number of boroughs that answered and have no record of it.
+    pub(crate) idle: u32,
+    pub(crate) refused: u32,
+    pub(crate) no_answer: u32,
+    /// The node's figures, merged.
+    pub(crate) figures: Vec<Merged>,
+}
+
+/// One of the node's figures, merged over all boroughs.
+#[derive(Clone, Default)]
+pub(crate) struct Merged {
+    pub(crate) sum: Option<i128>,
+    /// The number of boroughs in which the figure is withheld; lacks cells; holds estimates.
+    pub(crate) withheld: u32,
+    partial: u32,
+    estimated: u32,
+    pub(crate) known: Estimate,
+    /// The number of boroughs whose single cell is withheld, and their joint estimate.
+    alone: u32,
+    of_alone: Estimate,
+}
+
+impl Merged {
+    fn add(&mut self, value: i128) -> anyhow::Result<()> {
+        self.sum = Some(self.sum.unwrap_or(0).checked_add(value).context("a sum overflows")?);
+        Ok(())
+    }
+}
+
+impl Group {
+    pub(crate) fn of(figures: usize) -> Self {
+        Self { figures: vec![Merged::default(); figures], ..Self::default() }
+    }
+
+    /// Adds one borough's answer. `known`: the estimate for each figure about people.
+    pub(crate) fn add(
+        &mut self,
+        answer: &Answer,
+        row: &[Option<i128>],
+        known: &[CellFigure],
+        sparse: bool,
+        empty: &[bool],
+    ) -> anyhow::Result<()> {
+        self.boroughs += 1;
+        match answer {
+            Answer::Refused(_) => self.refused += 1,
+            Answer::None => self.no_answer += 1,
+            _ => {
+                self.answered += 1;
+                for (place, ((figure, value), empty)) in self.figures.iter_mut().zip(row).zip(empty).enumerate() {
+                    let known = known.get(place).copied().unwrap_or_default();
+                    match (value, known.estimate) {
+                        (Some(value), estimate) => {
+                            figure.add(*value)?;
+                            figure.partial += u32::from(known.lacks);
+                            if let Some(estimate) = estimate {
+                                figure.known = figure.known.and(&estimate);
+                                figure.estimated += u32::from(estimate.withheld.is_some());
+                            }
+                        }
+                        (None, _) if sparse || *empty => {}
+                        (None, Some(estimate)) => {
+                            figure.alone += 1;
+                            figure.of_alone = figure.of_alone.and(&estimate);
+                        }
+                        (None, None) => figure.withheld += 1,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides which estimates are shown. The estimate of one borough's single cell is never shown. An estimate over
+    /// several boroughs is shown if it is good enough.
+    pub(crate) fn settle(&mut self, measures: &[Measure]) -> anyhow::Result<()> {
+        let several = self.boroughs > 1;
+        for (figure, measure) in self.figures.iter_mut().zip(measures) {
+            if figure.alone > 0 {
+                let with = figure.known.and(&figure.of_alone);
+                if several && with.will_do() {
+                    figure.add(figure.of_alone.figure)?;
+                    figure.known = with;
+                    figure.estimated += figure.alone;
+                } else {
+                    figure.withheld += figure.alone;
+                }
+            }
+            if figure.estimated > 0 && !figure.known.will_do() {
+                figure.withheld += figure.estimated;
+                (figure.sum, figure.estimated, figure.partial) = (None, 0, 0);
+            }
+            let counts = matches!(measure, Measure::Rows | Measure::Units(_) | Measure::Present(_));
+            if counts {
+                figure.sum = figure.sum.map(|sum| sum.max(0));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of boroughs in which an output is withheld.
+    pub(crate) fn lack(&self, output: &Output) -> u32 {
+        self.most(std::slice::from_ref(output), |figure| figure.withheld)
+    }
+
+    /// The number of boroughs in which an output adds up cells and some of them are not released.
+    pub(crate) fn in_part(&self, outputs: &[Output]) -> u32 {
+        self.most(outputs, |figure| figure.partial)
+    }
+
+    /// The number of boroughs in which an output holds estimates, and the number of units estimated.
+    pub(crate) fn estimated(&self, outputs: &[Output]) -> Option<(u32, f64)> {
+        let needed = outputs.iter().flat_map(Output::needs).filter_map(|place| self.figures.get(place));
+        let held = needed.filter(|figure| figure.estimated > 0);
+        held.map(|figure| (figure.estimated, figure.known.withheld.unwrap_or(0.0)))
+            .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+    }
+
+    fn most(&self, outputs: &[Output], of: impl Fn(&Merged) -> u32) -> u32 {
+        let needed = outputs.iter().flat_map(Output::needs).filter_map(|place| self.figures.get(place));
+        needed.map(of).max().unwrap_or(0)
+    }
+
+    /// The note for readers of this row.
+    pub(crate) fn note(&self, outputs: &[Output]) -> Option<String> {
+        let withheld = outputs.iter().map(|output| self.lack(output)).max().unwrap_or(0);
+        let in_part = self.in_part(outputs);
+        let estimated = self.estimated(outputs).map(|(boroughs, units)| (boroughs, units.round().max(1.0)));
+        let one = self.boroughs <= 1;
+        let lacks = match (one, self.no_answer, self.refused) {
+            (true, 0, 0) => (withheld > 0).then(|| "c".to_owned()),
+            (true, 0, _) => return Some("x: refused".to_owned()),
+            (true, ..) => return Some("x: no answer".to_owned()),
+            (false, no_answer, refused) => {
+                let parts = [(withheld, "withheld"), (refused, "refused"), (no_answer, "no answer")];
+                let said = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+                let said: Vec<String> = said.collect();
+                let lacking = withheld.saturating_add(refused).saturating_add(no_answer);
+                (lacking > 0).then(|| format!("lacks {lacking} of {} boroughs: {}", self.boroughs, said.join(", ")))
+            }
+        };
+        let of_boroughs = |n: u32| if one { String::new() } else { format!(" in {n} of {} boroughs", self.boroughs) };
+        let partial = (in_part > 0).then(|| format!("{IN_PART}{}", of_boroughs(in_part)));
+        let estimated = estimated.map(|(boroughs, units)| format!("about {units} estimated{}", of_boroughs(boroughs)));
+        let notes: Vec<String> = lacks.into_iter().chain(partial).chain(estimated).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+}

@@ -1,0 +1,224 @@
+//! Variances, correlations and quantiles, derived from protected sums and counts.
+//!
+//! Exact sums are integers, so that variances lose no digits to cancellation. Perturbed sums may contradict each other;
+//! then there is no variance.
+
+use loda_question::plan::Spread;
+use loda_question::table::Estimate;
+
+use crate::plan::federated_aggregate::{Bins, Moments, Output};
+
+/// The merged value of one of the node's figures.
+type Figures<'a> = &'a dyn Fn(usize) -> Option<i128>;
+
+pub(crate) fn bins(output: &Output) -> Option<&Bins> {
+    match output {
+        Output::Quantile(bins) => Some(bins),
+        _ => None,
+    }
+}
+
+/// A variance, deviation, covariance or correlation. `scales`: the decimals of the one column or of the two.
+pub(crate) fn spread(moments: &Moments, scales: (i8, i8), figures: Figures<'_>) -> Option<f64> {
+    let n = figures(moments.count)?;
+    let sum = |place: usize| figures(*moments.sums.get(place)?);
+    let square = |place: usize| figures(*moments.squares.get(place)?);
+    let unit = |scale: i8| 10_f64.powi(i32::from(scale));
+    // n Σxy − Σx Σy, which is n² times the population covariance.
+    let scatter = |product: i128, a: i128, b: i128| difference(n, product, a, b);
+    let over = |scatter: f64, sample: bool| {
+        let less = if sample { n.checked_sub(1)? } else { n };
+        (n > 0 && less > 0).then(|| scatter / as_float(n) / as_float(less))
+    };
+    let value = match moments.spread {
+        Spread::Variance { sample } | Spread::Deviation { sample } => {
+            let scatter = scatter(square(0)?, sum(0)?, sum(0)?);
+            // Only perturbed sums can contradict each other. There is then no variance.
+            let variance = over(Some(scatter).filter(|s| *s >= 0.0)?, sample)?;
+            let variance = variance / unit(scales.0).powi(2);
+            if matches!(moments.spread, Spread::Deviation { .. }) { variance.sqrt() } else { variance }
+        }
+        Spread::Covariance { sample } => {
+            let product = figures(moments.product?)?;
+            over(scatter(product, sum(0)?, sum(1)?), sample)? / unit(scales.0) / unit(scales.1)
+        }
+        Spread::Correlation => {
+            let product = figures(moments.product?)?;
+            let together = scatter(product, sum(0)?, sum(1)?);
+            let (a, b) = (scatter(square(0)?, sum(0)?, sum(0)?), scatter(square(1)?, sum(1)?, sum(1)?));
+            if a <= 0.0 || b <= 0.0 {
+                return None;
+            }
+            (together / (a.sqrt() * b.sqrt())).clamp(-1.0, 1.0)
+        }
+    };
+    value.is_finite().then_some(value)
+}
+
+/// n p − a b, exact if it fits.
+fn difference(n: i128, p: i128, a: i128, b: i128) -> f64 {
+    let exact = n.checked_mul(p).zip(a.checked_mul(b)).and_then(|(x, y)| x.checked_sub(y));
+    exact.map_or_else(|| as_float(n).mul_add(as_float(p), -as_float(a) * as_float(b)), as_float)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a figure of floats has 53 bits")]
+fn as_float(value: i128) -> f64 {
+    value as f64
+}
+
+/// Fills in withheld cumulative counts, evenly between their neighbours. The bins on both sides of such an edge become
+/// one bin.
+pub(crate) fn complete(bins: &Bins, row: &mut [Option<i128>]) {
+    let at = |row: &[Option<i128>], figure: usize| row.get(figure).copied().flatten();
+    let Some(total) = at(row, bins.total) else { return };
+    let mut before = (bins.lower, 0_i128);
+    for (place, (edge, figure)) in bins.below.iter().enumerate() {
+        if let Some(known) = at(row, *figure) {
+            before = (*edge, known);
+            continue;
+        }
+        let after = bins.below.iter().skip(place).find_map(|(e, f)| Some((*e, at(row, *f)?)));
+        let (next_edge, next) = after.unwrap_or((bins.upper, total));
+        let width = next_edge.saturating_sub(before.0).max(1);
+        let part = next.saturating_sub(before.1).max(0).saturating_mul(edge.saturating_sub(before.0)) / width;
+        if let Some(value) = row.get_mut(*figure) {
+            *value = Some(before.1.saturating_add(part));
+        }
+    }
+}
+
+/// The quantile of the histogram: the value at which the share is reached, evenly within its bin.
+pub(crate) fn quantile(bins: &Bins, figures: Figures<'_>) -> Option<f64> {
+    let total = figures(bins.total).filter(|n| *n > 0)?;
+    at_rank(bins, as_float(total) * f64::from(bins.per_mille) / 1000.0, figures)
+}
+
+/// The expected error of a quantile. `variances`: the variances of the node's figures.
+pub(crate) fn off(bins: &Bins, figures: Figures<'_>, variances: &dyn Fn(usize) -> Option<f64>) -> Option<f64> {
+    let total = as_float(figures(bins.total).filter(|n| *n > 0)?);
+    let share = f64::from(bins.per_mille) / 1000.0;
+    let rank = total * share;
+    let at = place(bins, rank, figures)?;
+    // Between two edges, the counts below both have errors, each with its weight. The target rank is a share of the
+    // total, which has an error too.
+    let of = |figure: Option<usize>| figure.map_or(Some(0.0), variances);
+    let edges = (1.0 - at.share).powi(2) * of(at.before)? + at.share.powi(2) * of(at.after)?;
+    // In the last bin, the count below the upper edge is the total itself. Its error partly cancels the error of the
+    // rank.
+    let of_total = if at.after.is_some() { share } else { at.share - share };
+    let by = Estimate::off(edges + of_total.powi(2) * variances(bins.total)?);
+    let (low, high) = ((rank - by).max(total * 1e-9), (rank + by).min(total));
+    Some((at_rank(bins, high, figures)? - at_rank(bins, low, figures)?) / 2.0)
+}
+
+/// The value at a rank.
+fn at_rank(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<f64> {
+    place(bins, target, figures).map(|at| at.value)
+}
+
+/// The position of a rank: between two edges with these figures, if they have figures, at this share of the way.
+struct Place {
+    value: f64,
+    before: Option<usize>,
+    after: Option<usize>,
+    share: f64,
+}
+
+fn place(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<Place> {
+    let unit = 10_f64.powi(i32::from(bins.scale));
+    let total = as_float(figures(bins.total)?);
+    let mut before = (as_float(bins.lower), 0.0_f64, None);
+    let of_edge = |(edge, figure): &(i128, usize)| Some((as_float(*edge), as_float(figures(*figure)?), Some(*figure)));
+    for edge in bins.below.iter().map(of_edge).chain([Some((as_float(bins.upper), total, None))]) {
+        let (edge, below, figure) = edge?;
+        // Perturbed cumulative counts can fall; they must not.
+        let below = below.clamp(before.1, total);
+        if below >= target && below > before.1 {
+            let share = ((target - before.1) / (below - before.1)).clamp(0.0, 1.0);
+            let value = (before.0 + share * (edge - before.0)) / unit;
+            return Some(Place { value, before: before.2, after: figure, share });
+        }
+        before = (edge, below, figure);
+    }
+    Some(Place { value: before.0 / unit, before: before.2, after: None, share: 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation
+    )]
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_within_its_bin_and_withheld_edges_merge_bins() {
+        let bins =
+            Bins { per_mille: 500, lower: 0, upper: 100, below: vec![(10, 1), (20, 2), (50, 3)], total: 0, scale: 0 };
+        let mut row = vec![Some(100), None, Some(40), None];
+        complete(&bins, &mut row);
+        assert_eq!(row, [Some(100), Some(20), Some(40), Some(62)]);
+        let value = quantile(&bins, &|f| row.get(f).copied().flatten()).unwrap();
+        assert!((20.0..50.0).contains(&value), "{value}");
+        assert_eq!(quantile(&bins, &|_| None), None);
+    }
+
+    #[test]
+    fn a_variance_is_exact_far_from_zero() {
+        let moments = Moments {
+            spread: Spread::Variance { sample: true },
+            count: 0,
+            sums: vec![1],
+            squares: vec![2],
+            product: None,
+        };
+        let values = [1_000_000_001_i128, 1_000_000_002, 1_000_000_003];
+        let figures = [3, values.iter().sum(), values.iter().map(|v| v * v).sum()];
+        let found = spread(&moments, (0, 0), &|f| figures.get(f).copied()).unwrap();
+        assert!((found - 1.0).abs() < 1e-12, "{found}");
+    }
+
+    /// The stated error of a quantile is its average error when the counts below each edge have noise.
+    #[test]
+    fn a_quantile_is_off_by_as_much_as_is_said() {
+        let edges: Vec<i128> = (1..20).map(|place| place * 50).collect();
+        // More values are small than large.
+        let below =
+            |edge: i128| 5_000.0 * (1.0 - (-(edge as f64) / 300.0).exp()) / (1.0 - (-1_000.0_f64 / 300.0).exp());
+        for per_mille in [250, 500, 900] {
+            let bins = Bins {
+                per_mille,
+                lower: 0,
+                upper: 1_000,
+                below: edges.iter().enumerate().map(|(place, edge)| (*edge, place + 1)).collect(),
+                total: 0,
+                scale: 0,
+            };
+            let exact = |figure: usize| Some(if figure == 0 { 5_000 } else { below(edges[figure - 1]) as i128 });
+            let truth = quantile(&bins, &exact).unwrap();
+            let mut seed = 7_u64;
+            let mut unit = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (seed >> 11) as f64 / (1_u64 << 53) as f64
+            };
+            let mut normal = || (-2.0 * unit().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * unit()).cos();
+            let (variance, rounds) = (400.0_f64, 2_000);
+            let (mut wrong, mut said) = (0.0, 0.0);
+            for _ in 0..rounds {
+                let noisy: Vec<i128> =
+                    (0..20).map(|f| exact(f).unwrap() + (variance.sqrt() * normal()) as i128).collect();
+                let figures = |figure: usize| noisy.get(figure).copied();
+                wrong += (quantile(&bins, &figures).unwrap() - truth).abs();
+                said += off(&bins, &figures, &|_| Some(variance)).unwrap();
+            }
+            assert!(
+                (wrong / said - 1.0_f64).abs() < 0.1,
+                "{per_mille}: off by {} and says {}",
+                wrong / 2_000.0,
+                said / 2_000.0
+            );
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Merges borough cells into the cells of the question.
+//!
+//! A cell of one borough is that borough's released value. A cell of several boroughs is the sum of their released
+//! values, with the number of boroughs that it lacks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use loda_contract::Value;
+use loda_identity::Gss;
+use loda_question::Predicate;
+
+use crate::nodes::dispatch::Answer;
+use crate::plan::federated_aggregate::{FederatedAggregate, OutputKey};
+use crate::plan::federated_node::Federated;
+use crate::result::cell_group::Group;
+use crate::result::derived_statistics;
+use crate::result::output_columns;
+
+/// One part after the merge.
+pub(crate) struct MergedPart {
+    pub(crate) batch: RecordBatch,
+    /// The number of values that the answering boroughs could release, and how many of them each withholds.
+    pub(crate) values: u64,
+    pub(crate) withheld: BTreeMap<Gss, u64>,
+    pub(crate) lacks: Vec<Lack>,
+    /// Whether a figure adds up cells while others of its cells are not released, and whether a figure holds estimates.
+    pub(crate) in_part: bool,
+    pub(crate) estimated: bool,
+    /// For each perturbed output: its expected error on average over all rows, and in the worst row.
+    pub(crate) errors: Vec<Option<(f64, f64)>>,
+    /// For each of the part's ratios: its expected error on average, and in the worst row.
+    pub(crate) ratios: Vec<Option<(f64, f64)>>,
+    /// Withheld groups are not listed, because a key is open.
+    pub(crate) open: bool,
+}
+
+/// A figure over several boroughs that lacks cells.
+pub(crate) struct Lack {
+    pub(crate) cell: Vec<Value>,
+    pub(crate) output: usize,
+    pub(crate) withheld: u32,
+    pub(crate) refused: u32,
+    pub(crate) no_answer: u32,
+}
+
+/// All cells of a grid, in order.
+type Grid = Arc<Vec<Vec<Value>>>;
+
+/// Merges the answers of one part. An answer that does not fit its question becomes `Answer::None`.
+///
+/// # Errors
+/// If figures or columns do not fit their types.
+pub(crate) fn merge(
+    part: &FederatedAggregate,
+    leaf: &Federated,
+    answers: &mut BTreeMap<Gss, Answer>,
+) -> anyhow::Result<MergedPart> {
+    let figures = part.measures.len();
+    let sparse = is_sparse(part, answers);
+    let mut groups: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
+    let (mut values, mut withheld) = (0_u64, BTreeMap::new());
+    let mut grids: BTreeMap<Vec<u8>, Option<Grid>> = BTreeMap::new();
+    for (gss, question) in &part.questions {
+        let (Some(question), Some(answer)) = (question, answers.get_mut(gss)) else { continue };
+        let grid = grids.entry(question.encode()).or_insert_with(|| question.cells().map(Arc::new)).clone();
+        // By period, only periods that a borough has closed exist, and the answers hold all their cells.
+        let grid = if sparse || part.is_by_period() { None } else { grid };
+        if let Some(fault) = misfit(answer, sparse, grid.as_ref()) {
+            tracing::warn!(borough = %gss, "an answer is dropped: {fault}");
+            *answer = Answer::None;
+        }
+        // A figure whose condition cannot hold here (it names another borough) is empty by logic and lacks nothing.
+        let figures_here = question.draft().figures.iter();
+        let empty: Vec<bool> = figures_here.map(|f| f.condition == Some(Predicate::Constant(Some(false)))).collect();
+        let (mut cells, known) = match answer {
+            Answer::Cells { cells, known, .. } => (std::mem::take(cells), std::mem::take(known)),
+            Answer::Table { .. } | Answer::Refused(_) | Answer::None => Default::default(),
+            Answer::NotAsked => continue,
+        };
+        let answered = matches!(answer, Answer::Cells { .. });
+        if answered {
+            let of = grid.as_ref().map_or(cells.len(), |g| g.len()) as u64;
+            let possible = of.saturating_mul(figures as u64);
+            let released = cells.values().flatten().flatten().count() as u64;
+            values = values.saturating_add(possible);
+            if !sparse {
+                withheld.insert(gss.clone(), possible.saturating_sub(released));
+            }
+            for bins in part.outputs.iter().filter_map(derived_statistics::bins) {
+                cells.values_mut().for_each(|row| derived_statistics::complete(bins, row));
+            }
+        }
+        if let Some(grid) = &grid {
+            for cell in grid.iter() {
+                cells.entry(cell.clone()).or_insert_with(|| vec![None; figures]);
+            }
+        }
+        for (cell, row) in cells {
+            let group = groups.entry(part.output_cell(gss, &cell)).or_insert_with(|| Group::of(figures));
+            let known = known.get(&cell).map_or(&[][..], Vec::as_slice);
+            group.add(answer, &row, known, sparse, &empty)?;
+        }
+    }
+    if part.keys.is_empty() && groups.is_empty() {
+        // Without GROUP BY there is one row, even if no borough has a record.
+        groups.insert(Vec::new(), Group::of(figures));
+    }
+    add_missing(part, answers, sparse, &mut groups);
+    for group in groups.values_mut() {
+        group.settle(&part.measures)?;
+    }
+    let lacks = lacks(part, &groups);
+    let batch = output_columns::batch(part, leaf, &groups, sparse)?;
+    // For data about people, the boroughs list the possible groups.
+    let open = !sparse && part.lowered.is_empty() && part.questions.values().flatten().any(|q| q.grid().is_none());
+    let in_part = groups.values().any(|group| group.in_part(&part.outputs) > 0);
+    let estimated = groups.values().any(|group| group.estimated(&part.outputs).is_some());
+    let errors = part.outputs.iter().map(|output| output_columns::error(part, output, &groups)).collect();
+    let ratios = part.ratios.iter().map(|ratio| output_columns::error_of_ratio(ratio, &groups)).collect();
+    Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, errors, ratios, open })
+}
+
+/// Whether a cell absent from an answer is empty, not withheld. True for published data, and if no node protects its
+/// answer.
+fn is_sparse(part: &FederatedAggregate, answers: &BTreeMap<Gss, Answer>) -> bool {
+    let mut dense = answers.values().filter_map(|answer| match answer {
+        Answer::Cells { header, .. } => Some(header.dense),
+        _ => None,
+    });
+    part.scope.protection.is_public() || dense.next().is_some_and(|first| !first && dense.all(|other| !other))
+}
+
+/// The reason why an answer does not fit its question. An absent cell must mean the same in all answers: otherwise one
+/// borough would decide it for all.
+fn misfit(answer: &Answer, sparse: bool, grid: Option<&Grid>) -> Option<&'static str> {
+    let Answer::Cells { header, cells, .. } = answer else { return None };
+    if header.dense == sparse {
+        return Some("it says otherwise than the contract what an absent cell is");
+    }
+    let outside = grid.is_some_and(|grid| cells.keys().any(|cell| grid.binary_search(cell).is_err()));
+    outside.then_some("it has a cell outside the grid")
+}
+
+/// A missing borough is missing from every London figure, even if nothing says which cells it would have had.
+fn add_missing(
+    part: &FederatedAggregate,
+    answers: &BTreeMap<Gss, Answer>,
+    sparse: bool,
+    groups: &mut BTreeMap<Vec<Value>, Group>,
+) {
+    let enumerable = part.questions.values().flatten().all(|q| q.grid().is_some()) && !part.is_by_period();
+    if !sparse && enumerable {
+        return;
+    }
+    let asked: Vec<&Gss> = part.questions.iter().filter(|(_, q)| q.is_some()).map(|(gss, _)| gss).collect();
+    for (cell, group) in groups {
+        for gss in &asked {
+            if !part.is_of(gss, cell) {
+                continue;
+            }
+            match answers.get(gss) {
+                Some(Answer::Refused(_)) => group.refused += 1,
+                Some(Answer::None) | None => group.no_answer += 1,
+                _ => continue,
+            }
+            group.boroughs += 1;
+        }
+        let of_cell = u32::try_from(asked.iter().filter(|gss| part.is_of(gss, cell)).count()).unwrap_or(u32::MAX);
+        if sparse {
+            group.idle = of_cell.saturating_sub(group.boroughs);
+        } else if part.lowered.is_empty() {
+            // An open key: a borough that does not name this group either withholds it or has no such group. The two
+            // cannot be told apart.
+            let silent = of_cell.saturating_sub(group.boroughs);
+            group.figures.iter_mut().for_each(|figure| figure.withheld += silent);
+        }
+        if sparse || part.lowered.is_empty() {
+            group.boroughs = of_cell.max(group.boroughs);
+        }
+    }
+}
+
+impl FederatedAggregate {
+    fn output_cell(&self, gss: &Gss, cell: &[Value]) -> Vec<Value> {
+        self.keys
+            .iter()
+            .map(|key| match key {
+                OutputKey::Borough(values) => values.get(gss).cloned().unwrap_or(Value::Null),
+                OutputKey::Node { index, .. } => cell.get(*index).cloned().unwrap_or(Value::Null),
+            })
+            .collect()
+    }
+
+    /// Whether a borough contributes to an output cell.
+    fn is_of(&self, gss: &Gss, cell: &[Value]) -> bool {
+        self.keys.iter().zip(cell).all(|(key, value)| match key {
+            OutputKey::Borough(values) => values.get(gss) == Some(value),
+            OutputKey::Node { .. } => true,
+        })
+    }
+}
+
+fn lacks(part: &FederatedAggregate, groups: &BTreeMap<Vec<Value>, Group>) -> Vec<Lack> {
+    let mut lacks = Vec::new();
+    for (cell, group) in groups.iter().filter(|(_, g)| g.boroughs > 1) {
+        for (output, of) in part.outputs.iter().enumerate() {
+            let lack = Lack {
+                cell: cell.clone(),
+                output,
+                withheld: group.lack(of),
+                refused: group.refused,
+                no_answer: group.no_answer,
+            };
+            if lack.total() > 0 {
+                lacks.push(lack);
+            }
+        }
+    }
+    lacks.sort_by_key(|lack| std::cmp::Reverse(lack.total()));
+    lacks
+}
+
+impl Lack {
+    fn total(&self) -> u32 {
+        self.withheld.saturating_add(self.refused).saturating_add(self.no_answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loda_proto::v1::ReleasedHeader;
+
+    use super::*;
+    use crate::nodes::decode_cells::ReleasedCells;
+
+    #[test]
+    fn an_answer_that_contradicts_its_question_is_none() {
+        let cell = |text: &str| vec![Value::Text(text.into())];
+        let answer = |dense: bool, of: &str| Answer::Cells {
+            header: ReleasedHeader { dense, ..Default::default() },
+            cells: ReleasedCells::from([(cell(of), vec![Some(12)])]),
+            known: BTreeMap::new(),
+        };
+        let grid: Grid = Arc::new(vec![cell("a"), cell("b")]);
+        assert_eq!(misfit(&answer(true, "a"), false, Some(&grid)), None);
+        assert!(misfit(&answer(true, "c"), false, Some(&grid)).is_some());
+        // A borough that calls its withheld cells empty affects only its own answer.
+        assert!(misfit(&answer(false, "a"), false, Some(&grid)).is_some());
+        assert!(misfit(&answer(true, "a"), true, None).is_some());
+        assert_eq!(misfit(&answer(false, "c"), true, None), None);
+        assert_eq!(misfit(&Answer::None, false, Some(&grid)), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! Turns released cells into the answer and its statement.
+
+pub(crate) mod cell_group;
+pub(crate) mod derived_statistics;
+pub(crate) mod local_query;
+pub(crate) mod merge;
+pub(crate) mod output_columns;
+pub(crate) mod post_process;
+pub(crate) mod query_result;
+pub(crate) mod statement;

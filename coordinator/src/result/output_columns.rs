@@ -1,0 +1,176 @@
+//! The output's columns and their expected errors, from merged groups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use loda_contract::{ColumnType, Value};
+use loda_question::Measure;
+use loda_question::plan::{Reading, arrow_type, value_scalar};
+use loda_question::table::Estimate;
+
+use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey, Ratio};
+use crate::plan::federated_node::Federated;
+use crate::result::cell_group::Group;
+use crate::result::derived_statistics;
+
+/// The cells in the aggregate's schema, followed by the note.
+pub(crate) fn batch(
+    part: &FederatedAggregate,
+    leaf: &Federated,
+    groups: &BTreeMap<Vec<Value>, Group>,
+    sparse: bool,
+) -> anyhow::Result<RecordBatch> {
+    let schema = Arc::new(leaf.schema.as_arrow().clone());
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    let type_of = |i: usize| schema.fields().get(i).map(|f| f.data_type().clone()).context("the schema is short");
+    for (i, key) in part.keys.iter().enumerate() {
+        let values = groups.keys().map(|cell| cell.get(i).cloned().unwrap_or(Value::Null));
+        columns.push(cast(&key_array(values, key_type(key))?, &type_of(i)?)?);
+    }
+    for output in &part.outputs {
+        let wanted = type_of(columns.len())?;
+        columns.push(cast(&output_array(part, output, groups, sparse, &wanted)?, &wanted)?);
+    }
+    let notes = groups.values().map(|g| g.note(&part.outputs));
+    columns.push(Arc::new(notes.collect::<StringArray>()));
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+fn key_type(key: &OutputKey) -> ColumnType {
+    match key {
+        OutputKey::Node { kind, .. } => *kind,
+        OutputKey::Borough(values) => match values.values().find(|v| **v != Value::Null) {
+            Some(Value::Integer(_)) => ColumnType::Integer,
+            Some(Value::Boolean(_)) => ColumnType::Boolean,
+            Some(Value::Date(_)) => ColumnType::Date,
+            _ => ColumnType::Text,
+        },
+    }
+}
+
+fn key_array(values: impl Iterator<Item = Value>, kind: ColumnType) -> anyhow::Result<ArrayRef> {
+    let mut scalars = values.map(|v| value_scalar(&v, kind)).peekable();
+    if scalars.peek().is_none() {
+        return Ok(arrow::array::new_empty_array(&arrow_type(kind)));
+    }
+    Ok(ScalarValue::iter_to_array(scalars)?)
+}
+
+fn output_array(
+    part: &FederatedAggregate,
+    output: &Output,
+    groups: &BTreeMap<Vec<Value>, Group>,
+    sparse: bool,
+    wanted: &DataType,
+) -> anyhow::Result<ArrayRef> {
+    let at = |group: &Group, figure: usize| group.figures.get(figure).and_then(|figure| figure.sum);
+    // No borough has a record, so nothing is withheld: the value is SQL's own for no rows.
+    let nothing = |group: &Group| group.boroughs == group.idle;
+    let scale_of = |figure: usize| part.scales.get(figure).copied().unwrap_or(0);
+    match output {
+        Output::Figure { figure, reading } => {
+            let figure = *figure;
+            let sums = matches!(part.measures.get(figure), Some(Measure::Sum(_)));
+            let values = groups.values().map(|g| match (at(g, figure), reading) {
+                (None, Reading::Plain | Reading::EachBorough) if nothing(g) && !sums => Some(0),
+                (None, Reading::OrZero) if sparse && g.answered > 0 => Some(0),
+                (value, _) => value,
+            });
+            match scale_of(figure) {
+                0 if *wanted == DataType::Int64 => {
+                    let numbers = values.map(|v| v.map(i64::try_from).transpose());
+                    Ok(Arc::new(numbers.collect::<Result<Int64Array, _>>().context("a figure overflows")?))
+                }
+                scale => Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(38, scale)?)),
+            }
+        }
+        Output::Spread(moments) => {
+            let scale = moments.sums.first().map_or(0, |sum| scale_of(*sum));
+            let scales = (scale, moments.sums.get(1).map_or(scale, |sum| scale_of(*sum)));
+            let values = groups.values().map(|g| derived_statistics::spread(moments, scales, &|figure| at(g, figure)));
+            Ok(Arc::new(values.collect::<Float64Array>()))
+        }
+        Output::Quantile(bins) => {
+            let values = groups.values().map(|g| derived_statistics::quantile(bins, &|figure| at(g, figure)));
+            Ok(Arc::new(values.collect::<Float64Array>()))
+        }
+        Output::Average { sum, count } => {
+            let (sum, count) = (*sum, *count);
+            let pairs = groups.values().map(|g| at(g, sum).zip(at(g, count)).filter(|(_, n)| *n != 0));
+            let scale = scale_of(sum);
+            if let DataType::Decimal128(precision, wanted_scale) = wanted {
+                let factor = u32::try_from(wanted_scale.saturating_sub(scale)).ok();
+                let factor =
+                    factor.and_then(|f| 10_i128.checked_pow(f)).context("a mean has a smaller scale than its sum")?;
+                let means = pairs.map(|pair| {
+                    pair.map(|(s, n)| s.checked_mul(factor).and_then(|s| s.checked_div(n)).context("a mean overflows"))
+                        .transpose()
+                });
+                let means = means.collect::<anyhow::Result<Decimal128Array>>()?;
+                return Ok(Arc::new(means.with_precision_and_scale(*precision, *wanted_scale)?));
+            }
+            #[allow(clippy::cast_precision_loss, reason = "a mean is a float: 53 bits are what the type has")]
+            let means = pairs.map(|pair| pair.map(|(s, n)| s as f64 / n as f64 / 10_f64.powi(scale.into())));
+            Ok(Arc::new(means.collect::<Float64Array>()))
+        }
+    }
+}
+
+/// The expected error of an output: on average, and in the worst row. `None`: the output is exact, or nothing is known.
+pub(crate) fn error(
+    part: &FederatedAggregate,
+    output: &Output,
+    groups: &BTreeMap<Vec<Value>, Group>,
+) -> Option<(f64, f64)> {
+    mean_and_most(groups.values().filter_map(|group| error_of(part, output, group)).collect())
+}
+
+/// The expected error of one count divided by another: on average, and in the worst row.
+pub(crate) fn error_of_ratio(ratio: &Ratio, groups: &BTreeMap<Vec<Value>, Group>) -> Option<(f64, f64)> {
+    let of_group = |group: &Group| {
+        let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());
+        let (over, under) = (of(ratio.over)?, of(ratio.under)?);
+        let n = as_float(under.sum.filter(|n| *n != 0)?);
+        let share = as_float(over.sum?) / n;
+        let variance = over.known.variance - 2.0 * share * over.known.with_whole + share * share * under.known.variance;
+        Some(ratio.factor.abs() * Estimate::off(variance) / n.abs())
+    };
+    mean_and_most(groups.values().filter_map(of_group).collect())
+}
+
+fn mean_and_most(errors: Vec<f64>) -> Option<(f64, f64)> {
+    let most = errors.iter().copied().fold(0.0, f64::max);
+    #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
+    let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+    (most > 0.0 && most.is_finite()).then_some((mean, most))
+}
+
+/// The expected error in one row, in the output's own units.
+fn error_of(part: &FederatedAggregate, output: &Output, group: &Group) -> Option<f64> {
+    let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());
+    let scale = |place: usize| 10_f64.powi(i32::from(part.scales.get(place).copied().unwrap_or(0)));
+    match output {
+        Output::Figure { figure, .. } => Some(Estimate::off(of(*figure)?.known.variance) / scale(*figure)),
+        Output::Average { sum, count } => {
+            let (total, n) = (&of(*sum)?.known, as_float(of(*count)?.sum.filter(|n| *n != 0)?));
+            let mean = as_float(of(*sum)?.sum?) / n;
+            let variance = total.variance - 2.0 * mean * total.covariance + mean * mean * total.doubt;
+            Some(Estimate::off(variance) / n.abs() / scale(*sum))
+        }
+        Output::Quantile(bins) => {
+            let variances = |figure: usize| of(figure).map(|figure| figure.known.variance);
+            derived_statistics::off(bins, &|figure| of(figure)?.sum, &variances)
+        }
+        Output::Spread(_) => None,
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
+fn as_float(value: i128) -> f64 {
+    value as f64
+}

@@ -1,0 +1,177 @@
+//! The statement of a result: who answered, by which method, and which values are withheld or missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use loda_contract::{ColumnType, Role, Value};
+use loda_identity::Gss;
+use loda_proto::v1;
+use loda_question::{Measure, bare_name};
+
+use crate::nodes::dispatch::Answer;
+use crate::plan::federated_aggregate::{FederatedAggregate, OutputKey};
+use crate::plan::split::SplitPlan;
+use crate::result::merge::MergedPart;
+
+/// The most lacks that are listed one by one.
+const LISTED: usize = 200;
+
+/// The statement of a whole result.
+pub(crate) fn statement(
+    query: &str,
+    purpose: &str,
+    split: &SplitPlan,
+    answers: &[BTreeMap<Gss, Answer>],
+    merged: &[MergedPart],
+) -> v1::Statement {
+    let numbered = split.parts.iter().zip(answers).zip(merged).enumerate();
+    let parts: Vec<v1::Part> =
+        numbered.map(|(i, ((part, answers), merged))| wire_part(i, part, answers, merged)).collect();
+    let missing = |a: &Answer| matches!(a, Answer::Refused(_) | Answer::None);
+    let complete = !answers.iter().flat_map(BTreeMap::values).any(missing);
+    let mut notes = Vec::new();
+    if split.combines
+        && parts.iter().any(|p| p.open || p.withheld > 0 || p.boroughs.iter().any(|b| b.answer != "answered"))
+    {
+        notes.push(
+            "The question adds up or ranks cells of which some are withheld or missing: its totals lack those"
+                .to_owned(),
+        );
+    }
+    if merged.iter().any(|part| part.in_part) {
+        notes.push(
+            "Figures of rows marked 'in part' add up the released cells of a table; cells of too few units are missing from \
+             them"
+                .to_owned(),
+        );
+    }
+    if merged.iter().any(|part| part.estimated) {
+        notes.push(
+            "Rows marked 'estimated' hold cells of too few units to be released: how many they hold is estimated from the \
+             released totals that they are part of"
+                .to_owned(),
+        );
+    }
+    v1::Statement { query_id: query.to_owned(), purpose: purpose.to_owned(), complete, parts, notes }
+}
+
+fn wire_part(
+    number: usize,
+    part: &FederatedAggregate,
+    answers: &BTreeMap<Gss, Answer>,
+    merged: &MergedPart,
+) -> v1::Part {
+    let headers = answers.values().filter_map(|a| match a {
+        Answer::Cells { header, .. } => Some(header),
+        _ => None,
+    });
+    let headers: Vec<&v1::ReleasedHeader> = headers.collect();
+    let boroughs = answers.iter().map(|(gss, answer)| {
+        let mut said = v1::BoroughAnswer { borough: gss.to_string(), ..Default::default() };
+        match answer {
+            Answer::Cells { header, .. } => {
+                said.answer = "answered".to_owned();
+                said.snapshot = header.snapshot;
+                said.as_at.clone_from(&header.as_at);
+                said.withheld = merged.withheld.get(gss).copied().unwrap_or(0);
+            }
+            Answer::Refused(refusal) => {
+                said.answer = "refused".to_owned();
+                said.refusal = Some(refusal.clone());
+            }
+            Answer::None | Answer::Table { .. } => said.answer = "no answer".to_owned(),
+            Answer::NotAsked => said.answer = "not asked".to_owned(),
+        }
+        said
+    });
+    let figure_names: Vec<String> = part.outputs.iter().map(|o| part.figure_words(o)).collect();
+    let lacks = merged.lacks.iter().take(LISTED).map(|lack| v1::Lack {
+        cell: cell_words(part, &lack.cell),
+        figure: figure_names.get(lack.output).cloned().unwrap_or_default(),
+        withheld: lack.withheld,
+        refused: lack.refused,
+        no_answer: lack.no_answer,
+    });
+    v1::Part {
+        fragment: u32::try_from(number).unwrap_or(u32::MAX),
+        dataset: part.scope.title(),
+        method: each_once(headers.iter().map(|h| h.method.as_str()))
+            .unwrap_or_else(|| part.scope.protection.name().to_owned()),
+        parameters: each_once(headers.iter().map(|h| h.parameters.as_str())).unwrap_or_default(),
+        assessed: each_once(headers.iter().map(|h| h.assessed.as_str()).filter(|said| !said.is_empty()))
+            .unwrap_or_default(),
+        london: part.is_london(),
+        boroughs: boroughs.collect(),
+        values: merged.values,
+        withheld: merged.withheld.values().sum(),
+        lacks: lacks.collect(),
+        lacking: merged.lacks.len() as u64,
+        open: merged.open,
+        errors: expected_errors(part, merged),
+        units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
+    }
+}
+
+/// The boroughs' different texts, joined by "or". At most three are shown.
+fn each_once<'a>(said: impl Iterator<Item = &'a str>) -> Option<String> {
+    let different: BTreeSet<&str> = said.collect();
+    let shown: Vec<&str> = different.iter().copied().take(3).collect();
+    let more = if different.len() > shown.len() { ", or other" } else { "" };
+    (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", or ")))
+}
+
+/// The expected error of each figure on average over all rows, and in the worst row if rows differ.
+fn expected_errors(part: &FederatedAggregate, merged: &MergedPart) -> Vec<String> {
+    if merged.errors.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let mut said: Vec<String> = Vec::new();
+    for (output, error) in part.outputs.iter().zip(&merged.errors) {
+        let Some((mean, most)) = error else { continue };
+        let words = part.figure_words(output);
+        let most = if *most > mean * 1.1 { format!(" (at most ±{most:.1})") } else { String::new() };
+        let text = format!("{words} ±{mean:.1}{most}");
+        if !said.contains(&text) {
+            said.push(text);
+        }
+    }
+    for (ratio, error) in part.ratios.iter().zip(&merged.ratios) {
+        let Some((mean, most)) = error else { continue };
+        // Shares are small numbers: two significant digits.
+        let digits = |n: f64| format!("{n:.*}", (1.0 - n.log10().floor()).clamp(1.0, 9.0) as usize);
+        let most = if *most > mean * 1.1 { format!(" (at most ±{})", digits(*most)) } else { String::new() };
+        said.push(format!("{} ±{}{most}", ratio.name, digits(*mean)));
+    }
+    for name in part.measures.iter().filter_map(|m| if let Measure::Sum(name) = m { Some(name) } else { None }) {
+        let column = part.scope.column(name);
+        if let Some((Role::Measure { clamp: Some((from, to)), .. }, kind)) = column.map(|c| (&c.role, c.kind)) {
+            let plain = |units: &i128| match kind {
+                ColumnType::Decimal(_) => Value::Decimal(*units).plain(kind),
+                _ => units.to_string(),
+            };
+            said.push(format!(
+                "{} beyond {} to {} counts as the nearer of them",
+                bare_name(name),
+                plain(from),
+                plain(to)
+            ));
+        }
+    }
+    said
+}
+
+/// "outcome = Arrest, year = 2019". Empty for the single row of a question without GROUP BY.
+fn cell_words(part: &FederatedAggregate, cell: &[Value]) -> String {
+    let question = part.questions.values().flatten().next();
+    let words = part.keys.iter().zip(cell).enumerate().map(|(place, (key, value))| match key {
+        OutputKey::Node { index, kind } => {
+            let name = question.and_then(|q| q.key_sql(*index)).unwrap_or_default();
+            format!("{name} = {}", value.plain(*kind))
+        }
+        OutputKey::Borough(_) => {
+            // A column that a reference table gives for boroughs has the name from the asker's SQL.
+            let name = part.schema.fields().get(place).map_or("borough", |f| f.name().as_str());
+            format!("{name} = {}", value.plain(ColumnType::Text))
+        }
+    });
+    words.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,94 @@
+//! One entry of the log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Change, Event, Kind};
+use crate::seen::Seen;
+
+/// One entry. It records a query and its outcome, never a figure. A text field that does not apply is empty.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Line", into = "Line")]
+pub struct Entry {
+    /// The event that the entry records.
+    pub event: Event,
+    /// The query's id (a UUID).
+    pub query: String,
+    /// The asker's SPIFFE id.
+    pub analyst: String,
+    /// The purpose that the asker gave.
+    pub purpose: String,
+    /// The names of the datasets, separated by spaces.
+    pub dataset: String,
+    /// The agreement that allowed the query, with its version; empty if none did.
+    pub agreement: String,
+    /// SHA-256 of each canonical fragment, in hexadecimal, separated by spaces.
+    pub fragment: String,
+    /// The marks of other parties' logs that this party had seen at that time.
+    pub seen: Vec<Seen>,
+}
+
+/// An entry as a line of the log holds it.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    kind: Kind,
+    query: String,
+    analyst: String,
+    purpose: String,
+    dataset: String,
+    agreement: String,
+    fragment: String,
+    detail: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    seen: Vec<Seen>,
+}
+
+impl From<Line> for Entry {
+    fn from(line: Line) -> Self {
+        let Line { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen } = line;
+        Self { event: Event::read(kind, detail), query, analyst, purpose, dataset, agreement, fragment, seen }
+    }
+}
+
+impl From<Entry> for Line {
+    fn from(entry: Entry) -> Self {
+        let Entry { event, query, analyst, purpose, dataset, agreement, fragment, seen } = entry;
+        let (kind, detail) = (event.kind(), event.detail());
+        Self { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen }
+    }
+}
+
+impl Entry {
+    /// An entry that names no query yet.
+    #[must_use]
+    pub fn of(event: Event) -> Self {
+        let empty = String::new;
+        Self {
+            event,
+            query: empty(),
+            analyst: empty(),
+            purpose: empty(),
+            dataset: empty(),
+            agreement: empty(),
+            fragment: empty(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// An entry about a change or a state that belongs to no query.
+    #[must_use]
+    pub fn admin(detail: impl Into<String>) -> Self {
+        Self::of(Event::Admin(Change::Note(detail.into())))
+    }
+
+    /// An entry about a change of one dataset.
+    #[must_use]
+    pub fn of_dataset(dataset: &str, change: Change) -> Self {
+        Self { dataset: dataset.to_owned(), ..Self::of(Event::Admin(change)) }
+    }
+
+    /// The kind of the event.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.event.kind()
+    }
+}

@@ -1,0 +1,19 @@
+//! The hashes of the log: SHA-256.
+
+use ring::digest::{SHA256, digest};
+
+/// SHA-256 of an entry's line.
+pub(crate) type Hash = [u8; 32];
+
+/// SHA-256 in hexadecimal, as entries name fragments, agreements and answers.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
+}
+
+/// The hash of a line, without its line end.
+pub(crate) fn hash(line: &str) -> Hash {
+    let mut hash = Hash::default();
+    hash.iter_mut().zip(digest(&SHA256, line.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}

@@ -1,0 +1,253 @@
+//! From a borough's sources to a snapshot.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::StreamExt;
+use loda_contract::{Contract, Role, Unit};
+
+use crate::epochs;
+use crate::ingest::config::DatasetConfig;
+use crate::ingest::conformance::{Findings, conforming};
+use crate::ingest::conformance_report::Report;
+use crate::ingest::incremental::{Reading, pinned_mapping, read_from_now};
+use crate::ingest::mapping::cause;
+use crate::ingest::residents::Residents;
+use crate::ingest::source::Intake;
+use crate::ingest::sql_functions::Helpers;
+use crate::ingest::unit_ids::{Dictionary, RecordSecret};
+use crate::snapshot::{self, Rows, Snapshot, is_kept, kept_type, snapshot_schema};
+
+/// Whether a snapshot is written, or only reported on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `keep`: the number of snapshots of each dataset that stay.
+    Write {
+        keep: usize,
+    },
+    Check,
+}
+
+/// Reads the sources, maps and checks the rows, and writes a new snapshot. If the report refuses them, the last good
+/// snapshot stays. From a source that appends, only new files are read if that gives the same result.
+///
+/// # Errors
+/// The sources or the mapping fail as a whole. The last good snapshot stays.
+pub(crate) async fn ingest(
+    state: &Path,
+    secret: &RecordSecret,
+    contract: &Arc<Contract>,
+    config: &DatasetConfig,
+    residents: Option<&Arc<Residents>>,
+    mode: Mode,
+) -> anyhow::Result<(Option<Snapshot>, Report)> {
+    let read_from = read_from_now(&config.mapping, state)?;
+    if let Some(unit) = contract.units.iter().find(|unit| unit.one_row && unit.column.is_some() && read_from.is_some())
+    {
+        bail!(
+            "a source appends, and the contract gives a {} one row: a new file may hold one that is there already. Leave out \
+             `appends`",
+            unit.domain
+        );
+    }
+    let last = Report::last_good(state, contract);
+    let reading = match &read_from {
+        Some(now) if mode != Mode::Check => Reading::since(now, snapshot::newest(state, contract)?, last.clone()),
+        _ => Reading::Whole,
+    };
+    let onto = match reading {
+        Reading::Nothing(snapshot, report) => return Ok((Some(snapshot), report)),
+        Reading::New(snapshot, report) => Some((snapshot, report)),
+        Reading::Whole => None,
+    };
+    let earlier = onto.as_ref().and_then(|(snapshot, _)| snapshot.read_from.as_ref());
+    let mapping =
+        read_from.as_ref().map_or_else(|| config.mapping.clone(), |now| pinned_mapping(now, &config.mapping, earlier));
+    let intake = Arc::new(Intake::default());
+    let helpers = Helpers { residents: residents.cloned(), ..Helpers::default() };
+    let unread = Arc::clone(&helpers.unread);
+    let mapped = mapping.rows(&intake, helpers).await?;
+    let mut batches = mapped.execute_stream().await?;
+    let mut units = Units::open(state, secret, contract, mode, onto.as_ref().map(|(snapshot, _)| snapshot))?;
+    let schema = snapshot_schema(contract);
+    let (mut kept, mut findings) = (Vec::new(), Findings::default());
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(cause)?;
+        let columns = conforming(contract, &batch, &mut findings)?;
+        kept.push(units.identify(contract, columns, &schema)?);
+    }
+    let as_at = config.day();
+    let mut report = Report {
+        dataset: contract.dataset.clone(),
+        title: contract.title.clone(),
+        as_at: as_at.to_string(),
+        snapshot: None,
+        sources: intake.report(),
+        unread: unread.report(),
+        read: findings.read,
+        kept: findings.kept,
+        rejected: findings.rejected(),
+        columns: findings.columns(contract),
+        repeated: units.repeated(contract),
+        drift: Vec::new(),
+        refusals: Vec::new(),
+    };
+    // The last snapshot's rows count even if its report is lost.
+    let last_rows = match &last {
+        Some(last) => Some(last.kept),
+        None => snapshot::newest(state, contract)?.map(|snapshot| snapshot.rows()).transpose()?,
+    };
+    report.judge(contract, &config.thresholds, last.as_ref(), last_rows, onto.is_some());
+    let keep = match mode {
+        Mode::Write { keep } if report.refusals.is_empty() => keep,
+        _ => return Ok((None, report)),
+    };
+    units.sync()?;
+    let (onto, before) = onto.unzip();
+    let rows = Rows { schema: &schema, batches: kept, onto: onto.as_ref(), read_from };
+    let snapshot = snapshot::write(state, contract, as_at, rows, || epochs::retention(state, contract, keep))?;
+    report.snapshot = Some(snapshot.id);
+    if let Some(before) = before {
+        report.add(&before, &config.mapping);
+    }
+    report.remember(state, contract)?;
+    Ok((Some(snapshot), report))
+}
+
+/// Unit ids for the rows of one dataset.
+pub(crate) struct Units {
+    secret: RecordSecret,
+    domains: Vec<DomainUnits>,
+}
+
+struct DomainUnits {
+    /// The name under which hashes are keyed. A positional domain belongs to its dataset alone.
+    scope: String,
+    dictionary: Dictionary,
+    /// The number of rows in this ingest, by unit, or by content in a positional domain.
+    seen: HashMap<Vec<u8>, u64>,
+    repeated: u64,
+    /// For a positional domain: the ids in the snapshot that the new rows are added to. The dictionary may know other
+    /// ids, of records that are gone or were never served. A reading of all files would number records without them.
+    there: Vec<bool>,
+}
+
+impl Units {
+    pub(crate) fn open(
+        state: &Path,
+        secret: &RecordSecret,
+        contract: &Contract,
+        mode: Mode,
+        onto: Option<&Snapshot>,
+    ) -> anyhow::Result<Self> {
+        let folder = state.join("units");
+        if mode != Mode::Check {
+            std::fs::create_dir_all(&folder)?;
+        }
+        let domains = contract.units.iter().map(|unit| {
+            let scope = match unit.column {
+                Some(_) => unit.domain.clone(),
+                None => format!("{}.{}", contract.dataset, unit.domain),
+            };
+            let dictionary = match mode {
+                Mode::Write { .. } => Dictionary::open(&folder.join(&scope))?,
+                Mode::Check => Dictionary::in_memory(),
+            };
+            let there = match onto {
+                Some(snapshot) if unit.column.is_none() => snapshot.ids(&unit.domain)?,
+                _ => Vec::new(),
+            };
+            Ok(DomainUnits { scope, dictionary, seen: HashMap::new(), repeated: 0, there })
+        });
+        Ok(Self { secret: secret.clone(), domains: domains.collect::<anyhow::Result<Vec<_>>>()? })
+    }
+
+    /// Replaces names and identifiers by ids.
+    pub(crate) fn identify(
+        &mut self,
+        contract: &Contract,
+        columns: Vec<ArrayRef>,
+        schema: &SchemaRef,
+    ) -> anyhow::Result<RecordBatch> {
+        let rows = columns.first().map_or(0, |c| c.len());
+        let mut kept: Vec<ArrayRef> = Vec::new();
+        for (column, values) in contract.columns.iter().zip(&columns).filter(|(column, _)| is_kept(&column.role)) {
+            let values = match column.role {
+                Role::Text => {
+                    let present = (0..rows).map(|row| values.is_valid(row).then_some(""));
+                    Arc::new(present.collect::<StringArray>())
+                }
+                _ => Arc::clone(values),
+            };
+            kept.push(cast(&values, &kept_type(column.kind))?);
+        }
+        for (unit, domain) in contract.units.iter().zip(&mut self.domains) {
+            let names = unit_names(contract, unit, &columns, rows)?;
+            let mut ids = Vec::with_capacity(rows);
+            for mut name in names {
+                let named = |before: u64| [name.as_slice(), &before.to_be_bytes()].concat();
+                let before = domain.seen.entry(name.clone()).or_insert_with(|| {
+                    let mut before = 0;
+                    if !domain.there.is_empty() {
+                        // The records of earlier files have the first numbers.
+                        let id = |before| domain.dictionary.get(&self.secret.unit(&domain.scope, &named(before)));
+                        let is_there =
+                            |id: u64| usize::try_from(id).is_ok_and(|id| domain.there.get(id) == Some(&true));
+                        while id(before).is_some_and(is_there) {
+                            before += 1;
+                        }
+                    }
+                    before
+                });
+                if unit.column.is_none() {
+                    // Equal records are told apart by how many came before, so their ids survive a refresh.
+                    name = named(*before);
+                } else if *before > 0 {
+                    domain.repeated += 1;
+                }
+                *before += 1;
+                let hash = self.secret.unit(&domain.scope, &name);
+                ids.push(domain.dictionary.id(hash));
+            }
+            kept.push(Arc::new(UInt64Array::from(ids)));
+        }
+        Ok(RecordBatch::try_new(Arc::clone(schema), kept)?)
+    }
+
+    /// The number of rows that repeat a unit with one row, by domain.
+    fn repeated(&self, contract: &Contract) -> Vec<(String, u64)> {
+        let domains = contract.units.iter().zip(&self.domains);
+        let single = domains.filter(|(unit, domain)| unit.one_row && unit.column.is_some() && domain.repeated > 0);
+        single.map(|(unit, domain)| (unit.domain.clone(), domain.repeated)).collect()
+    }
+
+    pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
+        self.domains.iter_mut().try_for_each(|d| d.dictionary.sync())
+    }
+}
+
+/// The name of the unit of each row: the value of its column, or the whole record in a positional domain.
+fn unit_names(contract: &Contract, unit: &Unit, columns: &[ArrayRef], rows: usize) -> anyhow::Result<Vec<Vec<u8>>> {
+    let of_unit = |name: &str| unit.column.as_ref().is_none_or(|column| column == name);
+    let sources = contract.columns.iter().zip(columns).filter(|(c, _)| of_unit(&c.name));
+    let options = FormatOptions::default().with_null("\0");
+    let formatters = sources.map(|(_, values)| ArrayFormatter::try_new(values.as_ref(), &options));
+    let formatters = formatters.collect::<Result<Vec<_>, _>>()?;
+    let mut names = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let mut name = Vec::new();
+        for formatter in &formatters {
+            let text = formatter.value(row).try_to_string()?;
+            name.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            name.extend_from_slice(text.as_bytes());
+        }
+        names.push(name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,350 @@
+//! A query's way through a node: it is judged, logged, admitted and run in its turn. Then it is released or ended.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use futures::future::BoxFuture;
+use loda_disclosure::{Method, Released};
+use loda_ledger::{
+    Entry, Event, FailReason, Hourly, Log, LogError, OtherLogs, RefusalQuota, Refused, Seen, Spool, of_key,
+};
+use loda_proto::v1;
+use loda_question::{Refusal, Rule};
+use loda_service::{FairQueue, Outcomes, TaskGroup, Times, heads};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::config::Limits;
+use crate::query::registry::{Admission, Job, LogRecovery, QueryRegistry};
+use crate::query::release::{Gate, Release};
+use crate::query::request::{Accepted, Asked};
+
+/// No deadline is shorter, so nobody learns from a deadline whether an answer takes a little longer.
+const SHORTEST: Duration = Duration::from_secs(5);
+
+/// The number of requests that are judged at once.
+const JUDGING: usize = 4;
+
+/// A borough's part of the work for a query. The rest is the protocol's part.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// Judges a request by contract and agreement.
+    fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal>;
+
+    /// Refuses if the agreement in force no longer grants the accepted question. It may have ended meanwhile.
+    fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal>;
+
+    /// The method of disclosure control for the answer.
+    fn method(&self, accepted: &Accepted) -> Arc<dyn Method>;
+
+    /// An answer leaves at a multiple of this time. So its time tells no more about the records than their class of
+    /// cost.
+    fn step(&self, accepted: &Accepted) -> Option<Duration>;
+
+    /// Executes the question, and discloses its cells.
+    fn cells<'a>(
+        &'a self,
+        asked: &'a Asked,
+        accepted: &'a Accepted,
+    ) -> BoxFuture<'a, anyhow::Result<Released<RecordBatch>>>;
+}
+
+/// The names of logs, by their keys. This node's name is the one at the opening of its log. The coordinator's is the
+/// one that the manifest gives now.
+pub(crate) struct LogNames {
+    pub(crate) own: String,
+    pub(crate) coordinator: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// All queries of one node, from its start to its end.
+pub(crate) struct QueryService {
+    pub(crate) registry: QueryRegistry,
+    pub(crate) outcomes: Outcomes,
+    pub(crate) times: Times,
+    work: Arc<dyn Work>,
+    gate: Gate,
+    /// The coordinator's log, as far as this node has seen it.
+    others: OtherLogs,
+    coordinator: Box<dyn Fn() -> String + Send + Sync>,
+    /// The name of this node's log, by its key, at the opening of the log.
+    own: String,
+    refusals: RefusalQuota,
+    /// The questions that were accepted within the hour, by asker.
+    accepted: Mutex<Hourly>,
+    hourly: u32,
+    turns: FairQueue,
+    judging: Arc<Semaphore>,
+    longest: Duration,
+    /// Queries run here, so gRPC and health still answer while queries run.
+    tasks: TaskGroup,
+}
+
+impl QueryService {
+    /// Opens the service with the state of earlier runs. Queries that were cut off are first ended in the log.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(crate) fn open(
+        limits: &Limits,
+        log: Arc<dyn Log>,
+        spool: Spool,
+        mut history: LogRecovery,
+        work: Arc<dyn Work>,
+        tasks: TaskGroup,
+        names: LogNames,
+    ) -> anyhow::Result<Arc<Self>> {
+        for ending in history.endings() {
+            log.append(&ending)?;
+        }
+        Ok(Arc::new(Self {
+            others: std::mem::take(&mut history.others),
+            coordinator: names.coordinator,
+            own: names.own,
+            refusals: RefusalQuota::default(),
+            accepted: Mutex::default(),
+            hourly: limits.questions_per_hour,
+            registry: QueryRegistry::new(limits.accepted, spool, history),
+            outcomes: Outcomes::default(),
+            times: Times::default(),
+            work,
+            gate: Gate::new(log),
+            turns: FairQueue::new(limits.running),
+            judging: Arc::new(Semaphore::new(JUDGING)),
+            longest: limits.query_time(),
+            tasks,
+        }))
+    }
+
+    /// Logs an event that belongs to no query.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(crate) fn note(&self, entry: &Entry) -> Result<(), LogError> {
+        self.gate.log().append(entry)
+    }
+
+    /// The reason why nothing can be logged. Then nothing is answered either.
+    pub(crate) fn log_fault(&self) -> Option<String> {
+        self.gate.log().fault()
+    }
+
+    /// The number of entries of the log.
+    pub(crate) fn log_entries(&self) -> u64 {
+        self.gate.log().head(0).now.entries
+    }
+
+    /// This node's doubt about the coordinator's log.
+    pub(crate) fn coordinator_fault(&self) -> Option<String> {
+        let doubt = self.others.doubt(&of_key(&(self.coordinator)()))?;
+        Some(format!(
+            "the coordinator's query log {doubt}: its questions are refused; ask the federation what became of it"
+        ))
+    }
+
+    /// The head of this node's log, for a coordinator that has seen `seen` entries of it.
+    pub(crate) fn head(&self, seen: u64) -> v1::LogHead {
+        heads::told(&self.own, &self.gate.log().head(seen), self.others.newest(&of_key(&(self.coordinator)())).entries)
+    }
+
+    /// Looks after the log. Completes when this process will never log again.
+    pub(crate) async fn keep_log(&self) {
+        // This may read the whole log, so it must not run where calls are served.
+        loop {
+            let log = self.gate.shared();
+            if tokio::task::spawn_blocking(move || log.is_stopped()).await.unwrap_or(true) {
+                return;
+            }
+            self.note_refusals(false);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Logs the number of refusals without entries of their own, when their hour is over or at the `end`.
+    pub(crate) fn note_refusals(&self, end: bool) {
+        if let Some(Err(fault)) = self.refusals.due(end).map(|entry| self.note(&entry)) {
+            tracing::error!("{fault}");
+        }
+    }
+
+    /// Checks that the coordinator's log continues the part that this node has seen. Returns how far the log has come.
+    fn continues(&self, told: Option<&v1::LogHead>) -> Result<Seen, Refusal> {
+        let log = of_key(&(self.coordinator)());
+        let refused = |what: String| {
+            Refusal::new(
+                Rule::Log,
+                format!("the coordinator's query log {what}"),
+                "Nothing is answered until it continues: the coordinator's operator and the auditors have to look into it",
+            )
+        };
+        // The INTENT of a question comes before the question, so the log has an entry.
+        let Some(head) = told.and_then(|told| heads::heard(&log, told)).filter(|head| head.now.entries > 0) else {
+            return Err(refused(
+                "does not say how far it has come, or is not the one that the manifest names".to_owned(),
+            ));
+        };
+        let judged = self.others.judge(&log, &head, None);
+        let doubted = judged.doubt.map(|doubt| refused(doubt.to_string()));
+        if judged.changed {
+            let detail = match &doubted {
+                Some(refusal) => refusal.message.clone(),
+                None => "the coordinator's query log continues again".to_owned(),
+            };
+            tracing::error!("{detail}");
+            let entry = Entry::admin(detail);
+            if self.refusals.takes(&entry)
+                && let Err(fault) = self.note(&entry)
+            {
+                tracing::error!("{fault}");
+            }
+        }
+        doubted.map_or(Ok(Seen { log, mark: head.now }), Err)
+    }
+
+    /// Runs a task on the queries' runtime, for as long as queries run.
+    pub(crate) fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    pub(crate) fn job(&self, id: &str) -> Result<Arc<Job>, Status> {
+        let id = Uuid::try_parse(id).map_err(|_| Status::invalid_argument("query_id"))?;
+        self.registry.get(&id).ok_or_else(|| Status::not_found("unknown_query"))
+    }
+
+    /// Judges a request, and starts it unless it is a dry run.
+    pub(crate) async fn submit(self: &Arc<Self>, request: v1::SubmitRequest) -> Result<Option<Refusal>, Status> {
+        // Judging enumerates grids, and the log waits for the disk, so neither belongs on the serving thread. Few
+        // requests are judged at a time, because a caller that has gone away still costs the work that it began.
+        let permit = Arc::clone(&self.judging).acquire_owned().await.map_err(|_| Status::unavailable("stopping"))?;
+        let queries = Arc::clone(self);
+        let judged = self.tasks.aside(move || {
+            let judged = queries.take(request);
+            drop(permit);
+            judged
+        });
+        judged.await.map_err(|_| Status::internal("internal"))?
+    }
+
+    /// Judges, logs and starts a query, in that order.
+    fn take(self: &Arc<Self>, request: v1::SubmitRequest) -> Result<Option<Refusal>, Status> {
+        let (dry_run, deadline) = (request.dry_run, Duration::from_millis(request.deadline_ms.into()));
+        let log = request.log.clone();
+        let asked = match Asked::parse(request) {
+            Ok(asked) => asked,
+            Err(refusal) => return Ok(Some(refusal)),
+        };
+        if dry_run {
+            return Ok(self.work.judge(&asked).err());
+        }
+        let judged = self.continues(log.as_ref()).and_then(|seen| Ok((seen, self.work.judge(&asked)?)));
+        let (seen, accepted) = match judged {
+            Ok(judged) => judged,
+            Err(refusal) => {
+                let refused = Refused::One { rule: refusal.rule.name().to_owned(), sql_sha256: None };
+                let entry = asked.entry(Event::Refuse(refused), "", "");
+                // If the log only has to be shown once more, nothing is recorded yet.
+                let again = refusal.rule == Rule::Log && self.coordinator_fault().is_none();
+                if !again && self.refusals.takes(&entry) {
+                    self.append(&entry)?;
+                }
+                self.outcomes.count("refused");
+                return Ok(Some(refusal));
+            }
+        };
+        let time = deadline.max(SHORTEST).min(self.longest);
+        let job = match self.registry.admit(asked.query, &asked.identity(), asked.analyst.to_string(), time) {
+            Ok(Admission::New(job)) if self.has_room(&asked.analyst.to_string()) => job,
+            Ok(Admission::New(job)) => {
+                job.cancel();
+                self.outcomes.count("busy");
+                let advice =
+                    "Go on in an hour, or have the node's operator allow more: questions_per_hour under [limits]";
+                let message =
+                    "the node has answered as many questions as it does within an hour, of one asker half of them";
+                return Ok(Some(Refusal::new(Rule::Busy, message, advice)));
+            }
+            Ok(Admission::Known) => return Ok(None),
+            Err(refusal) => {
+                self.outcomes.count("busy");
+                return Ok(Some(refusal));
+            }
+        };
+        let dataset = &accepted.fragment.title();
+        let accept = asked.entry(Event::Accept, dataset, &accepted.agreement);
+        if let Err(status) = self.append(&Entry { seen: vec![seen], ..accept }) {
+            job.cancel();
+            return Err(status);
+        }
+        let queries = Arc::clone(self);
+        self.tasks.spawn(async move { queries.run(&asked, &accepted, &job).await });
+        Ok(None)
+    }
+
+    /// Whether another question of an asker fits into this hour. If so, it counts.
+    fn has_room(&self, asker: &str) -> bool {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = accepted.all() < self.hourly && accepted.of(asker) < self.hourly.div_ceil(2);
+        if fits {
+            accepted.add(asker);
+        }
+        fits
+    }
+
+    fn append(&self, entry: &Entry) -> Result<(), Status> {
+        self.gate.log().append(entry).map_err(|fault| {
+            tracing::error!("{fault}");
+            Status::unavailable("log_unavailable")
+        })
+    }
+
+    /// Runs a query to its single end.
+    async fn run(&self, asked: &Asked, accepted: &Accepted, job: &Job) {
+        let answered = tokio::select! {
+            // The cancellation is polled first. A query that it stops has no answer.
+            biased;
+            () = job.cancelled() => Err(FailReason::Cancelled),
+            answered = tokio::time::timeout_at(job.deadline(), self.answer(asked, accepted, job)) => match answered {
+                Ok(Ok(release)) => Ok(release),
+                Ok(Err(fault)) => {
+                    tracing::warn!(query = %asked.query, "not answered: {fault:#}");
+                    Err(if fault.is::<Refusal>() { FailReason::Agreement } else { FailReason::Error })
+                }
+                Err(_elapsed) => Err(FailReason::Deadline),
+            },
+        };
+        match answered {
+            Ok(release) => {
+                self.outcomes.count("released");
+                job.released(release);
+            }
+            Err(reason) => {
+                self.outcomes.count(reason.name());
+                let dataset = &accepted.fragment.title();
+                // The job ends as not answered even if this cannot be logged, because nothing leaves.
+                let _logged = self.append(&asked.entry(Event::Fail(reason), dataset, &accepted.agreement));
+                job.not_answered().await;
+            }
+        }
+    }
+
+    /// Executes, discloses and releases.
+    async fn answer(&self, asked: &Asked, accepted: &Accepted, job: &Job) -> anyhow::Result<Release> {
+        let asked_at = Instant::now();
+        let turn = self.turns.take(&asked.analyst.to_string()).await;
+        self.times.took("wait", asked_at.elapsed());
+        job.running();
+        let began = Instant::now();
+        let cells = self.work.cells(asked, accepted).await?;
+        self.times.took("work", began.elapsed());
+        drop(turn);
+        if let Some(step) = self.work.step(accepted) {
+            let steps = began.elapsed().as_nanos().div_ceil(step.as_nanos().max(1)).max(1);
+            sleep_until(began + step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))).await;
+        }
+        let method = self.work.method(accepted);
+        let keep = |release: &Release| self.registry.keep(&asked.query, &asked.identity(), release);
+        let agreed = || self.work.agreed(asked, accepted);
+        self.gate.release(asked, accepted, &*method, &cells, &keep, &agreed)
+    }
+}

@@ -1,0 +1,351 @@
+//! Drafts of a contract and of a mapping.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use chrono::Datelike;
+use loda_contract::{ColumnType, Contract, Domain, Role};
+use loda_identity::Gss;
+
+use super::profile::{Kind, Profile, is_month, words};
+
+/// Names that are at least so alike may mean the same.
+const ALIKE: f64 = 0.45;
+
+/// A mapping's SQL and its code lists.
+pub(crate) struct Mapping {
+    pub(crate) sql: String,
+    pub(crate) codes: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A contract in TOML that fits the look of the first source.
+pub(crate) fn contract_of(
+    name: &str,
+    sources: &[(&str, &[Profile])],
+    questions: &mut Vec<String>,
+) -> anyhow::Result<String> {
+    let Some((_, columns)) = sources.first() else { anyhow::bail!("no source") };
+    let mut out = format!(
+        "# A draft from what the extracts look like. The federation agrees on contracts: describe every column, then propose it.\n\n\
+         dataset = {}\nversion = 1\ntitle = {}\nprotection = \"cell-key\"\ndimensions = 2\nepoch = \"quarter\"\n\n[[unit]]\n",
+        quoted(name),
+        quoted(&name.replace('_', " "))
+    );
+    // Of several sources, one may repeat another. People must then say who is who.
+    let unit = columns.iter().find(|column| sources.len() == 1 && column.names_rows() && column.kind() != Kind::Date);
+    match unit {
+        Some(unit) => {
+            let domain = snake(&unit.name);
+            let _infallible = writeln!(
+                out,
+                "domain = {}\ncolumn = {}\nabout = \"people\"\none-row = true",
+                quoted(&domain),
+                quoted(&domain)
+            );
+            questions.push(format!(
+                "Each row has its own '{}', so a row is taken for one unit. Whom or what does it stand for?",
+                unit.name
+            ));
+        }
+        None => {
+            out.push_str("domain = \"record\"\nabout = \"people\"\n");
+            questions.push("No column tells rows apart, so each row counts as a unit of its own. Is a person in several rows? Then name the column that says who.".to_owned());
+        }
+    }
+    questions.push("The draft protects figures as those about people are (protection = \"cell-key\", about = \"people\"). Only for things, such as planning applications, is \"threshold\" with about = \"things\" right, without dimensions and epoch.".to_owned());
+    questions.push("How many columns may one table about people have? dimensions = 2 is right for most boroughs, 1 for some 20,000 people or fewer; loda-node assess says what each would tell. Which columns tell of another unit than the row's (of = \"…\"), and which of a place (place = true)?".to_owned());
+    if let Some(when) =
+        columns.iter().find(|column| unit.is_none() && column.kind() == Kind::Date && column.filled == column.rows)
+    {
+        questions.push(format!(
+            "Do rows come month by month? Then write period = {} at the contract's top, with every = \"quarter\" and settle-days = 30: they are served as periods close, and nobody sees what came from one day to the next.",
+            quoted(&snake(&when.name))
+        ));
+    }
+    let mut seen: Vec<String> = Vec::new();
+    // The federation itself adds the borough of a row.
+    for column in columns.iter().filter(|column| !column.holds_boroughs()) {
+        let is_unit = unit.is_some_and(|unit| unit.name == column.name);
+        let nullable = column.filled < column.rows;
+        let snake = snake(&column.name);
+        if seen.contains(&snake) {
+            questions.push(format!("'{}' has the name of another column: it is not in the draft.", column.name));
+            continue;
+        }
+        let _infallible = write!(out, "\n[[column]]\nname = {}\n", quoted(&snake));
+        seen.push(snake);
+        let role = role_of(column, is_unit, &codes_of(column, sources));
+        out.push_str(&role);
+        if nullable && !is_unit {
+            out.push_str("nullable = true\n");
+        }
+        let _infallible = writeln!(out, "description = {}", quoted(&format!("{} (draft)", column.name)));
+    }
+    let personal: Vec<String> = columns.iter().filter(|c| c.is_personal()).map(|c| format!("'{}'", c.name)).collect();
+    if !personal.is_empty() {
+        questions.push(format!(
+            "{} may tell of a person: free text in the draft, of which London sees only whether it is there. Leave them out \
+             where nobody needs even that.",
+            personal.join(", ")
+        ));
+    }
+    for column in columns.iter().filter(|c| c.rare() > 0 && c.codes().is_some()) {
+        questions.push(format!(
+            "'{}' has {} values in fewer than five rows each: they are not in the draft's code list. Give them a word in \
+             [dataset.codes], or let their rows be left out.",
+            column.name,
+            column.rare()
+        ));
+    }
+    for column in columns.iter().filter(|c| c.has_total()) {
+        questions.push(format!(
+            "'{}' looks as if totals, notes or a second header stood among the rows: leave them out in the mapping's WHERE.",
+            column.name
+        ));
+    }
+    questions.push("Which columns may London see at all? Leave out of the contract what no question needs.".to_owned());
+    Ok(out)
+}
+
+/// The codes of a column in all sources. Each is there once, regardless of its capitals.
+fn codes_of(column: &Profile, sources: &[(&str, &[Profile])]) -> Vec<String> {
+    let mut codes: Vec<String> = Vec::new();
+    if column.codes().is_none() {
+        return codes;
+    }
+    for (_, columns) in sources {
+        let alike =
+            columns.iter().max_by(|a, b| likeness(&column.name, &a.name).total_cmp(&likeness(&column.name, &b.name)));
+        for code in
+            alike.filter(|c| likeness(&column.name, &c.name) >= ALIKE).and_then(|c| c.codes()).unwrap_or_default()
+        {
+            if !codes.iter().any(|known| known.eq_ignore_ascii_case(code)) {
+                codes.push(code.to_owned());
+            }
+        }
+    }
+    codes
+}
+
+fn role_of(column: &Profile, is_unit: bool, codes: &[String]) -> String {
+    let kind = column.kind();
+    if is_unit {
+        return format!("type = \"text\"\nrole = \"unit\"\nto = {}\n", quoted(&snake(&column.name)));
+    }
+    match kind {
+        _ if column.values.keys().all(|value| is_month(value)) && !column.values.is_empty() => {
+            "type = \"date\"\nrole = \"dimension\"\ngrain = \"month\"\nmin = \"2000-01-01\"\nmax = \"2039-12-31\"\n"
+                .to_owned()
+        }
+        Kind::Date if column.is_personal() => "type = \"text\"\nrole = \"identifier\"\n".to_owned(),
+        Kind::Date => {
+            let years = column.dates.map_or((2000, 2039), |(from, to)| (from.year(), to.year() + 5));
+            format!(
+                "type = \"date\"\nrole = \"dimension\"\ngrain = \"month\"\nmin = \"{}-01-01\"\nmax = \"{}-12-31\"\n",
+                years.0, years.1
+            )
+        }
+        Kind::YesNo => "type = \"boolean\"\nrole = \"dimension\"\n".to_owned(),
+        Kind::NhsNumber | Kind::Nino | Kind::Postcode | Kind::Uprn => {
+            "type = \"text\"\nrole = \"identifier\"\n".to_owned()
+        }
+        // A measure cannot be this large.
+        Kind::Integer | Kind::Amount if column.quantile(1.0).is_none_or(|most| most.abs() >= 1e15) => {
+            "type = \"text\"\nrole = \"identifier\"\n".to_owned()
+        }
+        Kind::Integer | Kind::Amount => measure(column, kind),
+        Kind::Text => match column.codes() {
+            Some(_) => {
+                let codes: Vec<String> = codes.iter().map(|code| quoted(code)).collect();
+                format!("type = \"text\"\nrole = \"dimension\"\ncodes = [{}]\n", codes.join(", "))
+            }
+            None => "type = \"text\"\nrole = \"text\"\n".to_owned(),
+        },
+    }
+}
+
+/// Bounds and edges are round numbers. They are published, and must not be anybody's value.
+fn measure(column: &Profile, kind: Kind) -> String {
+    let scale = if kind == Kind::Integer { 0 } else { column.scale() };
+    let step = |number: f64| 10_f64.powf(number.abs().max(1.0).log10().floor());
+    let up = |number: f64| (number / step(number)).ceil() * step(number);
+    let down = |number: f64| (number / step(number)).floor() * step(number);
+    let (low, high) = (column.quantile(0.0).unwrap_or(0.0), column.quantile(1.0).unwrap_or(1.0));
+    let low = if low >= 0.0 { 0.0 } else { down(low) };
+    let high = up(high).max(low + 1.0);
+    let mut edges: Vec<f64> =
+        [0.2, 0.4, 0.6, 0.8].into_iter().filter_map(|share| column.quantile(share)).map(up).collect();
+    edges.retain(|edge| *edge > low && *edge < high);
+    edges.dedup();
+    let edges: Vec<String> = edges.into_iter().map(|edge| quoted(&edge.to_string())).collect();
+    let kind =
+        if scale == 0 { "type = \"integer\"".to_owned() } else { format!("type = \"decimal\"\nscale = {scale}") };
+    format!("{kind}\nrole = \"measure\"\nmin = \"{low}\"\nmax = \"{high}\"\nedges = [{}]\n", edges.join(", "))
+}
+
+/// One SELECT for each source, joined by UNION ALL.
+pub(crate) fn mapping_of(
+    contract: &Contract,
+    borough: &Gss,
+    sources: &[(&str, &[Profile])],
+    questions: &mut Vec<String>,
+) -> Mapping {
+    let mut codes = BTreeMap::new();
+    let selects: Vec<String> = sources
+        .iter()
+        .map(|(source, columns)| {
+            let matched = matches(contract, columns);
+            let mut lines = Vec::new();
+            for (column, found) in contract.columns.iter().zip(matched) {
+                let Some((likeness, profile)) = found else {
+                    questions.push(format!(
+                        "{source}: no column looks like '{}' ({}): it is NULL in the mapping.",
+                        column.name, column.description
+                    ));
+                    lines.push(format!("NULL AS {}", column.name));
+                    continue;
+                };
+                if likeness < 1.0 {
+                    questions.push(format!("{source}: is '{}' the contract's '{}'?", profile.name, column.name));
+                }
+                lines.push(format!("{} AS {}", expression(column, profile, &mut codes, questions), column.name));
+            }
+            let own = columns.iter().find_map(|profile| profile.spelling_of(borough).map(|own| (profile, own)));
+            let filter = own.map_or_else(String::new, |(profile, own)| {
+                questions.push(format!(
+                    "{source}: '{}' holds many boroughs; only the rows of '{own}' are taken.",
+                    profile.name
+                ));
+                format!("\nWHERE {} = '{}'", identifier(&profile.name), own.replace('\'', "''"))
+            });
+            format!("SELECT {}\nFROM {source}{filter}\n", lines.join(",\n       "))
+        })
+        .collect();
+    Mapping { sql: selects.join("UNION ALL\n"), codes }
+}
+
+/// For each column of the contract, the matching column of the source, and the likeness of their names. If names say
+/// nothing and only one column of that type is left, it is taken.
+fn matches<'a>(contract: &Contract, columns: &'a [Profile]) -> Vec<Option<(f64, &'a Profile)>> {
+    let mut pairs: Vec<(f64, usize, &Profile)> = Vec::new();
+    let named: Vec<(Vec<String>, &Profile)> = columns.iter().map(|profile| (words(&profile.name), profile)).collect();
+    for (at, column) in contract.columns.iter().enumerate() {
+        let wanted = words(&column.name);
+        let alike = named.iter().map(|(words, profile)| (likeness_of(&wanted, words), at, *profile));
+        pairs.extend(alike.filter(|(likeness, _, _)| *likeness >= ALIKE));
+    }
+    pairs.sort_by(|(a, _, _), (b, _, _)| b.total_cmp(a));
+    let mut found: Vec<Option<(f64, &Profile)>> = vec![None; contract.columns.len()];
+    let taken = |found: &[Option<(f64, &Profile)>], profile: &Profile| {
+        found.iter().flatten().any(|(_, taken)| taken.name == profile.name)
+    };
+    for (likeness, at, profile) in pairs {
+        if !taken(&found, profile)
+            && let Some(slot) = found.get_mut(at).filter(|slot| slot.is_none())
+        {
+            *slot = Some((likeness, profile));
+        }
+    }
+    for (at, column) in contract.columns.iter().enumerate() {
+        if found.get(at).is_none_or(Option::is_some) {
+            continue;
+        }
+        let fits = |profile: &&Profile| match column.kind {
+            ColumnType::Date => profile.kind() == Kind::Date,
+            ColumnType::Integer | ColumnType::Decimal(_) => matches!(profile.kind(), Kind::Integer | Kind::Amount),
+            _ => false,
+        };
+        let left: Vec<&Profile> = columns.iter().filter(|p| !taken(&found, p)).filter(fits).collect();
+        if let ([only], Some(slot)) = (left.as_slice(), found.get_mut(at).filter(|slot| slot.is_none())) {
+            *slot = Some((0.0, only));
+        }
+    }
+    found
+}
+
+fn expression(
+    column: &loda_contract::Column,
+    profile: &Profile,
+    codes: &mut BTreeMap<String, BTreeMap<String, String>>,
+    questions: &mut Vec<String>,
+) -> String {
+    let name = identifier(&profile.name);
+    match (&column.role, column.kind) {
+        (_, ColumnType::Date) if profile.values.keys().all(|value| is_month(value)) => {
+            format!("uk_date(replace({name}, '-', '') || '01')")
+        }
+        (_, ColumnType::Date) => format!("uk_date({name})"),
+        (_, ColumnType::Boolean) => format!("yes_no({name})"),
+        // A text that is no number stays as it is, and the check reports its line.
+        (_, ColumnType::Integer | ColumnType::Decimal(_)) => format!("money({name})"),
+        (Role::Dimension(Domain::Codes(known)), _) => {
+            let fresh: Vec<&String> = profile.values.keys().filter(|value| !known.contains(*value)).collect();
+            if fresh.is_empty() {
+                return format!("trim({name})");
+            }
+            let list = codes.entry(column.name.clone()).or_default();
+            for value in &fresh {
+                let alike = known.iter().find(|code| code.eq_ignore_ascii_case(value));
+                list.entry((*value).clone()).or_insert_with(|| alike.unwrap_or(value).clone());
+            }
+            questions.push(format!(
+                "'{}' has {} codes that the contract does not have: give each its word in [dataset.codes.{}].",
+                profile.name,
+                fresh.len(),
+                column.name
+            ));
+            format!("code('{}', {name})", column.name)
+        }
+        _ => match profile.kind() {
+            Kind::Postcode => format!("postcode({name})"),
+            Kind::Uprn => format!("uprn({name})"),
+            Kind::NhsNumber => format!("nhs_number({name})"),
+            Kind::Nino => format!("nino({name})"),
+            _ => name,
+        },
+    }
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A name for SQL: letters, digits and `_`.
+fn snake(name: &str) -> String {
+    let joined: String = words(name).join("_").chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    match joined.chars().next() {
+        Some(first) if first.is_ascii_alphabetic() && joined != "borough" => joined,
+        _ => format!("column_{joined}"),
+    }
+}
+
+/// 1 if two names have the same words, and 0 if they share none.
+fn likeness(a: &str, b: &str) -> f64 {
+    likeness_of(&words(a), &words(b))
+}
+
+fn likeness_of(a: &[String], b: &[String]) -> f64 {
+    let alike = |x: &String, y: &String| {
+        x == y || (x.len() >= 4 && y.starts_with(x.as_str())) || (y.len() >= 4 && x.starts_with(y.as_str()))
+    };
+    let shared = a.iter().filter(|x| b.iter().any(|y| alike(x, y))).count();
+    if a == b { 1.0 } else { shared as f64 / (a.len().max(b.len()).max(1) as f64) * 0.99 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_words() {
+        assert_eq!(words("BoroughName"), ["borough", "name"]);
+        assert_eq!(snake("Major Category"), "major_category");
+        assert_eq!(snake("DATEDECISS"), "datedeciss");
+        assert!(likeness("major_category", "MajorText") >= 0.49);
+        assert!(likeness("tenure", "REFVAL") < 0.1);
+    }
+}

@@ -11,9 +11,9 @@ use loda_answer::boroughs;
 const NAMED: usize = 4;
 
 /// The progress line. It prints nothing if standard error is not a terminal.
-pub(crate) struct Line(ProgressBar);
+pub(crate) struct ProgressLine(ProgressBar);
 
-impl Line {
+impl ProgressLine {
     pub(crate) fn new(is_terminal: bool) -> Self {
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);

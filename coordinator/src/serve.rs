@@ -22,7 +22,7 @@ use crate::nodes::channels::Connections;
 use crate::plan::planner::Planner;
 use crate::query::log_recovery::LogRecovery;
 use crate::query::registry::Environment;
-use crate::query::service::{Parts, QueryService};
+use crate::query::service::{QueryService, QueryServiceParts};
 
 const QUERY_STACK: usize = 32 << 20;
 
@@ -107,7 +107,7 @@ impl Coordinator {
         })?;
         log.append(&Entry::admin(format!("started, software {}", env!("CARGO_PKG_VERSION"))))?;
         let dialled = Dialled::default();
-        let queries = QueryService::of(Parts {
+        let queries = QueryService::of(QueryServiceParts {
             limits: config.limits,
             identity: identity.clone(),
             catalogue,

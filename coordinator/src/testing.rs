@@ -20,7 +20,7 @@ use crate::nodes::channels::NodeConnector;
 use crate::plan::planner::Planner;
 use crate::query::log_recovery::LogRecovery;
 use crate::query::registry::Environment;
-use crate::query::service::{Parts, QueryService};
+use crate::query::service::{QueryService, QueryServiceParts};
 
 /// The parts of a coordinator that survive a restart.
 pub struct CoordinatorParts {
@@ -61,7 +61,7 @@ impl CoordinatorParts {
         let Surroundings { lines, log, earlier, spool, tasks, clock, ids } = surroundings;
         let mut unended = LogRecovery::default();
         earlier.into_iter().for_each(|entry| unended.note(entry));
-        let queries = QueryService::of(Parts {
+        let queries = QueryService::of(QueryServiceParts {
             limits: self.config.limits,
             identity: self.identity.clone(),
             catalogue: Arc::clone(&self.catalogue),

@@ -97,7 +97,7 @@ enum Command {
         dataset: Vec<String>,
     },
     /// Print what a perturbation table does: how far figures are off, and what attackers get.
-    Ptable(Table),
+    Ptable(PtableArguments),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -175,7 +175,7 @@ struct Check {
 }
 
 #[derive(Args)]
-struct Table {
+struct PtableArguments {
     /// The largest noise on a count.
     #[arg(long, default_value_t = TableParameters::default().max_noise)]
     max_noise: u32,
@@ -200,7 +200,7 @@ pub fn command(before: &[&str], arguments: impl IntoIterator<Item = OsString>) -
 
 fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
-        Some(Command::Ptable(Table { max_noise, variance })) => {
+        Some(Command::Ptable(PtableArguments { max_noise, variance })) => {
             let parameters = TableParameters { max_noise, variance, ..TableParameters::default() };
             let text = ptable(&parameters)?;
             return Ok(std::io::stdout().write_all(text.as_bytes())?);

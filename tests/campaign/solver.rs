@@ -61,8 +61,9 @@ pub(super) fn solved(world: &World, boroughs: &[Borough]) {
         }
     }
     let percent = |of_kind: [f64; 2], kind: usize| 100.0 * of_kind[kind] / of[kind];
-    let mean =
-        |figure: &dyn Fn(&loda_assessment::Found) -> f64| said.iter().map(figure).sum::<f64>() / said.len() as f64;
+    let mean = |figure: &dyn Fn(&loda_assessment::AttackScores) -> f64| {
+        said.iter().map(figure).sum::<f64>() / said.len() as f64
+    };
     let gain = [0, 1].map(|kind| percent(right, kind) - percent(chance, kind));
     let assessed = [mean(&|found| found.typical - found.chance), mean(&|found| found.exposed - found.chance)];
     println!(

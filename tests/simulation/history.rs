@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use loda_ledger::{End as LoggedEnd, Event, Kind};
+use loda_ledger::{End as LoggedEnd, Event, EventKind};
 use loda_proto::v1;
 use uuid::Uuid;
 
@@ -77,8 +77,8 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
     let questions = by_query(&centre);
     // Each question that began has exactly one end.
     for (id, story) in &questions {
-        let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind()).collect();
-        ensure(kinds == [Kind::Intent, Kind::Outcome], || format!("{id} at the coordinator: {kinds:?}"))?;
+        let kinds: Vec<EventKind> = story.iter().map(|l| l.entry.kind()).collect();
+        ensure(kinds == [EventKind::Intent, EventKind::Outcome], || format!("{id} at the coordinator: {kinds:?}"))?;
         let Event::Outcome(end) = &story[1].entry.event else { unreachable!("it has this kind") };
         found.push(format!("ended: {}", end.name()));
     }
@@ -93,13 +93,13 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
     for node in 1..=world.stage.nodes.len() {
         let log = world.log(node);
         for (id, story) in by_query(&log) {
-            let kinds: Vec<Kind> = story.iter().map(|l| l.entry.kind()).collect();
-            let whole = matches!(kinds.as_slice(), [Kind::Accept, Kind::Release | Kind::Fail]);
+            let kinds: Vec<EventKind> = story.iter().map(|l| l.entry.kind()).collect();
+            let whole = matches!(kinds.as_slice(), [EventKind::Accept, EventKind::Release | EventKind::Fail]);
             ensure(whole, || format!("{id} at node {node}: {kinds:?}"))?;
             let fragment = Uuid::parse_str(id).unwrap();
             let parent = parents.get(&fragment).ok_or_else(|| format!("{id} at node {node} belongs to no question"))?;
             ensure(questions[*parent][0].order < story[0].order, || format!("{id} ran before it was logged"))?;
-            if kinds[1] == Kind::Release {
+            if kinds[1] == EventKind::Release {
                 releases.insert((node, fragment), story[1].order);
             }
         }

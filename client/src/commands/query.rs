@@ -11,7 +11,7 @@ use super::session::Session;
 use crate::args::{Format, Query};
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::progress::Line;
+use crate::progress::ProgressLine;
 use crate::{exit, render};
 use loda_answer::Answer;
 
@@ -27,7 +27,7 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
         return detach(&client, &sql, query, session).await;
     }
 
-    let line = Line::new(session.screen.shows_progress);
+    let line = ProgressLine::new(session.screen.shows_progress);
     let timeout = query.timeout.map(|seconds| Duration::from_secs(seconds.into()));
     let interrupted = async {
         // Without a handler Ctrl-C ends the process, so there is nothing to wait for.

@@ -5,7 +5,7 @@ use comfy_table::{
 };
 
 use loda_answer::Answer;
-use loda_answer::cells::{Cell, Column, Kind, columns, each_row, needs_note, note, thousands};
+use loda_answer::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note, thousands};
 use loda_answer::plain;
 
 /// A line below the header, and no other lines.
@@ -74,7 +74,7 @@ pub(crate) fn grid(names: &[String], numbers: &[bool], rows: &[Vec<String>], wid
 
 /// For each column, whether its whole numbers have no commas: they are unprotected and all below 10,000, like years.
 fn ungrouped(answer: &Answer, columns: &[Column]) -> Vec<bool> {
-    let mut bare: Vec<_> = columns.iter().map(|column| column.kind == Kind::Whole && !column.protected).collect();
+    let mut bare: Vec<_> = columns.iter().map(|column| column.kind == CellKind::Whole && !column.protected).collect();
     let done: Result<(), std::convert::Infallible> = each_row(answer, columns, usize::MAX, |cells, _| {
         for (cell, bare) in cells.iter().zip(&mut bare) {
             let is_long = matches!(cell, Cell::Value(text) if text.len() > 4);
@@ -86,12 +86,12 @@ fn ungrouped(answer: &Answer, columns: &[Column]) -> Vec<bool> {
     bare
 }
 
-fn text(cell: &Cell, kind: Kind, bare: bool) -> String {
+fn text(cell: &Cell, kind: CellKind, bare: bool) -> String {
     match cell {
         Cell::Withheld => "[c]".into(),
         Cell::NoAnswer => "[x]".into(),
         Cell::Null => "–".into(),
-        Cell::Value(value) if kind == Kind::Float => thousands(&rounded(value)),
+        Cell::Value(value) if kind == CellKind::Float => thousands(&rounded(value)),
         Cell::Value(value) if kind.is_number() && !bare => thousands(value),
         Cell::Value(value) => plain::line(value),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use loda_identity::{Manifest, Peer};
-use loda_ledger::{End, Found, Search};
+use loda_ledger::{End, Search, SignedEntry};
 use loda_proto::v1;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -15,8 +15,8 @@ use crate::catalogue::Catalogue;
 use crate::doors::fault::Fault;
 use crate::doors::limiter::PerAskerLimiter;
 use crate::doors::sign_in::asker::{Asker, Denied};
-use crate::doors::sign_in::tokens::{Made, TokenFault, TokenInfo, Tokens, Wanted};
-use crate::plan::planner::Open;
+use crate::doors::sign_in::tokens::{MadeToken, TokenFault, TokenInfo, Tokens, Wanted};
+use crate::plan::planner::OpenColumns;
 use crate::plan::split::Prepared;
 use crate::query::query::Query;
 use crate::query::service::QueryService;
@@ -76,7 +76,7 @@ impl DoorService {
     }
 
     /// The columns and parameters of SQL with open parameters.
-    pub(crate) async fn columns(&self, asker: &Asker, sql: String) -> Result<Open, Fault> {
+    pub(crate) async fn columns(&self, asker: &Asker, sql: String) -> Result<OpenColumns, Fault> {
         let _turn = self.turn(asker).await?;
         Ok(self.queries.columns(&asker.id, sql).await?)
     }
@@ -151,7 +151,7 @@ impl DoorService {
         search: Search,
         start: u64,
         limit: usize,
-    ) -> Result<(Vec<Found>, Option<u64>), Fault> {
+    ) -> Result<(Vec<SignedEntry>, Option<u64>), Fault> {
         let _turn = self.turn(asker).await?;
         let path = self.log.clone();
         let found = tokio::task::spawn_blocking(move || loda_ledger::search(&path, &search, start, limit)).await;
@@ -167,7 +167,7 @@ impl DoorService {
     }
 
     /// Makes a token for the holder of a certificate. The token is withdrawn if it cannot be logged.
-    pub(crate) fn make_token(&self, owner: &Peer, wanted: Wanted) -> Result<Made, Fault> {
+    pub(crate) fn make_token(&self, owner: &Peer, wanted: Wanted) -> Result<MadeToken, Fault> {
         let made = self.tokens.make(owner, wanted)?;
         let scopes: Vec<&str> = made.info.scopes.iter().map(|scope| scope.name()).collect();
         let detail = format!("token {} made: {} until {}", made.info.id, scopes.join(" "), made.info.until);

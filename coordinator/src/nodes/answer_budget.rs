@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The budget counts in units of this many bytes.
 const UNIT: usize = 1 << 10;
 
-pub(crate) struct Room {
+pub(crate) struct AnswerBudget {
     all: Arc<Semaphore>,
     of_one: usize,
     of: Mutex<BTreeMap<Gss, Arc<Semaphore>>>,
@@ -30,7 +30,7 @@ pub(crate) struct Room {
 #[derive(Default)]
 pub(crate) struct Taken(Vec<OwnedSemaphorePermit>);
 
-impl Room {
+impl AnswerBudget {
     /// `bytes`: the total room.
     pub(crate) fn of(bytes: usize) -> Self {
         let all = Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS)));
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_one_borough_sends_takes_no_others_room() {
-        let room = Room::of(8 << 20);
+        let room = AnswerBudget::of(8 << 20);
         let (greedy, other): (Gss, Gss) = ("E09000001".parse().unwrap(), "E09000002".parse().unwrap());
         let mut held = Taken::default();
         while room.take(&greedy, 1 << 10, &mut held).await.is_ok() {}

@@ -18,7 +18,7 @@ use loda_question::table::{CellFigure, Lowered, TableCells};
 use loda_service::heads;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::nodes::answer_budget::{Room, Taken};
+use crate::nodes::answer_budget::{AnswerBudget, Taken};
 use crate::nodes::channels::{CONNECT, NodeChannel, NodeConnector};
 use crate::nodes::decode_cells::{self, ReleasedCells};
 use crate::nodes::log_heads::NodeLogs;
@@ -36,7 +36,7 @@ const ATTEMPTS: u32 = 4;
 pub(crate) struct Nodes {
     lines: Box<dyn NodeConnector>,
     pub(crate) logs: NodeLogs,
-    room: Room,
+    room: AnswerBudget,
 }
 
 /// The outcome of one fragment at one borough.
@@ -82,7 +82,7 @@ pub(crate) enum Verdict {
 impl Nodes {
     /// `room`: the most bytes of answers that are read at once.
     pub(crate) fn over(lines: Box<dyn NodeConnector>, logs: NodeLogs, room: usize) -> Self {
-        Self { lines, logs, room: Room::of(room) }
+        Self { lines, logs, room: AnswerBudget::of(room) }
     }
 
     fn client(&self, gss: &Gss) -> anyhow::Result<NodeClient<NodeChannel>> {
@@ -299,11 +299,11 @@ impl Answer {
 }
 
 /// The boroughs' answers to the tables of each part.
-pub(crate) type Tables = BTreeMap<(usize, Gss), Vec<(usize, Answer)>>;
+pub(crate) type AnsweredTables = BTreeMap<(usize, Gss), Vec<(usize, Answer)>>;
 
 /// Boroughs close periods on different days. A period that another borough has already closed counts as missing here,
 /// not as empty.
-pub(crate) fn share_periods<'a>(answers: &mut Tables, lowered: impl Fn(usize, &Gss) -> Option<&'a Lowered>) {
+pub(crate) fn share_periods<'a>(answers: &mut AnsweredTables, lowered: impl Fn(usize, &Gss) -> Option<&'a Lowered>) {
     let place = |part: usize, gss: &Gss, table: usize| lowered(part, gss)?.tables().get(table)?.period();
     let mut closed: BTreeMap<(usize, usize), BTreeSet<Value>> = BTreeMap::new();
     for ((part, gss), of_borough) in &*answers {

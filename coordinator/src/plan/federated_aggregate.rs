@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::common::DFSchema;
 use loda_contract::{ColumnType, Role, Value};
 use loda_identity::Gss;
-use loda_question::plan::{BOROUGH, ReadAggregate, ReadFigure, Reading, Spread};
+use loda_question::plan::{BOROUGH, FigureReading, ReadAggregate, ReadFigure, Spread};
 use loda_question::table::Lowered;
 use loda_question::{
     Comparison, Contracts, Draft, Figure, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rows,
@@ -63,7 +63,7 @@ pub(crate) enum OutputKey {
 /// How an output figure follows from the node's figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    Figure { figure: usize, reading: Reading },
+    Figure { figure: usize, reading: FigureReading },
     Average { sum: usize, count: usize },
     Spread(Moments),
     Quantile(Bins),
@@ -430,7 +430,7 @@ fn limits(part: &FederatedAggregate) -> Result<(), Refusal> {
     if !part.is_london() {
         return Ok(());
     }
-    let each_borough = |output: &Output| matches!(output, Output::Figure { reading: Reading::EachBorough, .. });
+    let each_borough = |output: &Output| matches!(output, Output::Figure { reading: FigureReading::EachBorough, .. });
     let mut once = part.outputs.iter().enumerate().filter(|(_, output)| !each_borough(output));
     once.try_for_each(|(place, _)| part.exclusive(place))
 }

@@ -8,7 +8,7 @@ use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::powerset;
 use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, cast, lit};
-use loda_question::plan::Reading;
+use loda_question::plan::FigureReading;
 use loda_question::{Measure, Refusal, Rule};
 
 use crate::plan::federated_aggregate::{FederatedAggregate, Output};
@@ -133,7 +133,9 @@ fn total(cells: &LogicalPlan, part: &FederatedAggregate, order: &[usize], all: u
     let mut figures = Vec::new();
     for (output, column) in part.outputs.iter().zip(columns.iter().skip(all)) {
         let measure = match output {
-            Output::Figure { figure, reading: Reading::Plain | Reading::SummedOnes } => part.measures.get(*figure),
+            Output::Figure { figure, reading: FigureReading::Plain | FigureReading::SummedOnes } => {
+                part.measures.get(*figure)
+            }
             _ => None,
         };
         if !matches!(measure, Some(Measure::Rows | Measure::Sum(_) | Measure::Present(_))) {

@@ -31,7 +31,7 @@ pub(crate) const SCHEMA: &str = "public";
 const MAX_MESSAGE: usize = 400;
 
 /// A statement with open parameters.
-pub(crate) struct Open {
+pub(crate) struct OpenColumns {
     pub(crate) columns: Vec<Field>,
     pub(crate) parameters: HashMap<String, Option<DataType>>,
 }
@@ -94,7 +94,7 @@ impl Planner {
     ///
     /// # Errors
     /// The fault in the statement.
-    pub(crate) async fn columns(&self, sql: &str) -> std::result::Result<Open, Refusal> {
+    pub(crate) async fn columns(&self, sql: &str) -> std::result::Result<OpenColumns, Refusal> {
         readable(sql)?;
         let state = self.state();
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
@@ -105,7 +105,7 @@ impl Planner {
         let columns =
             plan.schema().fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true)).collect();
         let parameters = plan.get_parameter_types().map_err(|e| refusal_of(&e))?;
-        Ok(Open { columns, parameters })
+        Ok(OpenColumns { columns, parameters })
     }
 
     /// Plans SQL, and splits the plan into the parts for boroughs and the steps after the merge.

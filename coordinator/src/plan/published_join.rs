@@ -12,7 +12,7 @@ use datafusion::functions_aggregate::expr_fn::{count, max, sum};
 use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, lit};
 use loda_contract::ColumnType;
 use loda_question::plan::{
-    Beside, BesideFigure, BesideValue, PEOPLE, PUBLISHED, Reading, arrow_type, predicate_expr, scalar_expr,
+    Beside, BesideFigure, BesideValue, FigureReading, PEOPLE, PUBLISHED, arrow_type, predicate_expr, scalar_expr,
 };
 use loda_question::{JoinKind, Measure, Refusal, Rule, Scalar, bare_name, wire_schema};
 
@@ -184,7 +184,7 @@ fn adds_up(people: &FederatedAggregate, beside: &Beside) -> std::result::Result<
                 "Count rows, or units of a table that has one row for each",
             ));
         }
-        let once = matches!(reading, Reading::EachBorough) || by_borough;
+        let once = matches!(reading, FigureReading::EachBorough) || by_borough;
         if !once {
             people.exclusive(figure)?;
         }

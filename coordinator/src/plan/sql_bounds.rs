@@ -56,7 +56,7 @@ const PLAIN: [Keyword; 23] = [
 ];
 
 /// A form that is still open at a word.
-enum Open {
+enum OpenBracket {
     Bracket {
         /// Whether the parser may read the content more than once.
         special: bool,
@@ -96,28 +96,30 @@ pub(crate) fn readable(sql: &str) -> Result<(), Refusal> {
             Token::LParen | Token::LBracket => {
                 let special = is_special(before);
                 depth += u32::from(special);
-                open.push(Open::Bracket { special, joins: is_concat(before) });
+                open.push(OpenBracket::Bracket { special, joins: is_concat(before) });
             }
             Token::Word(w) if w.keyword == Keyword::CASE && w.quote_style.is_none() => {
                 depth += 1;
-                open.push(Open::Case);
+                open.push(OpenBracket::Case);
             }
             Token::RParen | Token::RBracket => {
-                while let Some(Open::Case) = open.last() {
+                while let Some(OpenBracket::Case) = open.last() {
                     open.pop();
                     depth = depth.saturating_sub(1);
                 }
-                if let Some(Open::Bracket { special, .. }) = open.pop() {
+                if let Some(OpenBracket::Bracket { special, .. }) = open.pop() {
                     depth = depth.saturating_sub(u32::from(special));
                 }
             }
             Token::Word(w) if w.keyword == Keyword::END && w.quote_style.is_none() => {
-                if let Some(Open::Case) = open.last() {
+                if let Some(OpenBracket::Case) = open.last() {
                     open.pop();
                     depth = depth.saturating_sub(1);
                 }
             }
-            Token::Comma => joined += usize::from(matches!(open.last(), Some(Open::Bracket { joins: true, .. }))),
+            Token::Comma => {
+                joined += usize::from(matches!(open.last(), Some(OpenBracket::Bracket { joins: true, .. })))
+            }
             Token::StringConcat => joined += 1,
             _ => {}
         }

@@ -14,7 +14,7 @@ use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::nodes::dispatch::{Answer, NodeRequest, Tables, share_periods};
+use crate::nodes::dispatch::{Answer, AnsweredTables, NodeRequest, share_periods};
 use crate::plan::federated_node::Federated;
 use crate::plan::split::{SplitPlan, bundles};
 use crate::query::query::Query;
@@ -106,7 +106,7 @@ impl QueryService {
             .iter()
             .map(|part| part.questions.keys().map(|gss| (gss.clone(), Answer::NotAsked)).collect())
             .collect();
-        let mut tables = Tables::new();
+        let mut tables = AnsweredTables::new();
         for (part, table, gss, answer) in join_all(runs).await {
             tables.entry((part, gss)).or_default().push((table, answer));
         }

@@ -28,12 +28,12 @@ const KEPT: Duration = Duration::from_secs(600);
 const PREPARED: usize = 64;
 
 /// The ended questions that stay when another one is asked: of one analyst, and of all.
-const OF_ONE: Room = Room { questions: 128, bytes: MAX_BYTES };
-const OF_ALL: Room = Room { questions: 2048, bytes: 256 << 20 };
+const OF_ONE: EndedLimit = EndedLimit { questions: 128, bytes: MAX_BYTES };
+const OF_ALL: EndedLimit = EndedLimit { questions: 2048, bytes: 256 << 20 };
 
 /// Room for ended questions and the bytes of their answers. The oldest go first.
 #[derive(Clone, Copy)]
-struct Room {
+struct EndedLimit {
     questions: usize,
     bytes: usize,
 }
@@ -177,7 +177,7 @@ impl QueryRegistry {
     }
 
     /// Makes room for one more ended question. The last one to end stays, however large its answer is.
-    fn forget_oldest(&self, all: &mut HashMap<Uuid, Arc<Query>>, room: Room, of: &dyn Fn(&Query) -> bool) {
+    fn forget_oldest(&self, all: &mut HashMap<Uuid, Arc<Query>>, room: EndedLimit, of: &dyn Fn(&Query) -> bool) {
         let ended = all.values().filter(|q| of(q)).filter_map(|q| Some((*q.ended.get()?, q.id, q.bytes())));
         let mut ended: Vec<(Instant, Uuid, usize)> = ended.collect();
         ended.sort_unstable_by(|a, b| b.cmp(a));

@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::nodes::channels::NodeConnector;
 use crate::nodes::dispatch::Nodes;
 use crate::nodes::log_heads::NodeLogs;
-use crate::plan::planner::{Open, Planner, unplanned};
+use crate::plan::planner::{OpenColumns, Planner, unplanned};
 use crate::plan::split::Prepared;
 use crate::plan::split::{Split, bundles};
 use crate::query::allowance::Allowance;
@@ -55,7 +55,7 @@ pub(crate) struct QueryService {
 const MAX_PURPOSE: usize = 128;
 
 /// The parts of a coordinator, including its log and its connector to nodes.
-pub(crate) struct Parts {
+pub(crate) struct QueryServiceParts {
     pub(crate) limits: Limits,
     pub(crate) identity: Identity,
     pub(crate) catalogue: Arc<Catalogue>,
@@ -70,9 +70,20 @@ pub(crate) struct Parts {
 }
 
 impl QueryService {
-    pub(crate) fn of(parts: Parts) -> Arc<Self> {
-        let Parts { limits, identity, catalogue, planner, lines, log, mut unended, spool, environment, tasks, program } =
-            parts;
+    pub(crate) fn of(parts: QueryServiceParts) -> Arc<Self> {
+        let QueryServiceParts {
+            limits,
+            identity,
+            catalogue,
+            planner,
+            lines,
+            log,
+            mut unended,
+            spool,
+            environment,
+            tasks,
+            program,
+        } = parts;
         let workers = Arc::new(Workers::new(&catalogue, &planner, &limits, program));
         let logs = NodeLogs::new(Arc::clone(&log), identity.clone(), std::mem::take(&mut unended.others));
         Arc::new(Self {
@@ -354,7 +365,7 @@ impl QueryService {
     ///
     /// # Errors
     /// The fault in the SQL.
-    pub(crate) async fn columns(&self, asker: &PeerId, sql: String) -> Result<Open, Refusal> {
+    pub(crate) async fn columns(&self, asker: &PeerId, sql: String) -> Result<OpenColumns, Refusal> {
         let turn = self.workers.try_columns(asker, &sql).await?;
         let planner = Arc::clone(&self.planner);
         let planned = self.tasks.run(async move {

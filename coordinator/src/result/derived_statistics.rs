@@ -117,14 +117,14 @@ fn at_rank(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<f64> {
 }
 
 /// The position of a rank: between two edges with these figures, if they have figures, at this share of the way.
-struct Place {
+struct BinPlace {
     value: f64,
     before: Option<usize>,
     after: Option<usize>,
     share: f64,
 }
 
-fn place(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<Place> {
+fn place(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<BinPlace> {
     let unit = 10_f64.powi(i32::from(bins.scale));
     let total = as_float(figures(bins.total)?);
     let mut before = (as_float(bins.lower), 0.0_f64, None);
@@ -136,11 +136,11 @@ fn place(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<Place> {
         if below >= target && below > before.1 {
             let share = ((target - before.1) / (below - before.1)).clamp(0.0, 1.0);
             let value = (before.0 + share * (edge - before.0)) / unit;
-            return Some(Place { value, before: before.2, after: figure, share });
+            return Some(BinPlace { value, before: before.2, after: figure, share });
         }
         before = (edge, below, figure);
     }
-    Some(Place { value: before.0 / unit, before: before.2, after: None, share: 0.0 })
+    Some(BinPlace { value: before.0 / unit, before: before.2, after: None, share: 0.0 })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Value};
 use loda_question::Measure;
-use loda_question::plan::{Reading, arrow_type, value_scalar};
+use loda_question::plan::{FigureReading, arrow_type, value_scalar};
 use loda_question::table::Estimate;
 
 use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey, Ratio};
@@ -77,8 +77,8 @@ fn output_array(
             let figure = *figure;
             let sums = matches!(part.measures.get(figure), Some(Measure::Sum(_)));
             let values = groups.values().map(|g| match (at(g, figure), reading) {
-                (None, Reading::Plain | Reading::EachBorough) if nothing(g) && !sums => Some(0),
-                (None, Reading::OrZero) if sparse && g.answered > 0 => Some(0),
+                (None, FigureReading::Plain | FigureReading::EachBorough) if nothing(g) && !sums => Some(0),
+                (None, FigureReading::OrZero) if sparse && g.answered > 0 => Some(0),
                 (value, _) => value,
             });
             match scale_of(figure) {

@@ -26,7 +26,7 @@ pub(super) struct Start {
 
 /// A request to a process.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Asked {
+pub(super) enum WorkRequest {
     Plan {
         sql: String,
         boroughs: Vec<String>,
@@ -51,7 +51,7 @@ pub(super) enum Asked {
     },
 }
 
-impl Asked {
+impl WorkRequest {
     /// The SQL, so that the process that has planned it can finish it.
     pub(super) fn sql(&self) -> Option<&str> {
         match self {

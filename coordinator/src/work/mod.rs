@@ -33,8 +33,8 @@ use prost::Message;
 use tokio::time::Instant;
 
 use self::arrow_stream::{read, stream_of};
-use self::frames::{Asked, Said, Start};
 pub(crate) use self::frames::{Format, Page};
+use self::frames::{Said, Start, WorkRequest};
 use self::pool::{Answered, Ended, Pool};
 use self::process::Bench;
 pub use self::process::work;
@@ -87,7 +87,7 @@ impl Workers {
         sql: &str,
         boroughs: &[Gss],
     ) -> Result<Option<Turn>, Refusal> {
-        let asked = Asked::Plan { sql: sql.to_owned(), boroughs: names(boroughs) };
+        let asked = WorkRequest::Plan { sql: sql.to_owned(), boroughs: names(boroughs) };
         self.tried(asker, &asked).await
     }
 
@@ -96,10 +96,10 @@ impl Workers {
     /// # Errors
     /// As [`Workers::try_planning`].
     pub(crate) async fn try_columns(&self, asker: &PeerId, sql: &str) -> Result<Option<Turn>, Refusal> {
-        self.tried(asker, &Asked::Columns { sql: sql.to_owned() }).await
+        self.tried(asker, &WorkRequest::Columns { sql: sql.to_owned() }).await
     }
 
-    async fn tried(&self, asker: &PeerId, asked: &Asked) -> Result<Option<Turn>, Refusal> {
+    async fn tried(&self, asker: &PeerId, asked: &WorkRequest) -> Result<Option<Turn>, Refusal> {
         let Some(pool) = &self.pool else { return Ok(None) };
         let answered = pool.ask(asker, asked, &[], Instant::now() + self.planning).await;
         answered_of(answered).map(|answered| Some(answered.turn))
@@ -122,7 +122,8 @@ impl Workers {
             numbers.push(*number);
             bodies.push(stream_of(&batch.schema(), std::slice::from_ref(batch))?);
         }
-        let asked = Asked::Finish { sql: prepared.sql.clone(), boroughs: names(&prepared.boroughs), parts: numbers };
+        let asked =
+            WorkRequest::Finish { sql: prepared.sql.clone(), boroughs: names(&prepared.boroughs), parts: numbers };
         let until = until.min(Instant::now() + FINISHING);
         match pool.ask(&prepared.owner, &asked, &bodies, until).await {
             Ok(Answered { said: Said::Done { .. }, body, .. }) => Ok(body),
@@ -146,7 +147,7 @@ impl Workers {
     ) -> Result<(SchemaRef, Vec<RecordBatch>), Refusal> {
         let Some(pool) = &self.pool else { return self.bench.local(sql, last.as_ref()).await };
         let (last, statement) = last.map_or((None, Vec::new()), |(sql, of)| (Some(sql), of.encode_to_vec()));
-        let asked = Asked::Local { sql: sql.to_owned(), last };
+        let asked = WorkRequest::Local { sql: sql.to_owned(), last };
         let answered = pool.ask(asker, &asked, &[statement], Instant::now() + self.planning).await;
         read(&answered_of(answered)?.body).map_err(|_| unplanned())
     }
@@ -157,7 +158,7 @@ impl Workers {
             return process::write(&result.arrow_ipc, result.statement.clone(), page);
         };
         let bodies = [result.statement.encode_to_vec(), result.arrow_ipc.clone()];
-        match pool.ask(asker, &Asked::Write { page }, &bodies, Instant::now() + WRITING).await {
+        match pool.ask(asker, &WorkRequest::Write { page }, &bodies, Instant::now() + WRITING).await {
             Ok(Answered { said: Said::Done { more }, body, .. }) => Some((body, more)),
             Ok(_) | Err(_) => None,
         }

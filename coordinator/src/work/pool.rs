@@ -10,7 +10,7 @@ use tokio::io::BufReader;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::frames::{Asked, Said, Start, receive, send};
+use super::frames::{Said, Start, WorkRequest, receive, send};
 
 /// The most processes that wait for work. Other processes end with their work.
 const IDLE: usize = 3;
@@ -77,14 +77,14 @@ impl Pool {
     pub(super) async fn ask(
         &self,
         asker: &PeerId,
-        asked: &Asked,
+        asked: &WorkRequest,
         bodies: &[Vec<u8>],
         until: Instant,
     ) -> Result<Answered, Ended> {
         let waited = Instant::now();
         let turns = match asked {
-            Asked::Plan { .. } | Asked::Columns { .. } => &self.planning,
-            Asked::Finish { .. } | Asked::Local { .. } | Asked::Write { .. } => &self.finishing,
+            WorkRequest::Plan { .. } | WorkRequest::Columns { .. } => &self.planning,
+            WorkRequest::Finish { .. } | WorkRequest::Local { .. } | WorkRequest::Write { .. } => &self.finishing,
         };
         let turn = timeout(WAITING, turns.take(&asker.to_string())).await.map_err(|_| Ended::Busy)?;
         // An asker who waited for a place has the full time left.
@@ -104,7 +104,7 @@ impl Pool {
     async fn one(
         &self,
         mut process: Process,
-        asked: &Asked,
+        asked: &WorkRequest,
         bodies: &[Vec<u8>],
         until: Instant,
     ) -> Result<(Said, Vec<u8>), Ended> {
@@ -142,7 +142,7 @@ impl Pool {
     }
 
     /// A waiting process, preferably the one that knows the statement.
-    fn free(&self, asked: &Asked) -> Option<Process> {
+    fn free(&self, asked: &WorkRequest) -> Option<Process> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let knows = |process: &Process| asked.sql().is_some_and(|sql| process.planned.iter().any(|of| of == sql));
         let place = idle.iter().position(knows).or_else(|| idle.len().checked_sub(1))?;

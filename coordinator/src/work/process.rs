@@ -19,7 +19,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::AsyncRead;
 
 use super::arrow_stream::{read, stream_of};
-use super::frames::{Asked, Format, Page, Said, Start, receive, send};
+use super::frames::{Format, Page, Said, Start, WorkRequest, receive, send};
 use super::pool::PLANNED;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
@@ -104,7 +104,7 @@ fn at_work() -> anyhow::Result<()> {
         let bench = begun?;
         let mut known: VecDeque<(String, SplitPlan)> = VecDeque::new();
         // The parent has ended if no more requests arrive.
-        while let Ok((asked, bodies)) = receive::<Asked>(&mut from).await {
+        while let Ok((asked, bodies)) = receive::<WorkRequest>(&mut from).await {
             let (said, bodies) = match one(&bench, &mut known, asked, bodies).await {
                 Ok((body, more)) => (Said::Done { more }, vec![body]),
                 Err(fault) => (said_of(&fault), Vec::new()),
@@ -151,21 +151,21 @@ fn pipe(of: impl AsFd) -> std::io::Result<tokio::fs::File> {
 async fn one(
     bench: &Bench,
     known: &mut VecDeque<(String, SplitPlan)>,
-    asked: Asked,
+    asked: WorkRequest,
     bodies: Vec<Vec<u8>>,
 ) -> anyhow::Result<(Vec<u8>, bool)> {
     match asked {
-        Asked::Plan { sql, boroughs } => {
+        WorkRequest::Plan { sql, boroughs } => {
             let boroughs = gss(&boroughs)?;
             let split = bench.plan(&sql, boroughs.clone()).await?;
             keep(known, key(&sql, &boroughs), split);
             Ok((Vec::new(), false))
         }
-        Asked::Columns { sql } => {
+        WorkRequest::Columns { sql } => {
             bench.planner.columns(&sql).await?;
             Ok((Vec::new(), false))
         }
-        Asked::Finish { sql, boroughs, parts } => {
+        WorkRequest::Finish { sql, boroughs, parts } => {
             let boroughs = gss(&boroughs)?;
             let key = key(&sql, &boroughs);
             let split = match known.iter().position(|(of, _)| *of == key).and_then(|place| known.remove(place)) {
@@ -181,13 +181,13 @@ async fn one(
             keep(known, key, split);
             Ok((finished?, false))
         }
-        Asked::Local { sql, last } => {
+        WorkRequest::Local { sql, last } => {
             let statement = bodies.first().map_or(&[][..], Vec::as_slice);
             let last = last.map(|sql| anyhow::Ok((sql, Statement::decode(statement)?))).transpose()?;
             let (schema, batches) = bench.local(&sql, last.as_ref()).await?;
             Ok((stream_of(&schema, &batches)?, false))
         }
-        Asked::Write { page } => {
+        WorkRequest::Write { page } => {
             let [statement, rows] = bodies.as_slice() else { anyhow::bail!("two bodies are wanted") };
             write(rows, Statement::decode(statement.as_slice())?, page).context("the answer cannot be written")
         }

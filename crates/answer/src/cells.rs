@@ -13,14 +13,14 @@ pub struct Column {
     /// The name of the column. It is not yet safe for a terminal.
     pub name: String,
     /// The kind of the values.
-    pub kind: Kind,
+    pub kind: CellKind,
     /// Whether a NULL can be a withheld value.
     pub protected: bool,
 }
 
 /// The kind of a column's values, for printers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CellKind {
     /// Integers.
     Whole,
     /// Decimals of a fixed scale.
@@ -35,7 +35,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl CellKind {
     /// Whether the values are numbers.
     pub fn is_number(self) -> bool {
         matches!(self, Self::Whole | Self::Decimal | Self::Float)
@@ -76,7 +76,7 @@ pub fn columns(answer: &Answer) -> Vec<Column> {
         .map(|(index, field)| Column {
             index,
             name: field.name().clone(),
-            kind: Kind::of(field.data_type()),
+            kind: CellKind::of(field.data_type()),
             protected: is_protected(field),
         })
         .collect()

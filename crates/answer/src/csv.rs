@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::answer::Answer;
-use crate::cells::{Cell, Column, Kind, columns, each_row, needs_note, note};
+use crate::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note};
 use crate::plain;
 
 /// Writes CSV as in RFC 4180, but with line feeds, in UTF-8 and with a header. NULL is an empty field. A withheld value
@@ -39,7 +39,7 @@ fn text((cell, column): (&Cell, &Column)) -> String {
         Cell::Withheld => "[c]".into(),
         Cell::NoAnswer => "[x]".into(),
         Cell::Null => String::new(),
-        Cell::Value(value) if column.kind == Kind::Text => field(value),
+        Cell::Value(value) if column.kind == CellKind::Text => field(value),
         Cell::Value(value) => quoted(plain::line(value)),
     }
 }

@@ -6,7 +6,7 @@ use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, REASON};
-use crate::cells::{Cell, Column, Kind, columns, each_row};
+use crate::cells::{Cell, CellKind, Column, columns, each_row};
 use crate::plain;
 
 /// Writes the document. A row is an array in the order of `columns`, and its last item is the reason. Decimals keep all
@@ -82,9 +82,9 @@ fn text((cell, column): (&Cell, &Column)) -> String {
     match cell {
         Cell::Withheld | Cell::NoAnswer | Cell::Null => "null".into(),
         Cell::Value(value) => match column.kind {
-            Kind::Whole | Kind::Decimal | Kind::Truth => value.clone(),
-            Kind::Float if value.parse::<f64>().is_ok_and(f64::is_finite) => value.clone(),
-            Kind::Float | Kind::Text | Kind::Other => escaped(&json!(value)),
+            CellKind::Whole | CellKind::Decimal | CellKind::Truth => value.clone(),
+            CellKind::Float if value.parse::<f64>().is_ok_and(f64::is_finite) => value.clone(),
+            CellKind::Float | CellKind::Text | CellKind::Other => escaped(&json!(value)),
         },
     }
 }

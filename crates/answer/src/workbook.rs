@@ -4,7 +4,7 @@ use loda_proto::v1::Statement;
 use rust_xlsxwriter::{Format, FormatAlign, Workbook, Worksheet, XlsxError};
 
 use crate::answer::Answer;
-use crate::cells::{Cell, Kind, columns, each_row, needs_note, note};
+use crate::cells::{Cell, CellKind, columns, each_row, needs_note, note};
 use crate::plain;
 use crate::statement::statement;
 
@@ -65,14 +65,14 @@ fn write<'a>(
     row: u32,
     column: u16,
     value: &str,
-    kind: Kind,
+    kind: CellKind,
 ) -> Result<&'a mut Worksheet, XlsxError> {
     let exact = value.parse::<i64>().map_or(true, |whole| whole.unsigned_abs() <= EXACT);
     match (kind, value.parse::<f64>()) {
-        (Kind::Whole | Kind::Decimal | Kind::Float, Ok(number)) if number.is_finite() && exact => {
+        (CellKind::Whole | CellKind::Decimal | CellKind::Float, Ok(number)) if number.is_finite() && exact => {
             sheet.write_number(row, column, number)
         }
-        (Kind::Truth, _) => sheet.write_boolean(row, column, value == "true"),
+        (CellKind::Truth, _) => sheet.write_boolean(row, column, value == "true"),
         _ => sheet.write_string(row, column, text(value)),
     }
 }

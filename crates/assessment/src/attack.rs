@@ -23,7 +23,7 @@ const TABLES: usize = 72;
 
 /// The result for one attribute: how many of 100 people are guessed rightly.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Found {
+pub struct AttackScores {
     /// A guess without these data.
     pub chance: f64,
     /// An asker who only asks and knows the other columns of each person. The guesses are of the people easiest to
@@ -57,7 +57,7 @@ pub struct Attack<'a> {
 /// without a result.
 ///
 /// Returns `None` in that case, and if fewer than two classes of the attribute occur.
-pub fn attack(attack: &Attack<'_>, attribute: Attribute, told: &mut dyn FnMut(f64) -> bool) -> Option<Found> {
+pub fn attack(attack: &Attack<'_>, attribute: Attribute, told: &mut dyn FnMut(f64) -> bool) -> Option<AttackScores> {
     let Attack { population, tables, rules, seed } = attack;
     let others = Population::others(tables, attribute);
     let (subjects, count) = population.subjects(attribute);
@@ -101,7 +101,7 @@ pub fn attack(attack: &Attack<'_>, attribute: Attribute, told: &mut dyn FnMut(f6
     }
     let share = |right: usize, of: usize| 100.0 * right as f64 / of.max(1) as f64;
     let exposed = share(sums.exposed, sums.of_exposed);
-    Some(Found {
+    Some(AttackScores {
         chance: 100.0 * sums.chance,
         asking: share(sums.asking, sums.of_exposed),
         typical: share(sums.typical, sums.people),

@@ -23,7 +23,7 @@ pub mod population;
 mod release;
 mod solve;
 
-pub use attack::{Attack, Found, Guesses, attack, reconstruct};
+pub use attack::{Attack, AttackScores, Guesses, attack, reconstruct};
 pub use population::{Attribute, Column, Population, Rules, Tables};
 pub use release::Told;
 

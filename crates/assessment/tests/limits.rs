@@ -10,7 +10,7 @@
     clippy::cast_sign_loss
 )]
 
-use loda_assessment::{Attack, Attribute, Column, Found, Population, Rules, Tables, attack};
+use loda_assessment::{Attack, AttackScores, Attribute, Column, Population, Rules, Tables, attack};
 use loda_disclosure::TableParameters;
 
 struct Dice(u64);
@@ -94,7 +94,7 @@ fn tables(columns: usize, most: u32) -> Tables {
     Tables(sets.map(|bits| (0..columns).filter(|column| bits >> column & 1 == 1).collect()).collect())
 }
 
-fn found(people: usize, most: u32, epochs: u32) -> Found {
+fn found(people: usize, most: u32, epochs: u32) -> AttackScores {
     let noise = TableParameters { max_noise: 5, variance: 3.0, ..TableParameters::default() }.table().unwrap();
     let population = borough(people, 3);
     let rules = Rules { noise: &noise, threshold: 10, epochs, sums: 0.0 };
@@ -127,7 +127,7 @@ fn many_epochs_average_the_noise_but_not_the_threshold() {
 fn larger_boroughs_tell_less() {
     let all = std::env::var("LODA_ASSESS_SIZES").is_ok();
     let sizes = [(20_000, 2), (20_000, 3), (20_000, 4), (5_000, 4), (300_000, 2), (300_000, 3)];
-    let found: Vec<Found> =
+    let found: Vec<AttackScores> =
         sizes.iter().take(if all { sizes.len() } else { 2 }).map(|(people, most)| found(*people, *most, 1)).collect();
     // The study found 26 and 26 for two columns, and 40 and 32 for three.
     assert!(found[0].exposed < 31.0 && found[0].typical < 31.0, "{:?}", found[0]);

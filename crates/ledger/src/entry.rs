@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Change, Event, Kind};
+use crate::event::{Change, Event, EventKind};
 use crate::seen::Seen;
 
 /// One entry. It records a query and its outcome, never a figure. A text field that does not apply is empty.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Line", into = "Line")]
+#[serde(from = "EntryLine", into = "EntryLine")]
 pub struct Entry {
     /// The event that the entry records.
     pub event: Event,
@@ -29,8 +29,8 @@ pub struct Entry {
 
 /// An entry as a line of the log holds it.
 #[derive(Serialize, Deserialize)]
-struct Line {
-    kind: Kind,
+struct EntryLine {
+    kind: EventKind,
     query: String,
     analyst: String,
     purpose: String,
@@ -42,14 +42,14 @@ struct Line {
     seen: Vec<Seen>,
 }
 
-impl From<Line> for Entry {
-    fn from(line: Line) -> Self {
-        let Line { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen } = line;
+impl From<EntryLine> for Entry {
+    fn from(line: EntryLine) -> Self {
+        let EntryLine { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen } = line;
         Self { event: Event::read(kind, detail), query, analyst, purpose, dataset, agreement, fragment, seen }
     }
 }
 
-impl From<Entry> for Line {
+impl From<Entry> for EntryLine {
     fn from(entry: Entry) -> Self {
         let Entry { event, query, analyst, purpose, dataset, agreement, fragment, seen } = entry;
         let (kind, detail) = (event.kind(), event.detail());
@@ -88,7 +88,7 @@ impl Entry {
 
     /// The kind of the event.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> EventKind {
         self.event.kind()
     }
 }

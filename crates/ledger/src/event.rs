@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The kind of an event. Lines hold its name in upper case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Kind {
+pub enum EventKind {
     /// The coordinator is about to send a query.
     Intent,
     /// A query ended at the coordinator. With an answer, the coordinator is about to release it.
@@ -142,15 +142,15 @@ pub enum Span {
 impl Event {
     /// The kind of the event.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> EventKind {
         match self {
-            Self::Intent { .. } => Kind::Intent,
-            Self::Outcome(_) => Kind::Outcome,
-            Self::Accept => Kind::Accept,
-            Self::Refuse(_) => Kind::Refuse,
-            Self::Release { .. } => Kind::Release,
-            Self::Fail(_) => Kind::Fail,
-            Self::Admin(_) => Kind::Admin,
+            Self::Intent { .. } => EventKind::Intent,
+            Self::Outcome(_) => EventKind::Outcome,
+            Self::Accept => EventKind::Accept,
+            Self::Refuse(_) => EventKind::Refuse,
+            Self::Release { .. } => EventKind::Release,
+            Self::Fail(_) => EventKind::Fail,
+            Self::Admin(_) => EventKind::Admin,
         }
     }
 
@@ -176,17 +176,17 @@ impl Event {
 
     /// Reads a line's kind and details.
     #[must_use]
-    pub fn read(kind: Kind, detail: String) -> Self {
+    pub fn read(kind: EventKind, detail: String) -> Self {
         match kind {
-            Kind::Intent => {
+            EventKind::Intent => {
                 Self::Intent { sql_sha256: detail.strip_prefix("sql ").map(str::to_owned).unwrap_or(detail) }
             }
-            Kind::Outcome => Self::Outcome(End::read(detail)),
-            Kind::Accept => Self::Accept,
-            Kind::Refuse => Self::Refuse(Refused::read(detail)),
-            Kind::Release => Self::Release { used: detail },
-            Kind::Fail => Self::Fail(FailReason::read(detail)),
-            Kind::Admin => Self::Admin(match Opened::read(&detail) {
+            EventKind::Outcome => Self::Outcome(End::read(detail)),
+            EventKind::Accept => Self::Accept,
+            EventKind::Refuse => Self::Refuse(Refused::read(detail)),
+            EventKind::Release => Self::Release { used: detail },
+            EventKind::Fail => Self::Fail(FailReason::read(detail)),
+            EventKind::Admin => Self::Admin(match Opened::read(&detail) {
                 Some(opened) => Change::Opened(opened),
                 None => Change::Note(detail),
             }),
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn words_of_other_software_are_no_answer() {
         for words in ["result ab12", "result ab12, answers", "the answers", "answered", ""] {
-            assert_eq!(Event::read(Kind::Outcome, words.to_owned()), Event::Outcome(End::Other(words.to_owned())));
+            assert_eq!(Event::read(EventKind::Outcome, words.to_owned()), Event::Outcome(End::Other(words.to_owned())));
         }
     }
 }

@@ -28,12 +28,12 @@ mod spool;
 
 pub use check::verify_lines;
 pub use entry::Entry;
-pub use event::{Change, End, Event, FailReason, Kind, Opened, Refused, Span};
+pub use event::{Change, End, Event, EventKind, FailReason, Opened, Refused, Span};
 pub use hourly::Hourly;
 pub use log::{Log, LogError};
 pub use other_logs::{Judged, OtherLogs};
 pub use quota::RefusalQuota;
-pub use search::{Found, Search, search};
+pub use search::{Search, SignedEntry, search};
 pub use seen::{Doubt, Head, Mark, Seen, of_key, shows};
 pub use sha256::sha256_hex;
 pub use signed_log::SignedLines;

@@ -30,7 +30,7 @@ pub struct Search {
 
 /// An entry as it was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct SignedEntry {
     /// The bytes that the signature covers.
     pub entry: String,
     /// The signature in hexadecimal.
@@ -48,7 +48,12 @@ struct Body {
 ///
 /// # Errors
 /// If the log cannot be read.
-pub fn search(path: &Path, search: &Search, start: u64, limit: usize) -> Result<(Vec<Found>, Option<u64>), LogError> {
+pub fn search(
+    path: &Path,
+    search: &Search,
+    start: u64,
+    limit: usize,
+) -> Result<(Vec<SignedEntry>, Option<u64>), LogError> {
     let fault = |source| LogError::Write { path: path.display().to_string(), source };
     let mut reader = BufReader::new(File::open(path).map_err(fault)?);
     let (mut found, mut line, mut number) = (Vec::new(), Vec::new(), 0_u64);
@@ -70,7 +75,7 @@ pub fn search(path: &Path, search: &Search, start: u64, limit: usize) -> Result<
         if found.len() >= limit {
             return Ok((found, Some(here)));
         }
-        found.push(Found { entry: body.to_owned(), signature: hex::encode(signature) });
+        found.push(SignedEntry { entry: body.to_owned(), signature: hex::encode(signature) });
     }
 }
 

@@ -4,15 +4,15 @@ use std::hash::Hash;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::normal::{Parts, soundex};
+use crate::normal::{RecordParts, soundex};
 
 /// The number of keys: two national numbers, twelve keys that were measured on labelled sets, and four keys that find people
 /// whom several writing errors at once hide from the others.
 pub(crate) const KEYS: usize = 18;
 
 /// One of a record's keys as a hash; `None` if a part is missing.
-pub(crate) fn key_of(parts: &Parts<'_>, key: usize) -> Option<u128> {
-    let Parts { given, surname, born, number, street, town, postcode, nhs, nino } = *parts;
+pub(crate) fn key_of(parts: &RecordParts<'_>, key: usize) -> Option<u128> {
+    let RecordParts { given, surname, born, number, street, town, postcode, nhs, nino } = *parts;
     let letters = |text: &str, count: usize| -> String { text.chars().take(count).collect() };
     let start = |text: &str| letters(text, 5);
     let sorted = || -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::normal::{Parts, alike};
+use crate::normal::{RecordParts, alike};
 use crate::records::{NUMBERS, Records, Text};
 
 /// The bits of evidence in an agreement on each record's values: a rarer value gives more bits (W. E. Winkler's
@@ -162,7 +162,7 @@ struct Personal {
 }
 
 impl Personal {
-    fn of(a: &Parts<'_>, b: &Parts<'_>) -> Self {
+    fn of(a: &RecordParts<'_>, b: &RecordParts<'_>) -> Self {
         let straight = (alike(a.given, b.given), alike(a.surname, b.surname));
         let swapped = (alike(a.given, b.surname), alike(a.surname, b.given));
         let swap = swapped.0 + swapped.1 > straight.0 + straight.1 + 0.2;

@@ -2,7 +2,7 @@
 
 /// A record's parts, in lower case, with letters and digits only.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct RecordParts<'a> {
     pub(crate) given: &'a str,
     pub(crate) surname: &'a str,
     pub(crate) born: &'a str,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::normal::{Parts, bare};
+use crate::normal::{RecordParts, bare};
 
 /// One record of a person in one service, as it was written. An unknown field is empty.
 #[derive(Clone, Debug, Default)]
@@ -100,15 +100,15 @@ impl Records {
         self.parts.is_empty()
     }
 
-    /// The places of a record's parts, in the order of [`Parts`].
+    /// The places of a record's parts, in the order of [`RecordParts`].
     pub(crate) fn places(&self, at: usize) -> [Text; PARTS] {
         self.parts.get(at).copied().unwrap_or_default()
     }
 
-    pub(crate) fn parts(&self, at: usize) -> Parts<'_> {
+    pub(crate) fn parts(&self, at: usize) -> RecordParts<'_> {
         let [given, surname, born, number, street, town, postcode, nhs, nino] =
             self.places(at).map(|place| self.texts.get(place as usize).map_or("", AsRef::as_ref));
-        Parts { given, surname, born, number, street, town, postcode, nhs, nino }
+        RecordParts { given, surname, born, number, street, town, postcode, nhs, nino }
     }
 
     /// Each record's national numbers by kind, 0 if it has none. A number that more records share than typing errors explain

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 /// Places to run, and the askers who wait for one.
 #[derive(Clone)]
-pub struct FairQueue(Arc<Mutex<State>>);
+pub struct FairQueue(Arc<Mutex<QueueState>>);
 
-struct State {
+struct QueueState {
     free: usize,
     /// The most places that one asker may hold, and how many each asker holds.
     share: usize,
@@ -37,7 +37,7 @@ impl FairQueue {
     #[must_use]
     pub fn shared(places: usize, share: usize) -> Self {
         let (held, waiting, order) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self(Arc::new(Mutex::new(State { free: places, share: share.max(1), held, waiting, order })))
+        Self(Arc::new(Mutex::new(QueueState { free: places, share: share.max(1), held, waiting, order })))
     }
 
     /// Waits for a place. Each asker who already waits gets one place first, regardless of how many it has asked for.
@@ -77,7 +77,7 @@ impl FairQueue {
     }
 }
 
-impl State {
+impl QueueState {
     /// The next asker who waits and holds less than the share.
     fn next(&mut self) -> Option<(String, oneshot::Sender<Turn>)> {
         if self.free == 0 {

@@ -30,7 +30,10 @@ pub fn open_incoming(
     limits: Limits,
 ) -> Result<impl Stream<Item = Result<OpenConnection, io::Error>> + Send + 'static, IdentityError> {
     let config = identity.public_server_config(Arc::new(web))?;
-    Ok(through(listener, Open { identity, config, limits, places: Places::default(), arrivals: Arrivals::default() }))
+    Ok(through(
+        listener,
+        PublicAdmission { identity, config, limits, places: Places::default(), arrivals: Arrivals::default() },
+    ))
 }
 
 /// The network of an address, as far as that can be told: one home or office has all of an IPv6 /64.
@@ -42,7 +45,7 @@ pub fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-struct Open {
+struct PublicAdmission {
     identity: Identity,
     config: Arc<ServerConfig>,
     limits: Limits,
@@ -50,7 +53,7 @@ struct Open {
     arrivals: Arrivals,
 }
 
-impl Admit for Open {
+impl Admit for PublicAdmission {
     type Guest = OpenConnection;
 
     fn limits(&self) -> Limits {

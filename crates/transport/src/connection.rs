@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::limits::Place;
+use crate::limits::ConnectionPlace;
 
 /// The caller of a request, in the request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) struct Guarded {
     /// Completes when the connection must end, with the reason.
     end: Pin<Box<dyn Future<Output = &'static str> + Send>>,
     over: Option<&'static str>,
-    place: Option<Place>,
+    place: Option<ConnectionPlace>,
     /// Set while the peer has sent more than it may.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -42,7 +42,7 @@ impl Guarded {
         peer: Option<Peer>,
         identity: &Identity,
         life: Duration,
-        place: Option<Place>,
+        place: Option<ConnectionPlace>,
     ) -> Self {
         let (identity, stranger) = (identity.clone(), peer.is_none());
         let gone = async move {
@@ -51,7 +51,7 @@ impl Guarded {
             tracing::warn!(code = refusal.code(), peer = %peer.id, "connection ended");
             refusal.code()
         };
-        let given_up = place.clone().filter(|_| stranger).map(Place::given_up);
+        let given_up = place.clone().filter(|_| stranger).map(ConnectionPlace::given_up);
         let given_up = async move {
             match given_up {
                 Some(given_up) => given_up.await,
@@ -181,7 +181,7 @@ impl TlsConnection {
         info: PeerInfo,
         identity: &Identity,
         life: Duration,
-        place: Option<Place>,
+        place: Option<ConnectionPlace>,
     ) -> Self {
         let guarded = Guarded::new(stream, Some(info.peer.clone()), identity, life, place);
         Self { guarded, info, alive: Arc::new(()) }
@@ -217,13 +217,19 @@ pub struct OpenConnection {
     /// The other end of the TCP connection.
     pub remote: SocketAddr,
     /// The place that it takes: its network's, or its caller's once the caller is known.
-    pub place: Place,
+    pub place: ConnectionPlace,
     /// Whether HTTP/2 was agreed on.
     pub http2: bool,
 }
 
 impl OpenConnection {
-    pub(crate) fn new(guarded: Guarded, peer: Option<Peer>, remote: SocketAddr, place: Place, http2: bool) -> Self {
+    pub(crate) fn new(
+        guarded: Guarded,
+        peer: Option<Peer>,
+        remote: SocketAddr,
+        place: ConnectionPlace,
+        http2: bool,
+    ) -> Self {
         Self { guarded, peer, remote, place, http2 }
     }
 }

@@ -107,9 +107,9 @@ fn jitter(pause: Duration) -> Duration {
 
 /// The coordinator's side: channels over connections that nodes opened, by borough.
 #[derive(Clone, Default)]
-pub struct Dialled(Arc<Mutex<BTreeMap<Gss, Vec<Line>>>>);
+pub struct Dialled(Arc<Mutex<BTreeMap<Gss, Vec<DialledConnection>>>>);
 
-struct Line {
+struct DialledConnection {
     channel: Channel,
     alive: Weak<()>,
 }
@@ -145,7 +145,7 @@ impl Dialled {
         if lines.len() >= KEPT {
             lines.remove(0);
         }
-        lines.push(Line { channel, alive });
+        lines.push(DialledConnection { channel, alive });
         Ok(())
     }
 }

@@ -31,4 +31,4 @@ pub use authorise::{AuthoriseLayer, Caller, Denied, authorise, server};
 pub use connect::{channel, reach};
 pub use connection::{OpenConnection, PeerInfo, TlsConnection};
 pub use dial::{Dialled, dial_out};
-pub use limits::{CONNECTION_AGE, Limits, Place, Rates};
+pub use limits::{CONNECTION_AGE, ConnectionPlace, Limits, Rates};

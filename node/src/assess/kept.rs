@@ -16,7 +16,7 @@ use crate::epochs::iso;
 /// The shares of right guesses for one column at one number of dimensions, in per cent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Line {
+pub(crate) struct AssessedColumn {
     /// As in `units of person` or `rows of repairs`.
     pub(crate) domain: String,
     pub(crate) column: String,
@@ -55,10 +55,10 @@ pub(crate) struct Assessment {
     pub(crate) threshold: u32,
     /// A gain of more points than this is too much. The gain is counted from the guess without data.
     pub(crate) margin: f64,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<AssessedColumn>,
 }
 
-impl Line {
+impl AssessedColumn {
     /// The points beyond the guess without data, for the people with the greater gain.
     pub(crate) fn gain(&self) -> f64 {
         self.exposed.max(self.typical) - self.chance
@@ -76,7 +76,7 @@ impl Assessment {
 
     /// The line with the greatest gain at this number of dimensions or fewer. Larger tables are not assessed where
     /// smaller ones tell far too much.
-    pub(crate) fn worst(&self, dimensions: u32) -> Option<&Line> {
+    pub(crate) fn worst(&self, dimensions: u32) -> Option<&AssessedColumn> {
         let of = self.lines.iter().filter(|line| line.dimensions <= dimensions);
         of.max_by(|a, b| a.gain().total_cmp(&b.gain()))
     }
@@ -164,8 +164,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn line(column: &str, dimensions: u32, exposed: f64) -> Line {
-        Line {
+    fn line(column: &str, dimensions: u32, exposed: f64) -> AssessedColumn {
+        AssessedColumn {
             domain: "units of person".to_owned(),
             column: column.to_owned(),
             dimensions,

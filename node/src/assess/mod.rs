@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, ensure};
 use chrono::NaiveDate;
 use loda_assessment::known::everything_known;
-use loda_assessment::{Attack, Attribute, Found, Rules, attack};
+use loda_assessment::{Attack, AttackScores, Attribute, Rules, attack};
 use loda_contract::Contract;
 use loda_ledger::{Entry, Head, Log, LogError};
 use loda_question::table::{ColumnRef, RowDomain};
@@ -34,7 +34,7 @@ use crate::snapshot::{self, Snapshot};
 use crate::tables::Tables;
 
 use closure::DIMENSIONS;
-use kept::{Assessment, Line};
+use kept::{AssessedColumn, Assessment};
 pub(crate) use kept::{Believed, rests_on};
 use people::Whom;
 pub(crate) use report::Standing;
@@ -142,10 +142,10 @@ fn run(
     contract: &Contract,
     epochs: u32,
     told: &(dyn Fn(f64) + Sync),
-) -> anyhow::Result<Vec<Line>> {
+) -> anyhow::Result<Vec<AssessedColumn>> {
     let noise = config.perturbation.table().context("[perturbation]")?;
     let next = AtomicUsize::new(0);
-    let found: Mutex<Vec<Line>> = Mutex::default();
+    let found: Mutex<Vec<AssessedColumn>> = Mutex::default();
     let all: f64 = jobs.iter().map(Job::work).sum();
     let done: Mutex<BTreeMap<usize, f64>> = Mutex::default();
     let say = |number: usize, work: f64| {
@@ -192,10 +192,10 @@ fn run(
     Ok(lines)
 }
 
-fn line(job: &Job<'_>, dimensions: u32, found: &Found, epochs: u32, variance: f64) -> Line {
+fn line(job: &Job<'_>, dimensions: u32, found: &AttackScores, epochs: u32, variance: f64) -> AssessedColumn {
     let (moved, most) = job.people.moved(job.attribute);
     let figures = found.figures * f64::from(epochs) * (1.0 + job.people.sums);
-    Line {
+    AssessedColumn {
         domain: job.people.domain.table_name(),
         column: job.people.columns.get(job.attribute).map(ColumnRef::to_string).unwrap_or_default(),
         dimensions,

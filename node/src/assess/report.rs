@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use loda_contract::Contract;
 
-use super::kept::{Assessment, Line};
+use super::kept::{AssessedColumn, Assessment};
 use crate::ingest::config::DatasetConfig;
 use crate::ingest::conformance_report::escaped;
 
@@ -142,8 +142,8 @@ impl Assessment {
     }
 
     /// The lines by attribute, in the order of their names.
-    fn by_column(&self) -> Vec<(String, Vec<&Line>)> {
-        let mut found: Vec<(String, Vec<&Line>)> = Vec::new();
+    fn by_column(&self) -> Vec<(String, Vec<&AssessedColumn>)> {
+        let mut found: Vec<(String, Vec<&AssessedColumn>)> = Vec::new();
         for line in &self.lines {
             let name = name(line);
             match found.last_mut().filter(|(last, _)| *last == name) {
@@ -155,7 +155,7 @@ impl Assessment {
     }
 
     fn sentences(&self, wanted: u32) -> Vec<String> {
-        let of = |lines: &[&Line], dimensions: u32| {
+        let of = |lines: &[&AssessedColumn], dimensions: u32| {
             lines.iter().find(|line| line.dimensions == dimensions).copied().cloned()
         };
         let each = self.by_column().into_iter().filter_map(|(name, lines)| {
@@ -226,7 +226,7 @@ impl Assessment {
 }
 
 /// The words for larger tables, if smaller ones tell far too much.
-fn not_assessed(lines: &[&Line]) -> Option<&'static str> {
+fn not_assessed(lines: &[&AssessedColumn]) -> Option<&'static str> {
     let last = lines.last()?;
     (last.dimensions < *super::DIMENSIONS.end() && last.gain() > super::FAR).then_some("larger tables: more than that")
 }
@@ -251,7 +251,7 @@ fn wrapped(text: &mut String, indent: &str, words: &str) {
 }
 
 /// As in "tenure, of each household" or "outcome, of rows of stops".
-fn name(line: &Line) -> String {
+fn name(line: &AssessedColumn) -> String {
     if let Some(dataset) = line.column.strip_suffix(".*") {
         return format!("being in {dataset}, of {}", line.domain.replacen("units of", "each", 1));
     }

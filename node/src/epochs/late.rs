@@ -31,7 +31,7 @@ struct Print {
 }
 
 /// The rows of a snapshot, to be divided by period.
-pub(super) struct Rows<'a> {
+pub(super) struct PeriodRows<'a> {
     contract: &'a Contract,
     /// The contract's columns, with [`OF`] last.
     pub(super) schema: SchemaRef,
@@ -44,7 +44,7 @@ pub(super) struct Rows<'a> {
     named: Vec<i32>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> PeriodRows<'a> {
     pub(super) fn of(contract: &'a Contract, rule: &'a Period, newest: &Snapshot) -> anyhow::Result<Self> {
         let plain = snapshot_schema(contract);
         let place = plain.index_of(&rule.column)?;

@@ -26,7 +26,7 @@ use loda_ledger::{Change, Opened, Span};
 use serde::{Deserialize, Serialize};
 
 use super::changed::{FEWEST_CHANGED, changed, hash};
-use super::late::{Rows, dates, days_of, rows_where};
+use super::late::{PeriodRows, dates, days_of, rows_where};
 use super::opening::Openings;
 use crate::snapshot::{Closed, Snapshot, unit_column, write_piece};
 use crate::tables;
@@ -207,7 +207,7 @@ impl<'a> Periods<'a> {
         if due.is_empty() && anew.is_empty() {
             return Ok(());
         }
-        let rows = Rows::of(self.contract, self.rule, newest)?;
+        let rows = PeriodRows::of(self.contract, self.rule, newest)?;
         for period in anew {
             self.restate(period, &rows, newest, restated.get(&period).map_or("", String::as_str), opened, tell)?;
         }
@@ -314,7 +314,7 @@ impl<'a> Periods<'a> {
     fn restate(
         &mut self,
         period: NaiveDate,
-        rows: &Rows<'_>,
+        rows: &PeriodRows<'_>,
         newest: &Snapshot,
         why: &str,
         opened: &mut Openings,

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64T
 use loda_contract::{Column, ColumnType, Contract, Domain, Role};
 use loda_question::plan::arrow_type;
 
-use crate::ingest::conformance_report::{ColumnReport, Place, Rejected};
+use crate::ingest::conformance_report::{ColumnReport, Rejected, RowPlace};
 use crate::ingest::source::{FILE, LINE};
 
 /// The findings about the mapped rows so far.
@@ -84,12 +84,12 @@ pub(crate) fn conforming(
 }
 
 /// The origin of a row. If the mapping combined rows, it is the row's number in the mapping's result.
-fn place(batch: &RecordBatch, row: usize, first: u64) -> Place {
+fn place(batch: &RecordBatch, row: usize, first: u64) -> RowPlace {
     let file = batch.column_by_name(FILE).and_then(|c| c.as_string_opt::<i32>()).filter(|c| c.is_valid(row));
     let line = batch.column_by_name(LINE).and_then(|c| c.as_primitive_opt::<UInt64Type>()).filter(|c| c.is_valid(row));
     match (file, line) {
-        (Some(file), Some(line)) => Place { file: file.value(row).to_owned(), line: line.value(row) },
-        _ => Place { file: String::new(), line: first.saturating_add(row as u64).saturating_add(1) },
+        (Some(file), Some(line)) => RowPlace { file: file.value(row).to_owned(), line: line.value(row) },
+        _ => RowPlace { file: String::new(), line: first.saturating_add(row as u64).saturating_add(1) },
     }
 }
 

@@ -59,14 +59,14 @@ pub struct Rejected {
     pub reason: String,
     pub rows: u64,
     /// The places of the first of them.
-    pub places: Vec<Place>,
+    pub places: Vec<RowPlace>,
     /// Codes that the contract does not have, and how often each occurs.
     pub codes: BTreeMap<String, u64>,
 }
 
 /// The origin of a row. Without a file, `line` is the row's number in the mapping's result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct RowPlace {
     pub file: String,
     pub line: u64,
 }
@@ -81,7 +81,7 @@ pub struct ColumnReport {
 }
 
 impl Rejected {
-    pub(crate) fn add(&mut self, column: &str, reason: &str, place: impl FnOnce() -> Place, code: Option<String>) {
+    pub(crate) fn add(&mut self, column: &str, reason: &str, place: impl FnOnce() -> RowPlace, code: Option<String>) {
         if self.rows == 0 {
             (self.column, self.reason) = (column.to_owned(), reason.to_owned());
         }
@@ -291,7 +291,7 @@ impl Report {
                 line(format!("    {file}: {rows} rows ({how})"));
             }
             for (why, (rows, places)) in &source.faults {
-                let places = places.iter().map(|(file, line)| Place { file: file.clone(), line: *line }.to_string());
+                let places = places.iter().map(|(file, line)| RowPlace { file: file.clone(), line: *line }.to_string());
                 line(format!("    {rows} × {why}: {}", listed(places, *rows)));
             }
         }
@@ -370,7 +370,7 @@ impl Report {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for RowPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.file.as_str() {
             "" => write!(f, "row {} of the mapping", self.line),

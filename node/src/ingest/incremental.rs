@@ -60,7 +60,7 @@ pub(crate) fn pinned_mapping(now: &ReadFrom, mapping: &Mapping, earlier: Option<
 }
 
 /// The part that has to be read.
-pub(crate) enum Reading {
+pub(crate) enum ReadingPlan {
     /// Everything.
     Whole,
     /// New files. Their rows come in addition to those of the last snapshot.
@@ -69,7 +69,7 @@ pub(crate) enum Reading {
     Nothing(Snapshot, Report),
 }
 
-impl Reading {
+impl ReadingPlan {
     /// The part that has changed since the last good snapshot.
     pub(crate) fn since(now: &ReadFrom, last: Option<Snapshot>, report: Option<Report>) -> Self {
         let (Some(last), Some(report)) = (last, report) else { return Self::Whole };

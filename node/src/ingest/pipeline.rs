@@ -16,13 +16,13 @@ use crate::epochs;
 use crate::ingest::config::DatasetConfig;
 use crate::ingest::conformance::{Findings, conforming};
 use crate::ingest::conformance_report::Report;
-use crate::ingest::incremental::{Reading, pinned_mapping, read_from_now};
+use crate::ingest::incremental::{ReadingPlan, pinned_mapping, read_from_now};
 use crate::ingest::mapping::cause;
 use crate::ingest::residents::Residents;
 use crate::ingest::source::Intake;
 use crate::ingest::sql_functions::Helpers;
 use crate::ingest::unit_ids::{Dictionary, RecordSecret};
-use crate::snapshot::{self, Rows, Snapshot, is_kept, kept_type, snapshot_schema};
+use crate::snapshot::{self, Snapshot, SnapshotRows, is_kept, kept_type, snapshot_schema};
 
 /// Whether a snapshot is written, or only reported on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +58,13 @@ pub(crate) async fn ingest(
     }
     let last = Report::last_good(state, contract);
     let reading = match &read_from {
-        Some(now) if mode != Mode::Check => Reading::since(now, snapshot::newest(state, contract)?, last.clone()),
-        _ => Reading::Whole,
+        Some(now) if mode != Mode::Check => ReadingPlan::since(now, snapshot::newest(state, contract)?, last.clone()),
+        _ => ReadingPlan::Whole,
     };
     let onto = match reading {
-        Reading::Nothing(snapshot, report) => return Ok((Some(snapshot), report)),
-        Reading::New(snapshot, report) => Some((snapshot, report)),
-        Reading::Whole => None,
+        ReadingPlan::Nothing(snapshot, report) => return Ok((Some(snapshot), report)),
+        ReadingPlan::New(snapshot, report) => Some((snapshot, report)),
+        ReadingPlan::Whole => None,
     };
     let earlier = onto.as_ref().and_then(|(snapshot, _)| snapshot.read_from.as_ref());
     let mapping =
@@ -110,7 +110,7 @@ pub(crate) async fn ingest(
     };
     units.sync()?;
     let (onto, before) = onto.unzip();
-    let rows = Rows { schema: &schema, batches: kept, onto: onto.as_ref(), read_from };
+    let rows = SnapshotRows { schema: &schema, batches: kept, onto: onto.as_ref(), read_from };
     let snapshot = snapshot::write(state, contract, as_at, rows, || epochs::retention(state, contract, keep))?;
     report.snapshot = Some(snapshot.id);
     if let Some(before) = before {

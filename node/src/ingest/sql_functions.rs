@@ -40,14 +40,14 @@ pub(crate) struct Helpers {
 /// Registers all functions for one mapping.
 pub(crate) fn register(context: &SessionContext, codes: &BTreeMap<String, BTreeMap<String, String>>, helpers: Helpers) {
     let Helpers { unread, residents } = helpers;
-    let texts: [(&'static str, Reading); 5] =
+    let texts: [(&'static str, TextReader); 5] =
         [("uprn", uprn), ("postcode", postcode), ("nhs_number", nhs_number), ("nino", nino), ("money", amount)];
     let helper = |name, kind| Helper::new(name, kind, &unread);
-    let mut functions: Vec<Helper> = texts.into_iter().map(|(name, f)| helper(name, Kind::Text(f))).collect();
-    functions.push(helper("uk_date", Kind::Date));
-    functions.push(helper("yes_no", Kind::YesNo));
-    functions.push(helper("code", Kind::Code(Arc::new(codes.clone()))));
-    functions.push(helper("resident", Kind::Resident(residents)));
+    let mut functions: Vec<Helper> = texts.into_iter().map(|(name, f)| helper(name, HelperKind::Text(f))).collect();
+    functions.push(helper("uk_date", HelperKind::Date));
+    functions.push(helper("yes_no", HelperKind::YesNo));
+    functions.push(helper("code", HelperKind::Code(Arc::new(codes.clone()))));
+    functions.push(helper("resident", HelperKind::Resident(residents)));
     for function in functions {
         context.register_udf(ScalarUDF::new_from_impl(function));
     }
@@ -56,7 +56,7 @@ pub(crate) fn register(context: &SessionContext, codes: &BTreeMap<String, BTreeM
 #[derive(Debug, Clone)]
 struct Helper {
     name: &'static str,
-    kind: Kind,
+    kind: HelperKind,
     signature: Signature,
     unread: Arc<Unread>,
 }
@@ -90,11 +90,11 @@ impl Unread {
 }
 
 /// Returns a text in its proper form, or `None` if it has none.
-type Reading = fn(&str) -> Option<String>;
+type TextReader = fn(&str) -> Option<String>;
 
 #[derive(Debug, Clone)]
-enum Kind {
-    Text(Reading),
+enum HelperKind {
+    Text(TextReader),
     Date,
     YesNo,
     Code(Arc<BTreeMap<String, BTreeMap<String, String>>>),
@@ -102,8 +102,8 @@ enum Kind {
 }
 
 impl Helper {
-    fn new(name: &'static str, kind: Kind, unread: &Arc<Unread>) -> Self {
-        let arguments = if matches!(kind, Kind::Code(_) | Kind::Resident(_)) { 2 } else { 1 };
+    fn new(name: &'static str, kind: HelperKind, unread: &Arc<Unread>) -> Self {
+        let arguments = if matches!(kind, HelperKind::Code(_) | HelperKind::Resident(_)) { 2 } else { 1 };
         // Arguments of any type are read as text.
         let signature = Signature::new(TypeSignature::Any(arguments), Volatility::Immutable);
         Self { name, kind, signature, unread: Arc::clone(unread) }
@@ -136,9 +136,9 @@ impl ScalarUDFImpl for Helper {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match self.kind {
-            Kind::Text(_) | Kind::Code(_) | Kind::Resident(_) => DataType::Utf8,
-            Kind::Date => DataType::Date32,
-            Kind::YesNo => DataType::Boolean,
+            HelperKind::Text(_) | HelperKind::Code(_) | HelperKind::Resident(_) => DataType::Utf8,
+            HelperKind::Date => DataType::Date32,
+            HelperKind::YesNo => DataType::Boolean,
         })
     }
 
@@ -148,13 +148,13 @@ impl ScalarUDFImpl for Helper {
         let texts = cast(&value.clone().into_array(rows)?, &DataType::Utf8)?;
         let texts = texts.as_string::<i32>();
         let result: ArrayRef = match &self.kind {
-            Kind::Text(of) => Arc::new(texts.iter().map(|t| t.and_then(of)).collect::<StringArray>()),
-            Kind::Date => {
+            HelperKind::Text(of) => Arc::new(texts.iter().map(|t| t.and_then(of)).collect::<StringArray>()),
+            HelperKind::Date => {
                 let days = texts.iter().map(|t| t.and_then(uk_date).map(days_since_1970));
                 Arc::new(days.collect::<Date32Array>())
             }
-            Kind::YesNo => Arc::new(texts.iter().map(|t| t.and_then(yes_no)).collect::<BooleanArray>()),
-            Kind::Code(lists) => {
+            HelperKind::YesNo => Arc::new(texts.iter().map(|t| t.and_then(yes_no)).collect::<BooleanArray>()),
+            HelperKind::Code(lists) => {
                 let Some(list) = first_word(&arguments).and_then(|name| lists.get(name)) else {
                     return exec_err!("code(): the first argument names a list of [dataset.codes], as text");
                 };
@@ -164,10 +164,10 @@ impl ScalarUDFImpl for Helper {
                     |text: &str| words.get(&fold(text)).map_or_else(|| text.trim().to_owned(), |w| (*w).to_owned());
                 Arc::new(texts.iter().map(|t| t.map(word)).collect::<StringArray>())
             }
-            Kind::Resident(None) => {
+            HelperKind::Resident(None) => {
                 return exec_err!("resident(): node.toml has no [residents], which says who is who");
             }
-            Kind::Resident(Some(residents)) => {
+            HelperKind::Resident(Some(residents)) => {
                 let known = |name: &&str| residents.services().iter().any(|service| service == name);
                 let Some(service) = first_word(&arguments).filter(known) else {
                     return exec_err!(

@@ -55,10 +55,10 @@ impl TryFrom<String> for NaiveDateText {
 /// The agreement in force, and its file.
 pub(crate) struct Agreed {
     path: PathBuf,
-    state: RwLock<State>,
+    state: RwLock<AgreementState>,
 }
 
-struct State {
+struct AgreementState {
     agreement: Arc<Agreement>,
     /// The SHA-256 of its text.
     sha256: String,
@@ -72,7 +72,7 @@ impl Agreed {
     /// The file cannot be read. A node does not start without an agreement.
     pub(crate) fn open(path: &Path) -> Result<Self, ConfigError> {
         let (agreement, sha256) = Agreement::read(path)?;
-        let state = State { agreement: Arc::new(agreement), sha256, fault: None };
+        let state = AgreementState { agreement: Arc::new(agreement), sha256, fault: None };
         Ok(Self { path: path.to_owned(), state: RwLock::new(state) })
     }
 
@@ -100,7 +100,7 @@ impl Agreed {
             Ok((_, sha256)) if sha256 == state.sha256 => None,
             Ok((agreement, sha256)) => match log(&entry(&agreement, &sha256)) {
                 Ok(()) => {
-                    *state = State { agreement: Arc::new(agreement), sha256, fault: None };
+                    *state = AgreementState { agreement: Arc::new(agreement), sha256, fault: None };
                     tracing::info!("the agreement in force is another from now on");
                     return true;
                 }

@@ -89,7 +89,7 @@ impl Borough {
     /// Makes tables about people ready before they are asked for, again whenever another snapshot is served.
     pub(crate) async fn keep_ready(self: Arc<Self>) {
         loop {
-            let wanted = Wanted::default();
+            let wanted = StopWhenDropped::default();
             let (borough, stopped) = (Arc::clone(&self), Arc::clone(&wanted.0));
             let work = tokio::spawn(async move { compute(|| borough.make_ready(&|| stopped.load(Ordering::Relaxed))) });
             if let Ok(Err(fault)) = AbortOnDropHandle::new(work).await {
@@ -214,7 +214,7 @@ impl Borough {
                 if let Some(kept) = tables.kept(table, &Pinned(&snapshots), &*method)? {
                     return Ok(kept);
                 }
-                let (table, wanted) = (table.clone(), Wanted::default());
+                let (table, wanted) = (table.clone(), StopWhenDropped::default());
                 let stopped = Arc::clone(&wanted.0);
                 let work = tokio::spawn(async move {
                     let stopped = || stopped.load(Ordering::Relaxed);
@@ -236,9 +236,9 @@ impl Borough {
 
 /// While this lives, somebody wants a table. The computation looks at the flag between its steps.
 #[derive(Default)]
-struct Wanted(Arc<AtomicBool>);
+struct StopWhenDropped(Arc<AtomicBool>);
 
-impl Drop for Wanted {
+impl Drop for StopWhenDropped {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -122,7 +122,7 @@ pub(crate) fn snapshot_schema(contract: &Contract) -> SchemaRef {
 }
 
 /// The rows for the next snapshot of a dataset.
-pub(crate) struct Rows<'a> {
+pub(crate) struct SnapshotRows<'a> {
     pub(crate) schema: &'a SchemaRef,
     pub(crate) batches: Vec<RecordBatch>,
     /// The snapshot that the rows are added to, if there is one.
@@ -136,13 +136,13 @@ pub(crate) fn write(
     state: &Path,
     contract: &Arc<Contract>,
     as_at: NaiveDate,
-    rows: Rows<'_>,
+    rows: SnapshotRows<'_>,
     retention: impl FnOnce() -> anyhow::Result<Retention>,
 ) -> anyhow::Result<Snapshot> {
     let folder = folder(state, contract);
     std::fs::create_dir_all(&folder)?;
     let id = list(&folder)?.last().map_or(1, |(id, _, _)| id.saturating_add(1));
-    let Rows { schema, batches, onto, read_from } = rows;
+    let SnapshotRows { schema, batches, onto, read_from } = rows;
     let piece = folder.join(piece_name(id));
     let mut files = onto.map_or_else(Vec::new, |last| last.files.clone());
     if onto.is_none() || batches.iter().any(|batch| batch.num_rows() > 0) {

@@ -40,11 +40,11 @@ pub(crate) struct Pieces {
     rows: usize,
     /// Each is named by its place in `open`.
     files: Vec<PartitionedFile>,
-    open: Arc<Open>,
+    open: Arc<OpenPieces>,
 }
 
 #[derive(Debug)]
-struct Open(Vec<Piece>);
+struct OpenPieces(Vec<Piece>);
 
 #[derive(Clone, Debug)]
 struct Piece {
@@ -72,7 +72,7 @@ impl Pieces {
             open.push(Piece { file: Arc::new(file), metadata: Arc::clone(read.metadata()) });
         }
         let schema = schema.ok_or_else(|| internal_datafusion_err!("a snapshot has no piece"))?;
-        Ok(Self { schema, rows, files, open: Arc::new(Open(open)) })
+        Ok(Self { schema, rows, files, open: Arc::new(OpenPieces(open)) })
     }
 }
 
@@ -112,7 +112,7 @@ impl TableProvider for Pieces {
     }
 }
 
-impl ParquetFileReaderFactory for Open {
+impl ParquetFileReaderFactory for OpenPieces {
     fn create_reader(
         &self,
         _partition: usize,

@@ -22,12 +22,12 @@ const BYTES: u64 = 24;
 /// The tables that are kept.
 pub(crate) struct Prepared {
     bytes: u64,
-    kept: Mutex<Kept>,
+    kept: Mutex<PreparedTables>,
 }
 
 #[derive(Default)]
-struct Kept {
-    tables: HashMap<Pins, Vec<Entry>>,
+struct PreparedTables {
+    tables: HashMap<Pins, Vec<PreparedTable>>,
     bytes: u64,
     /// Counts the questions, to tell which table was asked for last.
     asked: u64,
@@ -37,7 +37,7 @@ struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pins([u8; 32]);
 
-struct Entry {
+struct PreparedTable {
     table: Table,
     released: Arc<Released<RecordBatch>>,
     bytes: u64,
@@ -138,7 +138,7 @@ impl Prepared {
         kept.bytes = kept.bytes.saturating_add(bytes);
         kept.asked = kept.asked.saturating_add(1);
         let asked = kept.asked;
-        kept.tables.entry(pins).or_default().push(Entry { table, released: Arc::new(released), bytes, asked });
+        kept.tables.entry(pins).or_default().push(PreparedTable { table, released: Arc::new(released), bytes, asked });
     }
 
     /// The number of kept tables, and their bytes.

@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::parameters::Template;
 use super::sessions::{OptionFault, Sessions, SetSessionOptionsRequest, SetSessionOptionsResult};
-use super::statements::{Kind, Statement, Statements};
+use super::statements::{Statement, StatementKind, Statements};
 use super::status::{denied, fault};
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
@@ -40,7 +40,7 @@ pub(super) struct Flight {
     pub(super) sessions: Sessions,
 }
 
-pub(super) type Rows = Pin<Box<dyn Stream<Item = Result<arrow_flight::FlightData, Status>> + Send>>;
+pub(super) type FlightRows = Pin<Box<dyn Stream<Item = Result<arrow_flight::FlightData, Status>> + Send>>;
 
 impl Flight {
     pub(super) fn new(service: Arc<DoorService>) -> Self {
@@ -55,7 +55,7 @@ impl Flight {
         match template {
             Some(template) => {
                 let (schema, wanted) = self.open(asker, &template).await?;
-                Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Open(template, wanted)))
+                Ok(Statement::new(asker.id.clone(), sql, purpose, schema, StatementKind::Open(template, wanted)))
             }
             None => self.closed(asker, sql, purpose).await,
         }
@@ -65,11 +65,11 @@ impl Flight {
     pub(super) async fn closed(&self, asker: &Asker, sql: String, purpose: String) -> Result<Statement, Status> {
         if self.service.is_local(asker, &sql).await.map_err(fault)? {
             let (schema, _) = self.local(asker, &sql).await?;
-            return Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Local));
+            return Ok(Statement::new(asker.id.clone(), sql, purpose, schema, StatementKind::Local));
         }
         let prepared = self.service.plan(asker, sql.clone(), purpose.clone()).await.map_err(fault)?;
         let schema = planned_schema(&prepared.split);
-        Ok(Statement::new(asker.id.clone(), sql, purpose, schema, Kind::Federated(prepared)))
+        Ok(Statement::new(asker.id.clone(), sql, purpose, schema, StatementKind::Federated(prepared)))
     }
 
     /// The columns of a statement with open parameters, as the SQL alone determines them, and the parameters. A
@@ -118,7 +118,7 @@ impl Flight {
     ) -> Result<Response<FlightInfo>, Status> {
         let (id, statement) = self.statements.add(statement);
         let schema = match &statement.kind {
-            Kind::Federated(prepared) => {
+            StatementKind::Federated(prepared) => {
                 let query = self.query(asker, &statement, prepared)?;
                 wait(&query).await?;
                 let result = query.result.get().ok_or_else(|| Status::internal("internal"))?;
@@ -126,7 +126,7 @@ impl Flight {
                 self.sessions.change(asker, |session| session.last = Some(last));
                 with_statement(&statement.schema, &result.statement)
             }
-            Kind::Local | Kind::Open(..) => Arc::clone(&statement.schema),
+            StatementKind::Local | StatementKind::Open(..) => Arc::clone(&statement.schema),
         };
         let ticket = TicketStatementQuery { statement_handle: Bytes::copy_from_slice(id.as_bytes()) };
         info(descriptor, &schema, ticket.as_any())
@@ -144,14 +144,14 @@ impl Flight {
         kept.map_err(|_| Status::not_found("the answer is not kept any more: ask again"))
     }
 
-    pub(super) async fn run(&self, asker: &Asker, statement: &Statement) -> Result<Rows, Status> {
+    pub(super) async fn run(&self, asker: &Asker, statement: &Statement) -> Result<FlightRows, Status> {
         let prepared = match &statement.kind {
-            Kind::Local => {
+            StatementKind::Local => {
                 let (schema, batches) = self.local(asker, &statement.sql).await?;
                 return Ok(rows(schema, batches));
             }
-            Kind::Open(..) => return Err(Status::failed_precondition("bind the parameters first")),
-            Kind::Federated(prepared) => prepared,
+            StatementKind::Open(..) => return Err(Status::failed_precondition("bind the parameters first")),
+            StatementKind::Federated(prepared) => prepared,
         };
         let query = self.query(asker, statement, prepared)?;
         wait(&query).await?;
@@ -249,7 +249,7 @@ fn with_statement(schema: &Schema, statement: &loda_proto::v1::Statement) -> Sch
     Arc::new(schema)
 }
 
-pub(super) fn rows(schema: SchemaRef, batches: Vec<RecordBatch>) -> Rows {
+pub(super) fn rows(schema: SchemaRef, batches: Vec<RecordBatch>) -> FlightRows {
     let batches = futures::stream::iter(batches.into_iter().map(Ok::<_, FlightError>));
     let encoded = FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(CHUNK).build(batches);
     Box::pin(encoded.map_err(Status::from))

@@ -20,10 +20,10 @@ use crate::result::local_query::{OWN, own_tables};
 const TABLE: &str = "TABLE";
 const VIEW: &str = "VIEW";
 
-type Made<T> = Result<T, FlightError>;
+type MetadataBatch<T> = Result<T, FlightError>;
 
 /// The server's name and features.
-pub(super) fn sql_info() -> Made<&'static SqlInfoData> {
+pub(super) fn sql_info() -> MetadataBatch<&'static SqlInfoData> {
     static DATA: LazyLock<Option<SqlInfoData>> = LazyLock::new(|| {
         let mut data = SqlInfoDataBuilder::new();
         data.append(SqlInfo::FlightSqlServerName, "London data federation");
@@ -44,7 +44,7 @@ pub(super) fn sql_info() -> Made<&'static SqlInfoData> {
 }
 
 /// The types of columns.
-pub(super) fn types() -> Made<&'static XdbcTypeInfoData> {
+pub(super) fn types() -> MetadataBatch<&'static XdbcTypeInfoData> {
     static DATA: LazyLock<Option<XdbcTypeInfoData>> = LazyLock::new(|| {
         let quoted = || Some("'".to_owned());
         let mut data = XdbcTypeInfoDataBuilder::new();
@@ -75,13 +75,13 @@ pub(super) fn types() -> Made<&'static XdbcTypeInfoData> {
     DATA.as_ref().ok_or_else(|| FlightError::NotYetImplemented("type information".to_owned()))
 }
 
-pub(super) fn catalogs(command: CommandGetCatalogs) -> Made<RecordBatch> {
+pub(super) fn catalogs(command: CommandGetCatalogs) -> MetadataBatch<RecordBatch> {
     let mut data = command.into_builder();
     data.append(CATALOG);
     data.build()
 }
 
-pub(super) fn schemas(command: CommandGetDbSchemas) -> Made<RecordBatch> {
+pub(super) fn schemas(command: CommandGetDbSchemas) -> MetadataBatch<RecordBatch> {
     let mut data = command.into_builder();
     for schema in [SCHEMA, OWN] {
         data.append(CATALOG, schema);
@@ -89,14 +89,14 @@ pub(super) fn schemas(command: CommandGetDbSchemas) -> Made<RecordBatch> {
     data.build()
 }
 
-pub(super) fn table_types(command: CommandGetTableTypes) -> Made<RecordBatch> {
+pub(super) fn table_types(command: CommandGetTableTypes) -> MetadataBatch<RecordBatch> {
     let mut data = command.into_builder();
     data.append(TABLE);
     data.append(VIEW);
     data.build()
 }
 
-pub(super) fn tables(command: CommandGetTables, catalogue: &Catalogue) -> Made<RecordBatch> {
+pub(super) fn tables(command: CommandGetTables, catalogue: &Catalogue) -> MetadataBatch<RecordBatch> {
     let mut data = command.into_builder();
     for (name, table) in catalogue.tables() {
         data.append(CATALOG, SCHEMA, name, TABLE, &table.schema())?;

@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::asking::{Flight, PURPOSE, info, rows};
 use super::sessions::{CloseSessionResult, GetSessionOptionsResult, SessionOptionValue, SetSessionOptionsRequest};
-use super::statements::Kind;
+use super::statements::StatementKind;
 use super::status::{denied, status};
 use super::{metadata, parameters};
 use crate::doors::sign_in::asker::{Asker, Denied, Scope};
@@ -149,7 +149,7 @@ impl FlightSqlService for Flight {
     ) -> Result<Response<FlightInfo>, Status> {
         let asker = asker(&request)?;
         let known = self.statement(&asker, &query.prepared_statement_handle)?;
-        if matches!(known.kind, Kind::Open(..)) {
+        if matches!(known.kind, StatementKind::Open(..)) {
             return Err(Status::failed_precondition("bind the parameters first"));
         }
         // Each execution is a question of its own.
@@ -175,7 +175,7 @@ impl FlightSqlService for Flight {
         let asker = asker(&request)?;
         let known = self.statement(&asker, &query.prepared_statement_handle)?;
         let again = match known.kind {
-            Kind::Open(..) => return Err(Status::failed_precondition("bind the parameters first")),
+            StatementKind::Open(..) => return Err(Status::failed_precondition("bind the parameters first")),
             _ => self.closed(&asker, known.sql.clone(), known.purpose.clone()).await?,
         };
         Ok(Response::new(self.run(&asker, &again).await?))
@@ -218,7 +218,7 @@ impl FlightSqlService for Flight {
         let asker = asker(&request)?;
         let statement = self.plan(&asker, &request, query.query).await?;
         let parameters = match &statement.kind {
-            Kind::Open(_, wanted) => Arc::clone(wanted),
+            StatementKind::Open(_, wanted) => Arc::clone(wanted),
             _ => Arc::new(Schema::empty()),
         };
         let (id, statement) = self.statements.add(statement);
@@ -257,7 +257,7 @@ impl FlightSqlService for Flight {
             _ => return Err(Status::invalid_argument("give one row of parameters")),
         };
         let template = match &known.kind {
-            Kind::Open(template, _) => template.clone(),
+            StatementKind::Open(template, _) => template.clone(),
             _ if literals.is_empty() => {
                 return Ok(DoPutPreparedStatementResult {
                     prepared_statement_handle: Some(query.prepared_statement_handle),

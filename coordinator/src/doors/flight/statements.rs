@@ -24,7 +24,7 @@ pub(super) struct Statement {
     pub(super) sql: String,
     pub(super) purpose: String,
     pub(super) schema: SchemaRef,
-    pub(super) kind: Kind,
+    pub(super) kind: StatementKind,
     /// The query, once the statement runs. A repeated fetch gets the same answer for as long as it is kept, and nothing
     /// runs twice.
     pub(super) query: OnceLock<Uuid>,
@@ -32,7 +32,7 @@ pub(super) struct Statement {
 }
 
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum StatementKind {
     /// The coordinator answers it.
     Local,
     /// Boroughs answer it.
@@ -42,7 +42,7 @@ pub(super) enum Kind {
 }
 
 impl Statement {
-    pub(super) fn new(owner: PeerId, sql: String, purpose: String, schema: SchemaRef, kind: Kind) -> Self {
+    pub(super) fn new(owner: PeerId, sql: String, purpose: String, schema: SchemaRef, kind: StatementKind) -> Self {
         Self { owner, sql, purpose, schema, kind, query: OnceLock::new(), made: Instant::now() }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use loda_ledger::{Found, Search};
+use loda_ledger::{Search, SignedEntry};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,7 +14,7 @@ use crate::doors::sign_in::asker::{Asker, Scope};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct LogSearch {
     /// The id of a question.
     #[param(max_length = 200)]
     query: Option<String>,
@@ -58,7 +58,7 @@ pub(crate) struct LogEntry {
 }
 
 /// Search the log. Each entry comes with its signature, so that you can check it.
-#[utoipa::path(get, path = "/v1/log", security(("bearer" = [])), params(Wanted), responses(
+#[utoipa::path(get, path = "/v1/log", security(("bearer" = [])), params(LogSearch), responses(
     (status = 200, body = LogPage),
     (status = 400, body = Problem, content_type = "application/problem+json"),
     NotLetIn,
@@ -66,7 +66,7 @@ pub(crate) struct LogEntry {
 pub(crate) async fn search(
     State(service): State<Arc<DoorService>>,
     asker: Asker,
-    Params(wanted): Params<Wanted>,
+    Params(wanted): Params<LogSearch>,
 ) -> Result<Json<LogPage>, Problem> {
     asker.may(Scope::Audit)?;
     let limit = within("limit", wanted.limit, 1, 1000, 100)? as usize;
@@ -86,6 +86,6 @@ pub(crate) async fn search(
         to: day("to", wanted.to)?,
     };
     let (entries, next) = service.search_log(&asker, search, start, limit).await?;
-    let entries = entries.into_iter().map(|Found { entry, signature }| LogEntry { entry, signature });
+    let entries = entries.into_iter().map(|SignedEntry { entry, signature }| LogEntry { entry, signature });
     Ok(Json(LogPage { entries: entries.collect(), next, key: service.manifest().coordinator.log_key.clone() }))
 }

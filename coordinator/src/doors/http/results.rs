@@ -28,7 +28,7 @@ const FORMATS: [(Format, &str, &str); 5] = [
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
+pub(crate) struct ResultFormat {
     /// The format. Replaces the header Accept.
     #[param(inline)]
     format: Option<Format>,
@@ -63,7 +63,7 @@ pub(crate) struct ResultColumn {
 
 /// Fetch an answer. The header Link of a JSON page gives the next page.
 #[utoipa::path(get, path = "/v1/questions/{id}/result", security(("bearer" = [])), params(
-    ("id" = Uuid, Path, description = "The question"), Wanted
+    ("id" = Uuid, Path, description = "The question"), ResultFormat
 ), responses(
     (status = 200, description = "The answer", content(
         (ResultPage = "application/json"),
@@ -84,7 +84,7 @@ pub(crate) async fn result(
     asker: Asker,
     headers: HeaderMap,
     Id(id): Id,
-    Params(wanted): Params<Wanted>,
+    Params(wanted): Params<ResultFormat>,
 ) -> Result<Response, Problem> {
     asker.may(Scope::Ask)?;
     let offset = within("offset", wanted.offset, 0, 100_000_000, 0)? as usize;

@@ -25,9 +25,9 @@ const TOLD: Duration = Duration::from_secs(10);
 const KEPT: usize = 10_000;
 
 #[derive(Default)]
-pub(crate) struct SignInBackoff(Mutex<HashMap<IpAddr, Seen>>);
+pub(crate) struct SignInBackoff(Mutex<HashMap<IpAddr, RefusedNetwork>>);
 
-struct Seen {
+struct RefusedNetwork {
     /// Refusals that are still to be worked off, at the time `at`.
     level: f64,
     at: Instant,
@@ -35,7 +35,7 @@ struct Seen {
     untold: u32,
 }
 
-impl Seen {
+impl RefusedNetwork {
     fn level(&self) -> f64 {
         self.at.elapsed().as_secs_f64().mul_add(-EACH_SECOND, self.level).max(0.0)
     }
@@ -53,7 +53,7 @@ impl SignInBackoff {
                 all.clear();
             }
         }
-        let seen = all.entry(network).or_insert(Seen { level: 0.0, at: now, told: None, untold: 0 });
+        let seen = all.entry(network).or_insert(RefusedNetwork { level: 0.0, at: now, told: None, untold: 0 });
         seen.level = seen.level() + 1.0;
         seen.at = now;
         seen.untold = seen.untold.saturating_add(1);

@@ -25,7 +25,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use loda_identity::{Identity, Peer, PeerId};
 use loda_service::Outcomes;
-use loda_transport::{Place, Rates};
+use loda_transport::{ConnectionPlace, Rates};
 
 use crate::config::ProviderEntry;
 use crate::doors::sign_in::asker::{Asker, By, Denied};
@@ -38,7 +38,7 @@ use crate::doors::sign_in::tokens::Tokens;
 pub(crate) struct Guest {
     pub(crate) peer: Option<Peer>,
     pub(crate) network: IpAddr,
-    pub(crate) place: Place,
+    pub(crate) place: ConnectionPlace,
     pub(crate) http2: bool,
 }
 

@@ -37,10 +37,10 @@ const DAY: i64 = 24 * 60 * 60;
 /// All tokens.
 pub(crate) struct Tokens {
     file: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<TokenUse>,
 }
 
-struct State {
+struct TokenUse {
     tokens: BTreeMap<String, Token>,
     /// The time of the last write, in Unix seconds.
     written: i64,
@@ -103,7 +103,7 @@ pub(crate) struct TokenInfo {
 }
 
 /// A new token. Its secret is shown only here. It has no `Debug`.
-pub(crate) struct Made {
+pub(crate) struct MadeToken {
     pub(crate) info: TokenInfo,
     pub(crate) secret: String,
 }
@@ -135,14 +135,14 @@ impl Tokens {
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(fault) => return Err(fault).with_context(|| format!("reading {}", file.display())),
         };
-        Ok(Self { file, state: Mutex::new(State { tokens, written: Utc::now().timestamp() }) })
+        Ok(Self { file, state: Mutex::new(TokenUse { tokens, written: Utc::now().timestamp() }) })
     }
 
     /// Makes a token for the holder of this certificate.
     ///
     /// # Errors
     /// [`TokenFault`].
-    pub(crate) fn make(&self, owner: &Peer, wanted: Wanted) -> Result<Made, TokenFault> {
+    pub(crate) fn make(&self, owner: &Peer, wanted: Wanted) -> Result<MadeToken, TokenFault> {
         let Wanted { name, mut scopes, purposes, days } = wanted;
         let allowed = Scope::of(&owner.id.role);
         let plain = |text: &str| !text.is_empty() && text.chars().count() <= 100 && !text.chars().any(char::is_control);
@@ -186,7 +186,7 @@ impl Tokens {
         }
         state.tokens.insert(id.clone(), token);
         self.write(&mut state)?;
-        Ok(Made { info, secret: format!("{PREFIX}{id}_{secret}") })
+        Ok(MadeToken { info, secret: format!("{PREFIX}{id}_{secret}") })
     }
 
     /// All tokens of one person.
@@ -261,7 +261,7 @@ impl Tokens {
         Ok(asker)
     }
 
-    fn write(&self, state: &mut State) -> Result<(), TokenFault> {
+    fn write(&self, state: &mut TokenUse) -> Result<(), TokenFault> {
         state.written = Utc::now().timestamp();
         let text = serde_json::to_vec_pretty(&state.tokens).map_err(|fault| TokenFault::Disk(fault.into()))?;
         write_private(&self.file, &text).map_err(|fault| TokenFault::Disk(fault.into()))

@@ -1,6 +1,6 @@
 //! Reads perturbation tables from CSV.
 
-use super::perturbation_table::{Line, PTable, PTableError};
+use super::perturbation_table::{PTable, PTableError, TransitionRow};
 
 /// The header of a table with noise by key.
 const BY_KEY: &str = "pcv,ckey_lo,ckey_hi,pvalue";
@@ -35,7 +35,7 @@ impl PTable {
     }
 }
 
-fn parse_line(line: usize, text: &str, by_key: bool, modulus: u32) -> Result<Line, PTableError> {
+fn parse_line(line: usize, text: &str, by_key: bool, modulus: u32) -> Result<TransitionRow, PTableError> {
     let mut fields = text.split(',').map(str::trim);
     let pcv = number(line, fields.next())?;
     let (lo, hi) = if by_key {
@@ -47,7 +47,7 @@ fn parse_line(line: usize, text: &str, by_key: bool, modulus: u32) -> Result<Lin
     if fields.next().is_some() {
         return Err(PTableError::Line { line, problem: "too many fields" });
     }
-    Ok(Line { line, pcv, lo, hi, value })
+    Ok(TransitionRow { line, pcv, lo, hi, value })
 }
 
 fn number<N: std::str::FromStr>(line: usize, field: Option<&str>) -> Result<N, PTableError> {

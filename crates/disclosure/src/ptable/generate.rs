@@ -1,7 +1,7 @@
 //! Makes perturbation tables from public parameters, the same on every machine.
 
 use super::entropy;
-use super::perturbation_table::{LAST_PCV, Line, PTable, PTableError};
+use super::perturbation_table::{LAST_PCV, PTable, PTableError, TransitionRow};
 
 /// The public parameters of a perturbation table. The default is the federation's: modulus 4096, noise of at most 8, variance 5,
 /// and never an output of 1 or 2. An attacker who knows nine people of a cell and guesses whether a person is the tenth is right
@@ -150,12 +150,12 @@ fn balance(support: &[i32], expected: &[f64], widths: &mut [i64]) {
 }
 
 /// Lays the values of one row on the circle of keys.
-fn lay_out(pcv: u32, modulus: u32, widths: impl Iterator<Item = (i32, i64)>, lines: &mut Vec<Line>) {
+fn lay_out(pcv: u32, modulus: u32, widths: impl Iterator<Item = (i32, i64)>, lines: &mut Vec<TransitionRow>) {
     let modulus = u64::from(modulus);
     let mut start = u64::from(pcv) * OFFSET_MULTIPLIER % modulus;
     let mut push = |lo: u64, hi: u64, value: i32| {
         if let (Ok(lo), Ok(hi)) = (u32::try_from(lo), u32::try_from(hi)) {
-            lines.push(Line { line: lines.len() + 1, pcv, lo, hi, value });
+            lines.push(TransitionRow { line: lines.len() + 1, pcv, lo, hi, value });
         }
     };
     for (value, width) in widths {

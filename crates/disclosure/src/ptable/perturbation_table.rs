@@ -71,7 +71,7 @@ pub struct Summary {
 }
 
 /// A row of input.
-pub(super) struct Line {
+pub(super) struct TransitionRow {
     /// The line's number, for errors.
     pub(super) line: usize,
     pub(super) pcv: u32,
@@ -93,7 +93,7 @@ impl PTable {
     pub fn from_rows(modulus: u32, rows: impl Iterator<Item = (u32, u32, u32, i32)>) -> Result<Self, PTableError> {
         let lines = rows.enumerate().map(|(index, (pcv, lo, hi, value))| {
             let line = index + 1;
-            Line { line, pcv, lo, hi, value }
+            TransitionRow { line, pcv, lo, hi, value }
         });
         Self::from_lines(modulus, lines.collect())
     }
@@ -139,7 +139,7 @@ impl PTable {
 
     /// # Errors
     /// As [`PTable::from_rows`], with the line of each row.
-    pub(super) fn from_lines(modulus: u32, mut lines: Vec<Line>) -> Result<Self, PTableError> {
+    pub(super) fn from_lines(modulus: u32, mut lines: Vec<TransitionRow>) -> Result<Self, PTableError> {
         if modulus < 2 {
             return Err(PTableError::Parameter("the modulus must be at least 2"));
         }
@@ -149,7 +149,7 @@ impl PTable {
         lines.sort_unstable_by_key(|line| (line.pcv, line.lo, line.line));
         let mut rows: Vec<Vec<Interval>> = Vec::new();
         rows.resize_with(usize::try_from(LAST_PCV).unwrap_or(0), Vec::new);
-        let mut last: Option<&Line> = None;
+        let mut last: Option<&TransitionRow> = None;
         for line in &lines {
             if let Some(last) = last
                 && last.pcv == line.pcv
@@ -195,7 +195,7 @@ impl Summary {
     }
 }
 
-impl Line {
+impl TransitionRow {
     fn check(&self, modulus: u32) -> Result<(), PTableError> {
         let problem = if !(1..=LAST_PCV).contains(&self.pcv) {
             "pcv is not in 1..=750"

@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use super::rows::StageRows;
 use super::total::Total;
-use super::units::{Seen, Units};
+use super::units::{SeenUnits, Units};
 use crate::error::DisclosureError;
 
 /// The stage rows of one cell, by column. All slices have one value for each stage row.
 pub(crate) struct Cell<'a> {
     /// The units of the whole stage, by domain.
     all_units: &'a [Units],
-    seen: &'a RefCell<Seen>,
+    seen: &'a RefCell<SeenUnits>,
     masks: &'a [u16],
     counts: &'a [i64],
     units: Vec<&'a [u32]>,
@@ -30,7 +30,7 @@ impl<'a> Cell<'a> {
         rows: &'a StageRows,
         place: Range<usize>,
         all_units: &'a [Units],
-        seen: &'a RefCell<Seen>,
+        seen: &'a RefCell<SeenUnits>,
     ) -> Option<Self> {
         Some(Self {
             all_units,

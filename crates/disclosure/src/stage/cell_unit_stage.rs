@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 
 use super::cell::Cell;
 use super::rows::{Columns, StageRows};
-use super::units::{Seen, Units};
+use super::units::{SeenUnits, Units};
 use crate::error::DisclosureError;
 use crate::keys::{CellKey, CellNumbers};
 use crate::spec::TableSpec;
@@ -18,7 +18,7 @@ use crate::spec::TableSpec;
 pub struct Stage {
     rows: StageRows,
     units: Vec<Units>,
-    seen: RefCell<Seen>,
+    seen: RefCell<SeenUnits>,
     /// The key of each cell, and the places where its rows begin and end.
     cells: Vec<(CellKey, usize, usize)>,
 }

@@ -64,13 +64,13 @@ impl Units {
 
 /// The units of a domain that one pass over rows has seen. Nothing is cleared between passes.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct SeenUnits {
     pass: u32,
     /// By unit: the last pass that saw it, and its place among the units that the pass saw.
     last: Vec<(u32, u32)>,
 }
 
-impl Seen {
+impl SeenUnits {
     /// Begins a pass over the rows of this many units.
     pub(super) fn begin(&mut self, units: usize) {
         if self.last.len() < units {

@@ -32,12 +32,12 @@ pub struct Chain(Vec<Version>);
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    versions: Vec<Entry>,
+    versions: Vec<ChainEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct ChainEntry {
     manifest: String,
     signatures: String,
 }
@@ -90,7 +90,7 @@ impl Chain {
 
     /// The text of the file.
     pub fn to_text(&self) -> String {
-        let entry = |version: &Version| Entry {
+        let entry = |version: &Version| ChainEntry {
             manifest: version.manifest.to_toml(),
             signatures: version.signatures.to_text(),
         };

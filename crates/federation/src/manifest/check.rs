@@ -9,7 +9,7 @@ use crate::peer_id::is_domain;
 
 /// Where in the manifest a fault is.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum LinePlace {
     Top,
     Coordinator,
     Member(usize),
@@ -19,7 +19,7 @@ pub(super) enum Place {
 
 /// One broken rule.
 pub(super) struct Fault {
-    pub(super) place: Place,
+    pub(super) place: LinePlace,
     pub(super) problem: String,
     pub(super) fix: &'static str,
 }
@@ -31,23 +31,23 @@ impl Fault {
     }
 }
 
-type Checked = Result<(), Fault>;
+type CheckResult = Result<(), Fault>;
 
 impl Manifest {
     /// The first broken rule, in the order of the text.
-    pub(super) fn faults(&self) -> Checked {
+    pub(super) fn faults(&self) -> CheckResult {
         self.check_heading()?;
-        let mut seen = Seen::default();
-        let Seen { addresses, log_keys, authorities } = &mut seen;
+        let mut seen = SeenNames::default();
+        let SeenNames { addresses, log_keys, authorities } = &mut seen;
 
-        let coordinator = Place::Coordinator;
+        let coordinator = LinePlace::Coordinator;
         check_address(coordinator, &self.coordinator.address, addresses)?;
         check_log_key(coordinator, &self.coordinator.log_key, log_keys)?;
         check_authority(coordinator, &self.coordinator.ca, Purpose::Coordinator, authorities)?;
 
         let mut boroughs = HashMap::new();
         for (index, member) in self.members.iter().enumerate() {
-            let place = Place::Member(index);
+            let place = LinePlace::Member(index);
             once(place, "borough", member.gss.to_string(), &mut boroughs)?;
             check_label(place, "name", &member.name)?;
             if !member.dials_out() {
@@ -57,30 +57,34 @@ impl Manifest {
             check_authority(place, &member.ca, Purpose::Node(member.gss.clone()), authorities)?;
         }
         for (index, analyst) in self.analysts.iter().enumerate() {
-            check_authority(Place::Analyst(index), &analyst.ca, Purpose::People, authorities)?;
+            check_authority(LinePlace::Analyst(index), &analyst.ca, Purpose::People, authorities)?;
         }
         self.check_datasets()
     }
 
-    fn check_heading(&self) -> Checked {
-        check_label(Place::Top, "federation", &self.federation)?;
+    fn check_heading(&self) -> CheckResult {
+        check_label(LinePlace::Top, "federation", &self.federation)?;
         if !is_domain(&self.domain) {
             return fault(
-                Place::Top,
+                LinePlace::Top,
                 format!("domain {:?} is not a trust domain", self.domain),
                 "use lower-case letters, digits, hyphens and dots, such as london.example",
             );
         }
         // TOML's integers are signed.
         if self.version == 0 || i64::try_from(self.version).is_err() {
-            return fault(Place::Top, format!("version {} is out of range", self.version), "number versions from 1");
+            return fault(
+                LinePlace::Top,
+                format!("version {} is out of range", self.version),
+                "number versions from 1",
+            );
         }
         if self.previous.as_ref().is_some_and(|hash| !is_hex32(hash)) {
-            return fault(Place::Top, "previous is not a SHA-256".to_owned(), "give 64 lower-case hex digits");
+            return fault(LinePlace::Top, "previous is not a SHA-256".to_owned(), "give 64 lower-case hex digits");
         }
         if self.approvals.is_some() && !self.members.is_empty() && !(1..=self.members.len()).contains(&self.quorum()) {
             return fault(
-                Place::Top,
+                LinePlace::Top,
                 format!("approvals = {} cannot be had", self.quorum()),
                 "give a number from 1 to that of the members, or leave it out for more than half",
             );
@@ -88,10 +92,10 @@ impl Manifest {
         Ok(())
     }
 
-    fn check_datasets(&self) -> Checked {
+    fn check_datasets(&self) -> CheckResult {
         let mut names = HashMap::new();
         for (index, dataset) in self.datasets.iter().enumerate() {
-            let place = Place::Dataset(index);
+            let place = LinePlace::Dataset(index);
             if !is_name(&dataset.name) {
                 return fault(
                     place,
@@ -121,13 +125,13 @@ impl Manifest {
 
 /// Values that must not occur twice, each with its owner for the message.
 #[derive(Default)]
-struct Seen {
+struct SeenNames {
     addresses: HashMap<String, ()>,
     log_keys: HashMap<String, ()>,
     authorities: HashMap<[u8; 32], Purpose>,
 }
 
-fn once(place: Place, what: &str, value: String, seen: &mut HashMap<String, ()>) -> Checked {
+fn once(place: LinePlace, what: &str, value: String, seen: &mut HashMap<String, ()>) -> CheckResult {
     if seen.contains_key(&value) {
         return fault(
             place,
@@ -140,7 +144,12 @@ fn once(place: Place, what: &str, value: String, seen: &mut HashMap<String, ()>)
 }
 
 /// An authority has one purpose. If a key stood in the manifest twice, its certificates could be read in two ways.
-fn check_authority(place: Place, pem: &str, purpose: Purpose, seen: &mut HashMap<[u8; 32], Purpose>) -> Checked {
+fn check_authority(
+    place: LinePlace,
+    pem: &str,
+    purpose: Purpose,
+    seen: &mut HashMap<[u8; 32], Purpose>,
+) -> CheckResult {
     let anchor = match Anchor::parse(pem, purpose.clone()) {
         Ok(anchor) => anchor,
         Err(reason) => {
@@ -162,7 +171,7 @@ fn check_authority(place: Place, pem: &str, purpose: Purpose, seen: &mut HashMap
     Ok(())
 }
 
-fn check_address(place: Place, address: &str, seen: &mut HashMap<String, ()>) -> Checked {
+fn check_address(place: LinePlace, address: &str, seen: &mut HashMap<String, ()>) -> CheckResult {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let host_is_good = match bracketed {
@@ -180,7 +189,7 @@ fn check_address(place: Place, address: &str, seen: &mut HashMap<String, ()>) ->
     once(place, "address", address.to_ascii_lowercase(), seen)
 }
 
-fn check_log_key(place: Place, key: &str, seen: &mut HashMap<String, ()>) -> Checked {
+fn check_log_key(place: LinePlace, key: &str, seen: &mut HashMap<String, ()>) -> CheckResult {
     if !is_hex32(key) {
         return fault(place, "log_key is not an Ed25519 public key".to_owned(), "give 64 lower-case hex digits");
     }
@@ -188,7 +197,7 @@ fn check_log_key(place: Place, key: &str, seen: &mut HashMap<String, ()>) -> Che
     once(place, "log_key", key.to_owned(), seen)
 }
 
-fn check_label(place: Place, field: &str, value: &str) -> Checked {
+fn check_label(place: LinePlace, field: &str, value: &str) -> CheckResult {
     let length = value.chars().count();
     if value.trim() != value || !(1..=200).contains(&length) || value.chars().any(char::is_control) {
         return fault(
@@ -209,6 +218,6 @@ fn is_name(text: &str) -> bool {
     text.len() <= 128 && text.starts_with(|c: char| c.is_ascii_lowercase()) && rest_is_good
 }
 
-fn fault<T>(place: Place, problem: String, fix: &'static str) -> Result<T, Fault> {
+fn fault<T>(place: LinePlace, problem: String, fix: &'static str) -> Result<T, Fault> {
     Err(Fault { place, problem, fix })
 }

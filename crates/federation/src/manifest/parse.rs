@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::check::Place;
+use super::check::LinePlace;
 use super::entries::{Authority, CoordinatorEntry, DatasetEntry, Manifest, Member};
 use crate::error::ManifestError;
 
@@ -106,13 +106,13 @@ struct Spans {
 }
 
 impl Spans {
-    fn offset(&self, place: Place) -> Option<usize> {
+    fn offset(&self, place: LinePlace) -> Option<usize> {
         match place {
-            Place::Top => Some(0),
-            Place::Coordinator => Some(self.coordinator),
-            Place::Member(index) => self.members.get(index).copied(),
-            Place::Analyst(index) => self.analysts.get(index).copied(),
-            Place::Dataset(index) => self.datasets.get(index).copied(),
+            LinePlace::Top => Some(0),
+            LinePlace::Coordinator => Some(self.coordinator),
+            LinePlace::Member(index) => self.members.get(index).copied(),
+            LinePlace::Analyst(index) => self.analysts.get(index).copied(),
+            LinePlace::Dataset(index) => self.datasets.get(index).copied(),
         }
     }
 }

@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use loda_contract::{ColumnType, Value};
 
-use super::figures::{ReadFigure, Reading, Spread};
+use super::figures::{FigureReading, ReadFigure, Spread};
 use super::input::{BOROUGH, Input};
 use super::literal::{family, keeps_values, rescaled, value};
 use super::refusals::Read;
@@ -57,15 +57,17 @@ impl Input {
             ("min" | "max", _) => {
                 let column = self.bare_column(argument, schema)?;
                 let measure = if name == "min" { Measure::Least(column) } else { Measure::Greatest(column) };
-                one(measure, condition, Reading::Plain)
+                one(measure, condition, FigureReading::Plain)
             }
             (_, true) => Err(aggregate_rule(&format!("{}(DISTINCT …)", name.to_uppercase()))),
             (_, false) => {
                 let (weight, condition) = self.weight(argument, condition, name == "sum", schema)?;
                 match (name, weight) {
-                    ("sum", Weight::One) => one(Measure::Rows, condition, Reading::SummedOnes),
-                    ("sum", Weight::Column(column)) => one(Measure::Sum(column), condition, Reading::Plain),
-                    ("sum", Weight::ColumnOrZero(column)) => one(Measure::Sum(column), condition, Reading::OrZero),
+                    ("sum", Weight::One) => one(Measure::Rows, condition, FigureReading::SummedOnes),
+                    ("sum", Weight::Column(column)) => one(Measure::Sum(column), condition, FigureReading::Plain),
+                    ("sum", Weight::ColumnOrZero(column)) => {
+                        one(Measure::Sum(column), condition, FigureReading::OrZero)
+                    }
                     (_, Weight::Column(column)) => Ok(ReadFigure::Average { column, condition }),
                     (_, Weight::One | Weight::ColumnOrZero(_)) => Err(case_weight()),
                 }
@@ -157,7 +159,7 @@ impl Input {
         argument: &Expr,
         condition: Option<Predicate>,
         schema: &DFSchema,
-    ) -> Read<(String, Option<Predicate>, Reading)> {
+    ) -> Read<(String, Option<Predicate>, FigureReading)> {
         if let Expr::Case(case) = argument
             && let ([(when, then)], None, true) =
                 (case.when_then_expr.as_slice(), &case.expr, is_null_or_absent(case.else_expr.as_deref()))
@@ -173,13 +175,13 @@ impl Input {
         {
             let of_borough = |name: &str| bare_name(name) == BOROUGH;
             match (of_borough(&a), of_borough(&b)) {
-                (true, false) => return Ok((b, condition, Reading::EachBorough)),
-                (false, true) => return Ok((a, condition, Reading::EachBorough)),
+                (true, false) => return Ok((b, condition, FigureReading::EachBorough)),
+                (false, true) => return Ok((a, condition, FigureReading::EachBorough)),
                 _ => {}
             }
         }
         match self.scalar(argument, schema)? {
-            Scalar::Column(column) => Ok((column, condition, Reading::Plain)),
+            Scalar::Column(column) => Ok((column, condition, FigureReading::Plain)),
             _ => Err(Refusal::new(
                 Rule::UnitCount,
                 "COUNT(DISTINCT …) of an expression",
@@ -189,7 +191,7 @@ impl Input {
     }
 
     fn count(&self, argument: &Expr, condition: Option<Predicate>, schema: &DFSchema) -> Read<ReadFigure> {
-        let rows = |condition| Ok(ReadFigure::One { measure: Measure::Rows, condition, reading: Reading::Plain });
+        let rows = |condition| Ok(ReadFigure::One { measure: Measure::Rows, condition, reading: FigureReading::Plain });
         if let Expr::Literal(literal, _) = argument {
             return rows(if literal.is_null() {
                 Predicate::both(condition, Some(Predicate::Constant(Some(false))))

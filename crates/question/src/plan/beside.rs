@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use loda_contract::{Contract, Role};
 
-use super::figures::{ReadAggregate, ReadFigure, Reading};
+use super::figures::{FigureReading, ReadAggregate, ReadFigure};
 use super::input::{BOROUGH, is_borough, place_of};
 use crate::draft::column_name::qualified;
 use crate::draft::{Comparison, Join, JoinKind, Measure, Predicate, Rows, Scalar, Source, bare_name};
@@ -280,8 +280,11 @@ impl<'a> Sides<'a> {
             };
             let value = match figure {
                 ReadFigure::Average { column, condition } => {
-                    let one =
-                        |measure| ReadFigure::One { measure, condition: condition.clone(), reading: Reading::Plain };
+                    let one = |measure| ReadFigure::One {
+                        measure,
+                        condition: condition.clone(),
+                        reading: FigureReading::Plain,
+                    };
                     let sum = place(one(Measure::Sum(column.clone())));
                     BesideValue::Mean { sum, count: place(one(Measure::Present(column))) }
                 }
@@ -294,7 +297,7 @@ impl<'a> Sides<'a> {
             figures.push(BesideFigure { value, condition });
         }
         let [people, published] = self.keys;
-        let count = ReadFigure::One { measure: Measure::Rows, condition: None, reading: Reading::Plain };
+        let count = ReadFigure::One { measure: Measure::Rows, condition: None, reading: FigureReading::Plain };
         Ok(Beside {
             people: ReadAggregate { rows: self.people, keys: people, figures: asked },
             published: ReadAggregate { rows: self.published, keys: published, figures: vec![count] },

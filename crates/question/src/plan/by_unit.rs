@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, WindowFunctionDefinition
 use datafusion::logical_expr::{Aggregate, Expr, Window};
 use loda_contract::{ColumnType, Value};
 
-use super::figures::{ReadFigure, Reading};
+use super::figures::{FigureReading, ReadFigure};
 use super::input::{BOROUGH, Input, Reader, is_borough};
 use super::refusals::{Read, linkage, operator};
 use crate::draft::column_name::qualified;
@@ -33,9 +33,9 @@ impl Input {
                 ReadFigure::One {
                     measure,
                     condition,
-                    reading: Reading::Plain | Reading::SummedOnes | Reading::EachBorough,
+                    reading: FigureReading::Plain | FigureReading::SummedOnes | FigureReading::EachBorough,
                 } => (Figure { measure, condition }, None),
-                ReadFigure::One { measure, condition, reading: Reading::OrZero } => {
+                ReadFigure::One { measure, condition, reading: FigureReading::OrZero } => {
                     let scope = self.scope(reader)?;
                     let kind = measure.columns().first().and_then(|c| scope.column(c)).map(|c| c.kind);
                     (Figure { measure, condition }, kind)
@@ -100,7 +100,7 @@ impl Input {
                 Vec::new(),
                 None,
             ));
-            let ReadFigure::One { measure, condition, reading: Reading::Plain | Reading::SummedOnes } =
+            let ReadFigure::One { measure, condition, reading: FigureReading::Plain | FigureReading::SummedOnes } =
                 self.figure(&as_aggregate, inner_schema)?
             else {
                 return Err(refused());

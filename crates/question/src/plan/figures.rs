@@ -23,7 +23,7 @@ pub enum ReadFigure {
         /// FILTER or CASE; `None`: over every row.
         condition: Option<Predicate>,
         /// Its value where there is nothing to add up.
-        reading: Reading,
+        reading: FigureReading,
     },
     /// SUM over COUNT of the values that are not NULL.
     Average {
@@ -76,7 +76,7 @@ pub enum Spread {
 
 /// The value that SQL gives a figure where there is nothing to add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum FigureReading {
     /// As it is: COUNT gives 0, SUM gives NULL.
     Plain,
     /// A count written as SUM(CASE … 1 ELSE 0): NULL where there is no record at all.

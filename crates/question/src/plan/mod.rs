@@ -38,7 +38,7 @@ mod to;
 
 pub use beside::{Beside, BesideFigure, BesideValue, PEOPLE, PUBLISHED};
 pub use expr::{CODE_END, CODES};
-pub use figures::{ReadAggregate, ReadFigure, Reading, Spread};
+pub use figures::{FigureReading, ReadAggregate, ReadFigure, Spread};
 pub use from::read_aggregate;
 pub use input::{BOROUGH, Lookup, Reader};
 pub use literal::{column_type, value_at};

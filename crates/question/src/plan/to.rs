@@ -16,7 +16,7 @@ use loda_contract::{ColumnType, Contract, Value};
 use crate::derive::Question;
 use crate::draft::column_name::{parts, qualified, relation};
 use crate::draft::{Arithmetic, Comparison, Figure, JoinKind, Measure, Predicate, Rows, Scalar, Source};
-use crate::rules::units::{self, Place};
+use crate::rules::units::{self, UnitPlace};
 use crate::scope::Scope;
 use crate::wire::encode::{FIGURE, KEY, PRECISION, VALUE};
 
@@ -191,7 +191,7 @@ fn source_plan(source: &Source, scope: &Scope, tables: &dyn Tables) -> Result<Lo
                 .map_err(|refusal| DataFusionError::External(Box::new(refusal)))?;
             let index = inner.unit_index(&per_unit.unit);
             // The unit has one row: a unit that goes along with it makes no more groups.
-            let along = units::others(&inner, index).filter(|(_, _, place)| *place == Place::Along);
+            let along = units::others(&inner, index).filter(|(_, _, place)| *place == UnitPlace::Along);
             for (_, other, _) in along {
                 let Some(id) = tables.unit_id(&other.unit.domain) else { continue };
                 let named = other.unit.column.clone().unwrap_or_else(|| per_unit.rows.name(other.source, &id));

@@ -103,13 +103,13 @@ pub(super) fn derive(per_unit: PerUnit, inner: Scope) -> Checked<(PerUnit, Scope
     let mut loose = inner.loose.clone();
     for (_, other, place) in others(&inner, index) {
         match place {
-            Place::Along => units.push(ScopeUnit {
+            UnitPlace::Along => units.push(ScopeUnit {
                 stands_in: other.stands_in.map(|_| 0),
                 carried: true,
                 ..ScopeUnit::new(Unit { column: None, ..other.unit.clone() }, 0)
             }),
-            Place::Below => {}
-            Place::Loose => loose = Some(other.unit.domain.clone()),
+            UnitPlace::Below => {}
+            UnitPlace::Loose => loose = Some(other.unit.domain.clone()),
         }
     }
     let scope = Scope {
@@ -126,7 +126,7 @@ pub(super) fn derive(per_unit: PerUnit, inner: Scope) -> Checked<(PerUnit, Scope
 
 /// Where another unit of the rows is, seen from the unit that they are derived by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum UnitPlace {
     /// There is one of it for each unit: an elector has one home. It contributes still.
     Along,
     /// There is one unit for each of it: it is one of those that make up the unit, as electors a home.
@@ -136,17 +136,17 @@ pub(crate) enum Place {
 }
 
 /// The other units of rows that are derived by one.
-pub(crate) fn others(inner: &Scope, unit: Option<usize>) -> impl Iterator<Item = (usize, &ScopeUnit, Place)> {
+pub(crate) fn others(inner: &Scope, unit: Option<usize>) -> impl Iterator<Item = (usize, &ScopeUnit, UnitPlace)> {
     let counted = unit.and_then(|unit| inner.units.get(unit));
     let others = inner.units.iter().enumerate().filter(move |(place, _)| Some(*place) != unit);
     others.map(move |(place, other)| {
         let same = inner.units.iter().filter(|u| u.unit.domain == other.unit.domain);
         let place_of = match counted {
             // The columns that it goes along in are called by its domain.
-            Some(counted) if counted.says(other) && same.count() == 1 => Place::Along,
-            Some(counted) if counted.says(other) => Place::Loose,
-            Some(counted) if other.says(counted) => Place::Below,
-            _ => Place::Loose,
+            Some(counted) if counted.says(other) && same.count() == 1 => UnitPlace::Along,
+            Some(counted) if counted.says(other) => UnitPlace::Loose,
+            Some(counted) if other.says(counted) => UnitPlace::Below,
+            _ => UnitPlace::Loose,
         };
         (place, other, place_of)
     })

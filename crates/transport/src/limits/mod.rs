@@ -16,7 +16,7 @@ pub mod rate;
 
 use std::time::Duration;
 
-pub use places::Place;
+pub use places::ConnectionPlace;
 pub use rate::Rates;
 
 /// After this long tonic asks the client to open another connection (see [`crate::server`]).

@@ -111,7 +111,7 @@ impl Of {
 
 /// One live connection; dropping the last copy frees its place.
 #[derive(Clone)]
-pub struct Place(Arc<Mutex<Seat>>);
+pub struct ConnectionPlace(Arc<Mutex<Seat>>);
 
 struct Seat {
     places: Places,
@@ -127,7 +127,7 @@ struct Seat {
     given_up: Arc<Notify>,
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for ConnectionPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Place")
     }
@@ -139,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Places {
     /// A place for somebody who has shown a certificate. The error is a static code.
-    pub(crate) fn of_peer(&self, id: &PeerId, limits: Limits) -> Result<Place, &'static str> {
+    pub(crate) fn of_peer(&self, id: &PeerId, limits: Limits) -> Result<ConnectionPlace, &'static str> {
         let who = Who::Peer(id.clone());
         let meter = lock(&self.0).take(&who, limits)?;
         Ok(self.place(who, meter, limits, 0))
@@ -152,7 +152,7 @@ impl Places {
         network: IpAddr,
         limits: Limits,
         turn: Option<Arrival>,
-    ) -> Result<Place, &'static str> {
+    ) -> Result<ConnectionPlace, &'static str> {
         let who = Who::Network(network);
         loop {
             let oldest = {
@@ -175,10 +175,10 @@ impl Places {
         }
     }
 
-    fn place(&self, who: Who, meter: Meter, limits: Limits, first: usize) -> Place {
+    fn place(&self, who: Who, meter: Meter, limits: Limits, first: usize) -> ConnectionPlace {
         let seat =
             Seat { places: self.clone(), who, meter, limits, first, refusals: 0, turn: None, given_up: Arc::default() };
-        Place(Arc::new(Mutex::new(seat)))
+        ConnectionPlace(Arc::new(Mutex::new(seat)))
     }
 
     fn leave(&self, who: &Who) {
@@ -247,7 +247,7 @@ impl Live {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// Somebody has signed in: from now on the place is one of theirs, if they have one left.
     pub fn known(&self, id: &PeerId) {
         let mut seat = lock(&self.0);
@@ -364,7 +364,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn is_over(place: &Place) -> bool {
+    fn is_over(place: &ConnectionPlace) -> bool {
         lock(&place.0).who == Who::Nobody
     }
 
@@ -374,13 +374,15 @@ mod tests {
         let known = |name: &str| format!("spiffe://d/analyst/{name}").parse().unwrap();
         let signed_in = places.of_stranger(network(1), limits(), None).unwrap();
         signed_in.known(&known("a"));
-        let held: Vec<Place> = (0..5).map(|_| places.of_stranger(network(1), limits(), None).unwrap()).collect();
+        let held: Vec<ConnectionPlace> =
+            (0..5).map(|_| places.of_stranger(network(1), limits(), None).unwrap()).collect();
         let over: Vec<bool> = held.iter().map(is_over).collect();
         assert_eq!(over, [true, true, false, false, false], "the oldest of the network");
         assert!(!is_over(&signed_in));
         // Those first who were refused something.
         let places = Places::default();
-        let held: Vec<Place> = (0..3).map(|_| places.of_stranger(network(1), limits(), None).unwrap()).collect();
+        let held: Vec<ConnectionPlace> =
+            (0..3).map(|_| places.of_stranger(network(1), limits(), None).unwrap()).collect();
         held[1].refused();
         let newest = places.of_stranger(network(1), limits(), None).unwrap();
         assert_eq!([&held[0], &held[1], &held[2], &newest].map(is_over), [false, true, false, false]);
@@ -392,14 +394,17 @@ mod tests {
         let known = |name: &str| format!("spiffe://d/analyst/{name}").parse().unwrap();
         let signed_in = places.of_stranger(network(1), limits(), None).unwrap();
         signed_in.known(&known("a"));
-        let held: Vec<Place> = (0..3).map(|_| places.of_stranger(network(1), limits(), None).unwrap()).collect();
+        let held: Vec<ConnectionPlace> =
+            (0..3).map(|_| places.of_stranger(network(1), limits(), None).unwrap()).collect();
         // Half of all places, of all networks together: then those give up who have most.
-        let more: Vec<Place> = (2..5).map(|last| places.of_stranger(network(last), limits(), None).unwrap()).collect();
+        let more: Vec<ConnectionPlace> =
+            (2..5).map(|last| places.of_stranger(network(last), limits(), None).unwrap()).collect();
         assert!(!more.iter().any(is_over) && is_over(&held[0]) && is_over(&held[1]) && !is_over(&held[2]));
-        let members: Vec<Place> = (0..2).map(|_| places.of_peer(&known("b"), limits()).unwrap()).collect();
+        let members: Vec<ConnectionPlace> = (0..2).map(|_| places.of_peer(&known("b"), limits()).unwrap()).collect();
         assert_eq!(places.of_peer(&known("b"), limits()).err(), Some("connections_full_for_peer"));
         // One has no more places than others: a third stays its network's.
-        let also: Vec<Place> = (0..1).map(|_| places.of_stranger(network(2), limits(), None).unwrap()).collect();
+        let also: Vec<ConnectionPlace> =
+            (0..1).map(|_| places.of_stranger(network(2), limits(), None).unwrap()).collect();
         also[0].known(&known("b"));
         assert!(lock(&also[0].0).is_unknown());
         drop((signed_in, held, more, members, also));

@@ -70,7 +70,7 @@ pub(crate) async fn look(
 }
 
 async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc<Residents>, ResidentsReport)> {
-    let mut reading = Reading::default();
+    let mut reading = RecordReading::default();
     let mut report = ResidentsReport::default();
     for (service, number) in config.services.iter().zip(0_u16..) {
         let within = || format!("[[residents.service]] '{}'", service.name);
@@ -91,7 +91,7 @@ async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc
     let names = config.names();
     // A million records take minutes, so this must not block others.
     let work = tokio::task::spawn_blocking(move || {
-        let Reading { records, hashes, keys, repeats, .. } = reading;
+        let RecordReading { records, hashes, keys, repeats, .. } = reading;
         let decisions = [repeats, decided.decisions].concat();
         let index = records.people(&once, &decisions, Bands::default());
         let (residents, changes) = last.renewed(counts, &hashes, &index.people);
@@ -104,7 +104,7 @@ async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc
 
 /// The records for the index.
 #[derive(Default)]
-struct Reading {
+struct RecordReading {
     records: Records,
     hashes: Vec<Hash>,
     /// The service and key of each record, for the review list.
@@ -114,7 +114,7 @@ struct Reading {
     repeats: Vec<Decision>,
 }
 
-impl Reading {
+impl RecordReading {
     async fn service(&mut self, service: &Service, number: u16, last: &Residents) -> anyhow::Result<ServiceReport> {
         let intake = Arc::new(Intake::default());
         let helpers = Helpers::default();

@@ -76,7 +76,7 @@ impl PartitionStream for Scan {
         let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), WAITING);
         let (table, schema, sender) = (Arc::clone(&self.table), Arc::clone(&self.schema), builder.tx());
         builder.spawn_blocking(move || {
-            let mut rows = Rows::new(&table, schema, sender);
+            let mut rows = MappedRows::new(&table, schema, sender);
             let read = table.reader.read(&mut rows).and_then(|()| rows.flush());
             read.map_err(|fault| DataFusionError::External(fault.context(format!("source '{}'", table.name)).into()))
         });
@@ -85,7 +85,7 @@ impl PartitionStream for Scan {
 }
 
 /// Rows on their way to the mapping.
-struct Rows<'a> {
+struct MappedRows<'a> {
     table: &'a SourceTable,
     schema: SchemaRef,
     sender: Sender<Result<RecordBatch>>,
@@ -97,13 +97,13 @@ struct Rows<'a> {
     report: SourceReport,
 }
 
-impl Drop for Rows<'_> {
+impl Drop for MappedRows<'_> {
     fn drop(&mut self) {
         self.table.intake.note(&self.table.name, std::mem::take(&mut self.report));
     }
 }
 
-impl<'a> Rows<'a> {
+impl<'a> MappedRows<'a> {
     fn new(table: &'a SourceTable, schema: SchemaRef, sender: Sender<Result<RecordBatch>>) -> Self {
         let texts = table.reader.columns().fields().iter().map(|_| StringBuilder::new()).collect();
         Self {
@@ -143,7 +143,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Sink for Rows<'_> {
+impl Sink for MappedRows<'_> {
     fn row(&mut self, line: u64, values: &[Option<&str>]) -> anyhow::Result<()> {
         for (column, value) in self.texts.iter_mut().zip(values) {
             column.append_option(*value);

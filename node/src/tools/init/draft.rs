@@ -7,7 +7,7 @@ use chrono::Datelike;
 use loda_contract::{ColumnType, Contract, Domain, Role};
 use loda_identity::Gss;
 
-use super::profile::{Kind, Profile, is_month, words};
+use super::profile::{Profile, ValueKind, is_month, words};
 
 /// Names that are at least so alike may mean the same.
 const ALIKE: f64 = 0.45;
@@ -32,7 +32,8 @@ pub(crate) fn contract_of(
         quoted(&name.replace('_', " "))
     );
     // Of several sources, one may repeat another. People must then say who is who.
-    let unit = columns.iter().find(|column| sources.len() == 1 && column.names_rows() && column.kind() != Kind::Date);
+    let unit =
+        columns.iter().find(|column| sources.len() == 1 && column.names_rows() && column.kind() != ValueKind::Date);
     match unit {
         Some(unit) => {
             let domain = snake(&unit.name);
@@ -55,7 +56,7 @@ pub(crate) fn contract_of(
     questions.push("The draft protects figures as those about people are (protection = \"cell-key\", about = \"people\"). Only for things, such as planning applications, is \"threshold\" with about = \"things\" right, without dimensions and epoch.".to_owned());
     questions.push("How many columns may one table about people have? dimensions = 2 is right for most boroughs, 1 for some 20,000 people or fewer; loda-node assess says what each would tell. Which columns tell of another unit than the row's (of = \"…\"), and which of a place (place = true)?".to_owned());
     if let Some(when) =
-        columns.iter().find(|column| unit.is_none() && column.kind() == Kind::Date && column.filled == column.rows)
+        columns.iter().find(|column| unit.is_none() && column.kind() == ValueKind::Date && column.filled == column.rows)
     {
         questions.push(format!(
             "Do rows come month by month? Then write period = {} at the contract's top, with every = \"quarter\" and settle-days = 30: they are served as periods close, and nobody sees what came from one day to the next.",
@@ -137,24 +138,24 @@ fn role_of(column: &Profile, is_unit: bool, codes: &[String]) -> String {
             "type = \"date\"\nrole = \"dimension\"\ngrain = \"month\"\nmin = \"2000-01-01\"\nmax = \"2039-12-31\"\n"
                 .to_owned()
         }
-        Kind::Date if column.is_personal() => "type = \"text\"\nrole = \"identifier\"\n".to_owned(),
-        Kind::Date => {
+        ValueKind::Date if column.is_personal() => "type = \"text\"\nrole = \"identifier\"\n".to_owned(),
+        ValueKind::Date => {
             let years = column.dates.map_or((2000, 2039), |(from, to)| (from.year(), to.year() + 5));
             format!(
                 "type = \"date\"\nrole = \"dimension\"\ngrain = \"month\"\nmin = \"{}-01-01\"\nmax = \"{}-12-31\"\n",
                 years.0, years.1
             )
         }
-        Kind::YesNo => "type = \"boolean\"\nrole = \"dimension\"\n".to_owned(),
-        Kind::NhsNumber | Kind::Nino | Kind::Postcode | Kind::Uprn => {
+        ValueKind::YesNo => "type = \"boolean\"\nrole = \"dimension\"\n".to_owned(),
+        ValueKind::NhsNumber | ValueKind::Nino | ValueKind::Postcode | ValueKind::Uprn => {
             "type = \"text\"\nrole = \"identifier\"\n".to_owned()
         }
         // A measure cannot be this large.
-        Kind::Integer | Kind::Amount if column.quantile(1.0).is_none_or(|most| most.abs() >= 1e15) => {
+        ValueKind::Integer | ValueKind::Amount if column.quantile(1.0).is_none_or(|most| most.abs() >= 1e15) => {
             "type = \"text\"\nrole = \"identifier\"\n".to_owned()
         }
-        Kind::Integer | Kind::Amount => measure(column, kind),
-        Kind::Text => match column.codes() {
+        ValueKind::Integer | ValueKind::Amount => measure(column, kind),
+        ValueKind::Text => match column.codes() {
             Some(_) => {
                 let codes: Vec<String> = codes.iter().map(|code| quoted(code)).collect();
                 format!("type = \"text\"\nrole = \"dimension\"\ncodes = [{}]\n", codes.join(", "))
@@ -165,8 +166,8 @@ fn role_of(column: &Profile, is_unit: bool, codes: &[String]) -> String {
 }
 
 /// Bounds and edges are round numbers. They are published, and must not be anybody's value.
-fn measure(column: &Profile, kind: Kind) -> String {
-    let scale = if kind == Kind::Integer { 0 } else { column.scale() };
+fn measure(column: &Profile, kind: ValueKind) -> String {
+    let scale = if kind == ValueKind::Integer { 0 } else { column.scale() };
     let step = |number: f64| 10_f64.powf(number.abs().max(1.0).log10().floor());
     let up = |number: f64| (number / step(number)).ceil() * step(number);
     let down = |number: f64| (number / step(number)).floor() * step(number);
@@ -251,8 +252,10 @@ fn matches<'a>(contract: &Contract, columns: &'a [Profile]) -> Vec<Option<(f64, 
             continue;
         }
         let fits = |profile: &&Profile| match column.kind {
-            ColumnType::Date => profile.kind() == Kind::Date,
-            ColumnType::Integer | ColumnType::Decimal(_) => matches!(profile.kind(), Kind::Integer | Kind::Amount),
+            ColumnType::Date => profile.kind() == ValueKind::Date,
+            ColumnType::Integer | ColumnType::Decimal(_) => {
+                matches!(profile.kind(), ValueKind::Integer | ValueKind::Amount)
+            }
             _ => false,
         };
         let left: Vec<&Profile> = columns.iter().filter(|p| !taken(&found, p)).filter(fits).collect();
@@ -297,10 +300,10 @@ fn expression(
             format!("code('{}', {name})", column.name)
         }
         _ => match profile.kind() {
-            Kind::Postcode => format!("postcode({name})"),
-            Kind::Uprn => format!("uprn({name})"),
-            Kind::NhsNumber => format!("nhs_number({name})"),
-            Kind::Nino => format!("nino({name})"),
+            ValueKind::Postcode => format!("postcode({name})"),
+            ValueKind::Uprn => format!("uprn({name})"),
+            ValueKind::NhsNumber => format!("nhs_number({name})"),
+            ValueKind::Nino => format!("nino({name})"),
             _ => name,
         },
     }

@@ -64,7 +64,7 @@ pub(crate) struct Profile {
     looked_at: u64,
     /// Whether one of its values begins with a zero that a number would lose.
     zeros: bool,
-    fits: BTreeMap<Kind, u64>,
+    fits: BTreeMap<ValueKind, u64>,
     pub(crate) dates: Option<(NaiveDate, NaiveDate)>,
     pub(crate) numbers: Vec<f64>,
     decimals: usize,
@@ -73,7 +73,7 @@ pub(crate) struct Profile {
 
 /// The kinds that a text can be read as, with the narrowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     NhsNumber,
     Nino,
     Postcode,
@@ -103,33 +103,33 @@ impl Profile {
         }
         let mut fits = |kind| *self.fits.entry(kind).or_default() += 1;
         if nhs_number(text).is_some() {
-            fits(Kind::NhsNumber);
+            fits(ValueKind::NhsNumber);
         }
         if nino(text).is_some() {
-            fits(Kind::Nino);
+            fits(ValueKind::Nino);
         }
         if postcode(text).is_some() {
-            fits(Kind::Postcode);
+            fits(ValueKind::Postcode);
         }
         if ["y", "n", "yes", "no", "true", "false"].contains(&text.to_ascii_lowercase().as_str()) {
-            fits(Kind::YesNo);
+            fits(ValueKind::YesNo);
         }
         if text.contains(['/', '-', '.', ' '])
             && let Some(date) = uk_date(text)
         {
-            fits(Kind::Date);
+            fits(ValueKind::Date);
             self.dates = Some(self.dates.map_or((date, date), |(from, to)| (from.min(date), to.max(date))));
         }
         if uprn(text).is_some() && text.len() >= 7 {
-            fits(Kind::Uprn);
+            fits(ValueKind::Uprn);
         }
         if text.parse::<i64>().is_ok() {
-            fits(Kind::Integer);
+            fits(ValueKind::Integer);
         }
         if let Some(number) = money(text)
             && let Ok(number_value) = number.parse::<f64>()
         {
-            fits(Kind::Amount);
+            fits(ValueKind::Amount);
             self.decimals = self.decimals.max(number.split_once('.').map_or(0, |(_, fraction)| fraction.len()));
             if self.numbers.len() < 1_000_000 {
                 self.numbers.push(number_value);
@@ -142,28 +142,28 @@ impl Profile {
     }
 
     /// The kind of nearly all its values.
-    pub(crate) fn kind(&self) -> Kind {
-        let most = |kind: &Kind| self.fits.get(kind).is_some_and(|n| *n as f64 >= self.looked_at as f64 * MOST);
+    pub(crate) fn kind(&self) -> ValueKind {
+        let most = |kind: &ValueKind| self.fits.get(kind).is_some_and(|n| *n as f64 >= self.looked_at as f64 * MOST);
         let name = self.name.to_lowercase();
         let kinds = [
-            Kind::NhsNumber,
-            Kind::Nino,
-            Kind::Postcode,
-            Kind::YesNo,
-            Kind::Date,
-            Kind::Uprn,
-            Kind::Integer,
-            Kind::Amount,
+            ValueKind::NhsNumber,
+            ValueKind::Nino,
+            ValueKind::Postcode,
+            ValueKind::YesNo,
+            ValueKind::Date,
+            ValueKind::Uprn,
+            ValueKind::Integer,
+            ValueKind::Amount,
         ];
         let fitting = kinds.into_iter().filter(most).find(|kind| match kind {
             // Long numbers can be of many kinds, so the name decides.
-            Kind::Uprn => name.contains("uprn"),
-            Kind::NhsNumber => name.contains("nhs"),
+            ValueKind::Uprn => name.contains("uprn"),
+            ValueKind::NhsNumber => name.contains("nhs"),
             // A value that keeps its zeros, or names something, is no number.
-            Kind::Integer | Kind::Amount => !self.zeros && !self.names_something() && !self.is_personal(),
+            ValueKind::Integer | ValueKind::Amount => !self.zeros && !self.names_something() && !self.is_personal(),
             _ => true,
         });
-        if self.filled == 0 { Kind::Text } else { fitting.unwrap_or(Kind::Text) }
+        if self.filled == 0 { ValueKind::Text } else { fitting.unwrap_or(ValueKind::Text) }
     }
 
     /// Whether no value occurs twice and none is missing.

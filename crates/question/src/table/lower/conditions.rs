@@ -9,7 +9,7 @@ use std::sync::Arc;
 use loda_contract::{Role, Value};
 
 use super::attach::{Attached, Attachment};
-use super::proposal::Wanted;
+use super::proposal::ProposedColumn;
 use super::several::{Extreme, extreme, mapped, of_several, without_truisms};
 use crate::draft::column_name::ColumnName;
 use crate::draft::{Comparison, JoinKind, Measure, Predicate, Scalar, bare_name};
@@ -203,7 +203,7 @@ impl Attached<'_> {
             return Ok(Predicate::And(vec![present, mapped(&filter, &map)?]));
         }
         let extreme = extreme(&source.contract, &filter);
-        let wanted = Wanted { measure: &Measure::Rows, filter: Some(filter) };
+        let wanted = ProposedColumn { measure: &Measure::Rows, filter: Some(filter) };
         let count = match (source.derived(&wanted, &self.unit), extreme) {
             (Err(_), Some(extreme)) => return self.reaches(source, extreme),
             (count, _) => count?,
@@ -215,7 +215,7 @@ impl Attached<'_> {
     /// That the greatest (or least) value of a unit's rows is on that side of an edge.
     fn reaches(&self, source: &Attachment<'_>, extreme: Extreme) -> Checked<Predicate> {
         let Extreme { measure, filter, op, edge } = extreme;
-        let name = source.derived(&Wanted { measure: &measure, filter }, &self.unit)?;
+        let name = source.derived(&ProposedColumn { measure: &measure, filter }, &self.unit)?;
         source.at_band(&name, op, &edge)?;
         let kind = measure.columns().first().and_then(|name| source.contract.column(name)).map(|c| c.kind);
         let right = Scalar::Literal(edge, kind.unwrap_or(loda_contract::ColumnType::Integer));

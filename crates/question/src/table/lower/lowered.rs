@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::draft::{Predicate, Scalar};
-use crate::table::readings::Reading;
+use crate::table::readings::ColumnReading;
 use crate::table::{Functional, RowDomain, Table, TableColumn};
 
 /// A question about people as tables, and how its figures follow from their cells.
@@ -25,7 +25,7 @@ pub(in crate::table) struct LoweredFigure {
     pub(in crate::table) places: Vec<usize>,
     pub(in crate::table) columns: Vec<TableColumn>,
     /// Where the names of rows, counts and keys stand in a cell of those columns.
-    pub(in crate::table) readings: BTreeMap<String, Reading>,
+    pub(in crate::table) readings: BTreeMap<String, ColumnReading>,
     /// Which cells hold rows of the question, and which of those count here.
     pub(in crate::table) rows: Predicate,
     pub(in crate::table) counts: Predicate,

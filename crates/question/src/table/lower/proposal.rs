@@ -14,7 +14,7 @@ use crate::table::column::number;
 const MAX_NAME: usize = 64;
 
 /// A value of each unit, from the rows that meet a condition over the dataset's bare columns.
-pub(super) struct Wanted<'a> {
+pub(super) struct ProposedColumn<'a> {
     /// The measure that is made of the rows.
     pub(super) measure: &'a Measure,
     /// Which rows; `None`: all.
@@ -25,7 +25,11 @@ pub(super) struct Wanted<'a> {
 ///
 /// # Errors
 /// Where it names none: with the TOML to propose.
-pub(super) fn find<'c>(contract: &'c Contract, unit: &str, wanted: &Wanted<'_>) -> Result<&'c Derived, Refusal> {
+pub(super) fn find<'c>(
+    contract: &'c Contract,
+    unit: &str,
+    wanted: &ProposedColumn<'_>,
+) -> Result<&'c Derived, Refusal> {
     let reduction = reduction(contract, wanted.measure);
     let known = contract.closure.derived.iter().find(|derived| {
         derived.unit == unit

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use loda_contract::{Contract, Role, Value};
 
 use super::attach::Attachment;
-use super::proposal::{self, Wanted};
+use super::proposal::{self, ProposedColumn};
 use crate::draft::{Comparison, Figure, Measure, Predicate, Scalar};
 use crate::refusal::{Checked, Refusal, Rule};
 use crate::table::ColumnRef;
@@ -167,10 +167,10 @@ impl Attachment<'_> {
     }
 
     /// The value of each unit that a figure of its rows is.
-    pub(super) fn wanted<'f>(&self, figure: &'f Figure) -> Wanted<'f> {
+    pub(super) fn wanted<'f>(&self, figure: &'f Figure) -> ProposedColumn<'f> {
         let filter = Predicate::both(self.filter.clone(), figure.condition.clone()).map(Predicate::normal);
         let filter = filter.filter(|f| *f != Predicate::Constant(Some(true)));
-        Wanted { measure: &figure.measure, filter }
+        ProposedColumn { measure: &figure.measure, filter }
     }
 
     /// A value of each unit.
@@ -198,7 +198,7 @@ impl Attachment<'_> {
     ///
     /// # Errors
     /// Rule `derived-value`, with the value to propose.
-    pub(super) fn derived(&self, wanted: &Wanted<'_>, unit: &str) -> Checked<String> {
+    pub(super) fn derived(&self, wanted: &ProposedColumn<'_>, unit: &str) -> Checked<String> {
         if self.via.is_some() {
             return Err(Refusal::new(
                 Rule::Derived,

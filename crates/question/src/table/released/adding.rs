@@ -9,12 +9,12 @@ use loda_contract::Value;
 
 use super::cells::{TableCells, TableRow, total, within};
 use super::estimate::{Adding, Fits};
-use super::figure::{CellFigure, Found};
+use super::figure::{CellFigure, FoundCells};
 use super::known::{Condition, Key, Numbered};
 use crate::draft::Predicate;
 use crate::table::lower::{Lowered, LoweredFigure};
 use crate::table::possible::{Cell, beside, choices, possible};
-use crate::table::readings::{Reading, named, value_of};
+use crate::table::readings::{ColumnReading, named, value_of};
 use crate::table::{ColumnRef, State, TableColumn};
 
 /// The places of the cells that each of the question's cells adds up.
@@ -64,7 +64,7 @@ impl Lowered {
         laid: &mut Laid,
         dense: bool,
         together: bool,
-    ) -> (Found, Groups) {
+    ) -> (FoundCells, Groups) {
         let Some(table) = self.tables.get(figure.table) else { return Default::default() };
         let Laid { cells, known, numbered, fits } = laid;
         let groups = groups(figure, cells, numbered);
@@ -123,7 +123,7 @@ pub(super) fn nobody(figure: &LoweredFigure, answer: &TableCells) -> bool {
     let holds_nowhere = |conjunct: &Predicate| {
         let mut names = BTreeSet::new();
         conjunct.columns(&mut names);
-        let places = names.iter().filter_map(|name| figure.readings.get(name)).flat_map(Reading::places);
+        let places = names.iter().filter_map(|name| figure.readings.get(name)).flat_map(ColumnReading::places);
         let places: BTreeSet<usize> = places.collect();
         let (Some(place), None) = (places.first(), places.iter().nth(1)) else { return false };
         let Some(column) = figure.columns.get(*place) else { return false };

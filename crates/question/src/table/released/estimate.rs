@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use loda_contract::Value;
 
 use super::cells::{TableCells, TableRow, figure_of, total, within};
-use super::figure::{CellFigure, Estimate, Found};
+use super::figure::{CellFigure, Estimate, FoundCells};
 use super::fit::{Fit, Fitted, Margin, NOWHERE};
 use crate::table::lower::LoweredFigure;
 use crate::table::possible::{Cell, somebody};
@@ -71,7 +71,12 @@ impl<'a> Adding<'a> {
     }
 
     /// The figure of each group of cells. `together`: whether one withheld cell is wanted too.
-    pub(super) fn figures(&self, groups: &BTreeMap<Vec<Value>, Vec<usize>>, together: bool, fits: &mut Fits) -> Found {
+    pub(super) fn figures(
+        &self,
+        groups: &BTreeMap<Vec<Value>, Vec<usize>>,
+        together: bool,
+        fits: &mut Fits,
+    ) -> FoundCells {
         let estimated = match self.functional() {
             // Units that stand in several cells do not add up, and of moments nothing is estimated.
             Some(Functional::Square(_) | Functional::Product(..)) | None => false,

@@ -82,4 +82,4 @@ impl Estimate {
 }
 
 /// The figure in each of the question's cells, by their keys.
-pub(super) type Found = BTreeMap<Vec<Value>, CellFigure>;
+pub(super) type FoundCells = BTreeMap<Vec<Value>, CellFigure>;

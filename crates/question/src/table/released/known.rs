@@ -11,7 +11,7 @@ use crate::draft::{Predicate, Scalar};
 use crate::table::State;
 use crate::table::lower::LoweredFigure;
 use crate::table::possible::Cell;
-use crate::table::readings::{Reading, value_of};
+use crate::table::readings::{ColumnReading, value_of};
 
 /// Combinations that are kept at most; of more each cell is evaluated by itself.
 const KEPT: usize = 1 << 20;
@@ -59,7 +59,7 @@ impl Numbered {
 impl<T: Clone> Known<T> {
     fn of(figure: &LoweredFigure, names: &BTreeSet<String>, numbered: &Numbered) -> Self {
         let mut places: Vec<usize> =
-            names.iter().filter_map(|name| figure.readings.get(name)).flat_map(Reading::places).collect();
+            names.iter().filter_map(|name| figure.readings.get(name)).flat_map(ColumnReading::places).collect();
         places.sort_unstable();
         places.dedup();
         let sizes = places.iter().filter_map(|place| numbered.columns.get(*place)).map(|(_, size)| *size);

@@ -19,7 +19,7 @@ impl DenyList {
     /// Reads lines, each a SPIFFE id or 64 hex digits; `#` begins a comment.
     ///
     /// # Errors
-    /// [`IdentityError::Unusable`] with file and line: a list that is half understood denies too little.
+    /// [`loda_federation::FederationError::Unusable`] with file and line: a list that is half understood denies too little.
     pub fn parse(text: &str, origin: &str) -> Result<Self, IdentityError> {
         let mut denials = Self::default();
         for (line, number) in text.lines().zip(1_usize..) {

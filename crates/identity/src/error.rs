@@ -1,7 +1,5 @@
 //! What can go wrong with identities: faults of our own set-up, and refusals of others.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use loda_federation::{FederationError, ManifestError, NotAPeerId};
@@ -10,36 +8,15 @@ use rustls::{CertificateError, OtherError};
 /// A failure to set up, or a peer refused.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// A file could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    File {
-        /// `"read"`, `"write"` or `"make"`.
-        action: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A certificate, key, address or identity of our own configuration cannot be used.
-    #[error("{what}: {reason}")]
-    Unusable {
-        /// Its name, and the place that it came from.
-        what: String,
-        /// The problem, and the fix.
-        reason: String,
-    },
-    /// The manifest is not valid.
+    /// A file, a key, a manifest or a setting of our own cannot be used.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    Federation(#[from] FederationError),
     /// rustls does not accept the configuration.
     #[error("TLS configuration: {0}")]
     Tls(#[from] rustls::Error),
     /// A certificate could not be made.
     #[error("certificate generation: {0}")]
     Generate(#[from] rcgen::Error),
-    /// The cryptographic library failed to make a key or a random number.
-    #[error("the cryptographic library failed")]
-    Crypto,
     /// The peer's certificate does not make it anybody in this federation.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -49,29 +26,24 @@ impl IdentityError {
     /// A short static name of the failure, safe to log and to count.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::File { .. } => "identity_file",
-            Self::Unusable { .. } => "identity_unusable",
-            Self::Manifest(_) => "manifest_invalid",
+            Self::Federation(FederationError::File { .. }) => "identity_file",
+            Self::Federation(FederationError::Unusable { .. }) => "identity_unusable",
+            Self::Federation(FederationError::Manifest(_)) => "manifest_invalid",
             Self::Tls(_) => "tls_configuration",
-            Self::Generate(_) | Self::Crypto => "identity_generation",
+            Self::Generate(_) | Self::Federation(FederationError::Crypto) => "identity_generation",
             Self::Refused(refusal) => refusal.code(),
         }
     }
 
-    /// [`IdentityError::Unusable`]: its name and place, then the problem and the fix.
+    /// [`FederationError::Unusable`]: its name and place, then the problem and the fix.
     pub fn unusable(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Unusable { what: what.into(), reason: reason.into() }
+        Self::Federation(FederationError::Unusable { what: what.into(), reason: reason.into() })
     }
 }
 
-impl From<FederationError> for IdentityError {
-    fn from(error: FederationError) -> Self {
-        match error {
-            FederationError::File { action, path, source } => Self::File { action, path, source },
-            FederationError::Unusable { what, reason } => Self::Unusable { what, reason },
-            FederationError::Manifest(error) => Self::Manifest(error),
-            FederationError::Crypto => Self::Crypto,
-        }
+impl From<ManifestError> for IdentityError {
+    fn from(error: ManifestError) -> Self {
+        Self::Federation(error.into())
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use loda_federation::FederationError;
 use loda_federation::private::{read, write_private};
 use loda_federation::{PeerId, SERVER_NAME};
 use rcgen::{
@@ -51,7 +52,7 @@ pub struct Described {
 /// Reads one certificate in PEM.
 ///
 /// # Errors
-/// [`IdentityError::Unusable`] or [`IdentityError::Refused`].
+/// [`FederationError::Unusable`] or [`IdentityError::Refused`].
 pub fn describe(cert_pem: &str) -> Result<Described, IdentityError> {
     let der = CertificateDer::from_pem_slice(cert_pem.as_bytes())
         .map_err(|_| IdentityError::unusable("certificate", "is not PEM"))?;
@@ -63,8 +64,8 @@ impl Authority {
     /// A new authority with a new key, valid from now for `days`. `name` is for people.
     ///
     /// # Errors
-    /// [`IdentityError::Generate`], [`IdentityError::Crypto`] or, for a number of days that no date
-    /// has, [`IdentityError::Unusable`].
+    /// [`IdentityError::Generate`], [`FederationError::Crypto`] or, for a number of days that no date
+    /// has, [`FederationError::Unusable`].
     pub fn create(name: &str, days: i64) -> Result<Self, IdentityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = ca_params(name);
@@ -77,7 +78,7 @@ impl Authority {
     /// Reads what [`Authority::save`] wrote.
     ///
     /// # Errors
-    /// [`IdentityError::File`]; [`IdentityError::Unusable`] if the files are not an authority of ours or do
+    /// [`FederationError::File`]; [`FederationError::Unusable`] if the files are not an authority of ours or do
     /// not belong together.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self, IdentityError> {
         let dir = dir.as_ref();
@@ -99,7 +100,7 @@ impl Authority {
 
         // Leaves name their issuer byte for byte, so the name must be built again exactly as it was.
         let rebuilt = params.self_signed(&key)?;
-        let (_, rebuilt) = X509Certificate::from_der(rebuilt.der()).map_err(|_| IdentityError::Crypto)?;
+        let (_, rebuilt) = X509Certificate::from_der(rebuilt.der()).map_err(|_| FederationError::Crypto)?;
         if rebuilt.subject().as_raw() != certificate.subject().as_raw() {
             return Err(unusable("was not made by this program; issue with the tool that made it"));
         }
@@ -112,17 +113,17 @@ impl Authority {
     /// Writes `ca.pem` and `ca.key` into `dir`, which is created; the key readable by the owner alone.
     ///
     /// # Errors
-    /// [`IdentityError::File`].
+    /// [`FederationError::File`].
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), IdentityError> {
         let dir = dir.as_ref();
         let at = |path: &Path| {
             let path = path.to_owned();
-            move |source| IdentityError::File { action: "write", path, source }
+            move |source| FederationError::File { action: "write", path, source }
         };
         fs::create_dir_all(dir).map_err(at(dir))?;
         write_private(&dir.join("ca.key"), self.issuer.key().serialize_pem().as_bytes())?;
         let certificate = dir.join("ca.pem");
-        fs::write(&certificate, &self.ca_pem).map_err(at(&certificate))
+        Ok(fs::write(&certificate, &self.ca_pem).map_err(at(&certificate))?)
     }
 
     /// The authority's certificate, for the manifest.
@@ -244,7 +245,7 @@ fn validity(days: i64) -> Result<(u64, u64), IdentityError> {
 /// 127 random bits, positive as DER's integers need.
 fn random_serial() -> Result<SerialNumber, IdentityError> {
     let mut bytes = [0_u8; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| IdentityError::Crypto)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| FederationError::Crypto)?;
     let [first, ..] = &mut bytes;
     // The first byte is never 0, so that the encoding has one length.
     *first = (*first & 0x7f) | 0x40;

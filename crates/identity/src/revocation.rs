@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use loda_federation::Anchor;
+use loda_federation::FederationError;
 use loda_federation::private::read;
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
@@ -42,7 +43,7 @@ impl RevocationList {
     /// The lists in a file: one in DER, or any number in PEM.
     ///
     /// # Errors
-    /// [`IdentityError::Unusable`], with the file and the fix.
+    /// [`FederationError::Unusable`], with the file and the fix.
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Vec<Self>, IdentityError> {
         let unusable = |reason: &str| IdentityError::unusable(format!("revocation list {origin}"), reason);
         if bytes.len() > LARGEST {
@@ -78,9 +79,9 @@ impl RevocationList {
     /// Reads every file of a folder. Files that cannot be read are reported and passed over: the others count.
     ///
     /// # Errors
-    /// [`IdentityError::File`] where the folder itself cannot be read.
+    /// [`FederationError::File`] where the folder itself cannot be read.
     pub fn read_folder(folder: &Path) -> Result<(Vec<Self>, Vec<String>), IdentityError> {
-        let fault = |source| IdentityError::File { action: "read", path: folder.to_owned(), source };
+        let fault = |source| FederationError::File { action: "read", path: folder.to_owned(), source };
         let (mut lists, mut faults) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(folder).map_err(fault)? {
             let path = entry.map_err(fault)?.path();

@@ -49,7 +49,7 @@ impl Credentials {
     /// Reads a PEM file with exactly one certificate, and one with its private key.
     ///
     /// # Errors
-    /// [`IdentityError::File`] or [`IdentityError::Unusable`], with the file's name. That key and
+    /// [`loda_federation::FederationError::File`] or [`loda_federation::FederationError::Unusable`], with the file's name. That key and
     /// certificate match is found by [`server_config`] and [`client_config`].
     pub fn load(cert: &Path, key: &Path) -> Result<Self, IdentityError> {
         let at = |what: &str, path: &Path| format!("{what} {}", path.display());
@@ -59,7 +59,7 @@ impl Credentials {
     /// The same from PEM text.
     ///
     /// # Errors
-    /// [`IdentityError::Unusable`].
+    /// [`loda_federation::FederationError::Unusable`].
     pub fn from_pem(cert: &str, key: &str) -> Result<Self, IdentityError> {
         Self::from_bytes(cert.as_bytes(), key.as_bytes(), "certificate", "key")
     }
@@ -135,7 +135,7 @@ pub(crate) fn public_server_config(
 /// certificates only those whose one URI is `expected`.
 ///
 /// # Errors
-/// [`IdentityError::Unusable`] if `expected` is no server of the manifest; otherwise as [`server_config`].
+/// [`loda_federation::FederationError::Unusable`] if `expected` is no server of the manifest; otherwise as [`server_config`].
 pub fn client_config(
     creds: &Credentials,
     trust: &Arc<Trust>,

@@ -41,7 +41,7 @@ impl Trust {
     /// beside the result, in sentences.
     ///
     /// # Errors
-    /// [`IdentityError::Manifest`].
+    /// [`loda_federation::FederationError::Manifest`].
     pub fn new(
         manifest: Arc<Manifest>,
         lists: Vec<RevocationList>,
@@ -193,7 +193,7 @@ impl Trust {
     /// Whether `id` is a server of the manifest.
     ///
     /// # Errors
-    /// [`IdentityError::Unusable`].
+    /// [`loda_federation::FederationError::Unusable`].
     pub fn knows_server(&self, id: &PeerId) -> Result<(), IdentityError> {
         let unusable = |reason: &str| Err(IdentityError::unusable(id.to_string(), reason));
         match &id.role {

@@ -30,7 +30,7 @@ impl WebCertificate {
     /// Reads a PEM file with the certificate and, where it has one, its chain; and one with the private key.
     ///
     /// # Errors
-    /// [`IdentityError::File`] or [`IdentityError::Unusable`], with the file's name.
+    /// [`loda_federation::FederationError::File`] or [`loda_federation::FederationError::Unusable`], with the file's name.
     pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Self, IdentityError> {
         let stamp = stamp(&certificate, &key);
         let loaded = certified(&certificate, &key)?;

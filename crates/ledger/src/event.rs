@@ -277,7 +277,7 @@ impl Opened {
         let (name, rest) = rest.split_once(" is served from snapshot ")?;
         let (snapshot, rest) = rest.split_once(" drawn as ")?;
         let (drawn, sha256) = rest.split_once(" sha256 ")?;
-        if [name, drawn, sha256].iter().any(|word| word.contains(' ')) {
+        if [name, drawn, sha256].iter().any(|word| word.is_empty() || word.contains(' ')) {
             return None;
         }
         let (name, drawn, sha256) = (name.to_owned(), drawn.to_owned(), sha256.to_owned());
@@ -312,6 +312,20 @@ mod tests {
         let events = events.into_iter().chain(ends.map(Event::Outcome)).chain(reasons.map(Event::Fail));
         for event in events {
             assert_eq!(Event::read(event.kind(), event.detail()), event);
+        }
+    }
+
+    #[test]
+    fn words_that_quote_an_opening_open_nothing() {
+        let words = "is served from snapshot 7 drawn as closed sha256 ab12";
+        for note in [
+            format!("period 2026-03-01 is restated: x {words}"),
+            format!("epoch 2026Q4 {words} and more"),
+            format!("token period 2026-03-01 {words}"),
+            format!("period  {words}"),
+        ] {
+            let read = Event::read(EventKind::Admin, note.clone());
+            assert_eq!(read, Event::Admin(Change::Note(note)));
         }
     }
 

@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// `UNAVAILABLE`.
 ///
 /// # Errors
-/// [`IdentityError::Unusable`] if `address` is not `host:port` or `expected` no server of the manifest.
+/// [`loda_federation::FederationError::Unusable`] if `address` is not `host:port` or `expected` no server of the manifest.
 pub fn channel(
     address: &str,
     identity: &Identity,

@@ -9,6 +9,7 @@ use pb::logical_expr_node::Expr;
 
 use super::encode::{PRECISION, op_name};
 use super::limits::{Decoder, fault};
+use crate::draft::column_name::{qualified, source_of};
 use crate::draft::{Arithmetic, Comparison, DatePart, Predicate, Scalar};
 use crate::refusal::{Checked, Refusal, Rule};
 
@@ -157,10 +158,9 @@ pub(super) fn column_name(column: pb::Column) -> Checked<String> {
     if column.name.contains('.') {
         return Err(fault("a column's name holds a full stop"));
     }
-    Ok(match column.relation {
-        Some(relation) => format!("{}.{}", relation.relation, column.name),
-        None => column.name,
-    })
+    let Some(relation) = column.relation else { return Ok(column.name) };
+    let source = source_of(&relation.relation).ok_or_else(|| fault("a column is of no source"))?;
+    Ok(qualified(source, &column.name))
 }
 
 fn scalar_function(name: &str, args: Vec<Scalar>) -> Checked<Scalar> {

@@ -406,15 +406,14 @@ impl Disk {
 }
 
 impl Log for Disk {
-    fn append(&self, entry: &Entry) -> Result<(), LogError> {
+    fn append_all(&self, entries: &[Entry]) -> Result<(), LogError> {
         if !self.lives() {
             resume_unwind(Box::new(Died));
         }
         if *self.full.lock().unwrap() {
             return Err(LogError::Stopped);
         }
-        let (before, after, full) = (self.world.strikes(40), self.world.strikes(40), self.world.strikes(150));
-        if full {
+        if self.world.strikes(150) {
             *self.full.lock().unwrap() = true;
             self.world.state.lock().unwrap().filled = true;
             self.world.tell(format!("host {} has a full disk", self.host));
@@ -429,12 +428,15 @@ impl Log for Disk {
             });
             return Err(LogError::Write { path: "log".to_owned(), source });
         }
-        if !before {
-            self.write(entry);
-        }
-        if before || after {
-            self.world.kill(self.host);
-            resume_unwind(Box::new(Died));
+        for entry in entries {
+            let (before, after) = (self.world.strikes(40), self.world.strikes(40));
+            if !before {
+                self.write(entry);
+            }
+            if before || after {
+                self.world.kill(self.host);
+                resume_unwind(Box::new(Died));
+            }
         }
         Ok(())
     }

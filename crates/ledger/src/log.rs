@@ -5,11 +5,20 @@ use crate::seen::Head;
 
 /// A durable log that a party appends to.
 pub trait Log: Send + Sync {
-    /// Appends an entry. Returns only when the entry is on disk.
+    /// Appends entries in their order. Returns only when all of them are on disk. After a crash the first ones may
+    /// stand without the others.
     ///
     /// # Errors
-    /// If the entry may not be durable. The caller must not go on.
-    fn append(&self, entry: &Entry) -> Result<(), LogError>;
+    /// If one of them may not be durable. The caller must not go on.
+    fn append_all(&self, entries: &[Entry]) -> Result<(), LogError>;
+
+    /// Appends one entry, as [`Log::append_all`].
+    ///
+    /// # Errors
+    /// As [`Log::append_all`].
+    fn append(&self, entry: &Entry) -> Result<(), LogError> {
+        self.append_all(std::slice::from_ref(entry))
+    }
 
     /// The reason why nothing can be written at present; `None` if the log can be written. Each call tries the write again.
     fn fault(&self) -> Option<String> {

@@ -17,7 +17,7 @@ use crate::head_file::HeadFile;
 use crate::index::Index;
 use crate::log::{Log, LogError};
 use crate::seen::Head;
-use crate::sha256::hash;
+use crate::sha256::{Hash, hash};
 
 /// A file of lines `{"entry":{…},"signature":"…"}`. The signature covers the bytes of `entry`. These bytes hold a sequence
 /// number, the time and the SHA-256 of the previous line.
@@ -109,20 +109,26 @@ impl SignedLines {
 }
 
 impl Log for SignedLines {
-    fn append(&self, entry: &Entry) -> Result<(), LogError> {
+    fn append_all(&self, entries: &[Entry]) -> Result<(), LogError> {
         let mut state = self.state();
         self.look(&mut state)?;
-        let body = json!({
-            "sequence": state.index.entries(),
-            "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-            "previous": state.index.previous(),
-            "head": true,
-            "what": entry,
-        })
-        .to_string();
-        let signature = hex::encode(self.key.sign(body.as_bytes()));
-        let line = format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}\n");
-        let written = state.write(&line);
+        let (mut previous, mut lines) = (state.index.previous(), Vec::new());
+        for (sequence, entry) in (state.index.entries()..).zip(entries) {
+            let body = json!({
+                "sequence": sequence,
+                "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+                "previous": previous,
+                "head": true,
+                "what": entry,
+            })
+            .to_string();
+            let signature = hex::encode(self.key.sign(body.as_bytes()));
+            let line = format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}");
+            let hash = hash(&line);
+            previous = hex::encode(hash);
+            lines.push((line, hash));
+        }
+        let written = state.write(&lines);
         state.fault = written.as_ref().err().map(ToString::to_string);
         written.map_err(|source| LogError::Write { path: self.path.display().to_string(), source })
     }
@@ -164,10 +170,11 @@ impl Log for SignedLines {
 }
 
 impl State {
-    /// Writes one line. A line that does not fit is removed whole, so that a shorter one can follow.
-    fn write(&mut self, line: &str) -> std::io::Result<()> {
+    /// Writes lines, each with its hash. Lines that do not fit are removed whole, so that shorter ones can follow.
+    fn write(&mut self, lines: &[(String, Hash)]) -> std::io::Result<()> {
         let stopped = || Some(LogError::Stopped.to_string());
-        if let Err(fault) = self.file.write_all(line.as_bytes()) {
+        let text: String = lines.iter().flat_map(|(line, _)| [line.as_str(), "\n"]).collect();
+        if let Err(fault) = self.file.write_all(text.as_bytes()) {
             let undone = self.file.set_len(self.index.bytes()).and_then(|()| self.file.sync_data());
             self.stopped = undone.err().and_then(|_| stopped());
             self.left = self.file.metadata().as_ref().map(FileState::of).ok();
@@ -177,7 +184,9 @@ impl State {
             self.stopped = stopped();
             return Err(fault);
         }
-        self.index.push(hash(line.trim_end()), line.len() as u64);
+        for (line, hash) in lines {
+            self.index.push(*hash, (line.len() as u64).saturating_add(1));
+        }
         // The metadata are those of the open file, even if another file has its name by now.
         self.left = self.file.metadata().as_ref().map(FileState::of).ok();
         // The entry is durable. If its number cannot be written, the next start reads a log that is longer than its head file.
@@ -385,7 +394,7 @@ mod tests {
         // The file is replaced after the check and before the write.
         std::fs::copy(&path, dir.path().join("copy")).unwrap();
         std::fs::rename(dir.path().join("copy"), &path).unwrap();
-        log.state().write("a line\n").unwrap();
+        log.state().write(&[("a line".to_owned(), hash("a line"))]).unwrap();
         assert!(log.is_stopped() && log.append(&entry("b")).is_err());
     }
 
@@ -396,7 +405,10 @@ mod tests {
         let saved = dir.path().join("key");
         SigningKey::generate().unwrap().0.save(&saved).unwrap();
         let log = SignedLines::open(&path, SigningKey::load(&saved).unwrap()).unwrap();
-        (0..1500).for_each(|number| log.append(&entry(&number.to_string())).unwrap());
+        for number in (0..1500).step_by(3) {
+            log.append(&entry(&number.to_string())).unwrap();
+            log.append_all(&[entry("the second"), entry("the third")]).unwrap();
+        }
         drop(log);
         let lines = std::fs::read_to_string(&path).unwrap();
         let again = SignedLines::open(&path, SigningKey::load(&saved).unwrap()).unwrap();

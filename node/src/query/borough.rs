@@ -204,14 +204,20 @@ impl Borough {
         Ok(())
     }
 
+    /// The cells of a table that is kept. A fault shows where the table is made.
+    fn kept(&self, accepted: &Accepted) -> Option<Released<RecordBatch>> {
+        let Fragment::Table(table) = &accepted.fragment else { return None };
+        self.tables.kept(table, &Pinned(&accepted.snapshots), &*self.method(accepted)).ok().flatten()
+    }
+
     async fn run(&self, accepted: &Accepted) -> anyhow::Result<Released<RecordBatch>> {
         let (engine, method, tables) = (Arc::clone(&self.engine), self.method(accepted), Arc::clone(&self.tables));
         let snapshots = accepted.snapshots.clone();
         let question = match &accepted.fragment {
             Fragment::Question(question) => question.clone(),
             Fragment::Table(table) => {
-                // A kept table takes no time, and another thread would cost more than it gives.
-                if let Some(kept) = tables.kept(table, &Pinned(&snapshots), &*method)? {
+                // It may have been made while this question waited.
+                if let Some(kept) = self.kept(accepted) {
                     return Ok(kept);
                 }
                 let (table, wanted) = (table.clone(), StopWhenDropped::default());
@@ -265,6 +271,10 @@ impl Work for Borough {
         accepted.snapshots.iter().try_for_each(|snapshot| {
             agreement.allows(&analyst, &asked.purpose, &snapshot.contract.dataset, today).map(drop)
         })
+    }
+
+    fn at_hand(&self, _asked: &Asked, accepted: &Accepted) -> Option<Released<RecordBatch>> {
+        self.kept(accepted)
     }
 
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {

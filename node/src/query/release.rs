@@ -105,7 +105,7 @@ impl Gate {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // This is the last moment. The agreement may have ended while the query ran and waited.
         agreed()?;
-        self.log.append(&entry)?;
+        self.log.append_all(&accepted.ended(entry))?;
         Ok(release)
     }
 }

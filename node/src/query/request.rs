@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use loda_contract::{Contract, Protection};
+use loda_disclosure::Released;
 use loda_identity::{Gss, PeerId};
 use loda_ledger::{Entry, Event};
 use loda_proto::v1::SubmitRequest;
@@ -24,6 +26,22 @@ pub(crate) struct Accepted {
     pub(crate) agreement: String,
     /// The results for its datasets that were assessed, in words.
     pub(crate) assessed: String,
+    /// The answer, if it is at hand.
+    pub(crate) at_hand: Option<AtHand>,
+}
+
+/// An answer that needs no record, and the ACCEPT entry of its question. The entry goes to disk together with the one
+/// that ends the question: no record is read before, and nothing leaves before.
+pub(crate) struct AtHand {
+    pub(crate) cells: Released<RecordBatch>,
+    pub(crate) accept: Entry,
+}
+
+impl Accepted {
+    /// The entries that end the question in the log: the ACCEPT entry, if it is not there yet, and `end`.
+    pub(crate) fn ended(&self, end: Entry) -> Vec<Entry> {
+        self.at_hand.iter().map(|at_hand| at_hand.accept.clone()).chain([end]).collect()
+    }
 }
 
 /// The meaning of a fragment's bytes. A question about people is a table, and nothing else.
@@ -173,6 +191,6 @@ impl Asked {
                 }
             }
         }
-        Ok(Accepted { fragment, snapshots: pinned, agreement: agreed, assessed: String::new() })
+        Ok(Accepted { fragment, snapshots: pinned, agreement: agreed, assessed: String::new(), at_hand: None })
     }
 }

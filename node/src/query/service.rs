@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::config::Limits;
 use crate::query::registry::{Admission, Job, LogRecovery, QueryRegistry};
 use crate::query::release::{Gate, Release};
-use crate::query::request::{Accepted, Asked};
+use crate::query::request::{Accepted, Asked, AtHand};
 
 /// No deadline is shorter, so nobody learns from a deadline whether an answer takes a little longer.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -35,6 +35,9 @@ pub(crate) trait Work: Send + Sync + 'static {
 
     /// Refuses if the agreement in force no longer grants the accepted question. It may have ended meanwhile.
     fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal>;
+
+    /// The cells of an answer that is at hand, so that no record is read for it.
+    fn at_hand(&self, asked: &Asked, accepted: &Accepted) -> Option<Released<RecordBatch>>;
 
     /// The method of disclosure control for the answer.
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method>;
@@ -238,7 +241,7 @@ impl QueryService {
             return Ok(self.work.judge(&asked).err());
         }
         let judged = self.continues(log.as_ref()).and_then(|seen| Ok((seen, self.work.judge(&asked)?)));
-        let (seen, accepted) = match judged {
+        let (seen, mut accepted) = match judged {
             Ok(judged) => judged,
             Err(refusal) => {
                 let refused = Refused::One { rule: refusal.rule.name().to_owned(), sql_sha256: None };
@@ -246,7 +249,7 @@ impl QueryService {
                 // If the log only has to be shown once more, nothing is recorded yet.
                 let again = refusal.rule == Rule::Log && self.coordinator_fault().is_none();
                 if !again && self.refusals.takes(&entry) {
-                    self.append(&entry)?;
+                    self.append(&[entry])?;
                 }
                 self.outcomes.count("refused");
                 return Ok(Some(refusal));
@@ -271,8 +274,12 @@ impl QueryService {
             }
         };
         let dataset = &accepted.fragment.title();
-        let accept = asked.entry(Event::Accept, dataset, &accepted.agreement);
-        if let Err(status) = self.append(&Entry { seen: vec![seen], ..accept }) {
+        let accept = Entry { seen: vec![seen], ..asked.entry(Event::Accept, dataset, &accepted.agreement) };
+        let at_hand = self.work.at_hand(&asked, &accepted);
+        // While the log cannot be written, the asker is told so at once.
+        if let Some(cells) = at_hand.filter(|_| self.log_fault().is_none()) {
+            accepted.at_hand = Some(AtHand { cells, accept });
+        } else if let Err(status) = self.append(&[accept]) {
             job.cancel();
             return Err(status);
         }
@@ -291,8 +298,8 @@ impl QueryService {
         fits
     }
 
-    fn append(&self, entry: &Entry) -> Result<(), Status> {
-        self.gate.log().append(entry).map_err(|fault| {
+    fn append(&self, entries: &[Entry]) -> Result<(), Status> {
+        self.gate.log().append_all(entries).map_err(|fault| {
             tracing::error!("{fault}");
             Status::unavailable("log_unavailable")
         })
@@ -322,7 +329,8 @@ impl QueryService {
                 self.outcomes.count(reason.name());
                 let dataset = &accepted.fragment.title();
                 // The job ends as not answered even if this cannot be logged, because nothing leaves.
-                let _logged = self.append(&asked.entry(Event::Fail(reason), dataset, &accepted.agreement));
+                let end = asked.entry(Event::Fail(reason), dataset, &accepted.agreement);
+                let _logged = self.append(&accepted.ended(end));
                 job.not_answered().await;
             }
         }
@@ -333,9 +341,14 @@ impl QueryService {
         let asked_at = Instant::now();
         let turn = self.turns.take(&asked.analyst.to_string()).await;
         self.times.took("wait", asked_at.elapsed());
-        job.running();
         let began = Instant::now();
-        let cells = self.work.cells(asked, accepted).await?;
+        let cells = match &accepted.at_hand {
+            Some(at_hand) => at_hand.cells.clone(),
+            None => {
+                job.running();
+                self.work.cells(asked, accepted).await?
+            }
+        };
         self.times.took("work", began.elapsed());
         drop(turn);
         if let Some(step) = self.work.step(accepted) {

@@ -91,6 +91,12 @@ impl Work for Working {
         self.rehearsed.node.borough.agreed(asked, accepted)
     }
 
+    /// Of one question in three, the answer is at hand.
+    fn at_hand(&self, asked: &Asked, _accepted: &Accepted) -> Option<Released<RecordBatch>> {
+        let ready = asked.query.as_u128().is_multiple_of(3);
+        ready.then(|| self.rehearsed.answers.get(&asked.fragment_hash()).cloned()).flatten()
+    }
+
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {
         self.rehearsed.node.borough.method(accepted)
     }

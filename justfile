@@ -57,6 +57,10 @@ properties CASES="50000" SEED="1":
 campaign TARGETS="1000" LONDON="small":
     LODA_CAMPAIGN_TARGETS={{TARGETS}} LODA_CAMPAIGN_LONDON={{LONDON}} LODA_AUTOMATIC_QUESTIONS=1000000 cargo test --release --test federation -- --nocapture campaign:: differencing:: closed::unions closed::epochs closed::periods
 
+# Random questions over withheld, incomplete and estimated cells, each value beside that of complete cells: just marked 100000
+marked PLANS="100000" FIRST="1000000":
+    LODA_MARKED_PLANS={{PLANS}} LODA_MARKED_FIRST={{FIRST}} cargo test --release -p loda-coordinator --lib marks -- --nocapture
+
 # Statements that would cost a coordinator everything, for so many seconds: just hostile-sql 3600
 hostile-sql SECONDS="3600" SEED="1":
     LODA_HOSTILE_SECONDS={{SECONDS}} LODA_SEED={{SEED}} cargo test --release --test federation hostile_sql -- --nocapture

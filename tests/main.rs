@@ -28,6 +28,7 @@ mod hostile_sql;
 mod hosts;
 mod identity;
 mod linkage;
+mod marked_values;
 mod monitoring;
 mod network;
 mod overload;

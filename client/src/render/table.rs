@@ -5,7 +5,7 @@ use comfy_table::{
 };
 
 use loda_answer::Answer;
-use loda_answer::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note, thousands};
+use loda_answer::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note, note_name, thousands};
 use loda_answer::plain;
 
 /// A line below the header, and no other lines.
@@ -26,7 +26,7 @@ pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
         let format = |((cell, column), bare): ((&Cell, &Column), &bool)| text(cell, column.kind, *bare);
         let mut row: Vec<_> = cells.iter().zip(&columns).zip(&bare).map(format).collect();
         if with_note {
-            row.push(plain::line(note(reason)));
+            row.push(plain::line(&note(&columns, cells, reason)));
         }
         rows.push(row);
         Ok(())
@@ -35,7 +35,7 @@ pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
 
     let mut names: Vec<_> = columns.iter().map(|column| plain::line(&column.name)).collect();
     if with_note {
-        names.push("note".into());
+        names.push(plain::line(&note_name(&columns)));
     }
     let numbers: Vec<_> = columns.iter().map(|column| column.kind.is_number()).collect();
     grid(&names, &numbers, &rows, width)

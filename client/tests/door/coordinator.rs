@@ -242,7 +242,7 @@ fn result() -> Vec<u8> {
     let schema = Arc::new(Schema::new(vec![
         Field::new("outcome", DataType::Utf8, false),
         Field::new("n", DataType::Int64, true).with_metadata(protected),
-        Field::new("reason", DataType::Utf8, true),
+        loda_answer::reason::field(["outcome", "n"]),
     ]));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec!["Arrest", "Caution"])),

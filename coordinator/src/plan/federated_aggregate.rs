@@ -48,6 +48,8 @@ pub(crate) struct FederatedAggregate {
     pub(crate) lowered: BTreeMap<Gss, Arc<Lowered>>,
     /// Columns of the statement that divide one of its counts by another.
     pub(crate) ratios: Vec<Ratio>,
+    /// Sets of the node's figures that a London figure combines: they are formed over the same boroughs.
+    pub(crate) combined: Vec<BTreeSet<usize>>,
     pub(crate) schema: Arc<DFSchema>,
 }
 
@@ -280,6 +282,7 @@ pub(crate) fn of(
         questions,
         lowered,
         ratios: Vec::new(),
+        combined: Vec::new(),
         schema: Arc::clone(schema),
     };
     limits(&part)?;

@@ -17,8 +17,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDe
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-/// The prefix of the hidden column with a row's note on missing values; see
-/// [`missing_notes`](crate::plan::missing_notes).
+/// The prefix of the hidden columns with the marks of values; see [`marks`](crate::result::marks).
 pub(crate) const NOTE: &str = "__loda_note_";
 
 /// The note on a figure that adds up released cells and lacks other cells that are not released.
@@ -31,12 +30,10 @@ pub(crate) struct Federated {
     pub(crate) part: usize,
     /// The dataset and the question in words, for people who read the plan.
     pub(crate) words: Arc<str>,
-    /// The aggregate's schema, followed by the note.
+    /// The aggregate's schema.
     pub(crate) schema: DFSchemaRef,
     /// The number of group keys. They are the first columns.
     pub(crate) keys: usize,
-    /// Whether the figures go through protection.
-    pub(crate) protected: bool,
 }
 
 impl fmt::Debug for Federated {

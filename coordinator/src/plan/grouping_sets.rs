@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::powerset;
-use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, cast, lit};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, lit};
 use loda_question::plan::FigureReading;
 use loda_question::{Measure, Refusal, Rule};
 
 use crate::plan::federated_aggregate::{FederatedAggregate, Output};
-use crate::plan::federated_node::NOTE;
 use crate::plan::split::{Split, refuse};
 
 /// The most grouping sets in one statement.
@@ -62,12 +61,9 @@ impl Split {
         };
         // A union drops the table names that the plan above refers to.
         let qualifiers = aggregate.schema.iter().map(|(q, f)| (q.cloned(), f.name().clone()));
-        let mut columns = union.schema().columns().into_iter();
-        let mut shown: Vec<Expr> = (&mut columns)
-            .zip(qualifiers)
-            .map(|(column, (qualifier, name))| Expr::Column(column).alias_qualified(qualifier, name))
-            .collect();
-        shown.extend(columns.map(Expr::Column));
+        let columns = union.schema().columns().into_iter().zip(qualifiers);
+        let shown =
+            columns.map(|(column, (qualifier, name))| Expr::Column(column).alias_qualified(qualifier, name)).collect();
         Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(union))?))
     }
 
@@ -147,25 +143,7 @@ fn total(cells: &LogicalPlan, part: &FederatedAggregate, order: &[usize], all: u
         }
         figures.push(sum(Expr::Column(column.clone())).alias_qualified(column.relation.clone(), column.name.clone()));
     }
-    let note = columns.iter().find(|c| c.name.starts_with(NOTE)).cloned();
-    let note = note.unwrap_or_else(|| Column::new_unqualified(NOTE));
-    figures.push(count(Expr::Column(note.clone())).alias("__lacking"));
-    figures.push(count(lit(1_i64)).alias("__cells"));
-    let plan = LogicalPlanBuilder::from(cells.clone()).aggregate(keys.collect::<Vec<_>>(), figures)?.build()?;
-    let mut shown: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    shown.truncate(shown.len().saturating_sub(2));
-    let lacking = || Expr::Column(Column::new_unqualified("__lacking"));
-    let text = |e: Expr| cast(e, DataType::Utf8);
-    let words = datafusion::functions::string::expr_fn::concat(vec![
-        lit("lacks "),
-        text(lacking()),
-        lit(" of "),
-        text(Expr::Column(Column::new_unqualified("__cells"))),
-        lit(" cells: withheld"),
-    ]);
-    let branch = (Box::new(lacking().gt(lit(0_i64))), Box::new(words));
-    shown.push(Expr::Case(Case::new(None, vec![branch], None)).alias(note.name));
-    LogicalPlanBuilder::from(plan).project(shown)?.build()
+    LogicalPlanBuilder::from(cells.clone()).aggregate(keys.collect::<Vec<_>>(), figures)?.build()
 }
 
 /// Puts one grouping into the columns of the whole aggregate. Keys outside the set are NULL, and the grouping id says
@@ -191,9 +169,6 @@ fn under(plan: LogicalPlan, aggregate: &Aggregate, order: &[usize], all: usize, 
     shown.push(lit(ScalarValue::UInt64(Some(number)).cast_to(&id)?).alias(Aggregate::INTERNAL_GROUPING_ID));
     for (column, (qualifier, field)) in columns.iter().skip(order.len()).zip(fields.iter().skip(all + 1)) {
         shown.push(Expr::Column(column.clone()).alias_qualified(qualifier.clone(), field.name()));
-    }
-    if let Some(note) = columns.iter().find(|c| c.name.starts_with(NOTE)) {
-        shown.push(Expr::Column(note.clone()).alias(format!("{NOTE}sets")));
     }
     Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(plan))?))
 }

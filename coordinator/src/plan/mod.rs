@@ -1,5 +1,7 @@
 //! Turns SQL into a plan, and the plan into fragments for boroughs.
 
+pub(crate) mod arithmetic;
+pub(crate) mod combined;
 pub(crate) mod cte_expansion;
 pub(crate) mod dropped_syntax;
 pub(crate) mod dry_run;
@@ -8,9 +10,7 @@ pub(crate) mod federated_node;
 pub(crate) mod fragment;
 pub(crate) mod grouping_sets;
 pub(crate) mod lineage;
-pub(crate) mod missing_notes;
 pub(crate) mod planner;
 pub(crate) mod published_join;
-pub(crate) mod ratios;
 pub(crate) mod split;
 pub(crate) mod sql_bounds;

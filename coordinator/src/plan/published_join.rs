@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema, JoinType, Result, ScalarValue};
-use datafusion::functions_aggregate::expr_fn::{count, max, sum};
+use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::logical_expr::{Aggregate, Case, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, lit};
 use loda_contract::ColumnType;
 use loda_question::plan::{
@@ -17,7 +17,6 @@ use loda_question::plan::{
 use loda_question::{JoinKind, Measure, Refusal, Rule, Scalar, bare_name, wire_schema};
 
 use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey};
-use crate::plan::federated_node::{IN_PART, NOTE};
 use crate::plan::split::{Split, refuse};
 
 impl Split {
@@ -34,7 +33,6 @@ impl Split {
         let (people_keys, published_keys) = (people.keys.len(), published.keys.len());
         let left = LogicalPlanBuilder::from(self.leaf(people, people_keys)?).alias(PEOPLE)?;
         let right = LogicalPlanBuilder::from(self.leaf(published, published_keys)?).alias(PUBLISHED)?.build()?;
-        let note = left.schema().columns().into_iter().find(|c| c.name.starts_with(NOTE)).map(Expr::Column);
         let equal = beside.on.iter().map(|(p, q)| key(PEOPLE, *p).eq(key(PUBLISHED, *q)));
         let (kind, shows) = match beside.kind {
             JoinKind::Inner => (JoinType::Inner, true),
@@ -62,7 +60,6 @@ impl Split {
                 }
             }
         }
-        figures.push(count(note.unwrap_or_else(|| lit(ScalarValue::Utf8(None)))).alias("noted"));
         let by_cell = joined.aggregate(keys.collect::<Vec<_>>(), figures)?.build()?;
         // One row for each group.
         let groups: Vec<Expr> = (0..beside.keys.len()).map(|i| plain(format!("o{i}"))).collect();
@@ -70,8 +67,7 @@ impl Split {
             BesideValue::Mean { .. } => vec![format!("a{i}"), format!("b{i}")],
             _ => vec![format!("a{i}")],
         });
-        let totals = names.map(|name| sum(plain(name.clone())).alias(name));
-        let totals: Vec<Expr> = totals.chain([sum(plain("noted".to_owned())).alias("noted")]).collect();
+        let totals: Vec<Expr> = names.map(|name| sum(plain(name.clone())).alias(name)).collect();
         let by_group = LogicalPlanBuilder::from(by_cell).aggregate(groups.clone(), totals)?.build()?;
         // Back to the aggregate's own columns.
         let fields: Vec<_> = aggregate.schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
@@ -83,15 +79,12 @@ impl Split {
                 BesideValue::Each(_) | BesideValue::Once(_) => total,
             }
         });
-        let mut shown: Vec<Expr> = groups
+        let shown: Vec<Expr> = groups
             .into_iter()
             .chain(figures)
             .zip(&fields)
             .map(|(expr, (q, f))| cast(expr, f.data_type().clone()).alias_qualified(q.clone(), f.name()))
             .collect();
-        let some = Box::new(plain("noted".to_owned()).gt(lit(0_i64)));
-        let note = Expr::Case(Case::new(None, vec![(some, Box::new(lit(IN_PART)))], None));
-        shown.push(note.alias(format!("{NOTE}beside")));
         Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(by_group))?))
     }
 }

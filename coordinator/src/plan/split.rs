@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::datasource::source_as_provider;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan};
 use loda_contract::Protection;
 use loda_identity::{Gss, PeerId};
@@ -15,12 +15,12 @@ use loda_question::{Refusal, Rule};
 use tokio::time::Instant;
 
 use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
+use crate::plan::arithmetic;
+use crate::plan::combined;
 use crate::plan::federated_aggregate::{self, FederatedAggregate};
-use crate::plan::federated_node::{Federated, NOTE};
+use crate::plan::federated_node::Federated;
 use crate::plan::fragment::Fragment;
-use crate::plan::lineage::{self, Figures};
-use crate::plan::missing_notes;
-use crate::plan::ratios;
+use crate::plan::lineage;
 
 /// The most questions to the boroughs in one statement.
 const PART_LIMIT: usize = 8;
@@ -38,10 +38,6 @@ pub(crate) struct SplitPlan {
     pub(crate) parts: Vec<FederatedAggregate>,
     /// For each column of the plan: whether it depends on figures from boroughs.
     pub(crate) rests: Vec<bool>,
-    /// For each column of the plan: whether it depends on figures that can be withheld.
-    pub(crate) withholds: Vec<bool>,
-    /// Whether cells are combined again after the merge.
-    pub(crate) combines: bool,
     /// Whether the question is an EXPLAIN.
     pub(crate) explain: bool,
 }
@@ -80,13 +76,14 @@ impl Split {
         Self { catalogue, boroughs, parts: Mutex::new(Vec::new()) }
     }
 
-    /// Splits an analysed plan.
+    /// Splits an analysed plan. `state` coerces the types of the steps after the merge.
     ///
     /// # Errors
     /// A refusal, as the external error that DataFusion carries.
-    pub(crate) fn split(self, plan: LogicalPlan) -> Result<SplitPlan> {
+    pub(crate) fn split(self, plan: LogicalPlan, state: &SessionState) -> Result<SplitPlan> {
+        // Above a leaf, the columns of a step may be NULL where they were not before.
         let plan = plan.transform_up_with_subqueries(|node| self.node(node))?.data;
-        let mut combines = false;
+        let plan = plan.transform_up_with_subqueries(|node| Ok(Transformed::yes(node.recompute_schema()?)))?.data;
         plan.apply_with_subqueries(|node| {
             match node {
                 // Records grouped by unit, with no aggregate above to count them, would give one row for each unit.
@@ -94,13 +91,14 @@ impl Split {
                     return refuse(self.part(aggregate).err().unwrap_or_else(rows_stay_home));
                 }
                 LogicalPlan::TableScan(_) if reads_records(node) => return refuse(rows_stay_home()),
-                LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Subquery(_) => combines = true,
                 _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
+        let plan = arithmetic::exact(plan)?;
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
         let mut parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        ratios::tell(&plan, &mut parts)?;
+        combined::tell(&plan, &mut parts)?;
         let methods: BTreeSet<&str> =
             parts.iter().map(|p| p.scope.protection).filter(|p| !p.is_public()).map(Protection::name).collect();
         if methods.len() > 1 {
@@ -113,9 +111,8 @@ impl Split {
                 "Ask them one by one: mixed exact and perturbed figures can be differenced",
             ));
         }
-        let rests = lineage::rests_on_figures(&plan, Figures::All);
-        let withholds = lineage::rests_on_figures(&plan, Figures::Protected);
-        Ok(SplitPlan { plan, combines: combines && !parts.is_empty(), parts, rests, withholds, explain: false })
+        let rests = lineage::rests_on_figures(&plan);
+        Ok(SplitPlan { plan, parts, rests, explain: false })
     }
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -146,8 +143,7 @@ impl Split {
                 "Group by the columns and ask for COUNT(*)",
             )),
             // Conditions, joins and windows on records wait for the aggregate above them.
-            _ if holds_records(&node)? => Ok(Transformed::no(node)),
-            _ => missing_notes::carry(node),
+            _ => Ok(Transformed::no(node)),
         }
     }
 
@@ -197,17 +193,13 @@ impl Split {
                 "Ask for several figures in one SELECT, with FILTER, or ask several times",
             ));
         }
-        let note = Arc::new(Field::new(format!("{NOTE}{number}"), DataType::Utf8, true));
         let all_nullable =
             part.schema.iter().map(|(q, f)| (q.cloned(), Arc::new(f.as_ref().clone().with_nullable(true))));
-        let fields = all_nullable.chain([(None, note)]).collect();
-        let schema = Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new())?);
+        let schema = Arc::new(DFSchema::new_with_metadata(all_nullable.collect(), std::collections::HashMap::new())?);
         let words = part.questions.values().flatten().next().map_or_else(String::new, |q| q.sql());
-        let protected = !part.scope.protection.is_public();
         parts.push(part);
-        Ok(LogicalPlan::Extension(Extension {
-            node: Arc::new(Federated { part: number, words: words.into(), schema, keys, protected }),
-        }))
+        let node = Arc::new(Federated { part: number, words: words.into(), schema, keys });
+        Ok(LogicalPlan::Extension(Extension { node }))
     }
 }
 
@@ -277,11 +269,8 @@ mod tests {
         let plan = split("SELECT branch, COUNT(*) FROM library_stock GROUP BY branch").await.unwrap();
         let [bundle] = bundles(&plan).try_into().ok().unwrap();
         assert_eq!(bundle.boroughs, boroughs(&["E09000007", "E09000012", "E09000022"]));
-        assert_eq!((plan.parts.len(), plan.combines), (1, false));
-        // Of the columns that are shown, without the hidden notes.
-        let shown =
-            plan.plan.schema().fields().iter().zip(&plan.rests).filter(|(field, _)| !field.name().starts_with(NOTE));
-        assert_eq!(shown.map(|(_, rests)| *rests).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(plan.parts.len(), 1);
+        assert_eq!(plan.rests, [false, true]);
         assert!(plan.parts[0].is_london());
     }
 

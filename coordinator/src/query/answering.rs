@@ -42,7 +42,7 @@ impl QueryService {
         let merged = merged.map(|((part, leaf), answers)| merge(part, leaf, answers));
         // Placing cells on a large grid is CPU work. Other queries move to other threads meanwhile.
         let merged = compute(|| merged.collect::<anyhow::Result<Vec<MergedPart>>>())?;
-        let statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
+        let mut statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
         let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
         // A separate task, so that the deadline and a cancellation can end it.
         let (workers, of) = (Arc::clone(&self.workers), Arc::clone(prepared));
@@ -50,7 +50,8 @@ impl QueryService {
         let until = deadline + FINISHING;
         let finishing_at = Instant::now();
         let finishing = tokio::spawn(async move { workers.finish(&of, cells, until).await });
-        let arrow_ipc = AbortOnDropHandle::new(finishing).await.context("finishing stopped")??;
+        let (arrow_ipc, notes) = AbortOnDropHandle::new(finishing).await.context("finishing stopped")??;
+        statement.notes.extend(notes);
         self.times.took("finish", finishing_at.elapsed());
         let mut asked = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer != "not asked").peekable();
         let agreement = |b: &v1::BoroughAnswer| b.refusal.as_ref().is_some_and(|r| r.rule == Rule::Agreement.name());

@@ -15,7 +15,6 @@ use loda_service::Ended;
 use uuid::Uuid;
 
 use crate::nodes::dispatch::{NodeRequest, Verdict};
-use crate::plan::federated_node::NOTE;
 use crate::plan::split::Prepared;
 use crate::plan::split::bundles;
 use crate::query::query::Query;
@@ -53,7 +52,7 @@ impl QueryService {
     }
 
     async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {
-        let after_merge = without_notes(&prepared.split.plan.display_indent().to_string());
+        let after_merge = prepared.split.plan.display_indent().to_string().replace("count(Int64(1))", "count(*)");
         let verdicts = if ask_nodes { self.verdicts(prepared).await } else { Vec::new() };
         let mut verdicts = verdicts.into_iter();
         let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {
@@ -142,21 +141,6 @@ fn table(explained: &v1::PrepareResponse) -> anyhow::Result<(SchemaRef, RecordBa
     ];
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
     Ok((schema, batch))
-}
-
-/// A plan for people: without the hidden note columns.
-fn without_notes(plan: &str) -> String {
-    let mut text = String::new();
-    for (number, piece) in plan.split(NOTE).enumerate() {
-        if number == 0 {
-            text.push_str(piece);
-            continue;
-        }
-        let qualifier = text.rfind(", ").filter(|at| !text.get(*at..).unwrap_or_default().contains('\n'));
-        text.truncate(qualifier.unwrap_or(text.len()));
-        text.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit()));
-    }
-    text.replace("count(Int64(1))", "count(*)")
 }
 
 pub(crate) fn wire_refusal(refusal: &Refusal) -> v1::Refusal {

@@ -1,5 +1,7 @@
 //! The boroughs' contributions to one output cell.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use loda_question::Measure;
 use loda_question::table::{CellFigure, Estimate};
@@ -33,6 +35,8 @@ pub(crate) struct Merged {
     pub(crate) known: Estimate,
     /// The number of boroughs whose single cell is withheld, and their joint estimate.
     alone: u32,
+    /// Whether that estimate is not good enough.
+    dropped: bool,
     of_alone: Estimate,
 }
 
@@ -100,6 +104,7 @@ impl Group {
                     figure.estimated += figure.alone;
                 } else {
                     figure.withheld += figure.alone;
+                    figure.dropped = true;
                 }
             }
             if figure.estimated > 0 && !figure.known.will_do() {
@@ -114,34 +119,49 @@ impl Group {
         Ok(())
     }
 
+    /// Takes the figures of `strict` that are combined, where this group has not the same boroughs in all of them.
+    pub(crate) fn reconcile(&mut self, combined: &[BTreeSet<usize>], strict: &Self) {
+        for set in combined {
+            let dropped = |figure: &usize| self.figures.get(*figure).is_some_and(|figure| figure.dropped);
+            if !set.iter().any(dropped) {
+                continue;
+            }
+            for figure in set {
+                if let (Some(own), Some(other)) = (self.figures.get_mut(*figure), strict.figures.get(*figure)) {
+                    *own = other.clone();
+                }
+            }
+        }
+    }
+
     /// The number of boroughs in which an output is withheld.
     pub(crate) fn lack(&self, output: &Output) -> u32 {
-        self.most(std::slice::from_ref(output), |figure| figure.withheld)
+        self.most(output, |figure| figure.withheld)
     }
 
     /// The number of boroughs in which an output adds up cells and some of them are not released.
-    pub(crate) fn in_part(&self, outputs: &[Output]) -> u32 {
-        self.most(outputs, |figure| figure.partial)
+    pub(crate) fn in_part(&self, output: &Output) -> u32 {
+        self.most(output, |figure| figure.partial)
     }
 
     /// The number of boroughs in which an output holds estimates, and the number of units estimated.
-    pub(crate) fn estimated(&self, outputs: &[Output]) -> Option<(u32, f64)> {
-        let needed = outputs.iter().flat_map(Output::needs).filter_map(|place| self.figures.get(place));
+    pub(crate) fn estimated(&self, output: &Output) -> Option<(u32, f64)> {
+        let needed = output.needs().into_iter().filter_map(|place| self.figures.get(place));
         let held = needed.filter(|figure| figure.estimated > 0);
         held.map(|figure| (figure.estimated, figure.known.withheld.unwrap_or(0.0)))
             .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
     }
 
-    fn most(&self, outputs: &[Output], of: impl Fn(&Merged) -> u32) -> u32 {
-        let needed = outputs.iter().flat_map(Output::needs).filter_map(|place| self.figures.get(place));
+    fn most(&self, output: &Output, of: impl Fn(&Merged) -> u32) -> u32 {
+        let needed = output.needs().into_iter().filter_map(|place| self.figures.get(place));
         needed.map(of).max().unwrap_or(0)
     }
 
-    /// The note for readers of this row.
-    pub(crate) fn note(&self, outputs: &[Output]) -> Option<String> {
-        let withheld = outputs.iter().map(|output| self.lack(output)).max().unwrap_or(0);
-        let in_part = self.in_part(outputs);
-        let estimated = self.estimated(outputs).map(|(boroughs, units)| (boroughs, units.round().max(1.0)));
+    /// The mark of an output: why it is not the value that complete cells would give.
+    pub(crate) fn mark(&self, output: &Output) -> Option<String> {
+        let withheld = self.lack(output);
+        let in_part = self.in_part(output);
+        let estimated = self.estimated(output).map(|(boroughs, units)| (boroughs, units.round().max(1.0)));
         let one = self.boroughs <= 1;
         let lacks = match (one, self.no_answer, self.refused) {
             (true, 0, 0) => (withheld > 0).then(|| "c".to_owned()),

@@ -23,7 +23,7 @@ use crate::catalogue::Catalogue;
 use crate::plan::cte_expansion;
 use crate::plan::planner::{CATALOG, Planner, SCHEMA, only_select, refusal_of};
 use crate::plan::sql_bounds::readable;
-use crate::result::post_process::crossed;
+use crate::result::row_pairs::crossed;
 
 /// The schema with tables about answers.
 pub(crate) const OWN: &str = "loda";

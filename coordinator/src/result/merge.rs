@@ -3,13 +3,15 @@
 //! A cell of one borough is that borough's released value. A cell of several boroughs is the sum of their released
 //! values, with the number of boroughs that it lacks.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use loda_contract::Value;
 use loda_identity::Gss;
 use loda_question::Predicate;
+use loda_question::table::CellFigure;
 
 use crate::nodes::dispatch::Answer;
 use crate::plan::federated_aggregate::{FederatedAggregate, OutputKey};
@@ -60,6 +62,8 @@ pub(crate) fn merge(
     let figures = part.measures.len();
     let sparse = is_sparse(part, answers);
     let mut groups: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
+    // The same without the estimates of single cells, for figures that cannot have them all.
+    let mut strict: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
     let (mut values, mut withheld) = (0_u64, BTreeMap::new());
     let mut grids: BTreeMap<Vec<u8>, Option<Grid>> = BTreeMap::new();
     for (gss, question) in &part.questions {
@@ -98,9 +102,16 @@ pub(crate) fn merge(
             }
         }
         for (cell, row) in cells {
-            let group = groups.entry(part.output_cell(gss, &cell)).or_insert_with(|| Group::of(figures));
             let known = known.get(&cell).map_or(&[][..], Vec::as_slice);
-            group.add(answer, &row, known, sparse, &empty)?;
+            let cell = part.output_cell(gss, &cell);
+            for (groups, alone) in [(&mut groups, true), (&mut strict, false)] {
+                if !alone && part.combined.is_empty() {
+                    continue;
+                }
+                let group = groups.entry(cell.clone()).or_insert_with(|| Group::of(figures));
+                let (row, known) = together(&part.combined, &row, known, sparse, &empty, alone);
+                group.add(answer, &row, &known, sparse, &empty)?;
+            }
         }
     }
     if part.keys.is_empty() && groups.is_empty() {
@@ -108,18 +119,55 @@ pub(crate) fn merge(
         groups.insert(Vec::new(), Group::of(figures));
     }
     add_missing(part, answers, sparse, &mut groups);
-    for group in groups.values_mut() {
+    for (cell, group) in &mut groups {
         group.settle(&part.measures)?;
+        let Some(mut strict) = strict.remove(cell) else { continue };
+        strict.settle(&part.measures)?;
+        group.reconcile(&part.combined, &strict);
     }
     let lacks = lacks(part, &groups);
-    let batch = output_columns::batch(part, leaf, &groups, sparse)?;
     // For data about people, the boroughs list the possible groups.
     let open = !sparse && part.lowered.is_empty() && part.questions.values().flatten().any(|q| q.grid().is_none());
-    let in_part = groups.values().any(|group| group.in_part(&part.outputs) > 0);
-    let estimated = groups.values().any(|group| group.estimated(&part.outputs).is_some());
+    let missing = missing_cells(part, answers, sparse, open);
+    let batch = output_columns::batch(part, leaf, &groups, sparse, missing)?;
+    let in_part = groups.values().any(|group| part.outputs.iter().any(|output| group.in_part(output) > 0));
+    let estimated = groups.values().any(|group| part.outputs.iter().any(|output| group.estimated(output).is_some()));
     let errors = part.outputs.iter().map(|output| output_columns::error(part, output, &groups)).collect();
     let ratios = part.ratios.iter().map(|ratio| output_columns::error_of_ratio(ratio, &groups)).collect();
     Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, errors, ratios, open })
+}
+
+/// One borough's figures of a cell, without those that are combined with one that it did not release in full. `alone`:
+/// the estimate of a single withheld cell counts as released.
+fn together<'a>(
+    combined: &[BTreeSet<usize>],
+    row: &'a [Option<i128>],
+    known: &'a [CellFigure],
+    sparse: bool,
+    empty: &[bool],
+    alone: bool,
+) -> (Cow<'a, [Option<i128>]>, Cow<'a, [CellFigure]>) {
+    let (mut row, mut known) = (Cow::Borrowed(row), Cow::Borrowed(known));
+    let lacks = |row: &[Option<i128>], known: &[CellFigure], figure: usize| {
+        let of = known.get(figure).copied().unwrap_or_default();
+        let none = row.get(figure).copied().flatten().is_none();
+        let nothing = sparse || empty.get(figure).copied().unwrap_or(false);
+        of.lacks || (none && !nothing && (!alone || of.estimate.is_none()))
+    };
+    for set in combined {
+        if !set.iter().any(|figure| lacks(&row, &known, *figure)) {
+            continue;
+        }
+        for figure in set {
+            if let Some(value) = row.to_mut().get_mut(*figure) {
+                *value = None;
+            }
+            if let Some(figure) = known.to_mut().get_mut(*figure) {
+                *figure = CellFigure::default();
+            }
+        }
+    }
+    (row, known)
 }
 
 /// Whether a cell absent from an answer is empty, not withheld. True for published data, and if no node protects its
@@ -143,6 +191,26 @@ fn misfit(answer: &Answer, sparse: bool, grid: Option<&Grid>) -> Option<&'static
     outside.then_some("it has a cell outside the grid")
 }
 
+/// Why cells may be missing that nothing names.
+fn missing_cells(
+    part: &FederatedAggregate,
+    answers: &BTreeMap<Gss, Answer>,
+    sparse: bool,
+    open: bool,
+) -> Option<&'static str> {
+    let silent = answers.values().any(|answer| matches!(answer, Answer::Refused(_) | Answer::None));
+    match open {
+        true => Some("may lack groups that are withheld and not listed"),
+        false if silent && (sparse || !is_enumerable(part)) => Some("lacks groups of boroughs that did not answer"),
+        false => None,
+    }
+}
+
+/// Whether the question itself says which cells there are.
+fn is_enumerable(part: &FederatedAggregate) -> bool {
+    part.questions.values().flatten().all(|q| q.grid().is_some()) && !part.is_by_period()
+}
+
 /// A missing borough is missing from every London figure, even if nothing says which cells it would have had.
 fn add_missing(
     part: &FederatedAggregate,
@@ -150,8 +218,7 @@ fn add_missing(
     sparse: bool,
     groups: &mut BTreeMap<Vec<Value>, Group>,
 ) {
-    let enumerable = part.questions.values().flatten().all(|q| q.grid().is_some()) && !part.is_by_period();
-    if !sparse && enumerable {
+    if !sparse && is_enumerable(part) {
         return;
     }
     let asked: Vec<&Gss> = part.questions.iter().filter(|(_, q)| q.is_some()).map(|(gss, _)| gss).collect();

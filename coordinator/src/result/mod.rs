@@ -3,8 +3,10 @@
 pub(crate) mod cell_group;
 pub(crate) mod derived_statistics;
 pub(crate) mod local_query;
+pub(crate) mod marks;
 pub(crate) mod merge;
 pub(crate) mod output_columns;
 pub(crate) mod post_process;
 pub(crate) mod query_result;
+pub(crate) mod row_pairs;
 pub(crate) mod statement;

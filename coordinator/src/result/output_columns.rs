@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
-use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Value};
 use loda_question::Measure;
@@ -17,17 +17,19 @@ use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey, Ra
 use crate::plan::federated_node::Federated;
 use crate::result::cell_group::Group;
 use crate::result::derived_statistics;
+use crate::result::marks::{MISSING, mark_field};
 
-/// The cells in the aggregate's schema, followed by the note.
+/// The cells in the aggregate's schema, followed by the marks of each figure that has any. `missing`: why cells may be
+/// missing.
 pub(crate) fn batch(
     part: &FederatedAggregate,
     leaf: &Federated,
     groups: &BTreeMap<Vec<Value>, Group>,
     sparse: bool,
+    missing: Option<&str>,
 ) -> anyhow::Result<RecordBatch> {
-    let schema = Arc::new(leaf.schema.as_arrow().clone());
     let mut columns: Vec<ArrayRef> = Vec::new();
-    let type_of = |i: usize| schema.fields().get(i).map(|f| f.data_type().clone()).context("the schema is short");
+    let type_of = |i: usize| leaf.schema.fields().get(i).map(|f| f.data_type().clone()).context("the schema is short");
     for (i, key) in part.keys.iter().enumerate() {
         let values = groups.keys().map(|cell| cell.get(i).cloned().unwrap_or(Value::Null));
         columns.push(cast(&key_array(values, key_type(key))?, &type_of(i)?)?);
@@ -36,9 +38,17 @@ pub(crate) fn batch(
         let wanted = type_of(columns.len())?;
         columns.push(cast(&output_array(part, output, groups, sparse, &wanted)?, &wanted)?);
     }
-    let notes = groups.values().map(|g| g.note(&part.outputs));
-    columns.push(Arc::new(notes.collect::<StringArray>()));
-    Ok(RecordBatch::try_new(schema, columns)?)
+    let mut fields: Vec<FieldRef> = leaf.schema.fields().iter().cloned().collect();
+    for (place, output) in part.outputs.iter().enumerate() {
+        let marks: StringArray = groups.values().map(|g| g.mark(output)).collect();
+        if marks.null_count() < marks.len() {
+            fields.push(mark_field(part.keys.len().saturating_add(place)));
+            columns.push(Arc::new(marks));
+        }
+    }
+    let missing = missing.map(|missing| (MISSING.to_owned(), missing.to_owned()));
+    let schema = Schema::new(fields).with_metadata(missing.into_iter().collect());
+    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }
 
 fn key_type(key: &OutputKey) -> ColumnType {

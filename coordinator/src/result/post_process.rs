@@ -1,24 +1,21 @@
 //! The steps after the merge: HAVING, ORDER BY, LIMIT, ratios, windows and joins, on protected values only.
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use anyhow::Context;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::DataFusionError;
+use datafusion::common::Column;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::aggregates::AggregateExec;
-use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
-use loda_answer::{PROTECTED, REASON};
-use loda_question::{Refusal, Rule};
+use loda_answer::{PROTECTED, reason};
 
-use crate::plan::federated_node::{Merged, NOTE};
+use crate::plan::federated_node::Merged;
 use crate::plan::split::SplitPlan;
+use crate::result::marks::{Marked, Marker, Value, text_at, words_of_row};
+use crate::result::row_pairs::crossed;
 
 /// The most bytes of a result.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
@@ -26,13 +23,14 @@ pub(crate) const MAX_BYTES: usize = 64 << 20;
 /// The most rows of a result.
 const MAX_ROWS: usize = 2_000_000;
 
-/// The most pairs of rows that joins without equal columns may make.
-const PAIRS: u64 = 50_000_000;
+/// The rows of an answer, and the notes on rows that are left out.
+pub(crate) struct Finished {
+    pub(crate) schema: SchemaRef,
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) notes: Vec<String>,
+}
 
-/// The assumed rows of a source that does not give its row count: the catalogue's own tables.
-const UNKNOWN: u64 = 1_000;
-
-/// Runs the steps after the merge, and folds the notes into one `reason` column, the last.
+/// Runs the steps after the merge, and puts the marks of each row into the last column, `reason`.
 ///
 /// # Errors
 /// A fault in the asker's own expressions (a division by zero, a cast), or a limit.
@@ -40,63 +38,35 @@ pub(crate) async fn finish(
     state: SessionState,
     split: &SplitPlan,
     parts: BTreeMap<usize, RecordBatch>,
-) -> anyhow::Result<(SchemaRef, Vec<RecordBatch>)> {
-    let state = SessionStateBuilder::new_from_existing(state).with_query_planner(Arc::new(Merged(parts))).build();
+) -> anyhow::Result<Finished> {
+    let merged = parts.iter().map(|(part, batch)| (*part, batch.schema())).collect();
+    let parts = parts.into_iter().map(|(part, batch)| Ok((part, plain(&batch)?)));
+    let parts = Merged(parts.collect::<anyhow::Result<_>>()?);
+    let state = SessionStateBuilder::new_from_existing(state).with_query_planner(Arc::new(parts)).build();
     let plan = state.optimize(&split.plan)?;
-    let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    let (marked, notes) = Marker::mark(state.clone(), merged, &plan).await?;
+    let physical = state.query_planner().create_physical_plan(&marked.plan, &state).await?;
     crossed(physical.as_ref())?;
     let schema = result_schema(&split.plan, &split.rests);
-    let (mut rows, mut bytes, mut results) = (0_usize, 0_usize, Vec::new());
+    let (mut rows, mut bytes, mut batches) = (0_usize, 0_usize, Vec::new());
     // The limits apply while batches arrive, before a result that is too large is complete.
-    let mut batches = execute_stream(physical, state.task_ctx())?;
-    while let Some(batch) = batches.try_next().await? {
-        let batch = result_batch(&batch, &schema, &split.withholds)?;
+    let mut arriving = execute_stream(physical, state.task_ctx())?;
+    while let Some(batch) = arriving.try_next().await? {
+        let batch = result_batch(&batch, &schema, &marked, &split.rests)?;
         let shown = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
         rows = rows.saturating_add(batch.num_rows());
         bytes = bytes.saturating_add(shown.sum::<Result<usize, _>>()?);
         anyhow::ensure!(rows <= MAX_ROWS, "the result has more than {MAX_ROWS} rows");
         anyhow::ensure!(bytes <= MAX_BYTES, "the result has more than {MAX_BYTES} bytes");
-        results.push(batch);
+        batches.push(batch);
     }
-    Ok((schema, results))
+    Ok(Finished { schema, batches, notes })
 }
 
-/// Refuses joins that would pair too many rows. The number is known before they run.
-///
-/// # Errors
-/// Rule `grid-too-large`, as an external error.
-pub(crate) fn crossed(plan: &dyn ExecutionPlan) -> datafusion::common::Result<()> {
-    let (_, pairs) = pairs(plan)?;
-    if pairs > PAIRS {
-        let message = format!("rows are put side by side {pairs} times; the limit is {PAIRS}");
-        let refusal = Refusal::new(Rule::Grid, message, "Join on equal columns, or join less");
-        return Err(DataFusionError::External(Box::new(refusal)));
-    }
-    Ok(())
-}
-
-/// The most rows of a part of a plan, if only joins without equal columns multiply them. Also the largest such number
-/// in the parts below it.
-fn pairs(plan: &dyn ExecutionPlan) -> datafusion::common::Result<(u64, u64)> {
-    let children = plan.children();
-    if children.is_empty() {
-        let rows = StatisticsContext::new().compute(plan, &StatisticsArgs::new())?.num_rows;
-        let rows = rows.get_value().map_or(UNKNOWN, |rows| (*rows as u64).max(1));
-        return Ok((rows, rows));
-    }
-    let of: Vec<(u64, u64)> = children.into_iter().map(|child| pairs(child.as_ref())).collect::<Result<_, _>>()?;
-    let rows = of.iter().map(|(rows, _)| *rows);
-    let rows = match plan.name() {
-        "CrossJoinExec" | "NestedLoopJoinExec" => rows.fold(1, u64::saturating_mul),
-        _ if is_one_row(plan) => 1,
-        _ => rows.fold(0, u64::saturating_add),
-    };
-    Ok((rows, of.iter().map(|(_, most)| *most).fold(rows, u64::max)))
-}
-
-fn is_one_row(plan: &dyn ExecutionPlan) -> bool {
-    let plan: &dyn Any = plan;
-    plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.group_expr().is_empty())
+/// Merged cells without the metadata of their schema: the engine compares them with those of the plan.
+fn plain(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let schema = Schema::new(batch.schema_ref().fields().clone());
+    Ok(RecordBatch::try_new(Arc::new(schema), batch.columns().to_vec())?)
 }
 
 /// The columns of an explanation.
@@ -106,7 +76,7 @@ pub(crate) fn explained_schema() -> SchemaRef {
         field("fragment", DataType::Int64),
         field("item", DataType::Utf8),
         field("explanation", DataType::Utf8),
-        field(REASON, DataType::Utf8),
+        reason::field(["fragment"]),
     ]))
 }
 
@@ -116,7 +86,7 @@ pub(crate) fn planned_schema(split: &SplitPlan) -> SchemaRef {
 }
 
 fn result_schema(plan: &LogicalPlan, protected: &[bool]) -> SchemaRef {
-    let columns = plan.schema().fields().iter().zip(protected).filter(|(f, _)| !f.name().starts_with(NOTE));
+    let columns = plan.schema().fields().iter().zip(protected);
     let mut fields: Vec<Field> = columns
         .map(|(field, protected)| {
             let plain = Field::new(field.name(), field.data_type().clone(), true);
@@ -127,34 +97,37 @@ fn result_schema(plan: &LogicalPlan, protected: &[bool]) -> SchemaRef {
             }
         })
         .collect();
-    fields.push(Field::new(REASON, DataType::Utf8, true));
+    fields.push(reason::field(fields.iter().map(|field| field.name().as_str())));
     Arc::new(Schema::new(fields))
 }
 
-fn result_batch(batch: &RecordBatch, schema: &SchemaRef, withholds: &[bool]) -> anyhow::Result<RecordBatch> {
-    let named = batch.schema();
-    let (notes, values): (Vec<_>, Vec<_>) =
-        named.fields().iter().zip(batch.columns()).partition(|(f, _)| f.name().starts_with(NOTE));
-    let notes: Vec<&StringArray> = notes
-        .iter()
-        .map(|(_, n)| n.as_string_opt::<i32>().context("a note is not text"))
-        .collect::<anyhow::Result<_>>()?;
-    // If rows were combined, the notes are gone. A figure is then missing only because it is withheld.
-    let combined = notes.is_empty();
-    let missing = |row: usize| batch.columns().iter().zip(withholds).any(|(c, withholds)| *withholds && c.is_null(row));
+fn result_batch(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    marked: &Marked,
+    rests: &[bool],
+) -> anyhow::Result<RecordBatch> {
+    let marks = |column: &Option<Column>| column.as_ref().and_then(|column| batch.column_by_name(&column.name));
+    let values = batch.columns().iter().zip(schema.fields()).take(marked.values.len());
+    let figures: Vec<_> = values
+        .clone()
+        .zip(marked.values.iter().zip(rests))
+        .filter(|(_, (mark, rests))| mark.is_some() || **rests)
+        .map(|((value, field), (mark, rests))| (field.name().as_str(), *rests, value, marks(mark)))
+        .collect();
+    let of_rows = marks(&marked.rows);
     let reasons = (0..batch.num_rows()).map(|row| {
-        if combined && missing(row) {
-            return Some("c".to_owned());
-        }
-        let mut said: Vec<&str> = notes.iter().filter(|n| n.is_valid(row)).map(|n| n.value(row)).collect();
-        // A missing borough comes first: it says more than a withheld value.
-        said.sort_by_key(|s| (!s.starts_with('x'), *s));
-        said.dedup();
-        (!said.is_empty()).then(|| said.join("; "))
+        let of_row = of_rows.and_then(|marks| text_at(marks, row));
+        let values = figures.iter().map(|(name, protected, value, marks)| Value {
+            name,
+            protected: *protected,
+            is_null: value.is_null(row),
+            mark: marks.and_then(|marks| text_at(marks, row)),
+        });
+        words_of_row(values.collect(), of_row)
     });
     let reasons: ArrayRef = Arc::new(reasons.collect::<StringArray>());
-    let columns =
-        values.into_iter().zip(schema.fields()).map(|((_, c), f)| Ok(arrow::compute::cast(c, f.data_type())?));
+    let columns = values.map(|(value, field)| Ok(arrow::compute::cast(value, field.data_type())?));
     let mut columns = columns.collect::<anyhow::Result<Vec<ArrayRef>>>()?;
     columns.push(reasons);
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)

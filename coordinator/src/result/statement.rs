@@ -29,14 +29,6 @@ pub(crate) fn statement(
     let missing = |a: &Answer| matches!(a, Answer::Refused(_) | Answer::None);
     let complete = !answers.iter().flat_map(BTreeMap::values).any(missing);
     let mut notes = Vec::new();
-    if split.combines
-        && parts.iter().any(|p| p.open || p.withheld > 0 || p.boroughs.iter().any(|b| b.answer != "answered"))
-    {
-        notes.push(
-            "The question adds up or ranks cells of which some are withheld or missing: its totals lack those"
-                .to_owned(),
-        );
-    }
     if merged.iter().any(|part| part.in_part) {
         notes.push(
             "Figures of rows marked 'in part' add up the released cells of a table; cells of too few units are missing from \

@@ -88,9 +88,25 @@ pub(crate) enum Format {
 /// The reply of a process. The answer is in the body.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Said {
-    Done { more: bool },
-    Refused { rule: String, message: String, advice: String },
-    Fault { message: String },
+    /// `notes`: what the statement of the answer says besides.
+    Done {
+        more: bool,
+        notes: Vec<String>,
+    },
+    Refused {
+        rule: String,
+        message: String,
+        advice: String,
+    },
+    Fault {
+        message: String,
+    },
+}
+
+impl Said {
+    pub(super) fn done() -> Self {
+        Self::Done { more: false, notes: Vec::new() }
+    }
 }
 
 fn head_of<T: Serialize>(head: &T, bodies: &[Vec<u8>]) -> io::Result<Vec<u8>> {

@@ -105,7 +105,7 @@ impl Workers {
         answered_of(answered).map(|answered| Some(answered.turn))
     }
 
-    /// Runs the steps after the merge. Returns the answer as an Arrow stream.
+    /// Runs the steps after the merge. Returns the answer as an Arrow stream, and notes for its statement.
     ///
     /// # Errors
     /// A fault in the asker's own expressions, a limit, or that the process was ended.
@@ -114,7 +114,7 @@ impl Workers {
         prepared: &Arc<Prepared>,
         parts: BTreeMap<usize, RecordBatch>,
         until: Instant,
-    ) -> anyhow::Result<Vec<u8>> {
+    ) -> anyhow::Result<(Vec<u8>, Vec<String>)> {
         let Some(pool) = &self.pool else { return self.bench.finish(&prepared.split, parts).await };
         let mut bodies = Vec::with_capacity(parts.len());
         let mut numbers = Vec::with_capacity(parts.len());
@@ -126,7 +126,7 @@ impl Workers {
             WorkRequest::Finish { sql: prepared.sql.clone(), boroughs: names(&prepared.boroughs), parts: numbers };
         let until = until.min(Instant::now() + FINISHING);
         match pool.ask(&prepared.owner, &asked, &bodies, until).await {
-            Ok(Answered { said: Said::Done { .. }, body, .. }) => Ok(body),
+            Ok(Answered { said: Said::Done { notes, .. }, body, .. }) => Ok((body, notes)),
             Ok(Answered { said: Said::Refused { rule, message, advice }, .. }) => {
                 Err(refusal(&rule, message, advice).into())
             }
@@ -159,7 +159,7 @@ impl Workers {
         };
         let bodies = [result.statement.encode_to_vec(), result.arrow_ipc.clone()];
         match pool.ask(asker, &WorkRequest::Write { page }, &bodies, Instant::now() + WRITING).await {
-            Ok(Answered { said: Said::Done { more }, body, .. }) => Some((body, more)),
+            Ok(Answered { said: Said::Done { more, .. }, body, .. }) => Some((body, more)),
             Ok(_) | Err(_) => None,
         }
     }

@@ -26,7 +26,7 @@ use crate::config::Limits;
 use crate::plan::planner::Planner;
 use crate::plan::split::{Split, SplitPlan};
 use crate::result::local_query;
-use crate::result::post_process::finish;
+use crate::result::post_process::{Finished, finish};
 
 /// The planner recurses over nested SQL.
 const STACK: usize = 32 << 20;
@@ -53,9 +53,9 @@ impl Bench {
         &self,
         split: &SplitPlan,
         parts: BTreeMap<usize, RecordBatch>,
-    ) -> anyhow::Result<Vec<u8>> {
-        let (schema, batches) = finish(self.planner.state(), split, parts).await?;
-        stream_of(&schema, &batches)
+    ) -> anyhow::Result<(Vec<u8>, Vec<String>)> {
+        let Finished { schema, batches, notes } = finish(self.planner.state(), split, parts).await?;
+        Ok((stream_of(&schema, &batches)?, notes))
     }
 
     pub(super) async fn local(
@@ -97,7 +97,7 @@ fn at_work() -> anyhow::Result<()> {
         let (mut from, mut to) = (pipe(std::io::stdin())?, pipe(std::io::stdout())?);
         let begun = begin(&mut from).await;
         let said = match &begun {
-            Ok(_) => Said::Done { more: false },
+            Ok(_) => Said::done(),
             Err(fault) => Said::Fault { message: format!("{fault:#}") },
         };
         send(&mut to, &said, &[]).await?;
@@ -106,7 +106,7 @@ fn at_work() -> anyhow::Result<()> {
         // The parent has ended if no more requests arrive.
         while let Ok((asked, bodies)) = receive::<WorkRequest>(&mut from).await {
             let (said, bodies) = match one(&bench, &mut known, asked, bodies).await {
-                Ok((body, more)) => (Said::Done { more }, vec![body]),
+                Ok((body, said)) => (said, vec![body]),
                 Err(fault) => (said_of(&fault), Vec::new()),
             };
             send(&mut to, &said, &bodies).await?;
@@ -153,17 +153,17 @@ async fn one(
     known: &mut VecDeque<(String, SplitPlan)>,
     asked: WorkRequest,
     bodies: Vec<Vec<u8>>,
-) -> anyhow::Result<(Vec<u8>, bool)> {
+) -> anyhow::Result<(Vec<u8>, Said)> {
     match asked {
         WorkRequest::Plan { sql, boroughs } => {
             let boroughs = gss(&boroughs)?;
             let split = bench.plan(&sql, boroughs.clone()).await?;
             keep(known, key(&sql, &boroughs), split);
-            Ok((Vec::new(), false))
+            Ok((Vec::new(), Said::done()))
         }
         WorkRequest::Columns { sql } => {
             bench.planner.columns(&sql).await?;
-            Ok((Vec::new(), false))
+            Ok((Vec::new(), Said::done()))
         }
         WorkRequest::Finish { sql, boroughs, parts } => {
             let boroughs = gss(&boroughs)?;
@@ -179,17 +179,20 @@ async fn one(
             }
             let finished = bench.finish(&split, cells).await;
             keep(known, key, split);
-            Ok((finished?, false))
+            let (body, notes) = finished?;
+            Ok((body, Said::Done { more: false, notes }))
         }
         WorkRequest::Local { sql, last } => {
             let statement = bodies.first().map_or(&[][..], Vec::as_slice);
             let last = last.map(|sql| anyhow::Ok((sql, Statement::decode(statement)?))).transpose()?;
             let (schema, batches) = bench.local(&sql, last.as_ref()).await?;
-            Ok((stream_of(&schema, &batches)?, false))
+            Ok((stream_of(&schema, &batches)?, Said::done()))
         }
         WorkRequest::Write { page } => {
             let [statement, rows] = bodies.as_slice() else { anyhow::bail!("two bodies are wanted") };
-            write(rows, Statement::decode(statement.as_slice())?, page).context("the answer cannot be written")
+            let written = write(rows, Statement::decode(statement.as_slice())?, page);
+            let (body, more) = written.context("the answer cannot be written")?;
+            Ok((body, Said::Done { more, notes: Vec::new() }))
         }
     }
 }

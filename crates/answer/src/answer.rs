@@ -7,12 +7,12 @@ use arrow::ipc::reader::StreamReader;
 use arrow::util::display::array_value_to_string;
 use loda_proto::v1::Statement;
 
+use crate::reason::{NAME, is_reason};
+
 /// The metadata key of a field. Its value `1` says that a NULL in the column is a withheld value.
 pub const PROTECTED: &str = "loda.protected";
 /// The metadata key of a schema. Its value is the statement, as JSON.
 pub const STATEMENT: &str = "loda.statement";
-/// The name of the last column. Its texts say why the NULLs of their rows are NULL.
-pub const REASON: &str = "reason";
 
 /// The bytes that end an Arrow IPC stream.
 const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
@@ -20,7 +20,7 @@ const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 /// A result and its statement.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The columns; the last is [`REASON`].
+    /// The columns; the last is the [reason](crate::reason).
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
@@ -38,7 +38,8 @@ impl Answer {
     pub fn reason_column(&self) -> Option<usize> {
         let last = self.schema.fields().len().checked_sub(1)?;
         let field = self.schema.fields().get(last)?;
-        (field.name() == REASON).then_some(last)
+        // An older coordinator gives the column no metadata.
+        (is_reason(field) || field.name() == NAME).then_some(last)
     }
 }
 

@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::answer::{Answer, is_protected, reason_at};
+use crate::reason::{self, Marks};
 
 /// A column that holds values. The reason column is not one of them.
 pub struct Column {
@@ -99,7 +100,10 @@ pub fn each_row<E>(
         let readers: Vec<_> = columns.iter().map(|column| Reader::new(batch, column, &options)).collect();
         for number in 0..batch.num_rows().min(left) {
             let why = reason_at(batch, reason, number);
-            let cells: Vec<_> = readers.iter().map(|reader| reader.cell(number, why.as_deref())).collect();
+            let marks = Marks::read(why.as_deref());
+            let each = readers.iter().zip(columns);
+            let cells: Vec<_> =
+                each.map(|(reader, column)| reader.cell(number, marks.of(&column.name, column.protected))).collect();
             row(&cells, why.as_deref())?;
         }
         left = left.saturating_sub(batch.num_rows());
@@ -107,18 +111,36 @@ pub fn each_row<E>(
     Ok(())
 }
 
-/// Whether the reason of any row says more than that a value is withheld.
+/// Whether the reason of any row says more than its cells show.
 pub fn needs_note(answer: &Answer) -> bool {
-    let reason = answer.reason_column();
-    let says_more = |batch: &RecordBatch| {
-        (0..batch.num_rows()).any(|row| reason_at(batch, reason, row).is_some_and(|text| text != "c"))
-    };
-    answer.batches.iter().any(says_more)
+    let columns = columns(answer);
+    let mut needed = false;
+    let found: Result<(), ()> = each_row(answer, &columns, usize::MAX, |cells, reason| {
+        needed = !note(&columns, cells, reason).is_empty();
+        if needed { Err(()) } else { Ok(()) }
+    });
+    found.is_err() || needed
 }
 
-/// The text of a note. The reason "c" gives an empty note, because `[c]` already says it.
-pub fn note(reason: Option<&str>) -> &str {
-    reason.filter(|text| *text != "c").unwrap_or("")
+/// The note of a row: what its cells do not show. A cell that is `[c]` says by itself that it is withheld.
+pub fn note(columns: &[Column], cells: &[Cell], reason: Option<&str>) -> String {
+    let shows = |name: Option<&str>| {
+        let mut of =
+            columns.iter().zip(cells).filter(|(column, _)| name.map_or(column.protected, |n| n == column.name));
+        of.all(|(_, cell)| *cell == Cell::Withheld)
+    };
+    let marks = Marks::read(reason);
+    let said = marks.parts().filter(|(name, mark)| *mark != "c" || !shows(*name)).map(|(name, mark)| match name {
+        Some(name) => format!("{}: {mark}", reason::name(name)),
+        None => mark.to_owned(),
+    });
+    let row = marks.row.map(|mark| format!("{}{mark}", reason::ROW));
+    said.chain(row).collect::<Vec<_>>().join(reason::BETWEEN)
+}
+
+/// The name of the column of notes: none of the asker's.
+pub fn note_name(columns: &[Column]) -> String {
+    reason::free("note", &|name| columns.iter().any(|column| column.name == name))
 }
 
 /// Puts commas between the thousands of a number in plain decimal digits. Any other text stays as it is.
@@ -157,7 +179,7 @@ impl<'a> Reader<'a> {
         Self { array, values, protected: column.protected }
     }
 
-    fn cell(&self, row: usize, reason: Option<&str>) -> Cell {
+    fn cell(&self, row: usize, mark: Option<&str>) -> Cell {
         // Logical nulls, because the NULL of a dictionary may be in its values.
         let is_null = self.array.is_none_or(|array| match array.logical_nulls() {
             Some(nulls) => nulls.is_null(row),
@@ -167,12 +189,11 @@ impl<'a> Reader<'a> {
             let value = self.values.as_ref().and_then(|values| values.value(row).try_to_string().ok());
             return Cell::Value(value.unwrap_or_else(|| "(not printable)".into()));
         }
-        match reason {
-            // A London figure without a value lacks every borough. Either at least one borough withheld its cell, or no
-            // borough answered.
-            Some(text) if text.starts_with("lacks") && !text.contains("withheld") && self.protected => Cell::NoAnswer,
-            Some(text) if self.protected && (text.starts_with('c') || text.starts_with("lacks")) => Cell::Withheld,
+        match mark {
+            // A figure without a value lacks every part of it. Either at least one is withheld, or no borough answered.
+            Some(text) if self.protected && text.contains("no answer") && !text.contains("withheld") => Cell::NoAnswer,
             Some(text) if self.protected && text.starts_with('x') => Cell::NoAnswer,
+            Some(_) if self.protected => Cell::Withheld,
             _ => Cell::Null,
         }
     }
@@ -223,7 +244,19 @@ mod tests {
     fn a_note_is_needed_when_it_says_more_than_the_marker() {
         assert!(!needs_note(&sample([None, Some("c"), None, None])));
         assert!(needs_note(&sample([None, None, None, Some("lacks 1 borough: 1 withheld")])));
-        assert_eq!(note(Some("c")), "");
+    }
+
+    #[test]
+    fn a_value_that_is_made_from_a_withheld_one_says_so() {
+        let answer = sample([Some("c: made from a withheld figure"), Some("c"), None, None]);
+        let columns = columns(&answer);
+        let mut notes = Vec::new();
+        each_row(&answer, &columns, usize::MAX, |cells, reason| {
+            notes.push(note(&columns, cells, reason));
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert_eq!(notes, ["c: made from a withheld figure", "", "", ""]);
     }
 
     #[test]

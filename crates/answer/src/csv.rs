@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::answer::Answer;
-use crate::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note};
+use crate::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note, note_name};
 use crate::plain;
 
 /// Writes CSV as in RFC 4180, but with line feeds, in UTF-8 and with a header. NULL is an empty field. A withheld value
@@ -19,16 +19,14 @@ pub fn csv(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     let with_note = needs_note(answer);
     let mut names: Vec<_> = columns.iter().map(|column| field(&column.name)).collect();
     if with_note {
-        names.push("note".into());
+        names.push(field(&note_name(&columns)));
     }
     writeln!(out, "{}", names.join(","))?;
     each_row(answer, &columns, usize::MAX, |cells, reason| {
         let mut row: Vec<_> = cells.iter().zip(&columns).map(text).collect();
         if with_note {
-            row.push(match note(reason) {
-                "" => String::new(),
-                note => field(note),
-            });
+            let note = note(&columns, cells, reason);
+            row.push(if note.is_empty() { note } else { field(&note) });
         }
         writeln!(out, "{}", row.join(","))
     })

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, REASON};
+use crate::answer::Answer;
 use crate::cells::{Cell, CellKind, Column, columns, each_row};
 use crate::plain;
 
@@ -21,16 +21,16 @@ pub fn json(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         .iter()
         .map(|column| json!({"name": column.name, "type": field_type(column.index), "protected": column.protected}))
         .collect();
-    let has_reason = answer.reason_column().is_some();
-    if has_reason {
-        described.push(json!({"name": REASON, "type": "Utf8", "protected": false}));
+    let reason = answer.reason_column().and_then(|index| answer.schema.fields().get(index));
+    if let Some(field) = reason {
+        described.push(json!({"name": field.name(), "type": "Utf8", "protected": false}));
     }
     write!(out, "{{\"columns\":{},\n\"rows\":[", escaped(&Value::from(described)))?;
     let mut separator = "\n";
-    each_row(answer, &columns, usize::MAX, |cells, reason| {
+    each_row(answer, &columns, usize::MAX, |cells, why| {
         let mut row: Vec<_> = cells.iter().zip(&columns).map(text).collect();
-        if has_reason {
-            row.push(escaped(&json!(reason)));
+        if reason.is_some() {
+            row.push(escaped(&json!(why)));
         }
         write!(out, "{separator}[{}]", row.join(","))?;
         separator = ",\n";

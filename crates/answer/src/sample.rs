@@ -7,7 +7,8 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Schema};
 use loda_proto::v1::Statement;
 
-use crate::answer::{Answer, PROTECTED, REASON};
+use crate::answer::{Answer, PROTECTED};
+use crate::reason;
 
 /// Four rows of outcome, people (protected), share and reason. `reasons` are the reasons of the rows.
 #[allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "for tests")]
@@ -17,7 +18,7 @@ pub fn sample(reasons: [Option<&str>; 4]) -> Answer {
         Field::new("outcome", DataType::Utf8, true),
         Field::new("people", DataType::Int64, true).with_metadata(protected),
         Field::new("share", DataType::Float64, true),
-        Field::new(REASON, DataType::Utf8, true),
+        reason::field(["outcome"]),
     ]));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec![Some("Arrest"), Some("=1+1"), None, Some("a,\"b\"")])),

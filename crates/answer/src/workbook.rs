@@ -4,7 +4,7 @@ use loda_proto::v1::Statement;
 use rust_xlsxwriter::{Format, FormatAlign, Workbook, Worksheet, XlsxError};
 
 use crate::answer::Answer;
-use crate::cells::{Cell, CellKind, columns, each_row, needs_note, note};
+use crate::cells::{Cell, CellKind, columns, each_row, needs_note, note, note_name};
 use crate::plain;
 use crate::statement::statement;
 
@@ -29,7 +29,8 @@ pub fn workbook(answer: &Answer) -> Result<Vec<u8>, XlsxError> {
     sheet.set_freeze_panes(1, 0)?;
     let columns = columns(answer);
     let with_note = needs_note(answer);
-    let names = columns.iter().map(|column| column.name.as_str()).chain(with_note.then_some("note"));
+    let note_name = note_name(&columns);
+    let names = columns.iter().map(|column| column.name.as_str()).chain(with_note.then_some(note_name.as_str()));
     for (place, name) in (0_u16..).zip(names) {
         sheet.write_string_with_format(0, place, text(name), &bold)?;
     }
@@ -46,9 +47,9 @@ pub fn workbook(answer: &Answer) -> Result<Vec<u8>, XlsxError> {
             };
             place = place.saturating_add(1);
         }
-        match note(reason) {
-            "" => {}
-            note => drop(sheet.write_string(number, place, text(note))?),
+        let note = note(&columns, cells, reason);
+        if !note.is_empty() {
+            sheet.write_string(number, place, text(&note))?;
         }
         Ok::<_, XlsxError>(())
     })?;

@@ -11,7 +11,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::{Any, Command, ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{CancelStatus, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use futures::{Stream, TryStreamExt};
-use loda_answer::{Answer, REASON, STATEMENT};
+use loda_answer::{Answer, STATEMENT, reason};
 use loda_proto::v1::State;
 use prost::Message;
 use prost::bytes::Bytes;
@@ -76,7 +76,8 @@ impl Flight {
     /// parameter of unknown type is declared as text, because most clients can send text.
     async fn open(&self, asker: &Asker, template: &Template) -> Result<(SchemaRef, SchemaRef), Status> {
         let known = self.service.columns(asker, template.numbered()).await.map_err(fault)?;
-        let columns = known.columns.into_iter().chain([Field::new(REASON, DataType::Utf8, true)]);
+        let reason = reason::field(known.columns.iter().map(|column| column.name().as_str()));
+        let columns = known.columns.into_iter().chain([reason]);
         let parameter = |number: usize| {
             let name = format!("${number}");
             let kind = match known.parameters.get(&name).cloned().flatten() {

@@ -1,8 +1,13 @@
-//! Finds the columns of a question that divide one figure of a part by another. The result's statement gives the
-//! expected error of these shares.
+//! Finds the figures that a question combines.
+//!
+//! If one count is divided by another, the statement gives the expected error of the share. If London figures are
+//! divided, subtracted or averaged, all of them are formed over the same boroughs: a share of two figures of which one
+//! lacks three boroughs and the other lacks none is no share of anything.
+
+use std::collections::BTreeSet;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, LogicalPlan, Operator, TryCast};
 use loda_question::Measure;
@@ -10,8 +15,14 @@ use loda_question::Measure;
 use crate::plan::federated_aggregate::{FederatedAggregate, Output, Ratio};
 use crate::plan::federated_node::Federated;
 
-/// Tells each part which of its counts is divided by which other count.
+/// Tells each part which of its figures the question combines.
 pub(crate) fn tell(plan: &LogicalPlan, parts: &mut [FederatedAggregate]) -> Result<()> {
+    tell_ratios(plan, parts)?;
+    tell_combined(plan, parts)
+}
+
+/// Tells each part which of its counts is divided by which other count.
+fn tell_ratios(plan: &LogicalPlan, parts: &mut [FederatedAggregate]) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let LogicalPlan::Projection(projection) = node else { return Ok(TreeNodeRecursion::Continue) };
         for (expr, field) in projection.expr.iter().zip(projection.schema.fields()) {
@@ -104,5 +115,105 @@ fn origin(plan: &LogicalPlan, column: &Column) -> Option<(usize, usize)> {
         LogicalPlan::SubqueryAlias(alias) => origin(&alias.input, alias.input.schema().columns().get(place)?),
         LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => origin(plan.inputs().first()?, column),
         _ => None,
+    }
+}
+
+/// An output of a part.
+type Origin = (usize, usize);
+
+/// Tells each London part which of its figures belong together.
+fn tell_combined(plan: &LogicalPlan, parts: &mut [FederatedAggregate]) -> Result<()> {
+    let mut sets: Vec<BTreeSet<Origin>> = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|e| {
+                if let Expr::BinaryExpr(BinaryExpr { op, .. }) = e
+                    && matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide)
+                {
+                    sets.push(origins_of(node, e));
+                }
+                if let Expr::ScalarFunction(_) = e {
+                    // A checked sum, a rounding, a power: what it reads is combined.
+                    sets.push(origins_of(node, e));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    for (number, part) in parts.iter_mut().enumerate().filter(|(_, part)| part.is_london()) {
+        let of_part = sets.iter().map(|set| set.iter().filter(|(of, _)| *of == number).map(|(_, output)| *output));
+        let outputs = of_part.map(Iterator::collect::<Vec<usize>>);
+        let alone = (0..part.outputs.len()).map(|output| vec![output]);
+        let figures: Vec<BTreeSet<usize>> = outputs
+            .chain(alone)
+            .map(|outputs| {
+                outputs.into_iter().filter_map(|output| part.outputs.get(output)).flat_map(Output::needs).collect()
+            })
+            .collect();
+        part.combined = joined(figures);
+    }
+    Ok(())
+}
+
+/// Sets of more than one figure. Sets that share a figure become one.
+fn joined(sets: Vec<BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
+    let mut all: Vec<BTreeSet<usize>> = Vec::new();
+    for mut set in sets {
+        all.retain(|other| {
+            let apart = set.is_disjoint(other);
+            if !apart {
+                set.extend(other);
+            }
+            apart
+        });
+        all.push(set);
+    }
+    all.retain(|set| set.len() > 1);
+    all
+}
+
+fn origins_of(node: &LogicalPlan, expr: &Expr) -> BTreeSet<Origin> {
+    let columns = expr.column_refs();
+    columns
+        .into_iter()
+        .flat_map(|column| node.inputs().into_iter().flat_map(|input| origins(input, column)).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The outputs that a column is made from, row by row.
+fn origins(plan: &LogicalPlan, column: &Column) -> BTreeSet<Origin> {
+    let Some(place) = plan.schema().maybe_index_of_column(column) else { return BTreeSet::new() };
+    match plan {
+        LogicalPlan::Extension(extension) => {
+            let leaf = extension.node.as_any().downcast_ref::<Federated>();
+            leaf.and_then(|leaf| Some((leaf.part, place.checked_sub(leaf.keys)?))).into_iter().collect()
+        }
+        LogicalPlan::Projection(projection) => {
+            projection.expr.get(place).map(|expr| origins_of(plan, expr)).unwrap_or_default()
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            alias.input.schema().columns().get(place).map(|column| origins(&alias.input, column)).unwrap_or_default()
+        }
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Window(_) => plan.inputs().into_iter().flat_map(|input| origins(input, column)).collect(),
+        LogicalPlan::Union(union) => {
+            let of = |input: &LogicalPlan| input.schema().columns().get(place).map(|column| origins(input, column));
+            union.inputs.iter().filter_map(|input| of(input)).flatten().collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_that_share_a_figure_become_one() {
+        let sets = [vec![0, 1], vec![2], vec![3, 4], vec![5, 6], vec![4, 5]].map(BTreeSet::from_iter);
+        assert_eq!(joined(sets.to_vec()), [vec![0, 1], vec![3, 4, 5, 6]].map(BTreeSet::from_iter));
     }
 }

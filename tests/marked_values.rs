@@ -93,6 +93,16 @@ fn arithmetic_is_as_people_expect() {
                 assert!(if least.is_nan() { rate.is_err() } else { rate.unwrap().fract() > least }, "{sql}: {row:?}");
             }
         }
+        let of = |sex: &str| format!("(SELECT COUNT(*) FROM residents WHERE sex = '{sex}')");
+        let sql = format!("SELECT {} / {} AS share", of("Female"), of("Male"));
+        let row = text(&ask(&federation.client, &sql).await.unwrap().batches, 1).remove(0);
+        assert!((0.5..2.0).contains(&row[0].parse::<f64>().unwrap()), "{row:?}");
+        // A rank is an unsigned number, and the difference of two may be negative.
+        let sql = "SELECT RANK() OVER (ORDER BY n) - RANK() OVER (ORDER BY n DESC) AS moved FROM \
+                   (SELECT borough, COUNT(*) AS n FROM residents GROUP BY borough) t";
+        let moved = text(&ask(&federation.client, sql).await.unwrap().batches, 1);
+        let moved: Vec<i64> = moved.iter().map(|row| row[0].parse().unwrap()).collect();
+        assert!(moved.iter().all(|by| by.abs() < 33) && moved.iter().any(|by| *by < 0), "{moved:?}");
         let large = ask(&federation.client, "SELECT COUNT(*) * 3000000000 * 4000000000 AS n FROM residents").await;
         assert!(large.is_err(), "a number that does not fit is no answer");
     });

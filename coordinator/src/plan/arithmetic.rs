@@ -54,7 +54,9 @@ fn exactly(expr: Expr, schema: &DFSchema, figures: &HashSet<Column>) -> Result<T
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return Ok(Transformed::no(expr)) };
     let whole = |expr: &Expr| expr.get_type(schema).is_ok_and(|kind| kind.is_integer());
     let both = whole(&left) && whole(&right);
-    let rests = |expr: &Expr| expr.column_refs().into_iter().any(|column| figures.contains(column));
+    let rests = |expr: &Expr| {
+        expr.column_refs().into_iter().any(|column| figures.contains(column)) || lineage::rests_on_a_subquery(expr)
+    };
     if both && op == Operator::Divide && (rests(&left) || rests(&right)) {
         let under = nullif(cast(*right, DataType::Float64), lit(0.0_f64));
         return Ok(Transformed::yes(cast(*left, DataType::Float64) / under));
@@ -66,7 +68,8 @@ fn exactly(expr: Expr, schema: &DFSchema, figures: &HashSet<Column>) -> Result<T
         _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
     };
     let expr = Expr::BinaryExpr(BinaryExpr { left: left.clone(), op, right: right.clone() });
-    if !both || expr.get_type(schema)? != DataType::Int64 {
+    // Ranks are unsigned: the difference of two of them may be negative.
+    if !both || !expr.get_type(schema)?.is_integer() {
         return Ok(Transformed::no(expr));
     }
     let args = vec![cast(*left, DataType::Int64), cast(*right, DataType::Int64)];
@@ -75,7 +78,10 @@ fn exactly(expr: Expr, schema: &DFSchema, figures: &HashSet<Column>) -> Result<T
 
 static ADD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked("add", add));
 static SUBTRACT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked("subtract", sub));
-static MULTIPLY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked("multiply", mul));
+static MULTIPLY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(PRODUCT, mul));
+
+/// The name of the function that multiplies whole numbers.
+pub(crate) const PRODUCT: &str = "multiply";
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> std::result::Result<ArrayRef, ArrowError>;
 

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, LogicalPlan, Operator, TryCast};
+use datafusion::logical_expr::{BinaryExpr, Cast, Distinct, Expr, LogicalPlan, Operator, TryCast};
 use loda_question::Measure;
 
+use crate::plan::arithmetic;
 use crate::plan::federated_aggregate::{FederatedAggregate, Output, Ratio};
 use crate::plan::federated_node::Federated;
 
@@ -61,16 +62,15 @@ fn quotient(expr: &Expr) -> Option<Quotient<'_>> {
         Expr::Alias(alias) => quotient(&alias.expr),
         Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => quotient(expr),
         Expr::ScalarFunction(call) if call.name() == "round" => quotient(call.args.first()?),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) => {
-            let (of, by) = number(right).map(|by| (left, by)).or_else(|| number(left).map(|by| (right, by)))?;
-            let of = quotient(of)?;
-            Some(Quotient { factor: of.factor * by, ..of })
-        }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) => {
             let ((over, by), (under, of)) = (multiple(left)?, multiple(right)?);
             Some(Quotient { over, under, factor: by / of })
         }
-        _ => None,
+        _ => {
+            let (of, by) = product(expr)?;
+            let of = quotient(of)?;
+            Some(Quotient { factor: of.factor * by, ..of })
+        }
     }
 }
 
@@ -81,12 +81,21 @@ fn multiple(expr: &Expr) -> Option<(&Column, f64)> {
         Expr::Alias(alias) => multiple(&alias.expr),
         Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => multiple(expr),
         Expr::ScalarFunction(call) if call.name() == "nullif" => multiple(call.args.first()?),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) => {
-            let (of, by) = number(right).map(|by| (left, by)).or_else(|| number(left).map(|by| (right, by)))?;
+        _ => {
+            let (of, by) = product(expr)?;
             multiple(of).map(|(column, of)| (column, of * by))
         }
-        _ => None,
     }
+}
+
+/// An expression, and the number that multiplies it.
+fn product(expr: &Expr) -> Option<(&Expr, f64)> {
+    let (left, right) = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right }) => (left.as_ref(), right.as_ref()),
+        Expr::ScalarFunction(call) if call.name() == arithmetic::PRODUCT => (call.args.first()?, call.args.get(1)?),
+        _ => return None,
+    };
+    number(right).map(|by| (left, by)).or_else(|| number(left).map(|by| (right, by)))
 }
 
 fn number(expr: &Expr) -> Option<f64> {
@@ -194,6 +203,15 @@ fn origins(plan: &LogicalPlan, column: &Column) -> BTreeSet<Origin> {
         LogicalPlan::SubqueryAlias(alias) => {
             alias.input.schema().columns().get(place).map(|column| origins(&alias.input, column)).unwrap_or_default()
         }
+        LogicalPlan::Aggregate(aggregate) if !matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) => {
+            let mut made = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
+            made.nth(place).map(|expr| origins_of(plan, expr)).unwrap_or_default()
+        }
+        LogicalPlan::Window(window) if place >= window.input.schema().fields().len() => {
+            let of = place.saturating_sub(window.input.schema().fields().len());
+            window.window_expr.get(of).map(|expr| origins_of(plan, expr)).unwrap_or_default()
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => origins(input, column),
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)

@@ -17,7 +17,17 @@ pub(crate) fn rests_on_figures(plan: &LogicalPlan) -> Vec<bool> {
             None => vec![false; width],
         },
         LogicalPlan::Projection(p) => of_expressions(p.expr.iter(), &p.input),
-        LogicalPlan::Aggregate(a) => of_expressions(a.group_expr.iter().chain(&a.aggr_expr), &a.input),
+        LogicalPlan::Aggregate(a) => {
+            let keys = a.group_expr.iter().flat_map(|key| match key {
+                Expr::GroupingSet(sets) => sets.distinct_expr(),
+                key => vec![key],
+            });
+            let mut flags = of_expressions(keys, &a.input);
+            // Between keys and figures, GROUPING SETS have a column of their own.
+            flags.resize(width.saturating_sub(a.aggr_expr.len()), false);
+            flags.extend(of_expressions(a.aggr_expr.iter(), &a.input));
+            flags
+        }
         LogicalPlan::Window(w) => {
             let mut flags = rests_on_figures(&w.input);
             flags.extend(of_expressions(w.window_expr.iter(), &w.input));
@@ -57,7 +67,7 @@ fn of_expressions<'a>(exprs: impl Iterator<Item = &'a Expr>, input: &LogicalPlan
 }
 
 /// A scalar subquery has its own lineage.
-fn rests_on_a_subquery(expr: &Expr) -> bool {
+pub(crate) fn rests_on_a_subquery(expr: &Expr) -> bool {
     let mut found = false;
     // The closure never fails.
     let _walked = expr.apply(|e| {

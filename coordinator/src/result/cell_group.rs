@@ -94,7 +94,7 @@ impl Group {
     /// Decides which estimates are shown. The estimate of one borough's single cell is never shown. An estimate over
     /// several boroughs is shown if it is good enough.
     pub(crate) fn settle(&mut self, measures: &[Measure]) -> anyhow::Result<()> {
-        let several = self.boroughs > 1;
+        let several = self.answered > 1;
         for (figure, measure) in self.figures.iter_mut().zip(measures) {
             if figure.alone > 0 {
                 let with = figure.known.and(&figure.of_alone);

@@ -119,6 +119,7 @@ pub(crate) fn merge(
         groups.insert(Vec::new(), Group::of(figures));
     }
     add_missing(part, answers, sparse, &mut groups);
+    add_missing(part, answers, sparse, &mut strict);
     for (cell, group) in &mut groups {
         group.settle(&part.measures)?;
         let Some(mut strict) = strict.remove(cell) else { continue };

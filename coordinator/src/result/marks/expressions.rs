@@ -84,20 +84,29 @@ impl Scope<'_> {
 
     /// The marks of the conditions up to the branch that is taken, and the mark of that branch.
     fn of_case(&self, case: &Case) -> Result<Option<Expr>> {
+        // The operand stands in each condition. A nested one would double in size with each level.
+        let operand = match case.expr.as_deref() {
+            Some(operand) if !matches!(operand, Expr::Column(_)) => {
+                let branches = case.when_then_expr.iter().flat_map(|(when, then)| [when.as_ref(), then.as_ref()]);
+                return self.mark_of_all(std::iter::once(operand).chain(branches).chain(case.else_expr.as_deref()));
+            }
+            Some(operand) => self.mark_of(operand)?,
+            None => None,
+        };
         let mut rest = case.else_expr.as_ref().map(|expr| self.mark_of(expr)).transpose()?.flatten();
         for (when, then) in case.when_then_expr.iter().rev() {
             let condition = match &case.expr {
                 Some(operand) => operand.as_ref().clone().eq(when.as_ref().clone()),
                 None => when.as_ref().clone(),
             };
-            let (of_condition, of_branch) = (self.mark_of(&condition)?, self.mark_of(then)?);
+            let (of_condition, of_branch) = (self.mark_of(when)?, self.mark_of(then)?);
             if of_branch.is_some() || rest.is_some() {
                 let branch = (Box::new(condition), Box::new(of_branch.unwrap_or_else(none)));
                 rest = Some(Expr::Case(Case::new(None, vec![branch], rest.map(Box::new))));
             }
             rest = first([of_condition, rest]);
         }
-        Ok(rest)
+        Ok(first([operand, rest]))
     }
 }
 

@@ -90,7 +90,12 @@ impl Marker {
             JoinType::RightAnti => (lost_left.clone(), lost_right.clone().or(unsure_left.clone())),
             JoinType::LeftMark => (None, lost_left.clone()),
             JoinType::RightMark => (None, lost_right.clone()),
-            _ => (None, lost_left.clone().or(lost_right.clone())),
+            other => {
+                // Where a row beside it is not there, a row stands alone: that one may be missing as well.
+                let alone_left = unsure_right.clone().filter(|_| matches!(other, JoinType::Left | JoinType::Full));
+                let alone_right = unsure_left.clone().filter(|_| matches!(other, JoinType::Right | JoinType::Full));
+                (None, lost_left.clone().or(lost_right.clone()).or(alone_left).or(alone_right))
+            }
         };
         let of_mark = match join.join_type {
             JoinType::LeftMark => lost_right.clone().or(unsure_right).or(doubt.clone()),

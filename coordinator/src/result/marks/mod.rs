@@ -105,7 +105,7 @@ pub(crate) struct Marker {
     state: SessionState,
     /// The merged cells of each part: the columns of its leaf, then columns of marks.
     parts: BTreeMap<usize, SchemaRef>,
-    /// Whether a step of the plan takes the first rows of an order.
+    /// Whether a step of the plan depends on the order of the rows below it.
     limits: bool,
     names: AtomicUsize,
     /// What a reader has to know of rows that are left out.
@@ -130,11 +130,18 @@ impl Marker {
         }
         let mut limits = false;
         plan.apply_with_subqueries(|node| {
-            limits |= matches!(node, LogicalPlan::Limit(_));
+            limits |= match node {
+                LogicalPlan::Limit(_) => true,
+                LogicalPlan::Window(window) => window.window_expr.iter().any(windows::is_unordered),
+                _ => false,
+            };
             Ok(TreeNodeRecursion::Continue)
         })?;
         let marker = Self { state, parts, limits, names: AtomicUsize::new(0), notes: Mutex::default() };
         let marked = marker.plan(plan).await?;
+        if let Some(note) = marked.doubts.missing.as_deref().and_then(words::rows_missing) {
+            marker.note(note);
+        }
         let mut notes = marker.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         notes.sort();
         notes.dedup();

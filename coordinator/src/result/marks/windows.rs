@@ -12,13 +12,12 @@ impl Marker {
     pub(super) async fn window(&self, window: &Window) -> Result<Marked> {
         let input = self.plan(&window.input).await?;
         let exprs = self.without_subqueries(window.window_expr.clone()).await?;
-        if input.is_whole() {
-            return Ok(Marked::whole(LogicalPlan::Window(Window::try_new(exprs, input.plan.into())?)));
-        }
         let columns = input.columns();
         let mut marks = input.values.iter().map(|mark| mark.clone().map(Expr::Column)).collect::<Vec<_>>();
         let pieces = exprs.iter().map(|expr| pieces_of(&input, expr)).collect::<Result<Vec<_>>>()?;
-        let (rows, doubts) = (input.row_mark(), Doubts { order: None, ..input.doubts });
+        let unordered: Vec<bool> = exprs.iter().map(is_unordered).collect();
+        let (rows, order) = (input.row_mark(), input.doubts.order.clone());
+        let doubts = Doubts { order: None, ..input.doubts };
         let exprs = exprs.into_iter().map(bare).collect::<Result<_>>()?;
         let mut plan = LogicalPlan::Window(Window::try_new(exprs, input.plan.into())?);
         let made = plan.schema().columns().into_iter().rev().take(window.window_expr.len()).map(Expr::Column);
@@ -26,7 +25,7 @@ impl Marker {
         let shown = columns.into_iter().chain(made.into_iter().rev()).collect();
         // The windows over marks, each once, with their columns.
         let mut over: Vec<(Expr, Option<Expr>)> = Vec::new();
-        for pieces in pieces {
+        for (pieces, unordered) in pieces.into_iter().zip(unordered) {
             let mut of_value = Vec::new();
             for piece in pieces {
                 of_value.push(match piece {
@@ -43,9 +42,19 @@ impl Marker {
                 });
             }
             of_value.push(doubts.missing.as_deref().map(lit));
+            of_value.push(order.as_deref().filter(|_| unordered).map(lit));
             marks.push(first(of_value));
         }
         self.project(shown, plan, marks, rows, doubts)
+    }
+}
+
+/// Whether a window has no order of its own: then it has that of the rows below it.
+pub(super) fn is_unordered(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_unordered(&alias.expr),
+        Expr::WindowFunction(function) => function.params.order_by.is_empty(),
+        _ => false,
     }
 }
 

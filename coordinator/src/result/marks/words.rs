@@ -27,6 +27,12 @@ pub(super) fn undecided(rows: i64) -> String {
     )
 }
 
+/// The note on an answer of which rows may be missing. The other reasons are told by notes of their own.
+pub(super) fn rows_missing(why: &str) -> Option<String> {
+    let untold = [JUDGED, RANKED, GROUPED, JOINED].contains(&why);
+    untold.then(|| format!("Rows of the answer may be missing, because its rows are {why}"))
+}
+
 /// The aggregates over the marks of the rows that make one value.
 pub(super) struct Tally {
     /// Marks; marks that are estimates; marks of boroughs that did not answer; rows.

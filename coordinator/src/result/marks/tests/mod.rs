@@ -133,7 +133,7 @@ async fn leaves(context: &SessionContext, sql: &str, tables: &[Table]) -> Result
     Ok(replaced.data)
 }
 
-/// A row's values as texts; `None` is NULL, or a value with a mark.
+/// A row's values as texts; `None` is NULL.
 fn rows(batches: &[RecordBatch], width: usize) -> Vec<Vec<Option<String>>> {
     let mut all = Vec::new();
     for batch in batches {
@@ -200,24 +200,25 @@ async fn ask(seed: u64) -> Outcome {
     };
     let width = schema.fields().len() - 1;
     let whole = rows(&whole, width);
-    let mut seen = rows(&batches, width + 1);
+    let seen = rows(&batches, width + 1);
+    let all = seen.len();
     let (mut known, mut marked) = (0, 0);
-    for row in &mut seen {
+    for mut row in seen {
         let reason = row.pop().unwrap();
         let marks = Marks::read(reason.as_deref());
         marked += usize::from(reason.is_some());
-        for (cell, field) in row.iter_mut().zip(schema.fields()) {
+        let is_known = |field: &FieldRef| {
             let protected = loda_answer::is_protected(field);
-            if marks.row.is_some() || marks.of(field.name(), protected).is_some() {
-                *cell = None;
-            }
-        }
-        if row.iter().all(Option::is_none) {
+            marks.row.is_none() && marks.of(field.name(), protected).is_none()
+        };
+        let is_known: Vec<bool> = schema.fields().iter().take(width).map(is_known).collect();
+        if !is_known.contains(&true) {
             continue;
         }
         known += 1;
+        // NULL without a mark is the true value too: a step above could make another one of it.
         let fits = |truth: &Vec<Option<String>>| {
-            row.iter().zip(truth).all(|(cell, truth)| cell.is_none() || same(cell, truth))
+            row.iter().zip(truth).zip(&is_known).all(|((cell, truth), known)| !known || same(cell, truth))
         };
         if !whole.iter().any(fits) {
             let mut told = String::new();
@@ -226,7 +227,7 @@ async fn ask(seed: u64) -> Outcome {
             return Outcome::Broken(told);
         }
     }
-    Outcome::Held { rows: seen.len(), known, marked }
+    Outcome::Held { rows: all, known, marked }
 }
 
 fn same(a: &Option<String>, b: &Option<String>) -> bool {

@@ -132,7 +132,7 @@ impl Marker {
         plan.apply_with_subqueries(|node| {
             limits |= match node {
                 LogicalPlan::Limit(_) => true,
-                LogicalPlan::Window(window) => window.window_expr.iter().any(windows::is_unordered),
+                LogicalPlan::Window(window) => window.window_expr.iter().any(is_unordered),
                 _ => false,
             };
             Ok(TreeNodeRecursion::Continue)
@@ -332,6 +332,15 @@ impl Marker {
         let mark =
             mark.or(marked.doubts.missing).map(|mark| FieldMetadata::from(BTreeMap::from([(MARK.to_owned(), mark)])));
         Ok(Expr::Literal(value, mark))
+    }
+}
+
+/// Whether a window has no order of its own: then it has that of the rows below it.
+fn is_unordered(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_unordered(&alias.expr),
+        Expr::WindowFunction(function) => function.params.order_by.is_empty(),
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use datafusion::logical_expr::expr::{NullTreatment, WindowFunction, WindowFuncti
 use datafusion::logical_expr::{Case, Expr, LogicalPlan, Window, WindowFrame, WindowFunctionDefinition, lit};
 
 use super::expressions::first;
-use super::{Doubts, Marked, Marker, bare};
+use super::{Doubts, Marked, Marker, bare, is_unordered};
 
 impl Marker {
     pub(super) async fn window(&self, window: &Window) -> Result<Marked> {
@@ -46,15 +46,6 @@ impl Marker {
             marks.push(first(of_value));
         }
         self.project(shown, plan, marks, rows, doubts)
-    }
-}
-
-/// Whether a window has no order of its own: then it has that of the rows below it.
-pub(super) fn is_unordered(expr: &Expr) -> bool {
-    match expr {
-        Expr::Alias(alias) => is_unordered(&alias.expr),
-        Expr::WindowFunction(function) => function.params.order_by.is_empty(),
-        _ => false,
     }
 }
 

@@ -238,22 +238,31 @@ fn same(a: &Option<String>, b: &Option<String>) -> bool {
     }
 }
 
+fn outcomes(seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    seeds.map(|seed| runtime.block_on(ask(seed))).collect()
+}
+
 #[test]
 fn every_value_is_true_or_null_or_marked() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (first, plans) = (number("LODA_MARKED_FIRST").unwrap_or(0), number("LODA_MARKED_PLANS").unwrap_or(PLANS));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let (mut all, mut broken) = ([0; 4], Vec::new());
-    for seed in first..first + plans {
-        match runtime.block_on(ask(seed)) {
-            Outcome::Failed => {}
-            Outcome::Broken(told) => broken.push(told),
-            Outcome::Held { rows, known, marked } => {
-                all[0] += 1;
-                all.iter_mut().skip(1).zip([rows, known, marked]).for_each(|(all, of)| *all += of);
+    std::thread::scope(|scope| {
+        let own = |thread: u64| (first..first + plans).filter(move |seed| seed % threads == thread);
+        let asking: Vec<_> = (0..threads).map(|thread| scope.spawn(move || outcomes(own(thread)))).collect();
+        for outcome in asking.into_iter().flat_map(|thread| thread.join().unwrap()) {
+            match outcome {
+                Outcome::Failed => {}
+                Outcome::Broken(told) => broken.push(told),
+                Outcome::Held { rows, known, marked } => {
+                    all[0] += 1;
+                    all.iter_mut().skip(1).zip([rows, known, marked]).for_each(|(all, of)| *all += of);
+                }
             }
         }
-    }
+    });
     let [held, rows, known, marked] = all;
     println!("{plans} questions: {held} run, {rows} rows, {known} with a value that has no mark, {marked} with a mark");
     broken.sort_by_key(String::len);

@@ -35,7 +35,9 @@ pub(crate) struct Merged {
     pub(crate) known: Estimate,
     /// The number of boroughs whose single cell is withheld, and their joint estimate.
     alone: u32,
-    /// Whether that estimate is not good enough.
+    /// The number of boroughs that released it.
+    released: u32,
+    /// Whether that estimate is not good enough, or is one borough's.
     dropped: bool,
     of_alone: Estimate,
 }
@@ -72,6 +74,7 @@ impl Group {
                     match (value, known.estimate) {
                         (Some(value), estimate) => {
                             figure.add(*value)?;
+                            figure.released += 1;
                             figure.partial += u32::from(known.lacks);
                             if let Some(estimate) = estimate {
                                 figure.known = figure.known.and(&estimate);
@@ -94,10 +97,11 @@ impl Group {
     /// Decides which estimates are shown. The estimate of one borough's single cell is never shown. An estimate over
     /// several boroughs is shown if it is good enough.
     pub(crate) fn settle(&mut self, measures: &[Measure]) -> anyhow::Result<()> {
-        let several = self.answered > 1;
         for (figure, measure) in self.figures.iter_mut().zip(measures) {
             if figure.alone > 0 {
                 let with = figure.known.and(&figure.of_alone);
+                // A combined figure may lack all boroughs but this one.
+                let several = figure.released.saturating_add(figure.alone) > 1;
                 if several && with.will_do() {
                     figure.add(figure.of_alone.figure)?;
                     figure.known = with;
@@ -180,5 +184,36 @@ impl Group {
         let estimated = estimated.map(|(boroughs, units)| format!("about {units} estimated{}", of_boroughs(boroughs)));
         let notes: Vec<String> = lacks.into_iter().chain(partial).chain(estimated).collect();
         (!notes.is_empty()).then(|| notes.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::collections::BTreeMap;
+
+    use loda_proto::v1::ReleasedHeader;
+
+    use super::*;
+
+    /// A figure that is combined with another may lose all boroughs but one. The estimate of its single withheld cell
+    /// is not shown then, though many boroughs have answered.
+    #[test]
+    fn the_estimate_of_one_boroughs_single_cell_is_never_shown() {
+        let answer =
+            Answer::Cells { header: ReleasedHeader::default(), cells: BTreeMap::new(), known: BTreeMap::new() };
+        let estimate = Estimate { figure: 4, withheld: Some(4.0), ..Estimate::default() };
+        assert!(estimate.will_do());
+        let withheld = CellFigure { value: None, lacks: false, estimate: Some(estimate) };
+        let shown = |alone: usize| {
+            let mut group = Group::of(1);
+            for borough in 0..33 {
+                let known = if borough < alone { withheld } else { CellFigure::default() };
+                group.add(&answer, &[None], &[known], false, &[false]).unwrap();
+            }
+            group.settle(&[Measure::Rows]).unwrap();
+            group.figures[0].sum
+        };
+        assert_eq!((shown(1), shown(2)), (None, Some(8)));
     }
 }

@@ -158,9 +158,9 @@ pub(crate) struct Question {
 pub(crate) struct Query {
     #[command(flatten)]
     pub(crate) question: Question,
-    /// How to print the answer
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    /// How to print the answer [default: as the ending of --out says, otherwise table]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
     /// Write the answer to a file; needed for parquet and arrow unless standard output is a file or pipe
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -175,10 +175,19 @@ pub(crate) struct Query {
     pub(crate) resume: Option<String>,
 }
 
+impl Query {
+    /// The format that is asked for, or that the file's name ends in.
+    pub(crate) fn format(&self) -> Format {
+        let ending = self.out.as_ref().and_then(|file| file.extension()).and_then(|ending| ending.to_str());
+        let by_name = ending.and_then(|ending| Format::from_str(ending, true).ok());
+        self.format.or(by_name).unwrap_or(Format::Table)
+    }
+}
+
 const QUERY: &str = "\
 Examples:
   loda query 'SELECT borough, count(*) AS stops FROM stop_search GROUP BY borough' -p 'Scrutiny panel'
-  loda query -f outcomes.sql -p 'Scrutiny panel' --format csv --out outcomes.csv
+  loda query -f outcomes.sql -p 'Scrutiny panel' --out outcomes.csv
   echo 'SELECT …' | loda query -p 'Scrutiny panel' --format json | jq .statement
   loda query -f long.sql -p 'Scrutiny panel' --detach     prints an id …
   loda query --resume 0b54…                               … and this fetches the answer, now or later

@@ -7,6 +7,8 @@ use std::io::IsTerminal;
 pub struct Screen {
     /// The terminal's width in columns; `None` if standard output is not a terminal.
     pub width: Option<u16>,
+    /// The width of standard error's terminal; `None` if it is none.
+    pub err_width: Option<u16>,
     /// Whether standard error is a terminal, so that progress is shown.
     pub shows_progress: bool,
 }
@@ -14,11 +16,9 @@ pub struct Screen {
 impl Screen {
     /// Looks at this process's standard output and standard error.
     pub fn detect() -> Self {
-        let stdout = std::io::stdout().is_terminal();
-        Self {
-            // 80 if the terminal does not report its width.
-            width: stdout.then(|| comfy_table::Table::new().width().unwrap_or(80)),
-            shows_progress: std::io::stderr().is_terminal(),
-        }
+        let (stdout, stderr) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+        // 80 if the terminal does not report its width.
+        let width = comfy_table::Table::new().width().unwrap_or(80);
+        Self { width: stdout.then_some(width), err_width: stderr.then_some(width), shows_progress: stderr }
     }
 }

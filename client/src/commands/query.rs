@@ -45,9 +45,10 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
     let answer = asked?;
 
     write_answer(&answer, query, session)?;
-    if query.format != Format::Json {
+    if query.format() != Format::Json {
         session.out.flush()?;
-        session.err.write_all(render::statement(&answer.statement).as_bytes())?;
+        let statement = render::wrapped(&render::statement(&answer.statement), session.screen.err_width);
+        session.err.write_all(statement.as_bytes())?;
     }
     Ok(exit::of_statement(&answer.statement))
 }
@@ -63,7 +64,7 @@ async fn detach(client: &Client, sql: &str, query: &Query, session: &mut Session
 }
 
 fn check_output(query: &Query, session: &Session<'_>) -> Result<(), Failure> {
-    let is_binary = matches!(query.format, Format::Parquet | Format::Arrow | Format::Xlsx);
+    let is_binary = matches!(query.format(), Format::Parquet | Format::Arrow | Format::Xlsx);
     if is_binary && query.out.is_none() && session.screen.width.is_some() {
         return Err(Failure::Usage("a terminal cannot show this format\n  fix: add --out FILE, or redirect".into()));
     }
@@ -84,19 +85,19 @@ fn write_answer(answer: &Answer, query: &Query, session: &mut Session<'_>) -> Re
     match &query.out {
         Some(file) => {
             let mut bytes = Vec::new();
-            write_format(answer, query.format, None, &mut bytes)?;
+            write_format(answer, query.format(), None, &mut bytes)?;
             replace(file, &bytes)
         }
-        None if query.format == Format::Table && session.screen.width.is_some() => {
+        None if query.format() == Format::Table && session.screen.width.is_some() => {
             let text = render::table_head(answer, session.screen.width, HEAD);
             session.out.write_all(text.as_bytes())?;
             if let Some(more @ 1..) = answer.rows().checked_sub(HEAD) {
                 let more = loda_answer::cells::thousands(&more.to_string());
-                writeln!(session.err, "… and {more} more rows; for all of them: --format csv --out FILE")?;
+                writeln!(session.err, "… and {more} more rows; for all of them: --out FILE.csv")?;
             }
             Ok(())
         }
-        None => write_format(answer, query.format, session.screen.width, session.out),
+        None => write_format(answer, query.format(), session.screen.width, session.out),
     }
 }
 
@@ -144,12 +145,12 @@ mod tests {
 
     fn query(format: Format, out: Option<PathBuf>) -> Query {
         let question = Question { sql: None, file: None, purpose: String::new() };
-        Query { question, format, out, timeout: None, detach: false, resume: None }
+        Query { question, format: Some(format), out, timeout: None, detach: false, resume: None }
     }
 
     fn on(width: Option<u16>, run: impl FnOnce(&mut Session<'_>)) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        run(&mut Session { screen: Screen { width, shows_progress: false }, out: &mut out, err: &mut err });
+        run(&mut Session { screen: Screen { width, ..Screen::default() }, out: &mut out, err: &mut err });
         (String::from_utf8_lossy(&out).into_owned(), String::from_utf8_lossy(&err).into_owned())
     }
 

@@ -5,7 +5,11 @@ use std::io::{ErrorKind, Write};
 use super::failure::Failure;
 use crate::error::ClientError;
 use crate::exit;
+use crate::render;
 use crate::screen::Screen;
+
+/// Stands before a statement that a refusal advises.
+const WRITE: &str = "Write: ";
 
 /// The outputs of one run.
 pub(crate) struct Session<'a> {
@@ -21,14 +25,21 @@ impl Session<'_> {
         if matches!(&failure, Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe) {
             return exit::COMPLETE;
         }
+        let wrapped = |text: String| render::wrapped(&text, self.screen.err_width);
         let text = match &failure {
-            Failure::Client(ClientError::Refused { rule, message, advice }) if advice.is_empty() => {
-                format!("refused: {message}\n  rule: {rule}\n")
-            }
             Failure::Client(ClientError::Refused { rule, message, advice }) => {
-                format!("refused: {message}\n  rule: {rule}\n  advice: {advice}\n")
+                let refused = wrapped(format!("refused: {message}\n  rule: {rule}\n"));
+                match advice.split_once(WRITE) {
+                    _ if advice.is_empty() => refused,
+                    // SQL stays on one line: a break within a text would become part of it.
+                    Some((known, sql)) => {
+                        let known = wrapped(format!("  advice: {known}{}\n", WRITE.trim_end()));
+                        format!("{refused}{known}    {sql}\n")
+                    }
+                    None => refused + &wrapped(format!("  advice: {advice}\n")),
+                }
             }
-            other => format!("loda: {other}\n"),
+            other => wrapped(format!("loda: {other}\n")),
         };
         // If this cannot be written, there is no place to report it.
         let _ = self.err.write_all(text.as_bytes());
@@ -58,6 +69,20 @@ mod tests {
             ClientError::Refused { rule: "grid".into(), message: "too many cells".into(), advice: "band age".into() };
         let expected = "refused: too many cells\n  rule: grid\n  advice: band age\n";
         assert_eq!(reported(refused.into()), (exit::REFUSED, expected.into()));
+    }
+
+    #[test]
+    fn advised_sql_has_a_line_of_its_own() {
+        let advice = "Did you mean 'x y'? Write: SELECT COUNT(*) FROM t WHERE a = 'x y'".to_owned();
+        let refused = ClientError::Refused { rule: "no-such-value".into(), message: "a has no 'xy'".into(), advice };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let screen = Screen { err_width: Some(40), ..Screen::default() };
+        Session { screen, out: &mut out, err: &mut err }.report(refused.into());
+        let text = String::from_utf8_lossy(&err);
+        assert!(
+            text.ends_with("  advice: Did you mean 'x y'? Write:\n    SELECT COUNT(*) FROM t WHERE a = 'x y'\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod catalogue;
 mod explain;
 mod nodes;
 mod table;
+mod wrap;
 
 pub use catalogue::{catalogue, catalogue_json, table_details};
 pub use explain::explanation;
@@ -11,3 +12,4 @@ pub use loda_answer::{arrow, csv, json, parquet, statement, statement_json, work
 pub use nodes::{nodes, nodes_json};
 pub(crate) use table::grid;
 pub use table::{table, table_head};
+pub use wrap::wrapped;

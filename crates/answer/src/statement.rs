@@ -124,7 +124,9 @@ fn lack_in_words(lack: &Lack) -> String {
 
 fn ending(statement: &Statement) -> String {
     let anything_withheld = statement.parts.iter().any(|part| part.open || part.withheld > 0 || part.lacking > 0);
+    let nobody = !statement.parts.is_empty() && statement.parts.iter().all(asks_nobody);
     let verdict = match (is_whole(statement), anything_withheld) {
+        (false, _) if nobody => "NOBODY WAS ASKED: the conditions leave no borough",
         (true, false) => "complete, nothing withheld",
         (true, true) => "complete, with values withheld",
         (false, _) => "PARTIAL: not every borough that was asked answered",
@@ -140,9 +142,18 @@ fn ending(statement: &Statement) -> String {
     text
 }
 
-/// Whether every borough that was asked answered. A statement that contradicts itself is not whole.
+/// Whether the conditions of a part leave no borough to ask.
+fn asks_nobody(part: &Part) -> bool {
+    !part.boroughs.is_empty() && part.boroughs.iter().all(|borough| borough.answer == "not asked")
+}
+
+/// Whether every borough that was asked answered, and each part asked one. A statement that contradicts itself is not
+/// whole.
 #[must_use]
 pub fn is_whole(statement: &Statement) -> bool {
+    if statement.parts.iter().any(asks_nobody) {
+        return false;
+    }
     let answers = statement.parts.iter().flat_map(|part| &part.boroughs).map(|b| b.answer.as_str());
     statement.complete && answers.filter(|answer| *answer != "not asked").all(|answer| answer == "answered")
 }
@@ -250,6 +261,13 @@ mod tests {
             assert!(text.contains(expected), "{expected:?} not in\n{text}");
         }
         assert_eq!(text.matches("outcome = Arrest").count(), 10);
+    }
+
+    #[test]
+    fn a_question_that_nobody_was_asked_is_not_complete() {
+        let parts = vec![stop_search(vec![borough(1, "not asked"), borough(2, "not asked")])];
+        let nobody = Statement { complete: true, parts, ..Default::default() };
+        assert!(!is_whole(&nobody) && statement(&nobody).contains("NOBODY WAS ASKED"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn the_guide_does_what_it_says() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md")).unwrap();
     let commands = commands(&page);
     let with_r = has("Rscript") && has_packages();
-    assert_eq!(commands.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["sh", "sh", "python", "r", "sh"]);
+    assert_eq!(commands.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["sh", "sh", "sh", "python", "r", "sh"]);
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(&DOORS.layout.dir, dir.path().join("federation")).unwrap();
     let (certificate, _) = DOORS.certificate(analyst());

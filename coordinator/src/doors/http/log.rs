@@ -13,6 +13,7 @@ use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogSearch {
     /// The id of a question.

@@ -4,6 +4,7 @@
 
 #![allow(unused_qualifications, reason = "what utoipa makes of a description has them")]
 
+mod answer;
 mod catalogue;
 mod log;
 mod problem;
@@ -50,6 +51,7 @@ pub(super) fn router(service: &Arc<DoorService>) -> Router {
         .routes(routes!(me))
         .routes(routes!(catalogue::catalogue))
         .routes(routes!(catalogue::nodes))
+        .routes(routes!(answer::answer))
         .routes(routes!(questions::explain))
         .routes(routes!(questions::ask, questions::list))
         .routes(routes!(questions::state))

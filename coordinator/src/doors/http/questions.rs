@@ -105,6 +105,7 @@ pub(crate) struct QuestionList {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
     /// The number of questions to skip.
@@ -116,6 +117,7 @@ pub(crate) struct Page {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wait {
     /// Seconds to wait for the question to end.
@@ -140,7 +142,8 @@ fn question(query: &Query) -> Question {
     }
 }
 
-fn text(name: &str, value: &str, least: usize, most: usize) -> Result<(), Problem> {
+/// Checks the length of a text.
+pub(super) fn text(name: &str, value: &str, least: usize, most: usize) -> Result<(), Problem> {
     if (least..=most).contains(&value.chars().count()) {
         return Ok(());
     }

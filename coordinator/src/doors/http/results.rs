@@ -27,6 +27,7 @@ const FORMATS: [(Format, &str, &str); 5] = [
 ];
 
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ResultFormat {
     /// The format. Replaces the header Accept.
@@ -117,7 +118,10 @@ pub(crate) async fn result(
 }
 
 /// The format by parameter, else the first known format in Accept. JSON if neither is given.
-fn format(headers: &HeaderMap, named: Option<Format>) -> Result<(Format, &'static str, &'static str), Problem> {
+pub(super) fn format(
+    headers: &HeaderMap,
+    named: Option<Format>,
+) -> Result<(Format, &'static str, &'static str), Problem> {
     if let Some(named) = named
         && let Some(known) = FORMATS.iter().find(|(format, ..)| *format == named)
     {

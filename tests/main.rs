@@ -10,6 +10,7 @@
     reason = "a test says what went wrong by panicking, and why it was skipped by printing"
 )]
 
+mod advice;
 mod algebra;
 mod appending;
 mod campaign;

@@ -120,12 +120,16 @@ fn session(holdings: &[Holding], simplifies: bool) -> SessionContext {
     for name in names {
         let columns = arrow_schema(&contract(name));
         let borough = Arc::new(Field::new("borough", DataType::Utf8, false));
-        let fields: Vec<_> = std::iter::once(borough).chain(columns.fields().iter().cloned()).collect();
+        let name_of = Arc::new(Field::new("borough_name", DataType::Utf8, false));
+        let fields: Vec<_> =
+            std::iter::once(borough).chain(columns.fields().iter().cloned()).chain([name_of]).collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let batches = holdings.iter().filter(|h| h.dataset == name).flat_map(|holding| {
             holding.rows.iter().map(|batch| {
                 let borough: ArrayRef = Arc::new(StringArray::from(vec![holding.gss.as_str(); batch.num_rows()]));
-                let columns = std::iter::once(borough).chain(batch.columns().iter().cloned());
+                let known = loda_demo::boroughs::BOROUGHS.iter().find(|known| known.gss == holding.gss).unwrap();
+                let name: ArrayRef = Arc::new(StringArray::from(vec![known.name; batch.num_rows()]));
+                let columns = std::iter::once(borough).chain(batch.columns().iter().cloned()).chain([name]);
                 RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
             })
         });

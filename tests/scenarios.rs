@@ -136,7 +136,7 @@ fn synthetic_scenarios_equal_the_pooled_tables() {
             "SELECT borough, COUNT(*) AS n, COUNT(DISTINCT household_key) AS h FROM residents GROUP BY borough",
             "SELECT age_band, sex, COUNT(*) AS n FROM residents WHERE tenure IS NOT NULL GROUP BY age_band, sex",
             "SELECT sex, COUNT(*) FROM residents WHERE tenure LIKE '%rented' GROUP BY sex",
-            "SELECT COUNT(*) FROM properties WHERE epc_band NOT LIKE 'Z%' AND hmo_licence ILIKE '%A_or%'",
+            "SELECT COUNT(*) FROM properties WHERE epc_band NOT LIKE 'G%' AND hmo_licence ILIKE '%A_or%'",
             "SELECT borough, COUNT(*) FROM (SELECT borough, uprn, MAX(hours_over_70) AS most FROM damp_sensors \
              GROUP BY borough, uprn) t WHERE most >= 168 GROUP BY borough",
             "SELECT COUNT(DISTINCT uprn) FROM council_tax WHERE single_person_discount AND moves_24m > 1",

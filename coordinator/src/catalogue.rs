@@ -19,7 +19,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use loda_contract::{Column, ColumnType, Contract, Domain, Role, Value};
 use loda_identity::Manifest;
 use loda_proto::v1;
-use loda_question::plan::{BOROUGH, CODE_END, CODES, Lookup, Reader, arrow_schema, column_type, value_at};
+use loda_question::plan::{
+    BOROUGH, BOROUGH_NAME, CODE_END, CODES, Lookup, Reader, arrow_schema, column_type, value_at,
+};
 use loda_question::{Refusal, Rule};
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +30,16 @@ use crate::config::{Config, Reference};
 /// All tables that SQL may name.
 pub(crate) struct Catalogue {
     pub(crate) contracts: BTreeMap<String, Arc<Contract>>,
-    references: Vec<(Reference, Arc<MemTable>)>,
+    references: Vec<ReferenceTable>,
     lookups: BTreeMap<String, Lookup>,
     files: Files,
+}
+
+/// A reference table as it was read.
+struct ReferenceTable {
+    of: Reference,
+    table: Arc<MemTable>,
+    batches: Vec<RecordBatch>,
 }
 
 /// The files of a catalogue as they were when the coordinator started. Worker processes read the catalogue from here,
@@ -85,19 +94,28 @@ impl Catalogue {
         if let Err(fault) = loda_contract::check_together(contracts.values().map(AsRef::as_ref)) {
             bail!("the contracts do not fit together: {fault}");
         }
-        let mut lookups = BTreeMap::new();
-        let references = files.references.iter().map(|(reference, text)| {
-            if contracts.contains_key(&reference.name) {
-                bail!("reference table '{}' has the name of a dataset: rename it", reference.name);
-            }
-            let (table, batches) = read_csv(text).with_context(|| format!("reference {}", reference.path.display()))?;
-            if let Some(lookup) = as_lookup(&batches) {
-                lookups.insert(reference.name.clone(), lookup);
-            }
-            Ok((reference.clone(), Arc::new(table)))
-        });
-        let references = references.collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { contracts, references, lookups, files })
+        let (references, lookups) = (Vec::new(), BTreeMap::new());
+        let mut loaded = Self { contracts, references, lookups, files: Files::default() };
+        for (reference, text) in &files.references {
+            loaded.add_reference(reference, text)?;
+        }
+        Ok(Self { files, ..loaded })
+    }
+
+    /// Adds a reference table from the text of its CSV file.
+    ///
+    /// # Errors
+    /// A name that a dataset has, or an unreadable table.
+    pub(crate) fn add_reference(&mut self, reference: &Reference, text: &str) -> anyhow::Result<()> {
+        if self.contracts.contains_key(&reference.name) {
+            bail!("reference table '{}' has the name of a dataset: rename it", reference.name);
+        }
+        let (table, batches) = read_csv(text).with_context(|| format!("reference {}", reference.path.display()))?;
+        if let Some(lookup) = as_lookup(&batches) {
+            self.lookups.insert(reference.name.clone(), lookup);
+        }
+        self.references.push(ReferenceTable { of: reference.clone(), table: Arc::new(table), batches });
+        Ok(())
     }
 
     pub(crate) fn files(&self) -> &Files {
@@ -115,11 +133,16 @@ impl Catalogue {
         }
     }
 
-    /// Reads plans over these tables.
-    pub(crate) fn reading<T>(&self, read: impl FnOnce(&Reader<'_>) -> T) -> T {
+    /// Reads plans over these tables. `names` are the code and the name of each borough.
+    pub(crate) fn reading<T>(&self, names: &[(String, String)], read: impl FnOnce(&Reader<'_>) -> T) -> T {
         let contracts = |name: &str| self.contracts.get(name).cloned();
         let lookups = |name: &str| self.lookup(name);
-        read(&Reader { contracts: &contracts, lookups: &lookups })
+        read(&Reader { contracts: &contracts, lookups: &lookups, names })
+    }
+
+    /// The rows of a reference table.
+    pub(crate) fn reference(&self, name: &str) -> Option<&[RecordBatch]> {
+        self.references.iter().find(|known| known.of.name == name).map(|known| known.batches.as_slice())
     }
 
     /// A small reference table as rows of values, if it may be joined to records by borough.
@@ -133,9 +156,9 @@ impl Catalogue {
             let table: Arc<dyn TableProvider> = Arc::new(FederatedTable::new(contract));
             (contract.dataset.clone(), table)
         });
-        let references = self.references.iter().map(|(reference, table)| {
-            let table: Arc<dyn TableProvider> = Arc::<MemTable>::clone(table);
-            (reference.name.clone(), table)
+        let references = self.references.iter().map(|known| {
+            let table: Arc<dyn TableProvider> = Arc::<MemTable>::clone(&known.table);
+            (known.of.name.clone(), table)
         });
         federated.chain(references).collect()
     }
@@ -151,18 +174,25 @@ impl Catalogue {
                 nullable: false,
                 description: "The borough whose node answers".to_owned(),
             };
+            let name = v1::TableColumn {
+                name: BOROUGH_NAME.to_owned(),
+                values: "names of boroughs".to_owned(),
+                description: "The name of that borough".to_owned(),
+                ..borough.clone()
+            };
+            let ours = [borough].into_iter().chain(names_boroughs(contract).then_some(name));
             v1::Table {
                 name: contract.dataset.clone(),
                 title: contract.title.clone(),
                 protection: contract.protection.name().to_owned(),
                 units: contract.units.iter().map(|u| u.domain.clone()).collect(),
-                columns: std::iter::once(borough).chain(contract.columns.iter().map(wire_column)).collect(),
+                columns: ours.chain(contract.columns.iter().map(wire_column)).collect(),
                 boroughs: holders(&contract.dataset),
             }
         });
-        let references = self.references.iter().map(|(reference, table)| v1::Table {
-            name: reference.name.clone(),
-            title: reference.title.clone(),
+        let references = self.references.iter().map(|ReferenceTable { of, table, .. }| v1::Table {
+            name: of.name.clone(),
+            title: of.title.clone(),
             protection: "reference".to_owned(),
             columns: table.schema().fields().iter().map(|f| reference_column(f)).collect(),
             ..Default::default()
@@ -247,6 +277,11 @@ fn read_csv(text: &str) -> anyhow::Result<(MemTable, Vec<RecordBatch>)> {
     Ok((MemTable::try_new(schema, vec![batches.clone()])?, batches))
 }
 
+/// Whether a dataset has the borough's name as a column of ours: a contract may have a column of that name.
+fn names_boroughs(contract: &Contract) -> bool {
+    contract.columns.iter().all(|column| column.name != BOROUGH_NAME)
+}
+
 /// A dataset of the boroughs. It can be planned but never scanned.
 #[derive(Debug)]
 pub(crate) struct FederatedTable {
@@ -256,7 +291,8 @@ pub(crate) struct FederatedTable {
 impl FederatedTable {
     fn new(contract: &Contract) -> Self {
         let columns = arrow_schema(contract);
-        let borough = Field::new(BOROUGH, DataType::Utf8, false);
+        let ours = |name: &str| Arc::new(Field::new(name, DataType::Utf8, false));
+        let name = names_boroughs(contract).then(|| ours(BOROUGH_NAME));
         let coded = columns.fields().iter().zip(&contract.columns).map(|(field, column)| match &column.role {
             Role::Dimension(Domain::Codes(codes)) => {
                 let codes = codes.join(&CODE_END.to_string());
@@ -264,7 +300,7 @@ impl FederatedTable {
             }
             _ => Arc::clone(field),
         });
-        let fields = std::iter::once(Arc::new(borough)).chain(coded);
+        let fields = std::iter::once(ours(BOROUGH)).chain(name).chain(coded);
         Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
     }
 }

@@ -8,7 +8,7 @@ use loda_identity::Gss;
 use loda_question::Refusal;
 
 use crate::catalogue::Catalogue;
-use crate::config::Limits;
+use crate::config::{Limits, Reference};
 use crate::plan::planner::Planner;
 use crate::plan::split::{Split, bundles};
 
@@ -23,7 +23,28 @@ impl Dry {
     /// # Errors
     /// If a table cannot be registered.
     pub fn new(contracts: Vec<Contract>, boroughs: Vec<Gss>) -> anyhow::Result<Self> {
-        let catalogue = Arc::new(Catalogue::of(contracts));
+        Self::over(Catalogue::of(contracts), boroughs)
+    }
+
+    /// A planner that also knows reference tables, each by its name and the text of its CSV file.
+    ///
+    /// # Errors
+    /// An unreadable table, or one that cannot be registered.
+    pub fn with_references(
+        contracts: Vec<Contract>,
+        boroughs: Vec<Gss>,
+        references: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut catalogue = Catalogue::of(contracts);
+        for (name, text) in references {
+            let reference = Reference { name: (*name).to_owned(), title: String::new(), path: name.into() };
+            catalogue.add_reference(&reference, text)?;
+        }
+        Self::over(catalogue, boroughs)
+    }
+
+    fn over(catalogue: Catalogue, boroughs: Vec<Gss>) -> anyhow::Result<Self> {
+        let catalogue = Arc::new(catalogue);
         let planner = Planner::new(&catalogue, &Limits::default())?;
         Ok(Self { catalogue, planner, boroughs })
     }

@@ -19,16 +19,31 @@ use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::plan::split::{Split, SplitPlan};
-use crate::plan::sql_bounds::readable;
-use crate::plan::{cte_expansion, dropped_syntax};
+use crate::plan::advice::engine_errors::{Fault, fault_of, refusal_of, unplanned};
+use crate::plan::advice::{Names, check, repaired};
+use crate::plan::forms::without_empty_scans;
+use crate::plan::split::{Split, SplitPlan, Tables};
+use crate::plan::syntax::sql_bounds::readable;
+use crate::plan::syntax::{cte_expansion, date_formats, dropped_syntax, in_one_form};
 
 /// The catalog and schema that tools write before a table's name.
 pub(crate) const CATALOG: &str = "london";
 pub(crate) const SCHEMA: &str = "public";
 
-/// The most characters of an engine message.
-const MAX_MESSAGE: usize = 400;
+/// How many slips of one statement an advice mends.
+const MOST_REPAIRS: usize = 6;
+
+/// The rules that a slip or another dialect of SQL can break. Other refusals say what may be asked.
+const MENDED: [Rule; 8] = [
+    Rule::Sql,
+    Rule::Unknown,
+    Rule::Value,
+    Rule::Function,
+    Rule::Operator,
+    Rule::Predicate,
+    Rule::Statement,
+    Rule::Grain,
+];
 
 /// A statement with open parameters.
 pub(crate) struct OpenColumns {
@@ -39,6 +54,7 @@ pub(crate) struct OpenColumns {
 /// Plans questions over one catalogue.
 pub(crate) struct Planner {
     context: SessionContext,
+    names: Names,
 }
 
 impl Planner {
@@ -72,7 +88,7 @@ impl Planner {
         for (name, table) in catalogue.tables() {
             context.register_table(name, table)?;
         }
-        Ok(Self { context })
+        Ok(Self { context, names: Names::of(catalogue) })
     }
 
     pub(crate) fn state(&self) -> SessionState {
@@ -102,6 +118,8 @@ impl Planner {
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
         dropped_syntax::check(&statement)?;
         cte_expansion::check(&statement)?;
+        date_formats::check(&statement)?;
+        let statement = in_one_form(statement);
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
         only_select(&plan)?;
         let columns =
@@ -113,14 +131,46 @@ impl Planner {
     /// Plans SQL, and splits the plan into the parts for boroughs and the steps after the merge.
     ///
     /// # Errors
-    /// The rule that refuses the question.
+    /// The rule that refuses the question. Its advice is a statement that can be asked, where one is found.
     pub(crate) async fn plan(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Refusal> {
+        let tables = split.tables();
+        match self.planned(sql, split).await {
+            Ok(split) => Ok(split),
+            Err(fault) => Err(self.advised(sql, fault, &tables).await),
+        }
+    }
+
+    /// The refusal, with the statement that was meant as its advice where that can be planned.
+    async fn advised(&self, sql: &str, fault: Fault, tables: &Tables) -> Refusal {
+        let Fault { refusal, mut cause } = fault;
+        if !MENDED.contains(&refusal.rule) {
+            return refusal;
+        }
+        let mut sql = sql.to_owned();
+        for _repair in 0..MOST_REPAIRS {
+            let Some(better) = repaired(&sql, &cause, &self.names) else { break };
+            match self.planned(&better, tables.split()).await {
+                Ok(_) => {
+                    let known =
+                        if refusal.rule == Rule::Value { format!("{}. ", refusal.advice) } else { String::new() };
+                    return Refusal { advice: format!("{known}Write: {better}"), ..refusal };
+                }
+                Err(fault) => (sql, cause) = (better, fault.cause),
+            }
+        }
+        refusal
+    }
+
+    async fn planned(&self, sql: &str, split: Split) -> std::result::Result<SplitPlan, Fault> {
+        let fault = |error: DataFusionError| fault_of(&error, &self.names.tables());
         readable(sql)?;
         let state = self.state();
-        let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
+        let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(fault)?;
         dropped_syntax::check(&statement)?;
         cte_expansion::check(&statement)?;
-        let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
+        date_formats::check(&statement)?;
+        let statement = in_one_form(statement);
+        let plan = state.statement_to_plan(statement).await.map_err(fault)?;
         let (plan, explain) = match plan {
             LogicalPlan::Explain(explain) => (Arc::unwrap_or_clone(explain.plan), true),
             plan => (plan, false),
@@ -128,10 +178,25 @@ impl Planner {
         only_select(&plan)?;
         // Type coercion comes first.
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
-        let plan = plan.map_err(|e| refusal_of(&e))?;
+        let plan = plan.map_err(fault)?;
         // The split comes before all optimiser rules. A rule can rely on a COUNT never being NULL, but a withheld COUNT
         // is NULL. The split is not a rule itself: it makes columns nullable, and a rule must keep the schema.
-        let split = split.split(plan, &state).map_err(|e| refusal_of(&e))?;
+        let plan = without_empty_scans(plan).map_err(fault)?;
+        let tables = split.tables();
+        let split = match split.split(plan.clone(), &state).map_err(fault) {
+            Ok(split) => split,
+            // A wrong value is told before what only follows from it, and a date off its grain is mended like one.
+            Err(fault) if matches!(fault.refusal.rule, Rule::Grain | Rule::Derived | Rule::Function) => {
+                return Err(match check(&plan, &tables.domains(), &state) {
+                    Err(value) if fault.refusal.rule == Rule::Grain => Fault { cause: value.cause, ..fault },
+                    Err(value) => value,
+                    Ok(()) => fault,
+                });
+            }
+            Err(fault) => return Err(fault),
+        };
+        // Last, so that a question that no rule allows is refused by that rule.
+        check(&plan, &tables.domains(), &state)?;
         Ok(SplitPlan { explain, ..split })
     }
 }
@@ -165,29 +230,4 @@ pub(crate) fn only_select(plan: &LogicalPlan) -> std::result::Result<(), Refusal
         (Err(fault), None) => Err(refusal_of(&fault)),
         (Ok(_), None) => Ok(()),
     }
-}
-
-/// The refusal inside an error. Any other error becomes rule `sql`: its text is about the asker's own SQL and the
-/// catalogue.
-pub(crate) fn refusal_of(error: &DataFusionError) -> Refusal {
-    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = current {
-        if let Some(refusal) = inner.downcast_ref::<Refusal>() {
-            return refusal.clone();
-        }
-        if let Some(DataFusionError::External(boxed)) = inner.downcast_ref::<DataFusionError>()
-            && let Some(refusal) = boxed.downcast_ref::<Refusal>()
-        {
-            return refusal.clone();
-        }
-        current = inner.source();
-    }
-    // The engine may quote a whole syntax tree.
-    let message: String = error.strip_backtrace().chars().take(MAX_MESSAGE).collect();
-    Refusal::new(Rule::Sql, message, "See the catalogue for tables, columns and their types")
-}
-
-/// The refusal for a fault inside the planner. The cause is for the operator, so the asker is not told.
-pub(crate) fn unplanned() -> Refusal {
-    Refusal::new(Rule::Sql, "the question cannot be planned", "Write it in another way")
 }

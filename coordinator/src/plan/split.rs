@@ -7,7 +7,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan, Projection};
 use loda_contract::Protection;
 use loda_identity::{Gss, PeerId};
 use loda_question::plan::{Beside, ReadAggregate, read_aggregate};
@@ -17,18 +17,38 @@ use tokio::time::Instant;
 use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
 use crate::plan::arithmetic;
 use crate::plan::combined;
+use crate::plan::domains::{Domains, Sources};
 use crate::plan::federated_aggregate::{self, FederatedAggregate};
 use crate::plan::federated_node::Federated;
+use crate::plan::forms::{divided, in_known_forms, tabulated};
 use crate::plan::fragment::Fragment;
 use crate::plan::lineage;
 
 /// The most questions to the boroughs in one statement.
 const PART_LIMIT: usize = 8;
 
-/// Splits one question.
-pub(crate) struct Split {
+/// The tables that a question may name, and the boroughs that are asked.
+#[derive(Clone)]
+pub(crate) struct Tables {
     catalogue: Arc<Catalogue>,
     boroughs: Vec<Gss>,
+    /// The code and the name of each borough.
+    names: Arc<[(String, String)]>,
+}
+
+impl Tables {
+    pub(crate) fn split(&self) -> Split {
+        Split { tables: self.clone(), parts: Mutex::new(Vec::new()) }
+    }
+
+    pub(crate) fn domains(&self) -> Domains<'_> {
+        Domains::of(&self.catalogue, &self.names)
+    }
+}
+
+/// Splits one question.
+pub(crate) struct Split {
+    tables: Tables,
     parts: Mutex<Vec<FederatedAggregate>>,
 }
 
@@ -73,7 +93,13 @@ pub(crate) fn bundles(split: &SplitPlan) -> Vec<Bundle> {
 
 impl Split {
     pub(crate) fn new(catalogue: Arc<Catalogue>, boroughs: Vec<Gss>) -> Self {
-        Self { catalogue, boroughs, parts: Mutex::new(Vec::new()) }
+        let name = |gss: &Gss| (gss.to_string(), gss.name().unwrap_or(gss.as_str()).to_owned());
+        let names = boroughs.iter().map(name).collect();
+        Tables { catalogue, boroughs, names }.split()
+    }
+
+    pub(crate) fn tables(&self) -> Tables {
+        self.tables.clone()
     }
 
     /// Splits an analysed plan. `state` coerces the types of the steps after the merge.
@@ -81,6 +107,7 @@ impl Split {
     /// # Errors
     /// A refusal, as the external error that DataFusion carries.
     pub(crate) fn split(self, plan: LogicalPlan, state: &SessionState) -> Result<SplitPlan> {
+        let plan = tabulated(plan, &self.tables.domains(), state, &are_records)?;
         // Above a leaf, the columns of a step may be NULL where they were not before.
         let plan = plan.transform_up_with_subqueries(|node| self.node(node))?.data;
         let plan = plan.transform_up_with_subqueries(|node| Ok(Transformed::yes(node.recompute_schema()?)))?.data;
@@ -149,11 +176,11 @@ impl Split {
 
     /// Whether an Aggregate makes one row for each unit, which an aggregate above it counts.
     fn is_by_unit(&self, aggregate: &Aggregate) -> bool {
-        self.catalogue.reading(|reader| reader.is_by_unit(aggregate))
+        self.tables.catalogue.reading(&self.tables.names, |reader| reader.is_by_unit(aggregate))
     }
 
     pub(crate) fn read(&self, aggregate: &Aggregate) -> std::result::Result<ReadAggregate, Refusal> {
-        self.catalogue.reading(|reader| read_aggregate(aggregate, reader))
+        self.tables.catalogue.reading(&self.tables.names, |reader| read_aggregate(aggregate, reader))
     }
 
     pub(crate) fn part(&self, aggregate: &Aggregate) -> std::result::Result<FederatedAggregate, Refusal> {
@@ -165,15 +192,26 @@ impl Split {
         read: &ReadAggregate,
         schema: &Arc<DFSchema>,
     ) -> std::result::Result<FederatedAggregate, Refusal> {
-        federated_aggregate::of(&self.catalogue, &self.boroughs, read, schema)
+        federated_aggregate::of(&self.tables.catalogue, &self.tables.boroughs, read, schema)
     }
 
     /// The two sides of an aggregate that joins people to published records.
     pub(crate) fn sides(&self, read: &ReadAggregate) -> Option<std::result::Result<Beside, Refusal>> {
-        Beside::of(read, &|name| self.catalogue.contracts.get(name).cloned())
+        Beside::of(read, &|name| self.tables.catalogue.contracts.get(name).cloned())
     }
 
     pub(crate) fn aggregate(&self, aggregate: &Aggregate) -> Result<LogicalPlan> {
+        let domains = self.tables.domains();
+        let node = LogicalPlan::Aggregate(aggregate.clone());
+        let sources = Sources::of_node(&node, &domains);
+        if let Some(parts) = divided(aggregate, &|expr| sources.is_dimension(expr))? {
+            let figures = parts.figures.as_ref().map(|figures| self.aggregate(figures)).transpose()?;
+            return parts.joined(self.aggregate(&parts.cells)?, figures);
+        }
+        if let Some((read, columns)) = in_known_forms(aggregate)? {
+            let input = Arc::new(self.aggregate(&read)?);
+            return Ok(LogicalPlan::Projection(Projection::try_new(columns, input)?));
+        }
         let read = self.read(aggregate).or_else(refuse)?;
         if let Some(beside) = self.sides(&read) {
             return self.beside(beside.or_else(refuse)?, aggregate);
@@ -211,6 +249,21 @@ fn holds_records(plan: &LogicalPlan) -> Result<bool> {
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
+}
+
+/// Whether the rows of a plan are records, and not yet groups of them.
+fn are_records(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    // The closure never fails.
+    let _walked = plan.apply(|node| {
+        found |= reads_records(node);
+        Ok(match node {
+            _ if found => TreeNodeRecursion::Stop,
+            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => TreeNodeRecursion::Jump,
+            _ => TreeNodeRecursion::Continue,
+        })
+    });
+    found
 }
 
 fn reads_records(node: &LogicalPlan) -> bool {

@@ -20,13 +20,17 @@ use loda_proto::v1::Statement;
 use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
-use crate::plan::cte_expansion;
-use crate::plan::planner::{CATALOG, Planner, SCHEMA, only_select, refusal_of};
-use crate::plan::sql_bounds::readable;
+use crate::plan::advice::engine_errors::refusal_of;
+use crate::plan::planner::{CATALOG, Planner, SCHEMA, only_select};
+use crate::plan::syntax::cte_expansion;
+use crate::plan::syntax::sql_bounds::readable;
 use crate::result::row_pairs::crossed;
 
 /// The schema with tables about answers.
 pub(crate) const OWN: &str = "loda";
+
+/// What tools get as the name of the user.
+const ASKER: &str = "analyst";
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -43,7 +47,11 @@ pub(crate) fn is_local(planner: &Planner, sql: &str) -> bool {
     if let Parsed::Statement(ast) = &statement
         && matches!(
             ast.as_ref(),
-            Ast::ShowTables { .. } | Ast::ShowColumns { .. } | Ast::ShowVariable { .. } | Ast::ShowSchemas { .. }
+            Ast::ShowTables { .. }
+                | Ast::ShowColumns { .. }
+                | Ast::ShowVariable { .. }
+                | Ast::ShowSchemas { .. }
+                | Ast::ExplainTable { .. }
         )
     {
         return true;
@@ -92,6 +100,14 @@ pub(crate) async fn answer(
         ));
     }
     let context = context(planner, catalogue, last).map_err(|fault| refusal_of(&fault))?;
+    let described = match &statement {
+        Parsed::Statement(ast) => match ast.as_ref() {
+            Ast::ExplainTable { table_name, .. } => Some(format!("SHOW COLUMNS FROM {table_name}")),
+            _ => None,
+        },
+        _ => None,
+    };
+    let sql = described.as_deref().unwrap_or(sql);
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let answered = async {
         let frame = context.sql_with_options(sql, options).await?;
@@ -130,9 +146,19 @@ fn context(
     let state =
         SessionStateBuilder::new_from_existing(state).with_config(config).with_catalog_list(Arc::new(list)).build();
     let context = SessionContext::new_with_state(state);
-    let version = concat!("London data federation ", env!("CARGO_PKG_VERSION"));
-    let said = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(version)));
-    context.register_udf(create_udf("version", Vec::new(), DataType::Utf8, Volatility::Immutable, Arc::new(said)));
+    for (function, text) in [
+        ("version", concat!("London data federation ", env!("CARGO_PKG_VERSION"))),
+        ("current_catalog", CATALOG),
+        ("current_database", CATALOG),
+        ("current_schema", SCHEMA),
+        // Who asks is between them and the door: tools show this name and nothing more.
+        ("current_user", ASKER),
+        ("session_user", ASKER),
+        ("user", ASKER),
+    ] {
+        let said = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::from(text)));
+        context.register_udf(create_udf(function, Vec::new(), DataType::Utf8, Volatility::Immutable, Arc::new(said)));
+    }
     Ok(context)
 }
 

@@ -27,7 +27,9 @@ pub(crate) fn statement(
     let parts: Vec<v1::Part> =
         numbered.map(|(i, ((part, answers), merged))| wire_part(i, part, answers, merged)).collect();
     let missing = |a: &Answer| matches!(a, Answer::Refused(_) | Answer::None);
-    let complete = !answers.iter().flat_map(BTreeMap::values).any(missing);
+    // Without a borough to ask, a figure of nobody would be told as one of everybody.
+    let asked = |answers: &BTreeMap<Gss, Answer>| answers.values().any(|a| !matches!(a, Answer::NotAsked));
+    let complete = answers.iter().all(asked) && !answers.iter().flat_map(BTreeMap::values).any(missing);
     let mut notes = Vec::new();
     if merged.iter().any(|part| part.in_part) {
         notes.push(

@@ -40,7 +40,8 @@ use self::process::Bench;
 pub use self::process::work;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::plan::planner::{Planner, unplanned};
+use crate::plan::advice::engine_errors::unplanned;
+use crate::plan::planner::Planner;
 use crate::plan::split::Prepared;
 use crate::result::query_result::QueryResult;
 

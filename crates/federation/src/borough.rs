@@ -26,6 +26,20 @@ impl Gss {
         NAMES.get(number.checked_sub(1)?).copied()
     }
 
+    /// The London borough of a code that the ONS used until 2011, such as `00AG` for Camden.
+    #[must_use]
+    pub fn of_old_code(code: &str) -> Option<Self> {
+        // The codes leave out I, O and V, and go from 00AA to 00BK.
+        const LETTERS: &str = "ABCDEFGHJKLMNPQRSTUWXYZ";
+        let (first, last) = code.to_uppercase().strip_prefix("00").and_then(|rest| match rest.as_bytes() {
+            [b'A', last] => Some((0, *last)),
+            [b'B', last] => Some((LETTERS.len(), *last)),
+            _ => None,
+        })?;
+        let at = first.checked_add(LETTERS.bytes().position(|letter| letter == last)?)?;
+        (at < NAMES.len()).then(|| Self(format!("E090000{:02}", at.saturating_add(1))))
+    }
+
     /// The London borough of a name, however its words are joined.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

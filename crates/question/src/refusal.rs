@@ -102,6 +102,8 @@ rules! {
     Statement = "statement-not-allowed",
     /// SQL that does not parse or name known tables and columns.
     Sql = "sql",
+    /// A value that the column beside it cannot have.
+    Value = "no-such-value",
     /// A dataset or column that no contract has.
     Unknown = "unknown-name",
     /// A query log does not continue the log that another party saw.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::Status;
 
-use crate::plan::sql_bounds::MAX_SQL;
+use crate::plan::syntax::sql_bounds::MAX_SQL;
 
 /// The most parameters of one statement.
 const MOST: usize = 200;

@@ -292,6 +292,12 @@ fn widens(inner: &Expr, to: &DataType, schema: &DFSchema) -> bool {
 fn literal_integer(expr: &Expr) -> Option<i128> {
     match expr {
         Expr::Cast(cast) => literal_integer(&cast.expr),
+        // Tools write 1.0 and 0.0.
+        Expr::Literal(ScalarValue::Float64(Some(number)), _) => match number {
+            0.0 => Some(0),
+            1.0 => Some(1),
+            _ => None,
+        },
         Expr::Literal(literal, _) => match value(literal)? {
             (Value::Integer(i), _) => Some(i128::from(i)),
             (v @ Value::Decimal(_), kind) => match rescaled(v, kind, ColumnType::Integer)? {

@@ -113,7 +113,15 @@ impl Input {
         {
             return Ok(Scalar::Literal(v, to));
         }
-        Err(function(&format!("CAST to {to}")))
+        let plain = match family(to) {
+            Family::Text => "text",
+            Family::Integer => "a whole number",
+            Family::Date => "a date",
+            Family::Boolean => "true or false",
+            Family::Decimal(_) => "a decimal number",
+            Family::Other => "another type",
+        };
+        Err(function(&format!("CAST of this expression to {plain}")))
     }
 
     fn call(&self, call: &ScalarFunction, schema: &DFSchema) -> Read<Scalar> {

@@ -9,11 +9,14 @@ use loda_contract::{ColumnType, Value};
 
 use super::refusals::Read;
 use crate::draft::column_name::ColumnName;
-use crate::draft::{Predicate, Rows, Scalar, bare_name};
+use crate::draft::{Comparison, Predicate, Rows, Scalar, bare_name};
 use crate::scope::Contracts;
 
 /// The column that says which borough holds a record; it is of no contract.
 pub const BOROUGH: &str = "borough";
+
+/// The column with the name of that borough. It stands for an expression over [`BOROUGH`].
+pub const BOROUGH_NAME: &str = "borough_name";
 
 /// A small public table of the coordinator's own, one row a borough, that stands for expressions over `borough`.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Reader<'a> {
     pub contracts: Contracts<'a>,
     /// The reference tables by name.
     pub lookups: &'a dyn Fn(&str) -> Option<Lookup>,
+    /// The code and the name of each borough.
+    pub names: &'a [(String, String)],
 }
 
 /// Rows, and each column of the plan as a scalar over their columns.
@@ -44,6 +49,16 @@ impl Input {
     pub(super) fn narrow(&mut self, predicate: Predicate) {
         self.rows.filter = Predicate::both(self.rows.filter.take(), Some(predicate));
     }
+}
+
+/// The name of the borough that a column holds.
+pub(super) fn borough_name(borough: &str, names: &[(String, String)]) -> Scalar {
+    let text = |text: &str| Scalar::Literal(Value::Text(text.into()), ColumnType::Text);
+    let branches = names.iter().map(|(code, name)| {
+        let left = Scalar::Column(borough.to_owned());
+        (Predicate::Compare { left, op: Comparison::Equal, right: text(code) }, text(name))
+    });
+    Scalar::Case { branches: branches.collect(), otherwise: None }
 }
 
 /// The place of a column's source.

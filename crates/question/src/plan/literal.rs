@@ -139,8 +139,9 @@ pub(super) fn keeps_values(from: Family, to: Family) -> bool {
 }
 
 /// The value of an expression that reads no column: literals under casts, date arithmetic, the clock. Evaluated
-/// alone, never within a condition: the engine's rewriting of conditions does not keep NULLs.
-pub(super) fn constant(expr: &Expr) -> Option<ScalarValue> {
+/// alone, never within a condition: the engine's rewriting of conditions does not keep NULLs. `None`: it reads one.
+#[must_use]
+pub fn constant(expr: &Expr) -> Option<ScalarValue> {
     if let Expr::Literal(literal, _) = expr {
         return Some(literal.clone());
     }
@@ -156,7 +157,8 @@ pub(super) fn constant(expr: &Expr) -> Option<ScalarValue> {
 }
 
 /// An expression without its outer casts and names.
-pub(super) fn bare(expr: &Expr) -> &Expr {
+#[must_use]
+pub fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Cast(cast) => bare(&cast.expr),
         Expr::Alias(alias) => bare(&alias.expr),

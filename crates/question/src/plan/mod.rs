@@ -40,8 +40,8 @@ pub use beside::{Beside, BesideFigure, BesideValue, PEOPLE, PUBLISHED};
 pub use expr::{CODE_END, CODES};
 pub use figures::{FigureReading, ReadAggregate, ReadFigure, Spread};
 pub use from::read_aggregate;
-pub use input::{BOROUGH, Lookup, Reader};
-pub use literal::{column_type, value_at};
+pub use input::{BOROUGH, BOROUGH_NAME, Lookup, Reader};
+pub use literal::{bare, column_type, constant, value_at};
 pub use to::{
     Tables, arrow_schema, arrow_type, column_expr, plan, predicate_expr, rows_plan, scalar_expr, value_scalar,
 };

@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Aggregate, BinaryExpr, Distinct, Expr, LogicalPlan, Operator, Subquery};
 
-use super::input::{BOROUGH, Input, Lookup, Reader, is_borough, place_of};
+use super::input::{BOROUGH, BOROUGH_NAME, Input, Lookup, Reader, borough_name, is_borough, place_of};
 use super::refusals::{Read, limit, not_a_key, operator, subquery};
 use crate::draft::{Join, JoinKind, PerUnit, Predicate, Rows, Scalar, Source, bare_name};
 use crate::refusal::{Refusal, Rule};
@@ -48,15 +48,22 @@ impl Reader<'_> {
                 if let Some(lookup) = (self.lookups)(&name) {
                     return Ok(Input::of_lookup(&lookup, plan.schema().columns()));
                 }
-                if (self.contracts)(&name).is_none() {
+                let Some(contract) = (self.contracts)(&name) else {
                     return Err(Refusal::new(
                         Rule::Join,
                         format!("'{name}' is not a table of the boroughs"),
                         "Join it by its borough key, or join it to the results",
                     ));
-                }
-                let columns = plan.schema().columns().into_iter();
-                let columns = columns.map(|c| (c.clone(), Ok(Scalar::Column(format!("t0.{}", c.name))))).collect();
+                };
+                let own = |name: &str| contract.columns.iter().any(|c| c.name == name);
+                let columns = plan.schema().columns().into_iter().map(|c| {
+                    let scalar = match c.name.as_str() {
+                        BOROUGH_NAME if !own(BOROUGH_NAME) => borough_name(&format!("t0.{BOROUGH}"), self.names),
+                        name => Scalar::Column(format!("t0.{name}")),
+                    };
+                    (c, Ok(scalar))
+                });
+                let columns = columns.collect();
                 let rows = Rows::of(name, None);
                 let mut input = Input { rows, columns };
                 if scan.fetch.is_some() {
@@ -174,8 +181,7 @@ impl Reader<'_> {
                         return Ok(());
                     }
                 }
-                if let (Ok(Scalar::Column(a)), Ok(Scalar::Column(b))) =
-                    (input.scalar(left, schema), input.scalar(right, schema))
+                if let (Some(a), Some(b)) = (self.key(input, left, schema), self.key(input, right, schema))
                     && input.is_key_pair(self, &a, &b)?
                 {
                     return input.equate(&a, &b);
@@ -186,6 +192,19 @@ impl Reader<'_> {
         let predicate = input.predicate(condition, schema)?;
         input.narrow(predicate);
         Ok(())
+    }
+
+    /// The column that an expression is, where rows may be joined on it. A borough's name stands for the borough.
+    fn key(&self, input: &Input, expr: &Expr, schema: &DFSchema) -> Option<String> {
+        match input.scalar(expr, schema).ok()? {
+            Scalar::Column(name) => Some(name),
+            named @ Scalar::Case { .. } => {
+                let mut columns = std::collections::BTreeSet::new();
+                named.columns(&mut columns);
+                columns.pop_first().filter(|c| is_borough(c) && named == borough_name(c, self.names))
+            }
+            _ => None,
+        }
     }
 
     /// A subquery's rows, and its equalities with the rows around it.
@@ -292,8 +311,7 @@ impl Reader<'_> {
         left.columns.extend(right.columns);
         for condition in &conditions {
             if let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = condition
-                && let (Ok(Scalar::Column(a)), Ok(Scalar::Column(b))) =
-                    (left.scalar(a, &join.schema), left.scalar(b, &join.schema))
+                && let (Some(a), Some(b)) = (self.key(&left, a, &join.schema), self.key(&left, b, &join.schema))
                 && (place_of(&a) == Some(place)) != (place_of(&b) == Some(place))
                 && (kind == JoinKind::Left || left.is_key_pair(self, &a, &b)?)
             {

@@ -1,0 +1,70 @@
+//! The tables and columns that a statement can name, and their codes.
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident};
+use loda_question::plan::{CODE_END, CODES};
+
+use crate::catalogue::Catalogue;
+
+/// The tables and columns of the catalogue.
+pub(crate) struct Names(BTreeMap<String, Vec<NamedColumn>>);
+
+pub(super) struct NamedColumn {
+    name: String,
+    pub(super) kind: DataType,
+    pub(super) codes: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn of(catalogue: &Catalogue) -> Self {
+        let tables = catalogue.tables().into_iter().map(|(table, provider)| {
+            let schema = provider.schema();
+            let columns = schema.fields().iter().map(|field| NamedColumn {
+                name: field.name().clone(),
+                kind: field.data_type().clone(),
+                codes: match field.metadata().get(CODES) {
+                    Some(codes) => codes.split(CODE_END).map(str::to_owned).collect(),
+                    None => Vec::new(),
+                },
+            });
+            (table, columns.collect())
+        });
+        Self(tables.collect())
+    }
+
+    pub(crate) fn tables(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// The columns of a name, in all tables.
+    fn columns(&self, name: &str) -> impl Iterator<Item = &NamedColumn> {
+        self.0.values().flatten().filter(move |column| column.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Whether an operator compares two values.
+pub(super) fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+/// The catalogue's column of a name, where all columns of that name have one type.
+pub(super) fn column_of<'a>(expr: &Expr, names: &'a Names) -> Option<&'a NamedColumn> {
+    let name = match expr {
+        Expr::Identifier(ident) => ident,
+        Expr::CompoundIdentifier(parts) => parts.last()?,
+        _ => return None,
+    };
+    let mut columns = names.columns(&name.value);
+    let first = columns.next()?;
+    columns.all(|column| column.kind == first.kind).then_some(first)
+}
+
+/// A name, quoted where it has to be.
+pub(super) fn named(name: &str) -> Ident {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let bare = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(plain);
+    if bare { Ident::new(name) } else { Ident::with_quote('"', name) }
+}

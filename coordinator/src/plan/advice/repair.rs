@@ -1,0 +1,230 @@
+//! A statement of another dialect, or with a slip, as it can be asked here.
+//!
+//! A repair is a guess from the words alone. The planner plans it before anybody sees it, so that advice that is pasted
+//! back runs; what cannot be planned is never advised. Nothing is asked that was not written: the first refusal stands.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectName, ObjectNamePart, SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitMut,
+    VisitorMut, visit_expressions_mut,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::clauses::{Clauses, Grouping};
+use super::dialects::{dialects, translated};
+use super::engine_errors::Cause;
+use super::literals::{iso_date, typed};
+use super::names::{Names, column_of, is_comparison, named};
+use super::nearest::nearest_name;
+
+/// A longer statement is not advised: nobody would find the change.
+const MAX_ADVICE: usize = 2_000;
+
+/// The statement with what can be mended mended. `None`: nothing can, or the result is too long to read.
+pub(crate) fn repaired(sql: &str, cause: &Cause, names: &Names) -> Option<String> {
+    if sql.len() > MAX_ADVICE {
+        return None;
+    }
+    let straight = straightened(sql);
+    let mut statements =
+        dialects(&straight).iter().find_map(|dialect| Parser::parse_sql(dialect.as_ref(), &straight).ok())?;
+    let (statement, None) = (statements.pop()?, statements.pop()) else { return None };
+    let mut statement = statement;
+    let before = statement.to_string();
+    let _whole: ControlFlow<()> = statement.visit(&mut Clauses);
+    let _whole: ControlFlow<()> = visit_expressions_mut(&mut statement, |expr| {
+        if let Some(here) = translated(expr) {
+            *expr = here;
+        }
+        ControlFlow::Continue(())
+    });
+    let _whole: ControlFlow<()> = statement.visit(&mut Grouping);
+    of_cause(&mut statement, cause, names);
+    let _whole: ControlFlow<()> = visit_expressions_mut(&mut statement, |expr| {
+        typed(expr, names);
+        ControlFlow::Continue(())
+    });
+    let after = statement.to_string();
+    // A text that the generic dialect does not read has been changed by being read and written.
+    let changed = after != before || Parser::parse_sql(&GenericDialect {}, sql).is_err();
+    (changed && after.len() <= MAX_ADVICE).then_some(after)
+}
+
+/// A text with straight quotes, and with the dates of Access as other databases write them.
+fn straightened(sql: &str) -> String {
+    let sql = sql.replace(['\u{2018}', '\u{2019}'], "'").replace(['\u{201c}', '\u{201d}'], "\"");
+    let mut parts = sql.split('#');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    let mut rest: Vec<&str> = parts.collect();
+    while rest.len() >= 2 {
+        let (date, after) = (rest.remove(0), rest.remove(0));
+        match iso_date(date) {
+            Some(date) => out.push_str(&format!("'{date}'{after}")),
+            None => out.push_str(&format!("#{date}#{after}")),
+        }
+    }
+    rest.iter().for_each(|part| out.push_str(&format!("#{part}")));
+    out
+}
+
+fn of_cause(statement: &mut Statement, cause: &Cause, names: &Names) {
+    match cause {
+        Cause::Table(wrong) => {
+            let tables = names.tables();
+            let Some(meant) = nearest_name(wrong, tables.iter().map(String::as_str)) else { return };
+            let _whole: ControlFlow<()> = statement.visit(&mut Renamed { wrong, meant });
+        }
+        Cause::Column(wrong, known) => {
+            // A text in double quotes is a name in SQL. Beside a column it is a text that was meant.
+            if texts_for_names(statement, wrong, names) {
+                return;
+            }
+            let Some(meant) = nearest_name(wrong, known.iter().map(String::as_str)) else { return };
+            let meant = meant.to_owned();
+            each_name(statement, |ident| {
+                if ident.value.eq_ignore_ascii_case(wrong) {
+                    *ident = named(&meant);
+                }
+            });
+        }
+        Cause::Ambiguous(column) => {
+            let Some(first) = first_table(statement) else { return };
+            let _whole: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+                if let Expr::Identifier(ident) = expr
+                    && ident.value.eq_ignore_ascii_case(column)
+                {
+                    *expr = Expr::CompoundIdentifier(vec![first.clone(), ident.clone()]);
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        Cause::Value(said, Some(near)) => {
+            let Ok(near) = Parser::new(&GenericDialect {}).try_with_sql(near).and_then(|mut p| p.parse_expr()) else {
+                return;
+            };
+            let _whole: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+                let is_said = match &*expr {
+                    Expr::UnaryOp { .. } => expr.to_string() == *said,
+                    Expr::TypedString(date) => date.value.value.clone().into_string().as_ref() == Some(said),
+                    Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => number == said,
+                    Expr::Value(value) => value.value.clone().into_string().as_ref() == Some(said),
+                    _ => false,
+                };
+                if is_said {
+                    *expr = near.clone();
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        Cause::Value(_, None) | Cause::Other => {}
+    }
+}
+
+/// Makes texts of names that no column has and that stand beside a column. Whether there was one.
+fn texts_for_names(statement: &mut Statement, wrong: &str, names: &Names) -> bool {
+    let mut found = false;
+    let mut text = |expr: &mut Expr| {
+        if let Expr::Identifier(ident) = &*expr
+            && ident.value.eq_ignore_ascii_case(wrong)
+        {
+            *expr = Expr::value(Value::SingleQuotedString(ident.value.clone()));
+            found = true;
+        }
+    };
+    let _whole: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+        match expr {
+            Expr::BinaryOp { left, op, right } if is_comparison(op) => {
+                if column_of(left, names).is_some() {
+                    text(right);
+                } else if column_of(right, names).is_some() {
+                    text(left);
+                }
+            }
+            Expr::InList { expr, list, .. } if column_of(expr, names).is_some() => list.iter_mut().for_each(&mut text),
+            Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. }
+                if column_of(expr, names).is_some() =>
+            {
+                text(pattern);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    if !found {
+        // Elsewhere, such as in COALESCE, double quotes alone say that a text is meant.
+        let _whole: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+            if let Expr::Identifier(ident) = &*expr
+                && ident.value == wrong
+                && ident.quote_style == Some('"')
+            {
+                *expr = Expr::value(Value::SingleQuotedString(ident.value.clone()));
+                found = true;
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    found
+}
+
+fn each_name(statement: &mut Statement, mut change: impl FnMut(&mut Ident)) {
+    let _whole: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+        match expr {
+            Expr::Identifier(ident) => change(ident),
+            Expr::CompoundIdentifier(parts) => {
+                if let Some(last) = parts.last_mut() {
+                    change(last);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// The name by which the first table of a statement is called.
+fn first_table(statement: &Statement) -> Option<Ident> {
+    let Statement::Query(query) = statement else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match &select.from.first()?.relation {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(alias.name.clone())
+        }
+        TableFactor::Table { name, .. } => match name.0.last()? {
+            ObjectNamePart::Identifier(ident) => Some(ident.clone()),
+            ObjectNamePart::Function(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// One table under another name.
+struct Renamed<'a> {
+    wrong: &'a str,
+    meant: &'a str,
+}
+
+impl VisitorMut for Renamed<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        // BigQuery quotes the whole path of a table.
+        if let Some(ObjectNamePart::Identifier(last)) = relation.0.last()
+            && last.value.rsplit('.').next().is_some_and(|name| name.eq_ignore_ascii_case(self.wrong))
+        {
+            *relation = ObjectName(vec![ObjectNamePart::Identifier(named(self.meant))]);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [table, _] = parts.as_mut_slice()
+            && table.value.eq_ignore_ascii_case(self.wrong)
+        {
+            *table = named(self.meant);
+        }
+        ControlFlow::Continue(())
+    }
+}

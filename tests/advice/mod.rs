@@ -1,0 +1,175 @@
+//! A question that cannot be asked is refused with one that can: wrong values, slips, and SQL of other dialects.
+
+use loda_contract::Contract;
+use loda_coordinator::Dry;
+use loda_question::{Refusal, Rule};
+
+use crate::pooled::{Pooled, holdings, same, text};
+use crate::scenarios::{ask, rows};
+use crate::support;
+
+/// SQL with one wrong literal, and the literal that is meant.
+const VALUES: &str = include_str!("values.tsv");
+
+/// A dialect, and a statement of it.
+const STATEMENTS: &str = include_str!("statements.tsv");
+
+/// Stands before the statement that a refusal advises.
+const WRITE: &str = "Write: ";
+
+const BOROUGHS: &str = "gss,name,inner_outer,population\n\
+    E09000007,Camden,Inner,210136\nE09000012,Hackney,Inner,259146\nE09000022,Lambeth,Inner,317600\n";
+
+fn dry() -> Dry {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/contracts");
+    let contracts = std::fs::read_dir(folder).unwrap().map(|file| {
+        let path = file.unwrap().path();
+        Contract::parse(&std::fs::read_to_string(&path).unwrap(), &path.display().to_string()).unwrap()
+    });
+    let boroughs = (1..=33).map(|number| format!("E090000{number:02}").parse().unwrap());
+    Dry::with_references(contracts.collect(), boroughs.collect(), &[("boroughs", BOROUGHS)]).unwrap()
+}
+
+fn pairs(table: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once('\t').unwrap())
+}
+
+/// The statement that a refusal advises, and that it can be asked.
+async fn advised(dry: &Dry, refusal: &Refusal) -> Option<String> {
+    let (_, sql) = refusal.advice.split_once(WRITE)?;
+    match dry.fragments(sql).await {
+        Ok(_) => Some(sql.to_owned()),
+        Err(again) => panic!("advice that is refused: {sql}: {again}"),
+    }
+}
+
+#[test]
+fn a_value_that_cannot_occur_is_refused_with_the_nearest_that_can() {
+    support::run(async {
+        let dry = dry();
+        let (mut number, mut wrong) = (0, Vec::new());
+        for (sql, meant) in pairs(VALUES) {
+            number += 1;
+            match dry.fragments(sql).await {
+                Ok(_) => wrong.push(format!("{sql}: asked")),
+                Err(refusal) => {
+                    let found = advised(&dry, &refusal).await.is_some_and(|better| better.contains(meant));
+                    if !matches!(refusal.rule, Rule::Value | Rule::Grain) || !found {
+                        wrong.push(format!("{sql}\n  meant {meant}: {refusal}"));
+                    }
+                }
+            }
+        }
+        println!("{number} wrong values, {} without the right one", wrong.len());
+        assert!(number >= 60 && wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn a_statement_of_another_dialect_is_refused_with_one_that_runs() {
+    support::run(async {
+        let dry = dry();
+        let (mut number, mut asked, mut wrong) = (0, 0, Vec::new());
+        for (dialect, sql) in pairs(STATEMENTS) {
+            number += 1;
+            match dry.fragments(sql).await {
+                Ok(_) => asked += 1,
+                Err(refusal) => match advised(&dry, &refusal).await {
+                    Some(_) => {}
+                    None => wrong.push(format!("{dialect}: {sql}\n  {refusal}")),
+                },
+            }
+        }
+        println!("{number} statements: {asked} asked as they are, {} without advice that runs", wrong.len());
+        assert!(number >= 60 && wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// What tools write is what the pooled tables give.
+#[test]
+fn forms_of_tools_equal_the_pooled_tables() {
+    support::run(async {
+        let federation = support::synthetic_unprotected().await.unwrap();
+        let pooled = Pooled::new(&holdings(federation).await);
+        for sql in [
+            "SELECT borough_name, COUNT(*) AS n FROM residents GROUP BY borough_name",
+            "SELECT borough, borough_name, COUNT(*) AS n FROM residents WHERE borough_name IN ('Camden', 'Hackney') GROUP BY 1, 2",
+            "SELECT COUNT(*) FROM residents r JOIN electoral_roll e ON r.person_key = e.person_key \
+             AND r.borough_name = e.borough_name WHERE e.adult",
+            "SELECT COUNT(*) AS n FROM residents WHERE borough_name LIKE 'H%' OR borough ILIKE 'e0900000_'",
+            "SELECT LEFT(tenure, 5) AS k, COUNT(*) AS n FROM residents GROUP BY 1",
+            "SELECT CONCAT(tenure, ' / ', sex) AS k, COUNT(*) AS n FROM residents GROUP BY 1",
+            "SELECT sex || '!' AS k, COUNT(*) AS n FROM residents GROUP BY sex || '!'",
+            "SELECT COUNT(*) AS n FROM residents WHERE LENGTH(tenure) > 13 AND strpos(age_band, '-') > 0",
+            "SELECT CAST(storeys AS VARCHAR) AS s, storeys % 2 AS odd, COUNT(*) AS n FROM properties GROUP BY 1, 2",
+            "SELECT TO_CHAR(month, '%Y-%m') AS m, COUNT(*) AS n FROM repairs GROUP BY 1",
+            "SELECT COUNT(*) AS n FROM properties WHERE upper(hmo_licence) LIKE 'MAN%' OR epc_band SIMILAR TO '[FG]'",
+            "SELECT CONCAT(epc_band, '.') AS e, COUNT(*) AS n FROM properties GROUP BY 1",
+            "SELECT borough, AVG(CASE WHEN sex = 'Female' THEN 1 ELSE 0 END) AS share, COUNT(*) AS n FROM residents GROUP BY borough",
+            "SELECT SUM(CASE WHEN band = 'A' THEN 1 END) AS a, SUM(CASE WHEN band = 'B' THEN 1.0 ELSE 0.0 END) AS b FROM council_tax",
+            "SELECT SUM(CAST(single_person_discount AS INT)) AS d, AVG(CAST(single_person_discount AS INT)) AS share FROM council_tax",
+            "SELECT MIN(month) AS first, MAX(month) AS last, COUNT(1) AS n FROM repairs",
+            "SELECT borough, COUNT(DISTINCT code) AS codes, MAX(month) AS last, COUNT(*) AS n FROM repairs GROUP BY borough",
+            "SELECT COUNT(DISTINCT tenure) AS n FROM residents",
+            "SELECT borough, COUNT(*) AS n FROM residents WHERE 1 = 0 GROUP BY borough",
+            "SELECT COUNT(*) AS n FROM residents WHERE 1 = 0",
+        ] {
+            let answer = ask(&federation.client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            let (mut federated, mut whole) = (rows(&answer), text(&pooled.ask(sql).await, 99));
+            federated.sort();
+            whole.sort();
+            assert_eq!(federated.len(), whole.len(), "{sql}\n{federated:?}\n{whole:?}");
+            assert!(federated.iter().zip(&whole).all(|(a, b)| same(a, b, 1e-9)), "{sql}\n{federated:?}\n{whole:?}");
+        }
+        let of = |limit: &str| format!("SELECT borough, COUNT(*) AS n FROM residents GROUP BY 1 ORDER BY 1 {limit}");
+        let fetched = ask(&federation.client, &of("OFFSET 2 ROWS FETCH NEXT 5 ROWS ONLY")).await.unwrap();
+        assert_eq!(rows(&fetched), text(&pooled.ask(&of("LIMIT 5 OFFSET 2")).await, 99));
+        // A probe for the columns asks nobody.
+        for sql in ["SELECT * FROM residents AS q01 WHERE (0 = 1)", "SELECT * FROM residents LIMIT 0"] {
+            let answer = ask(&federation.client, sql).await.unwrap();
+            let names: Vec<&str> = answer.schema.fields().iter().map(|field| field.name().as_str()).take(2).collect();
+            assert_eq!((answer.rows(), names), (0, vec!["borough", "borough_name"]), "{sql}");
+            assert!(answer.statement.parts.is_empty(), "{sql}");
+        }
+        // Conditions that leave no borough are no complete answer.
+        let nobody = "SELECT COUNT(*) FROM residents WHERE borough = 'E09000007' AND borough = 'E09000012'";
+        assert!(!ask(&federation.client, nobody).await.unwrap().statement.complete);
+    });
+}
+
+#[test]
+fn no_word_of_the_engine_reaches_a_person() {
+    const ENGINE: [&str; 9] =
+        ["Utf8", "Int64", "DataFusion", "Schema error", "sql parser", "LogicalPlan", "Expr", "Arrow", "backtrace"];
+    support::run(async {
+        let dry = dry();
+        let wrong = [
+            "SELECT nosuch(tenure), COUNT(*) FROM residents GROUP BY 1",
+            "SELECT tenure + 1, COUNT(*) FROM residents GROUP BY 1",
+            "SELECT COUNT(*) FROM residents WHERE tenure = TRUE",
+            "SELECT COUNT(*) FROM residents WHERE tenure > DATE '2020-01-01'",
+            "SELECT COUNT(*) FROM residents WHERE",
+            "SELECT COUNT(* FROM residents",
+            "SELECT 'abc FROM residents",
+            "SELECT AVG(tenure) FROM residents",
+            "SELECT tenure FROM residents r JOIN residents s ON r.person_key = s.person_key",
+            "SELECT * FROM nosuch",
+            "SELECT nosuch FROM residents",
+            "SELECT COUNT(*) FROM residents GROUP BY 7",
+            "SELECT COUNT(*) FROM residents ORDER BY nosuch",
+            "SELECT COUNT(*), COUNT(*) FROM (SELECT 1 AS a, 2 AS a) t",
+            "SELECT DATE_TRUNC(7, month), COUNT(*) FROM repairs GROUP BY 1",
+            "SELECT COUNT(*) FROM residents LIMIT 'x'",
+            "SELECT SUM(COUNT(*)) FROM residents",
+            "VALUES (1), ('a')",
+            "SELECT COUNT(*) FROM residents WHERE tenure IN (SELECT tenure, sex FROM residents)",
+            "SELECT CAST(COUNT(*) AS nosuch) FROM residents",
+        ];
+        for sql in wrong {
+            let Err(refusal) = dry.fragments(sql).await else { continue };
+            println!("{sql}\n    {refusal}");
+            let said = refusal.to_string();
+            assert!(!ENGINE.iter().any(|word| said.contains(word)), "{sql}: {said}");
+        }
+    });
+}

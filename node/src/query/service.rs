@@ -217,11 +217,12 @@ impl QueryService {
 
     /// Judges a request, and starts it unless it is a dry run.
     pub(crate) async fn submit(self: &Arc<Self>, request: v1::SubmitRequest) -> Result<Option<Refusal>, Status> {
-        // Judging enumerates grids, and the log waits for the disk, so neither belongs on the serving thread. Few
-        // requests are judged at a time, because a caller that has gone away still costs the work that it began.
+        // Judging enumerates grids, and the log waits for the disk, so neither belongs on the serving thread. It runs
+        // where the query then runs: another thread would have to be woken for an answer that is at hand. Few requests
+        // are judged at a time, because a caller that has gone away still costs the work that it began.
         let permit = Arc::clone(&self.judging).acquire_owned().await.map_err(|_| Status::unavailable("stopping"))?;
         let queries = Arc::clone(self);
-        let judged = self.tasks.aside(move || {
+        let judged = self.tasks.run(async move {
             let judged = queries.take(request);
             drop(permit);
             judged

@@ -209,7 +209,10 @@ impl Client {
         let mut failures = 0;
         loop {
             match self.watch(query_id, &mut on_progress, &mut failures).await {
-                Ok(Some(outcome)) => {
+                Ok(Some((outcome, refusal))) => {
+                    if let Some(refusal) = refusal {
+                        return Err(refusal.into());
+                    }
                     released(outcome)?;
                     break;
                 }
@@ -242,13 +245,13 @@ impl Client {
         soon(rpc.cancel(v1::CancelRequest { query_id: query_id.into() })).await.map(drop)
     }
 
-    /// Follows one Watch to the final state; `None` if the stream ended without a final state.
+    /// Follows one Watch to the final state and the reason for it; `None` if the stream ended without a final state.
     async fn watch(
         &self,
         query_id: &str,
         on_progress: &mut impl FnMut(&v1::Progress),
         failures: &mut u32,
-    ) -> Result<Option<State>, tonic::Status> {
+    ) -> Result<Option<(State, Option<v1::Refusal>)>, tonic::Status> {
         let mut rpc = self.rpc.clone();
         let mut states = rpc.watch(v1::WatchRequest { query_id: query_id.into() }).await?.into_inner();
         while let Some(progress) = states.message().await? {
@@ -256,7 +259,7 @@ impl Client {
             on_progress(&progress);
             let state = progress.state();
             if matches!(state, State::Released | State::NotAnswered | State::Cancelled | State::Refused) {
-                return Ok(Some(state));
+                return Ok(Some((state, progress.refusal)));
             }
         }
         Ok(None)

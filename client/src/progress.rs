@@ -94,7 +94,7 @@ mod tests {
             (15, State::Held),
         ];
         let boroughs = states.map(|(n, state)| BoroughState { borough: format!("E090000{n:02}"), state: state as i32 });
-        let progress = Progress { state: State::Running as i32, boroughs: boroughs.to_vec() };
+        let progress = Progress { state: State::Running as i32, boroughs: boroughs.to_vec(), ..Default::default() };
         assert_eq!(
             words(&progress),
             "1 of 7 answered, 1 refused, 1 held for a person; \

@@ -137,6 +137,55 @@ fn forms_of_tools_equal_the_pooled_tables() {
     });
 }
 
+/// What an advice must not change, and what is no wrong value.
+#[test]
+fn advice_means_what_was_asked() {
+    support::run(async {
+        let dry = dry();
+        let deep = format!("SELECT {}1 1{}", "(".repeat(45), ")".repeat(45));
+        let quoted = format!("SELECT '\\'', {}1 1{}", "(".repeat(45), ")".repeat(45));
+        for (sql, has, lacks) in [
+            (
+                "SELECT borough, COUNT(*) FROM properties WHERE storeys = 50 GROUP BY borough HAVING COUNT(*) > 50",
+                "storeys = 40",
+                "COUNT(*) > 40",
+            ),
+            ("SELECT COUNT_BIG(DISTINCT household_key) FROM residents", "count_big", "Write"),
+            ("SELECT COUNT(*) FROM residents WHERE age_band BETWEEN 18 AND 64", "age_band", "'18'"),
+            ("SELECT COUNT(*) FROM food_businesses WHERE rating > 5", "rating", "'5' "),
+            ("SELECT TOP 10 PERCENT borough, COUNT(*) FROM residents GROUP BY borough", "TOP", "Write"),
+            ("SELECT borough_name, MAX(CAST(rating AS INT)) FROM food_businesses GROUP BY borough_name", "", "Write"),
+            (
+                "SELECT DATE_FORMAT(month, '%M %Y') AS m, COUNT(*) FROM repairs GROUP BY 1",
+                "%M %Y",
+                "Write: SELECT DATE",
+            ),
+            (
+                "SELECT COUNT(e.person_key) FROM residents r LEFT JOIN electoral_roll e ON r.person_key = e.person_key \
+                 AND r.ward = e.borough_name",
+                "LEFT JOIN",
+                "Write",
+            ),
+            (&deep, "nested", "Write"),
+            (&quoted, "", "Write"),
+        ] {
+            let Err(refusal) = dry.fragments(sql).await else { panic!("asked: {sql}") };
+            let said = refusal.to_string();
+            assert!(said.contains(has) && !said.contains(lacks), "{sql}: {said}");
+        }
+        for sql in [
+            "SELECT storeys, COUNT(*) * 1.0 / NULLIF(storeys, 0) AS r FROM properties GROUP BY storeys",
+            "SELECT COUNT(*) FROM residents WHERE tenure <> '' AND sex NOT IN ('')",
+            "SELECT year, COUNT(*) FROM dwelling_fires WHERE year NOT BETWEEN 1900 AND 2000 GROUP BY year",
+            "SELECT EXTRACT(YEAR FROM month) AS y, MAX(month) AS last, COUNT(*) AS n FROM repairs GROUP BY 1",
+            "SELECT COUNT(*) FROM properties WHERE CAST(storeys AS VARCHAR) LIKE '1%'",
+            "SELECT COUNT(*) FROM repairs WHERE month LIKE '2024%'",
+        ] {
+            dry.fragments(sql).await.unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
+        }
+    });
+}
+
 #[test]
 fn no_word_of_the_engine_reaches_a_person() {
     const ENGINE: [&str; 9] =

@@ -182,7 +182,7 @@ impl Query for Coordinator {
 
     async fn watch(&self, _: Request<WatchRequest>) -> Reply<Self::WatchStream> {
         let earlier = self.calls.watches.fetch_add(1, SeqCst);
-        let state = |state: State| Ok(Progress { state: state as i32, boroughs: Vec::new() });
+        let state = |state: State| Ok(Progress { state: state as i32, ..Default::default() });
         let running = iter([state(State::Queued), state(State::Running)]);
         Ok(Response::new(match self.scene {
             Scene::Flaky if earlier < 2 => Box::pin(running),

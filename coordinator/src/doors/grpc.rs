@@ -136,7 +136,12 @@ impl QueryApi for GrpcDoor {
         let told = futures::stream::unfold(watching, |watching| async {
             let (mut states, watcher) = watching?;
             let state = states.next().await?;
-            let progress = v1::Progress { state: state.into(), boroughs: watcher.query().progress.boroughs() };
+            let query = watcher.query();
+            let progress = v1::Progress {
+                state: state.into(),
+                boroughs: query.progress.boroughs(),
+                refusal: query.refusal.get().map(wire_refusal),
+            };
             let next = (!state.is_final()).then_some((states, watcher));
             Some((Ok(progress), next))
         });

@@ -20,7 +20,7 @@ use loda_question::{Refusal, Rule};
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::plan::advice::engine_errors::{Fault, fault_of, refusal_of, unplanned};
-use crate::plan::advice::{Names, check, repaired};
+use crate::plan::advice::{Checked, Names, check, repaired};
 use crate::plan::forms::without_empty_scans;
 use crate::plan::split::{Split, SplitPlan, Tables};
 use crate::plan::syntax::sql_bounds::readable;
@@ -143,7 +143,8 @@ impl Planner {
     /// The refusal, with the statement that was meant as its advice where that can be planned.
     async fn advised(&self, sql: &str, fault: Fault, tables: &Tables) -> Refusal {
         let Fault { refusal, mut cause } = fault;
-        if !MENDED.contains(&refusal.rule) {
+        // A statement beyond the bounds would cost every other dialect as much.
+        if !MENDED.contains(&refusal.rule) || readable(sql).is_err() {
             return refusal;
         }
         let mut sql = sql.to_owned();
@@ -187,7 +188,8 @@ impl Planner {
             Ok(split) => split,
             // A wrong value is told before what only follows from it, and a date off its grain is mended like one.
             Err(fault) if matches!(fault.refusal.rule, Rule::Grain | Rule::Derived | Rule::Function) => {
-                return Err(match check(&plan, &tables.domains(), &state) {
+                let what = if fault.refusal.rule == Rule::Function { Checked::Types } else { Checked::Values };
+                return Err(match check(&plan, &tables.domains(), &state, what) {
                     Err(value) if fault.refusal.rule == Rule::Grain => Fault { cause: value.cause, ..fault },
                     Err(value) => value,
                     Ok(()) => fault,
@@ -196,7 +198,7 @@ impl Planner {
             Err(fault) => return Err(fault),
         };
         // Last, so that a question that no rule allows is refused by that rule.
-        check(&plan, &tables.domains(), &state)?;
+        check(&plan, &tables.domains(), &state, Checked::Values)?;
         Ok(SplitPlan { explain, ..split })
     }
 }

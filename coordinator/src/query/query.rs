@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use loda_identity::PeerId;
 use loda_proto::v1::{State, Statement};
+use loda_question::Refusal;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ pub(crate) struct Query {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) progress: Progress,
     pub(crate) result: OnceLock<QueryResult>,
+    /// Why a step after the merge failed, where the asker's own SQL is the cause.
+    pub(crate) refusal: OnceLock<Refusal>,
     terms: Terms,
     state: watch::Sender<State>,
     /// Whether the end is decided: an answer or a cancellation.
@@ -115,6 +118,7 @@ impl Query {
             prepared,
             progress: Progress::default(),
             result: OnceLock::new(),
+            refusal: OnceLock::new(),
             terms,
             state: watch::Sender::new(State::Queued),
             decided: Mutex::new(false),

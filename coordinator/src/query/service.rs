@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::nodes::channels::NodeConnector;
 use crate::nodes::dispatch::Nodes;
 use crate::nodes::log_heads::NodeLogs;
-use crate::plan::advice::engine_errors::unplanned;
+use crate::plan::advice::engine_errors::{refusal_inside, unplanned};
 use crate::plan::planner::{OpenColumns, Planner};
 use crate::plan::split::Prepared;
 use crate::plan::split::{Split, bundles};
@@ -209,6 +209,10 @@ impl QueryService {
             // An answer that could not be logged had already decided the end, and is not released.
             Ok(Err(fault)) if query.close() || fault.is::<LogError>() => {
                 tracing::warn!(query = %query.id, "not answered: {fault:#}");
+                if let Some(refusal) = refusal_inside(fault.as_ref()) {
+                    // It is set once: the query ends here.
+                    let _first = query.refusal.set(refusal.clone());
+                }
                 self.ended(&query, End::Error);
                 query.set(v1::State::NotAnswered);
             }

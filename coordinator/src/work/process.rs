@@ -23,6 +23,7 @@ use super::frames::{Format, Page, Said, Start, WorkRequest, receive, send};
 use super::pool::PLANNED;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
+use crate::plan::advice::engine_errors::refusal_inside;
 use crate::plan::planner::Planner;
 use crate::plan::split::{Split, SplitPlan};
 use crate::result::local_query;
@@ -215,7 +216,7 @@ fn gss(names: &[String]) -> anyhow::Result<Vec<Gss>> {
 
 /// The reply for a fault: a refusal for the asker, or a message for the operator.
 fn said_of(fault: &anyhow::Error) -> Said {
-    match fault.downcast_ref::<Refusal>() {
+    match refusal_inside(fault.as_ref()) {
         Some(Refusal { rule, message, advice }) => {
             Said::Refused { rule: rule.name().to_owned(), message: message.clone(), advice: advice.clone() }
         }

@@ -21,6 +21,7 @@ use super::parameters::Template;
 use super::sessions::{OptionFault, Sessions, SetSessionOptionsRequest, SetSessionOptionsResult};
 use super::statements::{Statement, StatementKind, Statements};
 use super::status::{denied, fault};
+use crate::doors::fault::Fault;
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
 use crate::plan::split::Prepared;
@@ -239,7 +240,10 @@ async fn wait(query: &Arc<Query>) -> Result<(), Status> {
     match state {
         State::Released => Ok(()),
         State::Cancelled => Err(Status::cancelled("the question was cancelled")),
-        _ => Err(Status::deadline_exceeded("no borough answered in time")),
+        _ => Err(match query.refusal.get() {
+            Some(refusal) => fault(Fault::Refused(refusal.clone())),
+            None => Status::deadline_exceeded("no borough answered in time"),
+        }),
     }
 }
 

@@ -13,9 +13,13 @@ use super::problem::{NotLetIn, Params, Problem};
 use super::questions::text;
 use super::results::format;
 use super::tagged::with_tag;
+use crate::doors::fault::Fault;
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
 use crate::work::{Format, Page};
+
+/// The most characters of the SQL: an address has little room.
+const LONGEST: usize = 4_000;
 
 /// The longest time that the caller waits.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[into_params(parameter_in = Query)]
 pub(crate) struct AskedAtOnce {
     /// One SELECT over the tables of the catalogue.
-    #[param(min_length = 1, max_length = 100000)]
+    #[param(min_length = 1, max_length = 4000)]
     sql: String,
     /// The purpose, as the boroughs' agreements name it. Optional if your token is bound to one purpose.
     #[serde(default)]
@@ -49,6 +53,8 @@ pub(crate) struct AskedAtOnce {
     (status = 304, description = "As you have it"),
     (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 409, body = Problem, content_type = "application/problem+json", description = "There is none"),
+    (status = 414, description = "The address is too long: ask with POST /v1/questions"),
+    (status = 431, description = "The address is too long: ask with POST /v1/questions"),
     (status = 422, body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = 504, body = Problem, content_type = "application/problem+json", description = "Not yet"),
     NotLetIn,
@@ -60,7 +66,7 @@ pub(crate) async fn answer(
     Params(asked): Params<AskedAtOnce>,
 ) -> Result<Response, Problem> {
     asker.may(Scope::Ask)?;
-    text("sql", &asked.sql, 1, 100_000)?;
+    text("sql", &asked.sql, 1, LONGEST)?;
     text("purpose", &asked.purpose, 0, 200)?;
     let (format, kind, _) = format(&headers, Some(asked.format.unwrap_or(Format::Csv)))?;
     let purpose = asker.purpose(&asked.purpose)?;
@@ -70,6 +76,9 @@ pub(crate) async fn answer(
     if tokio::time::timeout(PATIENCE, ended).await.is_err() {
         let detail = format!("this takes longer than a minute: its state is at /v1/questions/{}", query.id);
         return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "not_ready", detail));
+    }
+    if let Some(refusal) = query.refusal.get() {
+        return Err(Fault::Refused(refusal.clone()).into());
     }
     if query.result.get().is_none() {
         let detail = "this question ended without an answer";

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Id, NotLetIn, Params, Problem, within};
 use super::tagged::with_tag;
+use crate::doors::fault::Fault;
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
 use crate::work::{Format, Page};
@@ -78,6 +79,7 @@ pub(crate) struct ResultColumn {
     (status = 404, body = Problem, content_type = "application/problem+json"),
     (status = 406, body = Problem, content_type = "application/problem+json"),
     (status = 409, body = Problem, content_type = "application/problem+json", description = "There is none yet, or there never will be"),
+    (status = 422, body = Problem, content_type = "application/problem+json", description = "A step after the merge failed"),
     NotLetIn,
 ))]
 pub(crate) async fn result(
@@ -92,6 +94,9 @@ pub(crate) async fn result(
     let limit = within("limit", wanted.limit, 1, PAGE, PAGE)? as usize;
     let (format, kind, extension) = format(&headers, wanted.format)?;
     let query = service.query(&asker, &id)?;
+    if let Some(refusal) = query.refusal.get() {
+        return Err(Fault::Refused(refusal.clone()).into());
+    }
     if query.result.get().is_none() {
         let over = query.watch().borrow().is_final();
         let (code, detail) = match over {

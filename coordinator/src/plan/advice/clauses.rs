@@ -24,8 +24,8 @@ impl VisitorMut for Clauses {
             query.order_by = None;
         }
         if let SetExpr::Select(select) = query.body.as_mut()
-            && let Some(top) = select.top.take()
             && query.limit_clause.is_none()
+            && let Some(top) = select.top.take_if(|top| !top.percent && !top.with_ties)
             && let Some(quantity) = top.quantity
         {
             let limit = match quantity {
@@ -35,7 +35,12 @@ impl VisitorMut for Clauses {
             query.limit_clause =
                 Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() });
         }
-        if let SetExpr::Select(select) = query.body.as_mut() {
+        // Oracle counts rows before it groups and orders them.
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && query.order_by.is_none()
+            && matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
+            && !select.projection.iter().any(has_figure)
+        {
             let rownum = select.selection.take().map(|condition| without_rownum(condition));
             if let Some((rest, limit)) = rownum {
                 select.selection = rest;

@@ -7,9 +7,9 @@ use datafusion::sql::sqlparser::dialect::{
     BigQueryDialect, ClickHouseDialect, Dialect, DuckDbDialect, GenericDialect, MsSqlDialect, MySqlDialect,
     OracleDialect, SQLiteDialect, SnowflakeDialect,
 };
-use datafusion::sql::sqlparser::parser::Parser;
 
-use super::literals::iso_date;
+use super::literals::{iso_date, iso_date_month_first};
+use super::names::{is_plain, parsed};
 
 /// The dialects whose quotes and clauses are tried, in this order.
 pub(super) fn dialects(sql: &str) -> [Box<dyn Dialect>; 9] {
@@ -75,7 +75,6 @@ const FUNCTIONS: &[(&str, usize, &str)] = &[
     ("listagg", 2, "STRING_AGG($1, $2)"),
     ("stdev", 1, "STDDEV($1)"),
     ("stdevp", 1, "STDDEV_POP($1)"),
-    ("variance", 1, "VAR_SAMP($1)"),
     ("varp", 1, "VAR_POP($1)"),
     ("mean", 1, "AVG($1)"),
     ("quantile", 2, "PERCENTILE_CONT($2) WITHIN GROUP (ORDER BY $1)"),
@@ -91,7 +90,6 @@ const FUNCTIONS: &[(&str, usize, &str)] = &[
 /// Functions that take a part of a date, and the place of the part and of the date among their arguments.
 const PARTS: &[(&str, usize, usize, bool)] = &[
     ("datepart", 0, 1, false),
-    ("datename", 0, 1, false),
     ("datetrunc", 0, 1, true),
     // BigQuery's order first: a column may have the name of a part.
     ("date_trunc", 1, 0, true),
@@ -130,6 +128,7 @@ pub(super) fn translated(expr: &Expr) -> Option<Expr> {
         Expr::Function(call) => {
             let name = call.name.to_string().to_lowercase();
             let args = match &call.args {
+                FunctionArguments::List(list) if !is_plain(call, list) => return None,
                 FunctionArguments::List(list) => {
                     let plain = |arg: &FunctionArg| match arg {
                         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.to_string()),
@@ -202,7 +201,9 @@ fn of_call(name: &str, args: &[String]) -> Option<String> {
             })
         }
         ("to_date" | "str_to_date" | "parse_date", [..]) => {
-            let date = args.iter().find_map(|arg| iso_date(arg.trim_matches('\'')))?;
+            let month_first = |arg: &String| arg.starts_with("'MM") || arg.starts_with("'%m");
+            let read = if args.iter().any(month_first) { iso_date_month_first } else { iso_date };
+            let date = args.iter().find_map(|arg| read(arg.trim_matches('\'')))?;
             Some(format!("DATE '{date}'"))
         }
         ("dateadd", [part, number, from]) => {
@@ -304,9 +305,4 @@ fn type_here(there: &str) -> String {
         "BIT" | "BOOL" => "BOOLEAN".to_owned(),
         _ => there.to_owned(),
     }
-}
-
-/// A text as an expression.
-pub(super) fn parsed(text: &str) -> Option<Expr> {
-    Parser::new(&GenericDialect {}).try_with_sql(text).ok()?.parse_expr().ok()
 }

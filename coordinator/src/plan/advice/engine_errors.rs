@@ -21,8 +21,14 @@ pub(crate) enum Cause {
     Column(String, Vec<String>),
     /// Several tables have the column.
     Ambiguous(String),
-    /// A literal that its column cannot have, and the SQL of the nearest that it can.
-    Value(String, Option<String>),
+    /// A literal that the column beside it cannot have.
+    Value {
+        /// As the statement names it.
+        column: String,
+        said: String,
+        /// The SQL of the nearest that it can have.
+        near: Option<String>,
+    },
     Other,
 }
 
@@ -45,19 +51,27 @@ pub(crate) fn refusal_of(error: &DataFusionError) -> Refusal {
     fault_of(error, &[]).refusal
 }
 
-/// The refusal and its cause. `tables` are the names that a table can have.
-pub(crate) fn fault_of(error: &DataFusionError, tables: &[String]) -> Fault {
-    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// The refusal that an error carries.
+pub(crate) fn refusal_inside<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Refusal> {
+    let mut current = Some(error);
     while let Some(inner) = current {
         if let Some(refusal) = inner.downcast_ref::<Refusal>() {
-            return refusal.clone().into();
+            return Some(refusal);
         }
         if let Some(DataFusionError::External(boxed)) = inner.downcast_ref::<DataFusionError>()
             && let Some(refusal) = boxed.downcast_ref::<Refusal>()
         {
-            return refusal.clone().into();
+            return Some(refusal);
         }
         current = inner.source();
+    }
+    None
+}
+
+/// The refusal and its cause. `tables` are the names that a table can have.
+pub(crate) fn fault_of(error: &DataFusionError, tables: &[String]) -> Fault {
+    if let Some(refusal) = refusal_inside(error) {
+        return refusal.clone().into();
     }
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => of_schema(schema),

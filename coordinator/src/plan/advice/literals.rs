@@ -5,21 +5,23 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value, ValueWithSpan,
 };
 
-use super::dialects::parsed;
-use super::names::{NamedColumn, Names, column_of, is_comparison};
+use super::names::{NamedColumn, Names, column_of, is_comparison, is_plain, parsed};
 
 /// Literals in the type of the column beside them.
 pub(super) fn typed(expr: &mut Expr, names: &Names) {
     match expr {
         Expr::BinaryOp { left, op, right } if is_comparison(op) => {
-            if let Some(codes) = number_codes(left, op, right, names) {
+            let swapped = number_codes(right, &swapped(op), left, names);
+            if let Some(codes) = number_codes(left, op, right, names).or(swapped) {
                 *expr = codes;
                 return;
             }
+            // Texts have an order of letters, which nobody means by a number.
+            let equal = matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);
             if let Some(column) = column_of(left, names) {
-                retyped(right, column);
+                retyped(right, column, equal);
             } else if let Some(column) = column_of(right, names) {
-                retyped(left, column);
+                retyped(left, column, equal);
             }
         }
         // `tenure = 'A' OR 'B'`: one of the two is meant.
@@ -32,6 +34,7 @@ pub(super) fn typed(expr: &mut Expr, names: &Names) {
         // SUM(flag) counts.
         Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("sum") => {
             if let FunctionArguments::List(list) = &call.args
+                && is_plain(call, list)
                 && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(flag))] = list.args.as_slice()
                 && (is_condition(flag) || column_of(flag, names).is_some_and(|c| c.kind == DataType::Boolean))
                 && let Some(counted) = parsed(&format!("COUNT(*) FILTER (WHERE {flag})"))
@@ -41,16 +44,26 @@ pub(super) fn typed(expr: &mut Expr, names: &Names) {
         }
         Expr::InList { expr, list, .. } => {
             if let Some(column) = column_of(expr, names) {
-                list.iter_mut().for_each(|item| retyped(item, column));
+                list.iter_mut().for_each(|item| retyped(item, column, true));
             }
         }
         Expr::Between { expr, low, high, .. } => {
             if let Some(column) = column_of(expr, names) {
-                retyped(low, column);
-                retyped(high, column);
+                retyped(low, column, false);
+                retyped(high, column, false);
             }
         }
         _ => {}
+    }
+}
+
+fn swapped(op: &BinaryOperator) -> BinaryOperator {
+    match op {
+        BinaryOperator::Lt => BinaryOperator::Gt,
+        BinaryOperator::LtEq => BinaryOperator::GtEq,
+        BinaryOperator::Gt => BinaryOperator::Lt,
+        BinaryOperator::GtEq => BinaryOperator::LtEq,
+        other => other.clone(),
     }
 }
 
@@ -67,7 +80,7 @@ fn is_condition(expr: &Expr) -> bool {
     }
 }
 
-fn retyped(literal: &mut Expr, column: &NamedColumn) {
+fn retyped(literal: &mut Expr, column: &NamedColumn, equal: bool) {
     let Expr::Value(ValueWithSpan { value, .. }) = &*literal else { return };
     let text = match value {
         Value::Number(number, _) => number.clone(),
@@ -79,7 +92,7 @@ fn retyped(literal: &mut Expr, column: &NamedColumn) {
     };
     let is_text = !matches!(value, Value::Number(..) | Value::Boolean(_));
     let here = match (&column.kind, is_text) {
-        (DataType::Utf8, false) => Value::SingleQuotedString(text),
+        (DataType::Utf8, false) if equal => Value::SingleQuotedString(text),
         (DataType::Boolean, _) => match text.to_lowercase().as_str() {
             "true" | "t" | "yes" | "y" | "1" => Value::Boolean(true),
             "false" | "f" | "no" | "n" | "0" => Value::Boolean(false),
@@ -97,6 +110,15 @@ fn retyped(literal: &mut Expr, column: &NamedColumn) {
 
 /// A date as ISO 8601 writes it, from the orders of day, month and year that people write here.
 pub(super) fn iso_date(text: &str) -> Option<String> {
+    dated(text, false)
+}
+
+/// The same where a month stands before its day, as in Access.
+pub(super) fn iso_date_month_first(text: &str) -> Option<String> {
+    dated(text, true)
+}
+
+fn dated(text: &str, month_first: bool) -> Option<String> {
     let parts: Vec<&str> = text.split(['/', '.', '-', ' ']).collect();
     let number = |part: &str| part.parse::<u32>().ok();
     let month = |part: &str| match number(part) {
@@ -113,6 +135,7 @@ pub(super) fn iso_date(text: &str) -> Option<String> {
         [m, year] if year.len() == 4 => (number(year)?, month(m)?, 1),
         [year] if year.len() == 4 => (number(year)?, 1, 1),
         [year, m, day] if year.len() == 4 => (number(year)?, month(m)?, number(day)?),
+        [m, day, year] if year.len() == 4 && month_first => (number(year)?, month(m)?, number(day)?),
         [day, m, year] if year.len() == 4 => (number(year)?, month(m)?, number(day)?),
         _ => return None,
     };

@@ -22,4 +22,4 @@ mod values;
 
 pub(crate) use names::Names;
 pub(crate) use repair::repaired;
-pub(crate) use values::check;
+pub(crate) use values::{Checked, check};

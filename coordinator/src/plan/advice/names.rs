@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArgumentList, Ident};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use loda_question::plan::{CODE_END, CODES};
 
 use crate::catalogue::Catalogue;
@@ -67,4 +69,23 @@ pub(super) fn named(name: &str) -> Ident {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let bare = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(plain);
     if bare { Ident::new(name) } else { Ident::with_quote('"', name) }
+}
+
+/// Whether a call has arguments and nothing that a translation would lose: DISTINCT, FILTER, an order of its own.
+pub(super) fn is_plain(call: &Function, list: &FunctionArgumentList) -> bool {
+    list.duplicate_treatment.is_none()
+        && list.clauses.is_empty()
+        && call.filter.is_none()
+        && call.within_group.is_empty()
+}
+
+/// The longest text of a translated expression. A translation inside another may double it.
+const MAX_EXPRESSION: usize = 4_000;
+
+/// A text as an expression.
+pub(super) fn parsed(text: &str) -> Option<Expr> {
+    if text.len() > MAX_EXPRESSION {
+        return None;
+    }
+    Parser::new(&GenericDialect {}).try_with_sql(text).ok()?.parse_expr().ok()
 }

@@ -7,17 +7,18 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, ObjectNamePart, SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitMut,
-    VisitorMut, visit_expressions_mut,
+    VisitorMut, visit_expressions, visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::clauses::{Clauses, Grouping};
 use super::dialects::{dialects, translated};
 use super::engine_errors::Cause;
-use super::literals::{iso_date, typed};
-use super::names::{Names, column_of, is_comparison, named};
+use super::literals::{iso_date_month_first, typed};
+use super::names::{Names, column_of, is_comparison, named, parsed};
 use super::nearest::nearest_name;
+use crate::plan::syntax::sql_bounds::readable_in;
 
 /// A longer statement is not advised: nobody would find the change.
 const MAX_ADVICE: usize = 2_000;
@@ -28,8 +29,11 @@ pub(crate) fn repaired(sql: &str, cause: &Cause, names: &Names) -> Option<String
         return None;
     }
     let straight = straightened(sql);
-    let mut statements =
-        dialects(&straight).iter().find_map(|dialect| Parser::parse_sql(dialect.as_ref(), &straight).ok())?;
+    let parsed_in = |dialect: &dyn Dialect| {
+        readable_in(dialect, &straight).ok()?;
+        Parser::parse_sql(dialect, &straight).ok()
+    };
+    let mut statements = dialects(&straight).iter().find_map(|dialect| parsed_in(dialect.as_ref()))?;
     let (statement, None) = (statements.pop()?, statements.pop()) else { return None };
     let mut statement = statement;
     let before = statement.to_string();
@@ -60,7 +64,7 @@ fn straightened(sql: &str) -> String {
     let mut rest: Vec<&str> = parts.collect();
     while rest.len() >= 2 {
         let (date, after) = (rest.remove(0), rest.remove(0));
-        match iso_date(date) {
+        match iso_date_month_first(date) {
             Some(date) => out.push_str(&format!("'{date}'{after}")),
             None => out.push_str(&format!("#{date}#{after}")),
         }
@@ -100,26 +104,70 @@ fn of_cause(statement: &mut Statement, cause: &Cause, names: &Names) {
                 ControlFlow::Continue(())
             });
         }
-        Cause::Value(said, Some(near)) => {
-            let Ok(near) = Parser::new(&GenericDialect {}).try_with_sql(near).and_then(|mut p| p.parse_expr()) else {
-                return;
-            };
+        Cause::Value { column, said, near: Some(near) } => {
+            let Some(near) = parsed(near) else { return };
             let _whole: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
-                let is_said = match &*expr {
-                    Expr::UnaryOp { .. } => expr.to_string() == *said,
-                    Expr::TypedString(date) => date.value.value.clone().into_string().as_ref() == Some(said),
-                    Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => number == said,
-                    Expr::Value(value) => value.value.clone().into_string().as_ref() == Some(said),
-                    _ => false,
-                };
-                if is_said {
-                    *expr = near.clone();
-                }
+                beside(expr, column, &mut |literal| {
+                    if is_said(literal, said) {
+                        *literal = near.clone();
+                    }
+                });
                 ControlFlow::Continue(())
             });
         }
-        Cause::Value(_, None) | Cause::Other => {}
+        Cause::Value { near: None, .. } | Cause::Other => {}
     }
+}
+
+fn is_said(literal: &Expr, said: &str) -> bool {
+    match literal {
+        Expr::UnaryOp { .. } => literal.to_string() == said,
+        Expr::TypedString(date) => date.value.value.clone().into_string().as_deref() == Some(said),
+        Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => number == said,
+        Expr::Value(value) => value.value.clone().into_string().as_deref() == Some(said),
+        _ => false,
+    }
+}
+
+/// Calls a function with each operand that stands beside an expression over a column.
+fn beside(expr: &mut Expr, column: &str, change: &mut dyn FnMut(&mut Expr)) {
+    match expr {
+        Expr::BinaryOp { left, op, right } if is_comparison(op) => {
+            if reads(left, column) {
+                change(right);
+            } else if reads(right, column) {
+                change(left);
+            }
+        }
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) if reads(left, column) => {
+            change(right)
+        }
+        Expr::InList { expr, list, .. } if reads(expr, column) => list.iter_mut().for_each(change),
+        Expr::Between { expr, low, high, .. } if reads(expr, column) => {
+            change(low);
+            change(high);
+        }
+        Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. } if reads(expr, column) => change(pattern),
+        Expr::Case { operand: Some(of), conditions, .. } if reads(of, column) => {
+            conditions.iter_mut().for_each(|when| change(&mut when.condition));
+        }
+        _ => {}
+    }
+}
+
+fn reads(expr: &Expr, column: &str) -> bool {
+    visit_expressions(expr, |e| {
+        let name = match e {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match name {
+            Some(name) if name.value.eq_ignore_ascii_case(column) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    })
+    .is_break()
 }
 
 /// Makes texts of names that no column has and that stand beside a column. Whether there was one.

@@ -34,11 +34,16 @@ const MOST_LISTED: usize = 400;
 ///
 /// # Errors
 /// Rule `no-such-value`, with the nearest value that there is.
-pub(crate) fn check(plan: &LogicalPlan, domains: &Domains<'_>, state: &SessionState) -> Result<(), Fault> {
+pub(crate) fn check(
+    plan: &LogicalPlan,
+    domains: &Domains<'_>,
+    state: &SessionState,
+    what: Checked,
+) -> Result<(), Fault> {
     let work = Cell::new(MOST_WORK);
     let mut refusal = None;
     let walked = plan.apply_with_subqueries(|node| {
-        let checker = Checker { sources: Sources::of_node(node, domains), state, work: &work };
+        let checker = Checker { sources: Sources::of_node(node, domains), state, work: &work, what };
         node.apply_expressions(|expr| {
             expr.apply(|e| {
                 refusal = refusal.take().or_else(|| checker.refusal(e));
@@ -53,84 +58,104 @@ pub(crate) fn check(plan: &LogicalPlan, domains: &Domains<'_>, state: &SessionSt
     }
 }
 
+/// What is checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checked {
+    Values,
+    /// Numbers beside texts alone, where another rule has refused the cast between them.
+    Types,
+}
+
 /// Checks the expressions of one operator.
 struct Checker<'a> {
     sources: Sources<'a>,
     state: &'a SessionState,
     work: &'a Cell<usize>,
+    what: Checked,
 }
 
 impl Checker<'_> {
     fn refusal(&self, expr: &Expr) -> Option<Fault> {
-        match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-                Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => {
-                    match (constant(left), constant(right)) {
-                        (None, Some(literal)) => self.member(left, &literal),
-                        (Some(literal), None) => self.member(right, &literal),
-                        (None, None) if *op == Operator::Eq => self.meet(left, right),
-                        _ => None,
-                    }
-                }
-                Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
-                    if let Some(fault) =
-                        self.number_beside_text(left, right).or_else(|| self.number_beside_text(right, left))
-                    {
-                        return Some(fault);
-                    }
-                    match (constant(left).is_some(), constant(right).is_some()) {
-                        (false, true) => self.reached(left, expr),
-                        (true, false) => self.reached(right, expr),
-                        _ => None,
-                    }
+        if self.what == Checked::Types {
+            return match expr {
+                Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_order(*op) => {
+                    self.number_beside_text(left, right).or_else(|| self.number_beside_text(right, left))
                 }
                 _ => None,
+            };
+        }
+        match expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+                Operator::Eq => match (constant(left), constant(right)) {
+                    (None, Some(literal)) => self.member(left, [literal]),
+                    (Some(literal), None) => self.member(right, [literal]),
+                    (None, None) => self.meet(left, right),
+                    _ => None,
+                },
+                Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => {
+                    match (constant(left), constant(right)) {
+                        (None, Some(literal)) => self.member(left, [literal].into_iter().filter(is_said)),
+                        (Some(literal), None) => self.member(right, [literal].into_iter().filter(is_said)),
+                        _ => None,
+                    }
+                }
+                op if is_order(*op) => match (constant(left).is_some(), constant(right).is_some()) {
+                    (false, true) => self.reached(left, expr),
+                    (true, false) => self.reached(right, expr),
+                    _ => None,
+                },
+                _ => None,
             },
-            Expr::InList(InList { expr, list, .. }) => {
-                list.iter().filter_map(constant).find_map(|literal| self.member(expr, &literal))
+            Expr::InList(InList { expr, list, negated }) => {
+                let literals = list.iter().filter_map(constant).filter(|literal| !negated || is_said(literal));
+                self.member(expr, literals)
             }
-            Expr::Between(between) if constant(&between.low).is_some() && constant(&between.high).is_some() => {
-                let within = Between { negated: false, ..between.clone() };
-                self.reached(&between.expr, &Expr::Between(within))
+            // NOT BETWEEN holds for a value outside, which is what it says.
+            Expr::Between(Between { expr: of, negated: false, low, high })
+                if constant(low).is_some() && constant(high).is_some() =>
+            {
+                self.reached(of, expr)
             }
             Expr::Like(like) if constant(&like.pattern).is_some() => self.alike(like),
             Expr::Case(case) => {
                 let of = case.expr.as_ref()?;
-                let whens = case.when_then_expr.iter().filter_map(|(when, _)| constant(when));
-                whens.into_iter().find_map(|literal| self.member(of, &literal))
+                self.member(of, case.when_then_expr.iter().filter_map(|(when, _)| constant(when)))
             }
             Expr::ScalarFunction(call) if call.func.name() == "nullif" => match call.args.as_slice() {
-                [of, unwanted] => self.member(of, &constant(unwanted)?),
+                [of, unwanted] => self.member(of, constant(unwanted).into_iter().filter(is_said)),
                 _ => None,
             },
             _ => None,
         }
     }
 
-    /// Refuses a literal that an expression never has.
-    fn member(&self, of: &Expr, literal: &ScalarValue) -> Option<Fault> {
-        if literal.is_null() {
-            return None;
-        }
+    /// Refuses literals of which an expression never has one.
+    fn member(&self, of: &Expr, literals: impl IntoIterator<Item = ScalarValue>) -> Option<Fault> {
         let source = self.source(of)?;
         let image = self.image(&source)?;
         let kind = image.first()?.data_type();
+        let known: HashSet<&ScalarValue> = image.iter().collect();
         // A literal that is no value of the type is one that the column never has.
-        let there = literal.cast_to(&kind).is_ok_and(|literal| image.contains(&literal));
-        (!there).then(|| no_such_value(&source, of, literal, &image))
+        let there = |literal: &ScalarValue| {
+            let value = literal.cast_to(&kind).ok()?;
+            let back = value.cast_to(&literal.data_type()).ok()?;
+            (back == *literal && known.contains(&value)).then_some(())
+        };
+        let wrong = literals.into_iter().find(|literal| !literal.is_null() && there(literal).is_none())?;
+        Some(no_such_value(&source, of, &wrong, &image))
     }
 
     /// Refuses to order texts by a number: the engine would compare letters.
     fn number_beside_text(&self, of: &Expr, number: &Expr) -> Option<Fault> {
         let is_number = matches!(bare(number), Expr::Literal(literal, _) if literal.data_type().is_numeric());
-        let source = self.source(of).filter(|source| is_number && source.is_column())?;
-        let image = self.image(&source)?;
+        let source = self.source(of).filter(|source| is_number && matches!(bare(&source.expr), Expr::Column(_)))?;
+        let image = source.known.values.clone();
         if !image.first()?.data_type().is_string() {
             return None;
         }
-        let name = source.words(of);
+        let name = &source.column;
         let message = format!("{name} is text, and is compared with a number");
-        Some(Refusal::new(Rule::Value, message, values_of(&name, &source, &image, None)).into())
+        Some(Refusal::new(Rule::Value, message, values_of(name, &source, &image, None)).into())
     }
 
     /// Refuses a condition that no value of its column meets.
@@ -166,7 +191,8 @@ impl Checker<'_> {
         let near = part.map(|part| ScalarValue::from(pattern.replacen(core, part, 1)));
         let message = format!("no value of {name} is like '{wanted}'");
         let refusal = Refusal::new(Rule::Value, message, values_of(&name, &source, &image, near.as_ref()));
-        Some(Fault { refusal, cause: Cause::Value(wanted.clone(), near.as_ref().map(sql)) })
+        let column = column_of(&like.expr);
+        Some(Fault { refusal, cause: Cause::Value { column, said: wanted, near: near.as_ref().map(sql) } })
     }
 
     /// Refuses an equality of two columns that have no value in common.
@@ -196,6 +222,7 @@ impl Checker<'_> {
     /// The values that an expression has, without NULL, each once and in order of its column's values.
     fn image(&self, source: &Source) -> Option<Vec<ScalarValue>> {
         if source.is_column() {
+            self.work.set(self.work.get().checked_sub(source.known.values.len())?);
             return Some(source.known.values.clone());
         }
         let values = self.evaluated(source)?;
@@ -221,12 +248,26 @@ impl Checker<'_> {
     }
 }
 
+fn is_order(op: Operator) -> bool {
+    matches!(op, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
+}
+
+/// Whether a literal says which value is left out. Tools leave out the empty text, and divisions leave out 0.
+fn is_said(literal: &ScalarValue) -> bool {
+    !matches!(text(literal).as_str(), "" | "0")
+}
+
+/// The column that an expression reads, as the statement names it.
+fn column_of(expr: &Expr) -> String {
+    expr.column_refs().into_iter().next().map(|column| column.name.clone()).unwrap_or_default()
+}
+
 fn no_such_value(source: &Source, of: &Expr, literal: &ScalarValue, image: &[ScalarValue]) -> Fault {
     let name = source.words(of);
     let near = nearest_of(source, &text(literal), image);
     let message = format!("{name} has no {}", sql(literal));
     let refusal = Refusal::new(Rule::Value, message, values_of(&name, source, image, near));
-    Fault { refusal, cause: Cause::Value(text(literal), near.map(sql)) }
+    Fault { refusal, cause: Cause::Value { column: column_of(of), said: text(literal), near: near.map(sql) } }
 }
 
 /// The value that was meant.

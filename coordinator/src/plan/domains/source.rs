@@ -10,7 +10,6 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use loda_question::plan::bare;
 
 use super::origin::{Steps, through};
 use super::{Domains, Known};
@@ -74,9 +73,9 @@ impl<'a> Sources<'a> {
 }
 
 impl Source {
-    /// Whether the expression is the column itself.
+    /// Whether the expression is the column itself. A cast has values of another type.
     pub(crate) fn is_column(&self) -> bool {
-        matches!(bare(&self.expr), Expr::Column(_))
+        matches!(self.expr, Expr::Column(_))
     }
 
     /// As people write it.

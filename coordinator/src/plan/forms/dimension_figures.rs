@@ -11,10 +11,12 @@ use datafusion::common::{Column, JoinType, Result};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit};
-use loda_question::plan::bare;
 
 /// The column that counts the rows of a cell.
 const ROWS: &str = "rows of a cell";
+
+/// The relation of the other figures, where they are joined to those of dimensions.
+const FIGURES: &str = "other figures";
 
 /// The relation of the figures of dimensions, where they are joined to others.
 const DIMENSIONS: &str = "values of dimensions";
@@ -35,12 +37,12 @@ pub(crate) struct Divided<'a> {
 /// # Errors
 /// The engine's own, for an aggregate that it cannot type.
 pub(crate) fn divided<'a>(written: &'a Aggregate, is_dimension: &dyn Fn(&Expr) -> bool) -> Result<Option<Divided<'a>>> {
-    let dimension = |expr: &Expr| match bare(expr) {
+    let dimension = |expr: &Expr| match unnamed(expr) {
         Expr::AggregateFunction(call) => {
             let params = &call.params;
             let named = matches!((call.func.name(), params.distinct), ("min" | "max", _) | ("count", true));
             match params.args.as_slice() {
-                [of] if named && params.filter.is_none() && is_dimension(bare(of)) => Some(bare(of).clone()),
+                [of] if named && params.filter.is_none() && is_dimension(unnamed(of)) => Some(unnamed(of).clone()),
                 _ => None,
             }
         }
@@ -68,6 +70,14 @@ pub(crate) fn divided<'a>(written: &'a Aggregate, is_dimension: &dyn Fn(&Expr) -
     Ok(Some(Divided { written, figures, cells, of_dimension }))
 }
 
+/// An expression without its outer names. Its casts stay: they change the least and the greatest.
+fn unnamed(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unnamed(&alias.expr),
+        other => other,
+    }
+}
+
 impl Divided<'_> {
     /// The aggregate as it was written, over the answers to its parts.
     ///
@@ -83,10 +93,10 @@ impl Divided<'_> {
         let mut over = Vec::new();
         for ((expr, column), of) in self.written.aggr_expr.iter().zip(columns.iter().skip(keys)).zip(&self.of_dimension)
         {
-            let (Expr::AggregateFunction(call), true) = (bare(expr), of) else { continue };
+            let (Expr::AggregateFunction(call), true) = (unnamed(expr), of) else { continue };
             let mut call = call.clone();
             for arg in &mut call.params.args {
-                if let Some((_, cell)) = read.iter().find(|(key, _)| key == bare(arg)) {
+                if let Some((_, cell)) = read.iter().find(|(key, _)| key == unnamed(arg)) {
                     *arg = cell.clone();
                 }
             }
@@ -99,6 +109,8 @@ impl Divided<'_> {
         let whole = match figures {
             None => LogicalPlanBuilder::from(values.clone()),
             Some(figures) => {
+                // Both sides have the keys under their names.
+                let figures = LogicalPlanBuilder::from(figures).alias(FIGURES)?.build()?;
                 let same = figures.schema().columns().into_iter().take(keys).enumerate();
                 let same = same.filter_map(|(place, column)| {
                     Some(binary_expr(Expr::Column(column), Operator::IsNotDistinctFrom, value(place)?))
@@ -128,7 +140,7 @@ impl Divided<'_> {
             let from = if *is_dimension {
                 dimensions += 1;
                 let figure = value(dimensions - 1);
-                let counts = matches!(bare(expr), Expr::AggregateFunction(call) if call.func.name() == "count");
+                let counts = matches!(unnamed(expr), Expr::AggregateFunction(call) if call.func.name() == "count");
                 // A group without a released cell has no value.
                 if counts { figure.map(|figure| coalesce(vec![figure, lit(0_i64)])) } else { figure }
             } else {

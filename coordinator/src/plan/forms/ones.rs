@@ -109,8 +109,10 @@ fn other_form(call: &AggregateFunction, schema: &DFSchema) -> Result<Option<Form
             } else {
                 let when = vec![(Box::new(flag.clone()), Box::new(lit(1_i64)))];
                 let ones = sum(Expr::Case(Case::new(None, when, Some(Box::new(lit(0_i64))))));
-                Form::Ones(match filter {
-                    Some(filter) => ones.filter(filter.clone()).build()?,
+                // A sum of missing values alone is missing.
+                let there = flag.nullable(schema)?.then(|| flag.clone().is_not_null());
+                Form::Ones(match filter.cloned().into_iter().chain(there).reduce(Expr::and) {
+                    Some(filter) => ones.filter(filter).build()?,
                     None => ones,
                 })
             }

@@ -6,6 +6,8 @@
 //!
 //! *Attack: none.* A CASE of literals is what an asker could have written.
 
+use std::cell::Cell;
+
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue};
@@ -15,10 +17,13 @@ use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{Case, Expr, LogicalPlan, Operator, lit};
 use loda_question::plan::bare;
 
-use crate::plan::domains::{Domains, Of, Sources, evaluated};
+use crate::plan::domains::{Domains, Of, Source, Sources, evaluated};
 
 /// The most rows of a table of values. A longer CASE would not fit into a question to a borough.
 const MOST_ROWS: usize = 400;
+
+/// The rows of all tables of a statement together.
+const MOST_ROWS_IN_ALL: usize = 20_000;
 
 /// Functions that the algebra has itself.
 const KNOWN: [&str; 8] = ["upper", "lower", "nullif", "coalesce", "date_trunc", "date_part", "struct", "named_struct"];
@@ -33,6 +38,7 @@ pub(crate) fn tabulated(
     state: &SessionState,
     is_of_records: &dyn Fn(&LogicalPlan) -> bool,
 ) -> Result<LogicalPlan> {
+    let left = Cell::new(MOST_ROWS_IN_ALL);
     let rewritten = plan.transform_up_with_subqueries(|node| {
         if matches!(node, LogicalPlan::TableScan(_)) || !node.inputs().into_iter().any(is_of_records) {
             return Ok(Transformed::no(node));
@@ -49,7 +55,7 @@ pub(crate) fn tabulated(
             let name = names.save(expr);
             // A function within a function is part of the outer one.
             let table = expr.clone().transform_down(|e| {
-                Ok(match case_of(&e, &sources, state) {
+                Ok(match case_of(&e, &sources, state, &left) {
                     Some(case) => Transformed::new(case, true, TreeNodeRecursion::Jump),
                     None => Transformed::no(e),
                 })
@@ -74,13 +80,15 @@ pub(crate) fn tabulated(
 }
 
 /// An expression with a function that the algebra does not have, as a CASE over the values of its columns.
-fn case_of(expr: &Expr, sources: &Sources<'_>, state: &SessionState) -> Option<Expr> {
+fn case_of(expr: &Expr, sources: &Sources<'_>, state: &SessionState, left: &Cell<usize>) -> Option<Expr> {
     let foreign = match expr {
         Expr::ScalarFunction(call) => !KNOWN.contains(&call.func.name()),
         // The algebra reads a pattern over a code list itself. Boroughs are in no code list.
         Expr::Like(like) => {
-            let of_borough = || sources.of(&like.expr).is_some_and(|source| source.known.of == Of::Boroughs);
-            !matches!(bare(&like.expr), Expr::Column(_)) || of_borough()
+            let is_text = |value: &ScalarValue| value.data_type().is_string();
+            let listed =
+                |source: Source| source.known.of != Of::Boroughs && source.known.values.first().is_some_and(is_text);
+            !matches!(bare(&like.expr), Expr::Column(_)) || sources.of(&like.expr).is_some_and(|of| !listed(of))
         }
         Expr::SimilarTo(_) => true,
         Expr::BinaryExpr(binary) => matches!(
@@ -120,6 +128,7 @@ fn case_of(expr: &Expr, sources: &Sources<'_>, state: &SessionState) -> Option<E
     if columns.is_empty() || rows > MOST_ROWS {
         return None;
     }
+    left.set(left.get().checked_sub(rows)?);
     // The values of each column in each row of the table.
     let mut each = rows;
     let mut table: Vec<Vec<ScalarValue>> = Vec::new();

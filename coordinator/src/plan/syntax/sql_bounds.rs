@@ -1,6 +1,6 @@
 //! Bounds on the words of a question, checked before anything recurses over them.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use loda_question::{Refusal, Rule};
@@ -75,7 +75,21 @@ pub(crate) fn readable(sql: &str) -> Result<(), Refusal> {
         return Err(Refusal::new(Rule::Sql, "the SQL text is too long", format!("Keep it under {MAX_SQL} bytes")));
     }
     // The planner refuses text that is not SQL.
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
+    bounded(&Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default())
+}
+
+/// The same for another dialect, whose words may end elsewhere.
+///
+/// # Errors
+/// As for [`readable`], and rule `sql` for a text that is not of the dialect.
+pub(crate) fn readable_in(dialect: &dyn Dialect, sql: &str) -> Result<(), Refusal> {
+    match Tokenizer::new(dialect, sql).tokenize() {
+        Ok(tokens) => bounded(&tokens),
+        Err(_) => Err(Refusal::new(Rule::Sql, "this is no SQL of the dialect", "")),
+    }
+}
+
+fn bounded(tokens: &[Token]) -> Result<(), Refusal> {
     let tokens = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_)));
     let (mut words, mut operators, mut joined) = (0_usize, 0_usize, 0_usize);
     let (mut dots, mut after_dot) = (0_usize, false);

@@ -181,7 +181,7 @@ impl Reader<'_> {
                         return Ok(());
                     }
                 }
-                if let (Some(a), Some(b)) = (self.key(input, left, schema), self.key(input, right, schema))
+                if let Some((a, b)) = self.keys(input, left, right, schema)
                     && input.is_key_pair(self, &a, &b)?
                 {
                     return input.equate(&a, &b);
@@ -194,17 +194,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The column that an expression is, where rows may be joined on it. A borough's name stands for the borough.
-    fn key(&self, input: &Input, expr: &Expr, schema: &DFSchema) -> Option<String> {
-        match input.scalar(expr, schema).ok()? {
-            Scalar::Column(name) => Some(name),
-            named @ Scalar::Case { .. } => {
-                let mut columns = std::collections::BTreeSet::new();
-                named.columns(&mut columns);
-                columns.pop_first().filter(|c| is_borough(c) && named == borough_name(c, self.names))
-            }
-            _ => None,
+    /// The columns of an equality on which rows may be joined. The names of two boroughs stand for the boroughs.
+    fn keys(&self, input: &Input, a: &Expr, b: &Expr, schema: &DFSchema) -> Option<(String, String)> {
+        match (input.scalar(a, schema).ok()?, input.scalar(b, schema).ok()?) {
+            (Scalar::Column(a), Scalar::Column(b)) if is_borough(&a) == is_borough(&b) => Some((a, b)),
+            (a, b) => Some((self.named_borough(&a)?, self.named_borough(&b)?)),
         }
+    }
+
+    /// The borough whose name an expression is.
+    fn named_borough(&self, name: &Scalar) -> Option<String> {
+        let mut columns = std::collections::BTreeSet::new();
+        name.columns(&mut columns);
+        columns.pop_first().filter(|column| is_borough(column) && *name == borough_name(column, self.names))
     }
 
     /// A subquery's rows, and its equalities with the rows around it.
@@ -311,7 +313,7 @@ impl Reader<'_> {
         left.columns.extend(right.columns);
         for condition in &conditions {
             if let Expr::BinaryExpr(BinaryExpr { left: a, op: Operator::Eq, right: b }) = condition
-                && let (Some(a), Some(b)) = (self.key(&left, a, &join.schema), self.key(&left, b, &join.schema))
+                && let Some((a, b)) = self.keys(&left, a, b, &join.schema)
                 && (place_of(&a) == Some(place)) != (place_of(&b) == Some(place))
                 && (kind == JoinKind::Left || left.is_key_pair(self, &a, &b)?)
             {

@@ -41,7 +41,7 @@ impl VisitorMut for Clauses {
             && matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
             && !select.projection.iter().any(has_figure)
         {
-            let rownum = select.selection.take().map(|condition| without_rownum(condition));
+            let rownum = select.selection.take().map(without_rownum);
             if let Some((rest, limit)) = rownum {
                 select.selection = rest;
                 if let (Some(limit), None) = (limit, &query.limit_clause) {

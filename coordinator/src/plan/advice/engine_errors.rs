@@ -36,12 +36,12 @@ pub(crate) enum Cause {
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) refusal: Refusal,
-    pub(crate) cause: Cause,
+    pub(crate) cause: Box<Cause>,
 }
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, cause: Cause::Other }
+        Self { refusal, cause: Box::new(Cause::Other) }
     }
 }
 
@@ -106,7 +106,7 @@ fn of_schema(error: &SchemaError) -> Fault {
                 format!("{meant}The columns here are {}{more}", listed.join(", "))
             };
             let refusal = Refusal::new(Rule::Sql, format!("there is no column '{}' here", field.name), advice);
-            Fault { refusal, cause: Cause::Column(field.name.clone(), known) }
+            Fault { refusal, cause: Box::new(Cause::Column(field.name.clone(), known)) }
         }
         SchemaError::AmbiguousReference { field } => Fault {
             refusal: Refusal::new(
@@ -114,7 +114,7 @@ fn of_schema(error: &SchemaError) -> Fault {
                 format!("more than one table here has a column '{}'", field.name),
                 format!("Write the table before it: table.{}", quoted(&field.name)),
             ),
-            cause: Cause::Ambiguous(field.name.clone()),
+            cause: Box::new(Cause::Ambiguous(field.name.clone())),
         },
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
             Refusal::new(
@@ -163,7 +163,7 @@ fn of_planner(message: &str, tables: &[String]) -> Fault {
             format!("{meant}The tables are {}", tables.join(", "))
         };
         let refusal = Refusal::new(Rule::Sql, format!("there is no table '{name}'"), advice);
-        return Fault { refusal, cause: Cause::Table(name) };
+        return Fault { refusal, cause: Box::new(Cause::Table(name)) };
     }
     if let Some(name) = between("Invalid function '", "'") {
         return Refusal::new(

@@ -81,6 +81,7 @@ impl Checker<'_> {
                 Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_order(*op) => {
                     self.number_beside_text(left, right).or_else(|| self.number_beside_text(right, left))
                 }
+                Expr::Between(between) => self.number_beside_text(&between.expr, &between.low),
                 _ => None,
             };
         }
@@ -179,7 +180,7 @@ impl Checker<'_> {
             return None;
         }
         let name = source.words(&like.expr);
-        let Some(wanted) = constant(&like.pattern) else { return None };
+        let wanted = constant(&like.pattern)?;
         let image = self.image(&source)?;
         let wanted = text(&wanted);
         // Spreadsheets and old databases write `*` for any letters.
@@ -192,7 +193,8 @@ impl Checker<'_> {
         let message = format!("no value of {name} is like '{wanted}'");
         let refusal = Refusal::new(Rule::Value, message, values_of(&name, &source, &image, near.as_ref()));
         let column = column_of(&like.expr);
-        Some(Fault { refusal, cause: Cause::Value { column, said: wanted, near: near.as_ref().map(sql) } })
+        let cause = Cause::Value { column, said: wanted, near: near.as_ref().map(sql) };
+        Some(Fault { refusal, cause: Box::new(cause) })
     }
 
     /// Refuses an equality of two columns that have no value in common.
@@ -267,7 +269,8 @@ fn no_such_value(source: &Source, of: &Expr, literal: &ScalarValue, image: &[Sca
     let near = nearest_of(source, &text(literal), image);
     let message = format!("{name} has no {}", sql(literal));
     let refusal = Refusal::new(Rule::Value, message, values_of(&name, source, image, near));
-    Fault { refusal, cause: Cause::Value { column: column_of(of), said: text(literal), near: near.map(sql) } }
+    let cause = Cause::Value { column: column_of(of), said: text(literal), near: near.map(sql) };
+    Fault { refusal, cause: Box::new(cause) }
 }
 
 /// The value that was meant.

@@ -42,17 +42,6 @@ impl TaskGroup {
         receiver.await.map_err(|_| Ended)
     }
 
-    /// Runs work that computes or waits for a disk, where it blocks nobody.
-    ///
-    /// # Errors
-    /// As for [`TaskGroup::run`].
-    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Ended> {
-        match self.runtime.runtime_flavor() {
-            RuntimeFlavor::CurrentThread => self.run(async { work() }).await,
-            _ => self.runtime.spawn_blocking(work).await.map_err(|_| Ended),
-        }
-    }
-
     /// Ends all tasks of the group at once, as if the process were killed.
     pub fn end(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();

@@ -68,6 +68,11 @@ impl Job {
         self.state.borrow().is_final()
     }
 
+    /// Waits for the state that ends the query.
+    pub(crate) async fn over(&self) {
+        let _ended = self.watch().wait_for(|state| state.is_final()).await.is_ok();
+    }
+
     pub(crate) fn running(&self) {
         self.state.send_replace(State::Running);
     }

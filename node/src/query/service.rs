@@ -25,6 +25,9 @@ use crate::query::request::{Accepted, Asked, AtHand};
 /// No deadline is shorter, so nobody learns from a deadline whether an answer takes a little longer.
 const SHORTEST: Duration = Duration::from_secs(5);
 
+/// An answer that leaves within this time is told together with its acceptance, so that one message says all.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
 /// The number of requests that are judged at once.
 const JUDGING: usize = 4;
 
@@ -222,9 +225,14 @@ impl QueryService {
         // are judged at a time, because a caller that has gone away still costs the work that it began.
         let permit = Arc::clone(&self.judging).acquire_owned().await.map_err(|_| Status::unavailable("stopping"))?;
         let queries = Arc::clone(self);
+        let id = Uuid::try_parse(&request.query_id);
         let judged = self.tasks.run(async move {
             let judged = queries.take(request);
             drop(permit);
+            // Each message wakes the serving thread here and one of the coordinator's.
+            if let (Ok(None), Some(job)) = (&judged, id.ok().and_then(|id| queries.registry.get(&id))) {
+                let _over = tokio::time::timeout(AT_ONCE, job.over()).await.is_ok();
+            }
             judged
         });
         judged.await.map_err(|_| Status::internal("internal"))?

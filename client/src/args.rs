@@ -23,6 +23,7 @@ const AFTER: &str = "\
 First steps:
   loda catalogue                      which tables there are
   loda catalogue stop_search          their columns, and what may be asked of each
+  loda purposes                       what you may ask for, and of whom
   loda explain 'SELECT …'             what would be sent to whom, and who would say no
   loda query   'SELECT …' --purpose 'Violence reduction strategy'
 
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Catalogue(Catalogue),
     /// List the boroughs' nodes and what they hold
     Nodes(Nodes),
+    /// List the purposes that boroughs have agreed to for you
+    Purposes(Purposes),
     /// Make, list or revoke tokens for programs that cannot show your certificate
     Token(Token),
     /// Make certificates for development, or show your own
@@ -173,6 +176,9 @@ pub(crate) struct Query {
     /// Wait for a query that was asked before, and print its answer; kept ten minutes after its end
     #[arg(long, value_name = "ID", conflicts_with_all = ["sql", "file", "timeout"])]
     pub(crate) resume: Option<String>,
+    /// Name the method of protection too, with its parameters
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
 }
 
 impl Query {
@@ -195,8 +201,8 @@ Examples:
 The answer goes to standard output, and its statement to standard error (in json and
 xlsx: inside; in parquet and arrow also inside, as the metadata loda.statement).
 
-Withheld values: [c] is withheld, [x] is from a borough that did not answer. A note column appears
-where more is to be said, such as \"lacks 3 boroughs: 2 withheld, 1 no answer\". json, parquet and
+Missing values: [c] is withheld, [x] is from a borough that did not answer, [z] lies outside the
+time that a borough's data cover. A note column appears where more is to be said, such as \"lacks 3 boroughs: 2 withheld, 1 no answer\". json, parquet and
 arrow have nulls instead and always the column `reason`.
 
 table   rounds decimals to four places and sets commas between thousands; on a terminal, 200 rows
@@ -237,6 +243,13 @@ pub(crate) struct Catalogue {
 
 #[derive(Debug, Args)]
 pub(crate) struct Nodes {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Purposes {
     /// How to print it
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) format: ListFormat,

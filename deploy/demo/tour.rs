@@ -14,12 +14,14 @@ use crate::datasets::{TOUR_REAL, TOUR_SYNTHETIC};
 pub async fn tour(client: &Client, real: bool, width: Option<u16>, out: &mut dyn Write) -> anyhow::Result<()> {
     let questions = if real { TOUR_REAL } else { TOUR_SYNTHETIC };
     for (number, (why, sql, purpose)) in questions.iter().enumerate() {
-        writeln!(out, "\n── Question {} of {} ─ purpose: {purpose}\n{why}\n", number + 1, questions.len())?;
-        writeln!(out, "    {}\n", sql.split_whitespace().collect::<Vec<_>>().join(" "))?;
+        writeln!(out, "\n── Question {} of {} ─ purpose: {purpose}", number + 1, questions.len())?;
+        writeln!(out, "{}\n", loda::render::wrapped(why, width))?;
+        writeln!(out, "{}\n", loda::render::wrapped(&loda::render::laid_out(sql), width))?;
         let started = Instant::now();
         let answer = client.query(sql, purpose, None, |_| {}).await?;
         writeln!(out, "{}", loda::render::table(&answer, width))?;
-        write!(out, "{}", loda::render::statement(&answer.statement))?;
+        let statement = loda::render::statement(&answer.statement, loda::render::Detail::Plain);
+        write!(out, "{}", loda::render::wrapped(&statement, width))?;
         writeln!(out, "Answered in {:.2} s", started.elapsed().as_secs_f64())?;
     }
     Ok(())

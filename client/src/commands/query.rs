@@ -47,7 +47,8 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
     write_answer(&answer, query, session)?;
     if query.format() != Format::Json {
         session.out.flush()?;
-        let statement = render::wrapped(&render::statement(&answer.statement), session.screen.err_width);
+        let detail = if query.verbose { render::Detail::Verbose } else { render::Detail::Plain };
+        let statement = render::wrapped(&render::statement(&answer.statement, detail), session.screen.err_width);
         session.err.write_all(statement.as_bytes())?;
     }
     Ok(exit::of_statement(&answer.statement))

@@ -9,7 +9,7 @@ use loda_answer::statement::units_in_words;
 
 /// One line for each table.
 pub fn catalogue(tables: &[Table], width: Option<u16>) -> String {
-    let names = ["table", "about", "protection", "counts", "boroughs", "columns"].map(str::to_owned);
+    let names = ["table", "about", "protection", "counts", "boroughs"].map(str::to_owned);
     let row = |table: &Table| {
         vec![
             plain::line(&table.name),
@@ -17,11 +17,10 @@ pub fn catalogue(tables: &[Table], width: Option<u16>) -> String {
             plain::line(&table.protection),
             units_in_words(&table.units),
             held_by(table),
-            table.columns.len().to_string(),
         ]
     };
     let rows: Vec<_> = tables.iter().map(row).collect();
-    grid(&names, &[false, false, false, false, true, true], &rows, width)
+    grid(&names, &[false, false, false, false, true], &rows, width)
 }
 
 /// One table with its columns and the allowed uses of each.
@@ -36,16 +35,12 @@ pub fn table_details(table: &Table, width: Option<u16>) -> String {
         1 => "; held by 1 borough\n\n".to_owned(),
         n => format!("; held by {n} boroughs\n\n"),
     });
-    let names = ["column", "type", "role", "values", "null", "description"].map(str::to_owned);
+    let names = ["column", "type", "role", "what it is, and its values"].map(str::to_owned);
     let row = |column: &TableColumn| {
-        vec![
-            plain::line(&column.name),
-            plain::line(&column.r#type),
-            plain::line(&column.role),
-            plain::line(&column.values),
-            if column.nullable { "yes" } else { "no" }.to_owned(),
-            plain::line(&column.description),
-        ]
+        let null = if column.nullable { "may be NULL" } else { "" };
+        let said = [column.description.as_str(), column.values.as_str(), null];
+        let said: Vec<String> = said.into_iter().filter(|part| !part.is_empty()).map(plain::line).collect();
+        vec![plain::line(&column.name), plain::line(&column.r#type), plain::line(&column.role), said.join(": ")]
     };
     let rows: Vec<_> = table.columns.iter().map(row).collect();
     text.push_str(&grid(&names, &[], &rows, width));
@@ -103,6 +98,8 @@ mod tests {
         };
         let list = catalogue(std::slice::from_ref(&table), Some(80));
         assert!(list.contains("people") && list.contains("33") && !list.contains('\u{7}'), "{list}");
+        let narrow = catalogue(&[Table { name: "social_care_clients".into(), ..table.clone() }], Some(60));
+        assert!(narrow.contains("social_care_clients"), "{narrow}");
         let details = table_details(&table, None);
         assert!(details.contains("counts people; held by 33 boroughs") && details.contains("0 to 120"), "{details}");
         assert_eq!(catalogue_json(&[table])[0]["columns"][0]["type"], "Int64");

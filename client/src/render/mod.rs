@@ -3,13 +3,17 @@
 mod catalogue;
 mod explain;
 mod nodes;
+mod purposes;
+mod sql;
 mod table;
 mod wrap;
 
 pub use catalogue::{catalogue, catalogue_json, table_details};
 pub use explain::explanation;
-pub use loda_answer::{arrow, csv, json, parquet, statement, statement_json, workbook};
+pub use loda_answer::{Detail, arrow, csv, json, parquet, statement, statement_json, workbook};
 pub use nodes::{nodes, nodes_json};
+pub use purposes::{purposes, purposes_json};
+pub use sql::laid_out;
 pub(crate) use table::grid;
 pub use table::{table, table_head};
 pub use wrap::wrapped;

@@ -11,6 +11,9 @@ use loda_answer::plain;
 /// A line below the header, and no other lines.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
+/// A longer word may be broken.
+const LONGEST_WORD: usize = 28;
+
 /// The whole answer. `width` is the terminal's, in columns; without it lines have any length.
 pub fn table(answer: &Answer, width: Option<u16>) -> String {
     table_head(answer, width, usize::MAX)
@@ -58,10 +61,14 @@ pub(crate) fn grid(names: &[String], numbers: &[bool], rows: &[Vec<String>], wid
     for row in rows {
         table.add_row(row.iter().enumerate().map(aligned));
     }
-    for index in (0..names.len()).filter(|index| is_number(*index)) {
-        let cells = rows.iter().filter_map(|row| row.get(index));
-        let longest = cells.map(|text| text.chars().count()).max().unwrap_or(0);
-        // A number broken over two lines would be read as two numbers.
+    for index in 0..names.len() {
+        let cells = rows.iter().filter_map(|row| row.get(index)).chain(names.get(index));
+        // A number broken over two lines would be read as two numbers, and a name as two names.
+        let longest = if is_number(index) {
+            cells.map(|text| text.chars().count()).max().unwrap_or(0)
+        } else {
+            cells.flat_map(|text| text.split(' ')).map(|word| word.chars().count()).max().unwrap_or(0).min(LONGEST_WORD)
+        };
         let least = u16::try_from(longest.saturating_add(2)).unwrap_or(u16::MAX);
         if let Some(column) = table.column_mut(index) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
@@ -90,6 +97,7 @@ fn text(cell: &Cell, kind: CellKind, bare: bool) -> String {
     match cell {
         Cell::Withheld => "[c]".into(),
         Cell::NoAnswer => "[x]".into(),
+        Cell::NoData => "[z]".into(),
         Cell::Null => "–".into(),
         Cell::Value(value) if kind == CellKind::Float => thousands(&rounded(value)),
         Cell::Value(value) if kind.is_number() && !bare => thousands(value),

@@ -11,7 +11,7 @@ pub fn wrapped(text: &str, width: Option<u16>) -> String {
     for line in text.lines() {
         let margin = line.len().saturating_sub(line.trim_start().len());
         let mut long = 0;
-        for (place, word) in line.trim_start().split(' ').enumerate() {
+        for (place, word) in whole_words(line.trim_start()).enumerate() {
             let size = word.chars().count();
             if place == 0 {
                 out.push_str(&" ".repeat(margin));
@@ -35,6 +35,19 @@ pub fn wrapped(text: &str, width: Option<u16>) -> String {
     out
 }
 
+/// The words of a line. A text in single quotes is part of one word: with a line break in it, it would be another text.
+/// An apostrophe after a letter opens no quotes.
+fn whole_words(line: &str) -> impl Iterator<Item = &str> {
+    let (mut inside, mut before) = (false, ' ');
+    line.split(move |sign| {
+        if sign == '\'' {
+            inside = !inside && !char::is_alphanumeric(before);
+        }
+        before = sign;
+        sign == ' ' && !inside
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +62,10 @@ mod tests {
             "residents: cell-key; counts\n  people; 33 of 33 boroughs\n  answered\n  withheld: 5 of 6 values, shown\n    as [c] here\n"
         );
         assert_eq!(wrapped(text, None), text);
+        let sql = "  WHERE tenure = 'Owned with a mortgage, or so' AND sex = 'Female'";
+        assert!(wrapped(sql, Some(32)).contains("'Owned with a mortgage, or so'\n"), "{}", wrapped(sql, Some(32)));
+        let prose = "a borough's data and the other boroughs' data are 'in part' there";
+        assert!(wrapped(prose, Some(30)).lines().all(|line| line.len() <= 30), "{}", wrapped(prose, Some(30)));
         assert_eq!(wrapped("a b", Some(80)), "a b");
     }
 }

@@ -1,6 +1,6 @@
 //! Which columns of a plan depend on figures from boroughs. In these columns NULL means withheld or missing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
@@ -57,6 +57,52 @@ pub(crate) fn rests_on_figures(plan: &LogicalPlan) -> Vec<bool> {
 pub(crate) fn figures(plan: &LogicalPlan) -> impl Iterator<Item = Column> {
     let columns = plan.schema().columns().into_iter().zip(rests_on_figures(plan));
     columns.filter_map(|(column, rests)| rests.then_some(column))
+}
+
+/// The names that the asker gave to columns of the parts: by part, and by the column's place in it. An expression that
+/// has no name is left out.
+pub(crate) fn shown_names(plan: &LogicalPlan) -> HashMap<(usize, usize), String> {
+    let mut names = HashMap::new();
+    for (place, field) in plan.schema().fields().iter().enumerate() {
+        let is_name = field.name().chars().all(|c| c.is_alphanumeric() || c == '_' || c == ' ');
+        let mut sources = Vec::new();
+        if is_name {
+            shows(plan, place, &mut sources);
+        }
+        for source in sources {
+            names.entry(source).or_insert_with(|| field.name().clone());
+        }
+    }
+    names
+}
+
+/// The columns of parts that a column of a plan shows as they are.
+fn shows(plan: &LogicalPlan, place: usize, found: &mut Vec<(usize, usize)>) {
+    match plan {
+        LogicalPlan::Extension(extension) => {
+            found.extend(extension.node.as_any().downcast_ref::<Federated>().map(|leaf| (leaf.part, place)));
+        }
+        LogicalPlan::Projection(projection) => {
+            let expr = projection.expr.get(place).map(|expr| expr.clone().unalias_nested().data);
+            if let Some(Expr::Column(column)) = expr
+                && let Some(place) = projection.input.schema().maybe_index_of_column(&column)
+            {
+                shows(&projection.input, place, found);
+            }
+        }
+        LogicalPlan::Window(window) if place < window.input.schema().fields().len() => {
+            shows(&window.input, place, found);
+        }
+        LogicalPlan::Join(join) => match place.checked_sub(join.left.schema().fields().len()) {
+            None => shows(&join.left, place, found),
+            Some(place) => shows(&join.right, place, found),
+        },
+        LogicalPlan::Union(union) => union.inputs.iter().for_each(|input| shows(input, place, found)),
+        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().iter().for_each(|input| shows(input, place, found));
+        }
+        _ => {}
+    }
 }
 
 fn of_expressions<'a>(exprs: impl Iterator<Item = &'a Expr>, input: &LogicalPlan) -> Vec<bool> {

@@ -93,7 +93,7 @@ pub(crate) fn quantile(bins: &Bins, figures: Figures<'_>) -> Option<f64> {
     at_rank(bins, as_float(total) * f64::from(bins.per_mille) / 1000.0, figures)
 }
 
-/// The expected error of a quantile. `variances`: the variances of the node's figures.
+/// The standard error of a quantile. `variances`: the variances of the node's figures.
 pub(crate) fn off(bins: &Bins, figures: Figures<'_>, variances: &dyn Fn(usize) -> Option<f64>) -> Option<f64> {
     let total = as_float(figures(bins.total).filter(|n| *n > 0)?);
     let share = f64::from(bins.per_mille) / 1000.0;
@@ -106,7 +106,7 @@ pub(crate) fn off(bins: &Bins, figures: Figures<'_>, variances: &dyn Fn(usize) -
     // In the last bin, the count below the upper edge is the total itself. Its error partly cancels the error of the
     // rank.
     let of_total = if at.after.is_some() { share } else { at.share - share };
-    let by = Estimate::off(edges + of_total.powi(2) * variances(bins.total)?);
+    let by = Estimate::standard_error(edges + of_total.powi(2) * variances(bins.total)?);
     let (low, high) = ((rank - by).max(total * 1e-9), (rank + by).min(total));
     Some((at_rank(bins, high, figures)? - at_rank(bins, low, figures)?) / 2.0)
 }
@@ -180,7 +180,7 @@ mod tests {
         assert!((found - 1.0).abs() < 1e-12, "{found}");
     }
 
-    /// The stated error of a quantile is its average error when the counts below each edge have noise.
+    /// The stated error of a quantile is the root of its mean square error when the counts below each edge have noise.
     #[test]
     fn a_quantile_is_off_by_as_much_as_is_said() {
         let edges: Vec<i128> = (1..20).map(|place| place * 50).collect();
@@ -210,14 +210,14 @@ mod tests {
                 let noisy: Vec<i128> =
                     (0..20).map(|f| exact(f).unwrap() + (variance.sqrt() * normal()) as i128).collect();
                 let figures = |figure: usize| noisy.get(figure).copied();
-                wrong += (quantile(&bins, &figures).unwrap() - truth).abs();
-                said += off(&bins, &figures, &|_| Some(variance)).unwrap();
+                wrong += (quantile(&bins, &figures).unwrap() - truth).powi(2);
+                said += off(&bins, &figures, &|_| Some(variance)).unwrap().powi(2);
             }
             assert!(
-                (wrong / said - 1.0_f64).abs() < 0.1,
+                ((wrong / said).sqrt() - 1.0_f64).abs() < 0.1,
                 "{per_mille}: off by {} and says {}",
-                wrong / 2_000.0,
-                said / 2_000.0
+                (wrong / 2_000.0).sqrt(),
+                (said / 2_000.0).sqrt()
             );
         }
     }

@@ -174,7 +174,7 @@ fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 /// One row if there was an answer, otherwise none.
 fn last_statement(last: Option<&(String, Statement)>) -> datafusion::common::Result<RecordBatch> {
     let json = last.map(|(_, statement)| loda_answer::statement_json(statement).to_string());
-    let words = last.map(|(_, statement)| loda_answer::statement(statement));
+    let words = last.map(|(_, statement)| loda_answer::statement(statement, loda_answer::Detail::Verbose));
     let of = |text: fn(&(String, Statement)) -> &str| texts(last.into_iter().map(text));
     let complete: BooleanArray = last.iter().map(|(_, statement)| Some(loda_answer::is_whole(statement))).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![

@@ -1,4 +1,4 @@
-//! The output's columns and their expected errors, from merged groups.
+//! The output's columns and their standard errors, from merged groups.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ fn output_array(
             let sums = matches!(part.measures.get(figure), Some(Measure::Sum(_)));
             let values = groups.values().map(|g| match (at(g, figure), reading) {
                 (None, FigureReading::Plain | FigureReading::EachBorough) if nothing(g) && !sums => Some(0),
-                (None, FigureReading::OrZero) if sparse && g.answered > 0 => Some(0),
+                (None, FigureReading::OrZero) if sparse && g.answered > g.no_data(output) => Some(0),
                 (value, _) => value,
             });
             match scale_of(figure) {
@@ -131,7 +131,7 @@ fn output_array(
     }
 }
 
-/// The expected error of an output: on average, and in the worst row. `None`: the output is exact, or nothing is known.
+/// The standard error of an output: on average, and in the worst row. `None`: the output is exact, or nothing is known.
 pub(crate) fn error(
     part: &FederatedAggregate,
     output: &Output,
@@ -140,7 +140,7 @@ pub(crate) fn error(
     mean_and_most(groups.values().filter_map(|group| error_of(part, output, group)).collect())
 }
 
-/// The expected error of one count divided by another: on average, and in the worst row.
+/// The standard error of one count divided by another: on average, and in the worst row.
 pub(crate) fn error_of_ratio(ratio: &Ratio, groups: &BTreeMap<Vec<Value>, Group>) -> Option<(f64, f64)> {
     let of_group = |group: &Group| {
         let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());
@@ -148,7 +148,7 @@ pub(crate) fn error_of_ratio(ratio: &Ratio, groups: &BTreeMap<Vec<Value>, Group>
         let n = as_float(under.sum.filter(|n| *n != 0)?);
         let share = as_float(over.sum?) / n;
         let variance = over.known.variance - 2.0 * share * over.known.with_whole + share * share * under.known.variance;
-        Some(ratio.factor.abs() * Estimate::off(variance) / n.abs())
+        Some(ratio.factor.abs() * Estimate::standard_error(variance) / n.abs())
     };
     mean_and_most(groups.values().filter_map(of_group).collect())
 }
@@ -160,17 +160,17 @@ fn mean_and_most(errors: Vec<f64>) -> Option<(f64, f64)> {
     (most > 0.0 && most.is_finite()).then_some((mean, most))
 }
 
-/// The expected error in one row, in the output's own units.
+/// The standard error in one row, in the output's own units.
 fn error_of(part: &FederatedAggregate, output: &Output, group: &Group) -> Option<f64> {
     let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());
     let scale = |place: usize| 10_f64.powi(i32::from(part.scales.get(place).copied().unwrap_or(0)));
     match output {
-        Output::Figure { figure, .. } => Some(Estimate::off(of(*figure)?.known.variance) / scale(*figure)),
+        Output::Figure { figure, .. } => Some(Estimate::standard_error(of(*figure)?.known.variance) / scale(*figure)),
         Output::Average { sum, count } => {
             let (total, n) = (&of(*sum)?.known, as_float(of(*count)?.sum.filter(|n| *n != 0)?));
             let mean = as_float(of(*sum)?.sum?) / n;
             let variance = total.variance - 2.0 * mean * total.covariance + mean * mean * total.doubt;
-            Some(Estimate::off(variance) / n.abs() / scale(*sum))
+            Some(Estimate::standard_error(variance) / n.abs() / scale(*sum))
         }
         Output::Quantile(bins) => {
             let variances = |figure: usize| of(figure).map(|figure| figure.known.variance);

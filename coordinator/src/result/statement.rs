@@ -9,7 +9,9 @@ use loda_question::{Measure, bare_name};
 
 use crate::nodes::dispatch::Answer;
 use crate::plan::federated_aggregate::{FederatedAggregate, OutputKey};
+use crate::plan::lineage::shown_names;
 use crate::plan::split::SplitPlan;
+use crate::result::coverage;
 use crate::result::merge::MergedPart;
 
 /// The most lacks that are listed one by one.
@@ -24,8 +26,13 @@ pub(crate) fn statement(
     merged: &[MergedPart],
 ) -> v1::Statement {
     let numbered = split.parts.iter().zip(answers).zip(merged).enumerate();
-    let parts: Vec<v1::Part> =
-        numbered.map(|(i, ((part, answers), merged))| wire_part(i, part, answers, merged)).collect();
+    let shown = shown_names(&split.plan);
+    let parts: Vec<v1::Part> = numbered
+        .map(|(i, ((part, answers), merged))| {
+            let names = |place: usize| shown.get(&(i, place)).cloned();
+            wire_part(i, part, answers, merged, &names)
+        })
+        .collect();
     let missing = |a: &Answer| matches!(a, Answer::Refused(_) | Answer::None);
     // Without a borough to ask, a figure of nobody would be told as one of everybody.
     let asked = |answers: &BTreeMap<Gss, Answer>| answers.values().any(|a| !matches!(a, Answer::NotAsked));
@@ -53,6 +60,7 @@ fn wire_part(
     part: &FederatedAggregate,
     answers: &BTreeMap<Gss, Answer>,
     merged: &MergedPart,
+    shown: &dyn Fn(usize) -> Option<String>,
 ) -> v1::Part {
     let headers = answers.values().filter_map(|a| match a {
         Answer::Cells { header, .. } => Some(header),
@@ -66,6 +74,7 @@ fn wire_part(
                 said.answer = "answered".to_owned();
                 said.snapshot = header.snapshot;
                 said.as_at.clone_from(&header.as_at);
+                said.covers = coverage::words(header);
                 said.withheld = merged.withheld.get(gss).copied().unwrap_or(0);
             }
             Answer::Refused(refusal) => {
@@ -77,13 +86,17 @@ fn wire_part(
         }
         said
     });
-    let figure_names: Vec<String> = part.outputs.iter().map(|o| part.figure_words(o)).collect();
+    let figures = part.outputs.iter().enumerate();
+    let figure_names: Vec<String> = figures
+        .map(|(i, output)| shown(part.keys.len().saturating_add(i)).unwrap_or_else(|| part.figure_words(output)))
+        .collect();
     let lacks = merged.lacks.iter().take(LISTED).map(|lack| v1::Lack {
-        cell: cell_words(part, &lack.cell),
+        cell: cell_words(part, &lack.cell, shown),
         figure: figure_names.get(lack.output).cloned().unwrap_or_default(),
         withheld: lack.withheld,
         refused: lack.refused,
         no_answer: lack.no_answer,
+        no_data: lack.no_data,
     });
     v1::Part {
         fragment: u32::try_from(number).unwrap_or(u32::MAX),
@@ -100,7 +113,7 @@ fn wire_part(
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
         open: merged.open,
-        errors: expected_errors(part, merged),
+        errors: standard_errors(part, merged, &figure_names),
         units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }
 }
@@ -113,15 +126,14 @@ fn each_once<'a>(said: impl Iterator<Item = &'a str>) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", or ")))
 }
 
-/// The expected error of each figure on average over all rows, and in the worst row if rows differ.
-fn expected_errors(part: &FederatedAggregate, merged: &MergedPart) -> Vec<String> {
+/// The standard error of each figure on average over all rows, and in the worst row if rows differ.
+fn standard_errors(part: &FederatedAggregate, merged: &MergedPart, names: &[String]) -> Vec<String> {
     if merged.errors.iter().all(Option::is_none) {
         return Vec::new();
     }
     let mut said: Vec<String> = Vec::new();
-    for (output, error) in part.outputs.iter().zip(&merged.errors) {
+    for (words, error) in names.iter().zip(&merged.errors) {
         let Some((mean, most)) = error else { continue };
-        let words = part.figure_words(output);
         let most = if *most > mean * 1.1 { format!(" (at most ±{most:.1})") } else { String::new() };
         let text = format!("{words} ±{mean:.1}{most}");
         if !said.contains(&text) {
@@ -154,11 +166,11 @@ fn expected_errors(part: &FederatedAggregate, merged: &MergedPart) -> Vec<String
 }
 
 /// "outcome = Arrest, year = 2019". Empty for the single row of a question without GROUP BY.
-fn cell_words(part: &FederatedAggregate, cell: &[Value]) -> String {
+fn cell_words(part: &FederatedAggregate, cell: &[Value], shown: &dyn Fn(usize) -> Option<String>) -> String {
     let question = part.questions.values().flatten().next();
     let words = part.keys.iter().zip(cell).enumerate().map(|(place, (key, value))| match key {
         OutputKey::Node { index, kind } => {
-            let name = question.and_then(|q| q.key_sql(*index)).unwrap_or_default();
+            let name = shown(place).or_else(|| question.and_then(|q| q.key_sql(*index))).unwrap_or_default();
             format!("{name} = {}", value.plain(*kind))
         }
         OutputKey::Borough(_) => {

@@ -8,19 +8,30 @@ use crate::{boroughs, plain};
 /// The number of London figures with missing cells that are listed at most.
 const LISTED: usize = 10;
 
+/// How much of a statement is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Protection in plain words.
+    Plain,
+    /// The method's name and its parameters too.
+    Verbose,
+}
+
 /// For each part its headline, errors, missing boroughs and withheld values. After the parts, the notes and a verdict.
-/// The text is safe for a terminal.
-pub fn statement(statement: &Statement) -> String {
-    let mut text = String::new();
+/// Parts that read alike are written once. The text is safe for a terminal.
+pub fn statement(statement: &Statement, detail: Detail) -> String {
+    let mut parts: Vec<([String; 2], usize)> = Vec::new();
     for part in &statement.parts {
-        text.push_str(&headline(part));
-        text.push_str(&errors(part));
-        if !part.assessed.is_empty() {
-            text.push_str(&format!("  assessed: {}\n", plain::line(&part.assessed)));
+        let words = [headline(part), body(part, detail)];
+        match parts.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, times)) => *times = times.saturating_add(1),
+            None => parts.push((words, 1)),
         }
-        text.push_str(&missing(part));
-        text.push_str(&withheld(part));
-        text.push_str(&lacking(part));
+    }
+    let mut text = String::new();
+    for ([headline, body], times) in parts {
+        let tables = if times > 1 { format!("; {times} tables alike") } else { String::new() };
+        text.push_str(&format!("{headline}{tables}\n{body}"));
     }
     for note in &statement.notes {
         text.push_str(&format!("note: {}\n", plain::line(note)));
@@ -29,23 +40,80 @@ pub fn statement(statement: &Statement) -> String {
     text
 }
 
-/// As in "council_tax: cell-key (threshold 10); counts households; 33 of 33 boroughs answered".
+/// As in "council_tax: counts households; 33 of 33 boroughs answered".
 fn headline(part: &Part) -> String {
     let asked = part.boroughs.iter().filter(|borough| borough.answer != "not asked").count();
     let answered = part.boroughs.iter().filter(|borough| borough.answer == "answered").count();
-    let mut text = format!("{}: {}", plain::line(&part.dataset), plain::line(&part.method));
-    if !part.parameters.is_empty() {
-        text.push_str(&format!(" ({})", plain::line(&part.parameters)));
-    }
+    let mut text = format!("{}: ", plain::line(&part.dataset));
     if !part.units.is_empty() {
-        text.push_str(&format!("; counts {}", units_in_words(&part.units)));
+        text.push_str(&format!("counts {}; ", units_in_words(&part.units)));
     }
-    text.push_str(&format!("; {answered} of {asked} boroughs answered"));
+    text.push_str(&format!("{answered} of {asked} boroughs answered"));
     if part.london {
-        text.push_str("; London figures are sums of protected borough cells");
+        text.push_str("; London figures add up the figures that boroughs released");
     }
-    text.push('\n');
     text
+}
+
+fn body(part: &Part, detail: Detail) -> String {
+    let mut text = protection(part, detail);
+    text.push_str(&errors(part));
+    if !part.assessed.is_empty() {
+        text.push_str(&format!("  assessed: {}\n", plain::line(&part.assessed)));
+    }
+    text.push_str(&covers(part));
+    text.push_str(&missing(part));
+    text.push_str(&withheld(part));
+    text.push_str(&lacking(part));
+    text
+}
+
+/// As in "  protected: each figure is changed a little at random, and counts below 10 are withheld". A method of newer
+/// software has its own name.
+fn protection(part: &Part, detail: Detail) -> String {
+    let parameters = plain::line(&part.parameters);
+    let threshold = parameters.split(", ").find_map(|one| one.strip_prefix("threshold "));
+    let words = match part.method.as_str() {
+        "cell-key" => {
+            let below = threshold.map_or_else(|| "small counts".to_owned(), |least| format!("counts below {least}"));
+            format!("protected: each figure is changed a little at random, and {below} are withheld")
+        }
+        "threshold" => "protected: figures of few units, or of few large ones, are withheld".to_owned(),
+        "public" => "published: shown as it is".to_owned(),
+        "unprotected" => "NOT PROTECTED: exact figures".to_owned(),
+        other => format!("protected: {}", plain::line(other)),
+    };
+    let known = matches!(part.method.as_str(), "cell-key" | "threshold" | "public" | "unprotected");
+    let numbers = match (detail, known, parameters.is_empty()) {
+        (Detail::Plain, true, _) | (Detail::Plain | Detail::Verbose, false, true) => String::new(),
+        (Detail::Plain | Detail::Verbose, false, false) => format!(" ({parameters})"),
+        (Detail::Verbose, true, true) => format!(" ({})", part.method),
+        (Detail::Verbose, true, false) => format!(" ({}: {parameters})", part.method),
+    };
+    format!("  {words}{numbers}\n")
+}
+
+/// The most periods of data that are listed.
+const PERIODS: usize = 6;
+
+/// As in "  data: stop_search until 2020-11-30: Camden (E09000007)".
+fn covers(part: &Part) -> String {
+    let mut periods: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (words, who) in
+        part.boroughs.iter().flat_map(|b| b.covers.iter().map(|words| (words.as_str(), b.borough.as_str())))
+    {
+        match periods.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, all)) => all.push(who),
+            None => periods.push((words, vec![who])),
+        }
+    }
+    let line = |(words, who): &(&str, Vec<&str>)| {
+        let who = if who.len() > MANY { format!("{} boroughs", who.len()) } else { names(who) };
+        format!("  data: {}: {who}\n", plain::line(words))
+    };
+    let more = periods.len().saturating_sub(PERIODS);
+    let rest = if more > 0 { format!("  data: {more} more periods\n") } else { String::new() };
+    periods.iter().take(PERIODS).map(line).chain([rest]).collect()
 }
 
 /// If more boroughs than this give the same reason, the text counts them and does not name them. `--format json` names
@@ -73,13 +141,13 @@ fn missing(part: &Part) -> String {
     text
 }
 
-/// As in "  off on average: COUNT(*) ±1.8; SUM(weekly_cost) ±9546.0 (at most ±12004.1)".
+/// As in "  standard error: COUNT(*) ±2.2; SUM(weekly_cost) ±9546.0 (at most ±12004.1)".
 fn errors(part: &Part) -> String {
     if part.errors.is_empty() {
         return String::new();
     }
     let errors: Vec<String> = part.errors.iter().map(|e| plain::line(e)).collect();
-    format!("  off on average: {}\n", errors.join("; "))
+    format!("  standard error: {}\n", errors.join("; "))
 }
 
 fn withheld(part: &Part) -> String {
@@ -114,11 +182,14 @@ fn lacking(part: &Part) -> String {
 /// As in "outcome = Arrest, people: 2 withheld, 1 no answer".
 fn lack_in_words(lack: &Lack) -> String {
     let cell = if lack.cell.is_empty() { "all".into() } else { plain::line(&lack.cell) };
-    let parts: Vec<_> = [(lack.withheld, "withheld"), (lack.refused, "refused"), (lack.no_answer, "no answer")]
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
+    let numbers = [
+        (lack.withheld, "withheld"),
+        (lack.refused, "refused"),
+        (lack.no_answer, "no answer"),
+        (lack.no_data, "no data"),
+    ];
+    let parts: Vec<_> =
+        numbers.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     format!("{cell}, {}: {}", plain::line(&lack.figure), parts.join(", "))
 }
 
@@ -225,36 +296,68 @@ mod tests {
     }
 
     #[test]
-    fn all_well_is_two_lines() {
+    fn all_well_is_three_lines() {
         let parts = vec![stop_search(vec![borough(1, "answered"), borough(2, "answered"), borough(3, "not asked")])];
         let whole = Statement { complete: true, parts, query_id: "q7".into(), ..Default::default() };
         assert_eq!(
-            statement(&whole),
-            "stop_search: threshold (t = 10); counts incidents, not people; 2 of 2 boroughs answered\n\
+            statement(&whole, Detail::Plain),
+            "stop_search: counts incidents, not people; 2 of 2 boroughs answered\n  \
+               protected: figures of few units, or of few large ones, are withheld\n\
              complete, nothing withheld; query q7\n"
         );
     }
 
     #[test]
+    fn parts_that_read_alike_are_written_once_and_the_methods_numbers_are_told_who_asks() {
+        let cells = |dataset: &str| Part {
+            dataset: dataset.into(),
+            method: "cell-key".into(),
+            parameters: "modulus 4096, max noise 8, variance 5, threshold 10".into(),
+            ..stop_search(vec![borough(1, "answered")])
+        };
+        let parts = vec![cells("a"), cells("b"), cells("a"), cells("a")];
+        let whole = Statement { complete: true, parts, ..Default::default() };
+        let plain = statement(&whole, Detail::Plain);
+        assert_eq!(plain.matches("1 of 1 boroughs answered; 3 tables alike\n").count(), 1, "{plain}");
+        assert!(
+            plain.contains("at random, and counts below 10 are withheld\n") && !plain.contains("modulus"),
+            "{plain}"
+        );
+        let numbers = " (cell-key: modulus 4096, max noise 8, variance 5, threshold 10)\n";
+        assert_eq!(statement(&whole, Detail::Verbose).matches(numbers).count(), 2);
+    }
+
+    #[test]
     fn everything_missing_is_named() {
         let answers = [(1, "answered"), (7, "refused"), (8, "refused"), (12, "no answer"), (13, "unheard of")];
-        let lack = Lack { cell: "outcome = Arrest".into(), figure: "n".into(), withheld: 2, no_answer: 1, refused: 0 };
-        let part = Part {
+        let lack = Lack {
+            cell: "outcome = Arrest".into(),
+            figure: "n".into(),
+            withheld: 2,
+            no_answer: 1,
+            no_data: 4,
+            refused: 0,
+        };
+        let mut part = Part {
             withheld: 1234,
             lacks: vec![lack; 12],
             lacking: 40,
             london: true,
             ..stop_search(answers.map(|(number, answer)| borough(number, answer)).to_vec())
         };
+        if let Some(first) = part.boroughs.first_mut() {
+            first.covers = vec!["stop_search until 2020-11-30".into()];
+        }
         let notes = vec!["exact counts give no protection against differencing".into()];
-        let text = statement(&Statement { parts: vec![part], notes, ..Default::default() });
+        let text = statement(&Statement { parts: vec![part], notes, ..Default::default() }, Detail::Plain);
         for expected in [
-            "1 of 5 boroughs answered; London figures are sums of protected borough cells\n",
+            "1 of 5 boroughs answered; London figures add up the figures that boroughs released\n",
             "  refused: Camden (E09000007), Croydon (E09000008): agreement: no agreement covers this purpose\n",
             "  no answer: Hackney (E09000012), Hammersmith and Fulham (E09000013)\n",
             "  withheld: 1,234 of 1,320 values, shown as [c]\n",
             "  too low: 40 London figures without every borough's cell, the first 10:\n",
-            "    outcome = Arrest, n: 2 withheld, 1 no answer\n",
+            "    outcome = Arrest, n: 2 withheld, 1 no answer, 4 no data\n",
+            "  data: stop_search until 2020-11-30: City of London (E09000001)\n",
             "note: exact counts",
             "PARTIAL",
         ] {
@@ -267,13 +370,14 @@ mod tests {
     fn a_question_that_nobody_was_asked_is_not_complete() {
         let parts = vec![stop_search(vec![borough(1, "not asked"), borough(2, "not asked")])];
         let nobody = Statement { complete: true, parts, ..Default::default() };
-        assert!(!is_whole(&nobody) && statement(&nobody).contains("NOBODY WAS ASKED"));
+        assert!(!is_whole(&nobody) && statement(&nobody, Detail::Plain).contains("NOBODY WAS ASKED"));
     }
 
     #[test]
     fn a_statement_cannot_drive_the_terminal() {
         let part = Part { dataset: "\u{1b}[2Jx".into(), ..stop_search(vec![borough(1, "answered")]) };
-        let text = statement(&Statement { parts: vec![part], notes: vec!["a\nb".into()], ..Default::default() });
+        let whole = Statement { parts: vec![part], notes: vec!["a\nb".into()], ..Default::default() };
+        let text = statement(&whole, Detail::Verbose);
         assert!(!text.contains('\u{1b}') && text.contains("note: a b\n"), "{text}");
     }
 }

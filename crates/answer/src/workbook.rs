@@ -6,7 +6,7 @@ use rust_xlsxwriter::{Format, FormatAlign, Workbook, Worksheet, XlsxError};
 use crate::answer::Answer;
 use crate::cells::{Cell, CellKind, columns, each_row, needs_note, note, note_name};
 use crate::plain;
-use crate::statement::statement;
+use crate::statement::{Detail, statement};
 
 /// A spreadsheet holds every whole number up to this one without rounding.
 const EXACT: u64 = 1 << 53;
@@ -42,6 +42,7 @@ pub fn workbook(answer: &Answer) -> Result<Vec<u8>, XlsxError> {
             match cell {
                 Cell::Withheld => sheet.write_string_with_format(number, place, "[c]", &right)?,
                 Cell::NoAnswer => sheet.write_string_with_format(number, place, "[x]", &right)?,
+                Cell::NoData => sheet.write_string_with_format(number, place, "[z]", &right)?,
                 Cell::Null => sheet,
                 Cell::Value(value) => write(sheet, number, place, value, column.kind)?,
             };
@@ -88,10 +89,11 @@ fn footnotes(of: &Statement) -> Vec<String> {
     let symbols = [
         "[c]  confidential: withheld so that nobody can be found in a small figure",
         "[x]  not available: the borough did not answer",
+        "[z]  no data: the borough's data begin later or end before",
         "An empty cell: there is no value in the data",
         "",
     ];
-    symbols.into_iter().map(str::to_owned).chain(statement(of).lines().map(str::to_owned)).collect()
+    symbols.into_iter().map(str::to_owned).chain(statement(of, Detail::Verbose).lines().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

@@ -74,6 +74,12 @@ impl Estimate {
         TO_AVERAGE * variance.max(0.0).sqrt()
     }
 
+    /// The root of the mean square of how far a figure of such a variance is off.
+    #[must_use]
+    pub fn standard_error(variance: f64) -> f64 {
+        variance.max(0.0).sqrt()
+    }
+
     /// Whether the figure may be told: one without an estimate may, and one with it where the estimate is good enough.
     #[must_use]
     pub fn will_do(&self) -> bool {

@@ -16,6 +16,7 @@ mod appending;
 mod campaign;
 mod clocks;
 mod closed;
+mod coverage;
 mod crashes;
 mod differencing;
 mod doors;

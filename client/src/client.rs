@@ -68,6 +68,15 @@ impl Client {
         soon(rpc.nodes(v1::NodesRequest {})).await
     }
 
+    /// The purposes that boroughs have agreed to for the caller.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn purposes(&self) -> Result<Vec<v1::Purpose>, ClientError> {
+        let mut rpc = self.rpc.clone();
+        Ok(soon(rpc.purposes(v1::PurposesRequest {})).await?.purposes)
+    }
+
     /// The versions of the federation's manifest after `version`, with their signatures: as many as fit into one
     /// message.
     ///

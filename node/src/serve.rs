@@ -373,6 +373,7 @@ impl NodeService for Node {
             log: Some(self.queries.head(log.map_or(0, |log| log.seen))),
             manifest_version,
             successors: successors::told(&self.identity, theirs),
+            grants: self.borough.agreement.now().grants(),
         }))
     }
 

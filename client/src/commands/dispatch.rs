@@ -13,6 +13,7 @@ pub(crate) async fn dispatch(loda: Loda, session: &mut Session<'_>) -> Result<u8
         Command::Explain(explain) => explain::run(&explain, config, session).await,
         Command::Catalogue(catalogue) => lists::catalogue(&catalogue, config, session).await,
         Command::Nodes(nodes) => lists::nodes(&nodes, config, session).await,
+        Command::Purposes(purposes) => lists::purposes(&purposes, config, session).await,
         Command::Federation(federation) => federation::run(&federation.command, config, session).await,
         Command::Token(token) => token::run(&token.command, config, session).await,
         Command::Pki(pki) => pki::run(&pki.command, config, session),

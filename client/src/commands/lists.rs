@@ -1,4 +1,4 @@
-//! `loda catalogue` and `loda nodes`.
+//! `loda catalogue`, `loda nodes` and `loda purposes`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::connection::connect;
 use super::failure::Failure;
 use super::session::Session;
-use crate::args::{Catalogue, ListFormat, Nodes};
+use crate::args::{Catalogue, ListFormat, Nodes, Purposes};
 use crate::{exit, render};
 use loda_answer::plain;
 
@@ -36,6 +36,21 @@ pub(super) async fn nodes(asked: &Nodes, config: Option<&Path>, session: &mut Se
     let text = match asked.format {
         ListFormat::Table => render::nodes(&nodes, session.screen.width),
         ListFormat::Json => pretty(&render::nodes_json(&nodes)),
+    };
+    session.out.write_all(text.as_bytes())?;
+    session.out.flush()?;
+    Ok(exit::COMPLETE)
+}
+
+pub(super) async fn purposes(
+    asked: &Purposes,
+    config: Option<&Path>,
+    session: &mut Session<'_>,
+) -> Result<u8, Failure> {
+    let purposes = connect(config).await?.purposes().await?;
+    let text = match asked.format {
+        ListFormat::Table => render::purposes(&purposes, session.screen.width),
+        ListFormat::Json => pretty(&render::purposes_json(&purposes)),
     };
     session.out.write_all(text.as_bytes())?;
     session.out.flush()?;

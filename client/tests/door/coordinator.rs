@@ -149,6 +149,10 @@ impl Query for Coordinator {
         Ok(Response::new(NodesResponse { nodes: vec![node], ..Default::default() }))
     }
 
+    async fn purposes(&self, _: Request<PurposesRequest>) -> Reply<PurposesResponse> {
+        Ok(Response::new(PurposesResponse::default()))
+    }
+
     async fn successors(&self, _: Request<SuccessorsRequest>) -> Reply<SuccessorsResponse> {
         Ok(Response::new(SuccessorsResponse::default()))
     }

@@ -89,6 +89,11 @@ impl QueryApi for GrpcDoor {
         Ok(Response::new(v1::NodesResponse { federation, manifest_version, nodes }))
     }
 
+    async fn purposes(&self, request: Request<v1::PurposesRequest>) -> Result<Response<v1::PurposesResponse>, Status> {
+        let purposes = self.service.purposes(&caller(&request)?);
+        Ok(Response::new(v1::PurposesResponse { purposes }))
+    }
+
     async fn successors(
         &self,
         request: Request<v1::SuccessorsRequest>,

@@ -19,7 +19,7 @@ use crate::doors::sign_in::tokens::{MadeToken, TokenFault, TokenInfo, Tokens, Wa
 use crate::plan::planner::OpenColumns;
 use crate::plan::split::Prepared;
 use crate::query::query::Query;
-use crate::query::service::QueryService;
+use crate::query::service::{QueryService, today};
 use crate::result::local_query;
 use crate::work::Page;
 
@@ -54,6 +54,13 @@ impl DoorService {
     pub(crate) async fn nodes(&self, asker: &Asker) -> Result<Vec<v1::NodeEntry>, Fault> {
         let _turn = self.turn(asker).await?;
         Ok(self.queries.describe_all().await)
+    }
+
+    /// The purposes that this asker may state: those that boroughs have agreed to, and the asker's token allows.
+    pub(crate) fn purposes(&self, asker: &Asker) -> Vec<v1::Purpose> {
+        let mut all = self.queries.purposes.of(&asker.id, &today());
+        all.retain(|one| asker.has_purpose(&one.purpose));
+        all
     }
 
     /// A query of this asker, with a purpose that the asker may now state. All other queries are not found.

@@ -5,6 +5,7 @@ pub(crate) mod answering;
 pub(crate) mod explain;
 pub(crate) mod log_recovery;
 pub(crate) mod node_watch;
+pub(crate) mod purposes;
 #[allow(clippy::module_inception, reason = "the query itself, as the field calls it")]
 pub(crate) mod query;
 pub(crate) mod registry;

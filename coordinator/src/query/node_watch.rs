@@ -84,6 +84,7 @@ impl QueryService {
                 v1::NodeEntry { borough: member.gss.to_string(), name: member.name.clone(), ..Default::default() };
             match self.nodes.describe(&member.gss, &[]).await {
                 Ok((description, doubt)) => {
+                    self.purposes.note(&member.gss, description.grants);
                     entry.reachable = true;
                     entry.fault = doubt.unwrap_or_default();
                     entry.software = description.software;

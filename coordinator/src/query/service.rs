@@ -22,6 +22,7 @@ use crate::plan::split::Prepared;
 use crate::plan::split::{Split, bundles};
 use crate::query::allowance::Allowance;
 use crate::query::log_recovery::LogRecovery;
+use crate::query::purposes::Purposes;
 use crate::query::query::Query;
 use crate::query::registry::{Environment, QueryRegistry};
 use crate::work::Workers;
@@ -39,6 +40,7 @@ pub(crate) struct QueryService {
     pub(crate) times: Times,
     /// Whether each node could be reached the last time.
     pub(super) reached: Mutex<BTreeMap<String, bool>>,
+    pub(crate) purposes: Purposes,
     pub(super) limits: Limits,
     pub(super) identity: Identity,
     pub(crate) planner: Arc<Planner>,
@@ -93,6 +95,7 @@ impl QueryService {
             sign_ins: Outcomes::default(),
             times: Times::default(),
             reached: Mutex::default(),
+            purposes: Purposes::default(),
             nodes: Nodes::over(lines, logs, limits.memory_mb.saturating_mul((1 << 20) / 2)),
             unended: Mutex::new(unended),
             refusals: RefusalQuota::default(),
@@ -292,7 +295,7 @@ impl QueryService {
     /// A deadline of 0 stands for the longest time.
     ///
     /// # Errors
-    /// Rule `busy`.
+    /// Rule `busy`; rule `agreement` if no purpose is stated.
     pub(crate) fn start(
         self: &Arc<Self>,
         prepared: Arc<Prepared>,
@@ -306,6 +309,7 @@ impl QueryService {
         };
         let asks = !prepared.split.explain;
         if asks {
+            self.has_purpose(&prepared)?;
             self.allowance.permits(&prepared.owner, &prepared.purpose)?;
         }
         let query = self.registry.start(prepared, time, detached)?;
@@ -315,6 +319,18 @@ impl QueryService {
         }
         self.begin(Arc::clone(&query), time);
         Ok(query)
+    }
+
+    /// Refuses a question without a purpose, before a node is asked.
+    fn has_purpose(&self, prepared: &Prepared) -> Result<(), Refusal> {
+        if !prepared.purpose.is_empty() || prepared.split.parts.is_empty() {
+            return Ok(());
+        }
+        let Some(refusal) = self.purposes.missing(&prepared.owner, &today()) else { return Ok(()) };
+        if let Err(fault) = self.refused(&prepared.owner, &prepared.purpose, &prepared.sql, &refusal) {
+            tracing::error!("{fault}");
+        }
+        Err(refusal)
     }
 
     /// Runs a query. The query ends even if the run panics.
@@ -380,6 +396,11 @@ impl QueryService {
         let planned = planned.await;
         planned.unwrap_or_else(|_| Err(unplanned()))
     }
+}
+
+/// The day, as agreements write it (ISO 8601).
+pub(crate) fn today() -> String {
+    chrono::Utc::now().date_naive().to_string()
 }
 
 async fn cancelled(query: &Query) {

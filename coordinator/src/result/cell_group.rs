@@ -20,6 +20,8 @@ pub(crate) struct Group {
     pub(crate) idle: u32,
     pub(crate) refused: u32,
     pub(crate) no_answer: u32,
+    /// Why its only borough has no data, if that is so.
+    pub(crate) beyond: Option<String>,
     /// The node's figures, merged.
     pub(crate) figures: Vec<Merged>,
 }
@@ -32,6 +34,8 @@ pub(crate) struct Merged {
     pub(crate) withheld: u32,
     partial: u32,
     estimated: u32,
+    /// The number of boroughs whose data end before its time, or begin after.
+    pub(crate) no_data: u32,
     pub(crate) known: Estimate,
     /// The number of boroughs whose single cell is withheld, and their joint estimate.
     alone: u32,
@@ -62,6 +66,7 @@ impl Group {
         known: &[CellFigure],
         sparse: bool,
         empty: &[bool],
+        beyond: &dyn Fn(usize) -> Option<String>,
     ) -> anyhow::Result<()> {
         self.boroughs += 1;
         match answer {
@@ -70,6 +75,11 @@ impl Group {
             _ => {
                 self.answered += 1;
                 for (place, ((figure, value), empty)) in self.figures.iter_mut().zip(row).zip(empty).enumerate() {
+                    if let Some(why) = beyond(place).filter(|_| !empty) {
+                        figure.no_data += 1;
+                        self.beyond = Some(why);
+                        continue;
+                    }
                     let known = known.get(place).copied().unwrap_or_default();
                     match (value, known.estimate) {
                         (Some(value), estimate) => {
@@ -143,6 +153,26 @@ impl Group {
         self.most(output, |figure| figure.withheld)
     }
 
+    /// The number of boroughs that have no data for an output.
+    pub(crate) fn no_data(&self, output: &Output) -> u32 {
+        self.most(output, |figure| figure.no_data)
+    }
+
+    /// A borough that answered, told nothing of the cell, and has no data for some of its figures.
+    pub(crate) fn add_untold(&mut self, beyond: &dyn Fn(usize) -> Option<String>) {
+        let lacking = self.figures.iter_mut().enumerate().filter_map(|(place, figure)| Some((figure, beyond(place)?)));
+        let mut last = None;
+        for (figure, why) in lacking {
+            figure.no_data += 1;
+            last = Some(why);
+        }
+        if last.is_some() {
+            self.boroughs += 1;
+            self.answered += 1;
+            self.beyond = last;
+        }
+    }
+
     /// The number of boroughs in which an output adds up cells and some of them are not released.
     pub(crate) fn in_part(&self, output: &Output) -> u32 {
         self.most(output, |figure| figure.partial)
@@ -164,18 +194,23 @@ impl Group {
     /// The mark of an output: why it is not the value that complete cells would give.
     pub(crate) fn mark(&self, output: &Output) -> Option<String> {
         let withheld = self.lack(output);
+        let no_data = self.no_data(output);
         let in_part = self.in_part(output);
         let estimated = self.estimated(output).map(|(boroughs, units)| (boroughs, units.round().max(1.0)));
         let one = self.boroughs <= 1;
         let lacks = match (one, self.no_answer, self.refused) {
+            (true, 0, 0) if no_data > 0 => {
+                return Some(format!("z: {}", self.beyond.as_deref().unwrap_or("outside the period of the data")));
+            }
             (true, 0, 0) => (withheld > 0).then(|| "c".to_owned()),
             (true, 0, _) => return Some("x: refused".to_owned()),
             (true, ..) => return Some("x: no answer".to_owned()),
             (false, no_answer, refused) => {
-                let parts = [(withheld, "withheld"), (refused, "refused"), (no_answer, "no answer")];
+                let parts =
+                    [(withheld, "withheld"), (refused, "refused"), (no_answer, "no answer"), (no_data, "no data")];
                 let said = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
                 let said: Vec<String> = said.collect();
-                let lacking = withheld.saturating_add(refused).saturating_add(no_answer);
+                let lacking = withheld.saturating_add(refused).saturating_add(no_answer).saturating_add(no_data);
                 (lacking > 0).then(|| format!("lacks {lacking} of {} boroughs: {}", self.boroughs, said.join(", ")))
             }
         };
@@ -209,7 +244,7 @@ mod tests {
             let mut group = Group::of(1);
             for borough in 0..33 {
                 let known = if borough < alone { withheld } else { CellFigure::default() };
-                group.add(&answer, &[None], &[known], false, &[false]).unwrap();
+                group.add(&answer, &[None], &[known], false, &[false], &|_| None).unwrap();
             }
             group.settle(&[Measure::Rows]).unwrap();
             group.figures[0].sum

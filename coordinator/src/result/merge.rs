@@ -17,6 +17,7 @@ use crate::nodes::dispatch::Answer;
 use crate::plan::federated_aggregate::{FederatedAggregate, OutputKey};
 use crate::plan::federated_node::Federated;
 use crate::result::cell_group::Group;
+use crate::result::coverage::Coverage;
 use crate::result::derived_statistics;
 use crate::result::output_columns;
 
@@ -30,9 +31,9 @@ pub(crate) struct MergedPart {
     /// Whether a figure adds up cells while others of its cells are not released, and whether a figure holds estimates.
     pub(crate) in_part: bool,
     pub(crate) estimated: bool,
-    /// For each perturbed output: its expected error on average over all rows, and in the worst row.
+    /// For each perturbed output: its standard error on average over all rows, and in the worst row.
     pub(crate) errors: Vec<Option<(f64, f64)>>,
-    /// For each of the part's ratios: its expected error on average, and in the worst row.
+    /// For each of the part's ratios: its standard error on average, and in the worst row.
     pub(crate) ratios: Vec<Option<(f64, f64)>>,
     /// Withheld groups are not listed, because a key is open.
     pub(crate) open: bool,
@@ -45,6 +46,7 @@ pub(crate) struct Lack {
     pub(crate) withheld: u32,
     pub(crate) refused: u32,
     pub(crate) no_answer: u32,
+    pub(crate) no_data: u32,
 }
 
 /// All cells of a grid, in order.
@@ -66,6 +68,7 @@ pub(crate) fn merge(
     let mut strict: BTreeMap<Vec<Value>, Group> = BTreeMap::new();
     let (mut values, mut withheld) = (0_u64, BTreeMap::new());
     let mut grids: BTreeMap<Vec<u8>, Option<Grid>> = BTreeMap::new();
+    let mut without_data: Vec<Gap> = Vec::new();
     for (gss, question) in &part.questions {
         let (Some(question), Some(answer)) = (question, answers.get_mut(gss)) else { continue };
         let grid = grids.entry(question.encode()).or_insert_with(|| question.cells().map(Arc::new)).clone();
@@ -84,9 +87,15 @@ pub(crate) fn merge(
             Answer::NotAsked => continue,
         };
         let answered = matches!(answer, Answer::Cells { .. });
+        let coverage = Coverage::of(question, answer);
         if answered {
             let of = grid.as_ref().map_or(cells.len(), |g| g.len()) as u64;
-            let possible = of.saturating_mul(figures as u64);
+            let lacking = coverage.as_ref().zip(grid.as_ref()).map_or(0, |(coverage, grid)| {
+                let unreached =
+                    |cell: &Vec<Value>| (0..figures).filter(|f| coverage.beyond(cell, *f).is_some()).count();
+                grid.iter().map(unreached).sum::<usize>() as u64
+            });
+            let possible = of.saturating_mul(figures as u64).saturating_sub(lacking);
             let released = cells.values().flatten().flatten().count() as u64;
             values = values.saturating_add(possible);
             if !sparse {
@@ -101,25 +110,36 @@ pub(crate) fn merge(
                 cells.entry(cell.clone()).or_insert_with(|| vec![None; figures]);
             }
         }
-        for (cell, row) in cells {
-            let known = known.get(&cell).map_or(&[][..], Vec::as_slice);
-            let cell = part.output_cell(gss, &cell);
+        let gap = coverage.as_ref().filter(|_| grid.is_none());
+        let mut told: BTreeSet<Vec<Value>> = BTreeSet::new();
+        for (of_node, row) in cells {
+            let known = known.get(&of_node).map_or(&[][..], Vec::as_slice);
+            let cell = part.output_cell(gss, &of_node);
+            let beyond = |figure: usize| coverage.as_ref()?.beyond(&of_node, figure);
+            if gap.is_some() {
+                told.insert(cell.clone());
+            }
             for (groups, alone) in [(&mut groups, true), (&mut strict, false)] {
                 if !alone && part.combined.is_empty() {
                     continue;
                 }
                 let group = groups.entry(cell.clone()).or_insert_with(|| Group::of(figures));
                 let (row, known) = together(&part.combined, &row, known, sparse, &empty, alone);
-                group.add(answer, &row, &known, sparse, &empty)?;
+                group.add(answer, &row, &known, sparse, &empty, &beyond)?;
             }
+        }
+        if gap.is_some() {
+            without_data.extend(coverage.map(|coverage| Gap { gss: gss.clone(), coverage, told }));
         }
     }
     if part.keys.is_empty() && groups.is_empty() {
         // Without GROUP BY there is one row, even if no borough has a record.
         groups.insert(Vec::new(), Group::of(figures));
     }
-    add_missing(part, answers, sparse, &mut groups);
-    add_missing(part, answers, sparse, &mut strict);
+    for groups in [&mut groups, &mut strict] {
+        add_without_data(part, &without_data, groups);
+        add_missing(part, answers, sparse, groups);
+    }
     for (cell, group) in &mut groups {
         group.settle(&part.measures)?;
         let Some(mut strict) = strict.remove(cell) else { continue };
@@ -212,6 +232,26 @@ fn is_enumerable(part: &FederatedAggregate) -> bool {
     part.questions.values().flatten().all(|q| q.grid().is_some()) && !part.is_by_period()
 }
 
+/// A borough whose data do not reach every cell, and the cells that it told.
+struct Gap {
+    gss: Gss,
+    coverage: Coverage,
+    told: BTreeSet<Vec<Value>>,
+}
+
+/// A cell that a borough does not tell is not empty there if the borough's data do not reach it.
+fn add_without_data(part: &FederatedAggregate, gaps: &[Gap], groups: &mut BTreeMap<Vec<Value>, Group>) {
+    for gap in gaps {
+        for (cell, group) in groups.iter_mut().filter(|(cell, _)| !gap.told.contains(*cell)) {
+            if !part.is_of(&gap.gss, cell) {
+                continue;
+            }
+            let of_node = part.node_cell(cell);
+            group.add_untold(&|figure| gap.coverage.beyond(&of_node, figure));
+        }
+    }
+}
+
 /// A missing borough is missing from every London figure, even if nothing says which cells it would have had.
 fn add_missing(
     part: &FederatedAggregate,
@@ -261,6 +301,18 @@ impl FederatedAggregate {
             .collect()
     }
 
+    /// The keys of the node's cells in an output cell.
+    fn node_cell(&self, cell: &[Value]) -> Vec<Value> {
+        let mut of_node: BTreeMap<usize, Value> = BTreeMap::new();
+        for (key, value) in self.keys.iter().zip(cell) {
+            if let OutputKey::Node { index, .. } = key {
+                of_node.insert(*index, value.clone());
+            }
+        }
+        let last = of_node.keys().next_back().map_or(0, |last| last.saturating_add(1));
+        (0..last).map(|index| of_node.remove(&index).unwrap_or(Value::Null)).collect()
+    }
+
     /// Whether a borough contributes to an output cell.
     fn is_of(&self, gss: &Gss, cell: &[Value]) -> bool {
         self.keys.iter().zip(cell).all(|(key, value)| match key {
@@ -280,6 +332,7 @@ fn lacks(part: &FederatedAggregate, groups: &BTreeMap<Vec<Value>, Group>) -> Vec
                 withheld: group.lack(of),
                 refused: group.refused,
                 no_answer: group.no_answer,
+                no_data: group.no_data(of),
             };
             if lack.total() > 0 {
                 lacks.push(lack);
@@ -292,7 +345,7 @@ fn lacks(part: &FederatedAggregate, groups: &BTreeMap<Vec<Value>, Group>) -> Vec
 
 impl Lack {
     fn total(&self) -> u32 {
-        self.withheld.saturating_add(self.refused).saturating_add(self.no_answer)
+        self.withheld.saturating_add(self.refused).saturating_add(self.no_answer).saturating_add(self.no_data)
     }
 }
 

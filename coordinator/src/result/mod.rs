@@ -1,6 +1,7 @@
 //! Turns released cells into the answer and its statement.
 
 pub(crate) mod cell_group;
+pub(crate) mod coverage;
 pub(crate) mod derived_statistics;
 pub(crate) mod local_query;
 pub(crate) mod marks;

@@ -89,7 +89,12 @@ fn result_schema(plan: &LogicalPlan, protected: &[bool]) -> SchemaRef {
     let columns = plan.schema().fields().iter().zip(protected);
     let mut fields: Vec<Field> = columns
         .map(|(field, protected)| {
-            let plain = Field::new(field.name(), field.data_type().clone(), true);
+            // Texts have one type: not all clients read views.
+            let kind = match field.data_type() {
+                DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+                other => other.clone(),
+            };
+            let plain = Field::new(field.name(), kind, true);
             if *protected {
                 plain.with_metadata(HashMap::from([(PROTECTED.to_owned(), "1".to_owned())]))
             } else {

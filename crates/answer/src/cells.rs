@@ -65,6 +65,8 @@ pub enum Cell {
     Withheld,
     /// A value that is missing because a borough did not answer, shown as `[x]`.
     NoAnswer,
+    /// A value that is missing because the borough's data do not reach its time, shown as `[z]`.
+    NoData,
     /// NULL in the data.
     Null,
 }
@@ -190,9 +192,12 @@ impl<'a> Reader<'a> {
             return Cell::Value(value.unwrap_or_else(|| "(not printable)".into()));
         }
         match mark {
-            // A figure without a value lacks every part of it. Either at least one is withheld, or no borough answered.
+            // A figure without a value lacks every part of it. One of the parts is withheld, or no borough answered, or no
+            // borough has data.
             Some(text) if self.protected && text.contains("no answer") && !text.contains("withheld") => Cell::NoAnswer,
-            Some(text) if self.protected && text.starts_with('x') => Cell::NoAnswer,
+            Some(text) if self.protected && text.starts_with("x: ") => Cell::NoAnswer,
+            Some(text) if self.protected && text.contains("no data") && !text.contains("withheld") => Cell::NoData,
+            Some(text) if self.protected && text.starts_with("z: ") => Cell::NoData,
             Some(_) if self.protected => Cell::Withheld,
             _ => Cell::Null,
         }
@@ -221,6 +226,9 @@ mod tests {
     fn a_null_means_what_the_reason_says() {
         let cells = people([None, Some("c"), Some("x: no answer"), None]);
         assert_eq!(cells[1..3], [Cell::Withheld, Cell::NoAnswer]);
+        let cells =
+            people([None, Some("z: after the data end (2020-11-30)"), Some("lacks 3 boroughs: 3 no data"), None]);
+        assert_eq!(cells[1..3], [Cell::NoData, Cell::NoData]);
         let cells = people([None, Some("lacks 3 boroughs: 2 withheld, 1 no answer"), None, None]);
         assert_eq!(cells[1..3], [Cell::Withheld, Cell::Null]);
     }

@@ -36,6 +36,7 @@ fn text((cell, column): (&Cell, &Column)) -> String {
     match cell {
         Cell::Withheld => "[c]".into(),
         Cell::NoAnswer => "[x]".into(),
+        Cell::NoData => "[z]".into(),
         Cell::Null => String::new(),
         Cell::Value(value) if column.kind == CellKind::Text => field(value),
         Cell::Value(value) => quoted(plain::line(value)),

@@ -80,7 +80,7 @@ fn safe(text: String, is_layout: impl Fn(char) -> bool) -> String {
 
 fn text((cell, column): (&Cell, &Column)) -> String {
     match cell {
-        Cell::Withheld | Cell::NoAnswer | Cell::Null => "null".into(),
+        Cell::Withheld | Cell::NoAnswer | Cell::NoData | Cell::Null => "null".into(),
         Cell::Value(value) => match column.kind {
             CellKind::Whole | CellKind::Decimal | CellKind::Truth => value.clone(),
             CellKind::Float if value.parse::<f64>().is_ok_and(f64::is_finite) => value.clone(),
@@ -115,6 +115,7 @@ fn borough(answer: &BoroughAnswer) -> Value {
         "snapshot": answer.snapshot,
         "as_at": answer.as_at,
         "withheld": answer.withheld,
+        "covers": answer.covers,
     })
 }
 
@@ -129,6 +130,7 @@ fn lack(lack: &Lack) -> Value {
         "withheld": lack.withheld,
         "refused": lack.refused,
         "no_answer": lack.no_answer,
+        "no_data": lack.no_data,
     })
 }
 

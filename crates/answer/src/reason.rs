@@ -140,7 +140,7 @@ fn named(part: &str) -> (Option<Cow<'_, str>>, &str) {
 
 /// Whether a mark may begin with these words and a colon.
 fn is_code(words: &str) -> bool {
-    matches!(words, "c" | "x" | "row") || words.starts_with("lacks ")
+    matches!(words, "c" | "x" | "z" | "row") || words.starts_with("lacks ")
 }
 
 #[cfg(test)]
@@ -150,11 +150,12 @@ mod tests {
 
     use super::*;
 
-    const MARKS: [&str; 9] = [
+    const MARKS: [&str; 10] = [
         "c",
         "c: made from a withheld figure",
         "x: no answer",
         "x: refused: made from a missing figure",
+        "z: after the data end (2020-11-30)",
         "lacks 3 of 33 boroughs: 2 withheld, 1 no answer; about 4 estimated in 2 of 33 boroughs",
         "lacks 1 of 9 cells: withheld",
         "in part in 2 of 33 boroughs",
@@ -183,7 +184,7 @@ mod tests {
         /// Whatever the columns are called, each gets its own mark back.
         #[test]
         fn each_name_gets_its_mark_back(
-            figures in prop::collection::btree_map("[a-z(*)|:\" ';]{1,12}|c|x|n|row", 0..MARKS.len(), 1..5),
+            figures in prop::collection::btree_map("[a-z(*)|:\" ';]{1,12}|c|x|z|n|row", 0..MARKS.len(), 1..5),
             row in prop::option::of(Just("row: judged by a figure that is not complete")),
         ) {
             let parts = figures.iter().map(|(column, mark)| format!("{}: {}", name(column), MARKS[*mark]));

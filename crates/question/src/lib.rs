@@ -20,6 +20,7 @@
 //! | `rules` | conditions, joins, derivations by unit, keys, figures |
 //! | `derive` | draft → question, the only constructor |
 //! | `grid` | the cells of a question, and the condition masks possible in each |
+//! | `coverage` | the cells outside the period that a borough's data cover |
 //! | `wire` | the fragment format: encoding, and decoding under limits |
 //! | `describe` | a question for people, in English and in SQL |
 //! | `table` | questions about people: tables that contracts fix |
@@ -28,6 +29,7 @@
 
 #![deny(missing_docs)]
 
+mod coverage;
 mod derive;
 mod describe;
 mod draft;
@@ -46,6 +48,7 @@ mod wire;
 #[cfg(feature = "datafusion")]
 pub mod wire_schema;
 
+pub use coverage::{Beyond, Covered, Period};
 pub use derive::{Moment, Question};
 pub use draft::{
     Arithmetic, Comparison, DatePart, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source,

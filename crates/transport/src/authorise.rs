@@ -49,6 +49,7 @@ const MAY_CALL: &[(&str, &[Caller])] = &[
     ("/loda.v1.Node/Cancel", &[Caller::Coordinator]),
     ("/loda.v1.Query/Catalogue", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Nodes", &[Caller::Analyst, Caller::Auditor]),
+    ("/loda.v1.Query/Purposes", &[Caller::Analyst]),
     ("/loda.v1.Query/Successors", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Prepare", &[Caller::Analyst]),
     ("/loda.v1.Query/Run", &[Caller::Analyst]),

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arrow::array::{AsArray, Date32Array, RecordBatch};
+use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
+use loda_contract::{Column, Contract, Domain, Grain, Role};
 use serde::Deserialize;
 
 use crate::epochs::iso;
@@ -26,6 +29,76 @@ pub struct DatasetConfig {
     pub dimensions: Option<u32>,
     /// A steward's decision against an assessment.
     pub decision: Option<Decision>,
+    /// The period that the data cover. Without it, every day that the contract has.
+    pub covers: Option<Covers>,
+}
+
+/// The days that a date column can have in a borough's data. Figures of other days are marked as without data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Covers {
+    pub column: String,
+    /// The first and the last day. `None`: that side is open.
+    pub from: Option<NaiveDate>,
+    pub until: Option<NaiveDate>,
+}
+
+/// The `[dataset.covers]` section.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoversEntry {
+    column: String,
+    from: Option<String>,
+    until: Option<String>,
+}
+
+impl CoversEntry {
+    fn parse(self) -> Result<Covers, String> {
+        let day = |name: &str, text: Option<String>| match text {
+            None => Ok(None),
+            Some(text) => match text.parse() {
+                Ok(day) => Ok(Some(day)),
+                Err(_) => Err(format!("[dataset.covers] {name} = \"{text}\": write YYYY-MM-DD")),
+            },
+        };
+        let (from, until) = (day("from", self.from)?, day("until", self.until)?);
+        match (from, until) {
+            (None, None) => Err("[dataset.covers] needs from, until, or both: the first and the last day".to_owned()),
+            (Some(from), Some(until)) if from > until => {
+                Err(format!("[dataset.covers] begins on {from} and ends before, on {until}"))
+            }
+            _ => Ok(Covers { column: self.column, from, until }),
+        }
+    }
+}
+
+impl Covers {
+    /// Checks that a contract has the column, and that it is a list of dates.
+    ///
+    /// # Errors
+    /// A sentence with the fix.
+    pub(crate) fn fits(&self, contract: &Contract) -> Result<(), String> {
+        let is_date = |column: &&Column| matches!(column.role, Role::Dimension(Domain::Dates { .. }));
+        let dates: Vec<&str> = contract.columns.iter().filter(is_date).map(|column| column.name.as_str()).collect();
+        if dates.contains(&self.column.as_str()) {
+            return Ok(());
+        }
+        let known = if dates.is_empty() { "none".to_owned() } else { dates.join(", ") };
+        Err(format!(
+            "[dataset.covers] column = \"{}\": no date column of {} has this name (there is: {known})",
+            self.column, contract.dataset
+        ))
+    }
+
+    /// The number of dates of a column that lie outside. `grain`: dates are stored as its first days.
+    fn outside(&self, days: &Date32Array, grain: Grain) -> usize {
+        let number = |date: NaiveDate| i64::from(Date32Type::from_naive_date(date));
+        let (from, until) = (self.from.map(number), self.until.map(number));
+        let is_outside = |day: &i32| {
+            let early = from.is_some_and(|from| i64::from(grain.next(*day)) <= from);
+            early || until.is_some_and(|until| i64::from(*day) > until)
+        };
+        days.iter().flatten().filter(is_outside).count()
+    }
 }
 
 /// A decision to serve larger tables than an assessment found good.
@@ -51,6 +124,15 @@ pub enum AsAt {
 }
 
 impl DatasetConfig {
+    /// The number of rows with a day outside the period that the data are said to cover.
+    pub(crate) fn outside(&self, contract: &Contract, rows: &RecordBatch) -> usize {
+        let Some(covers) = &self.covers else { return 0 };
+        let grain = contract.columns.iter().find(|column| column.name == covers.column).map(|column| &column.role);
+        let Some(Role::Dimension(Domain::Dates { grain, .. })) = grain else { return 0 };
+        let days = rows.column_by_name(&covers.column).and_then(|days| days.as_primitive_opt::<Date32Type>());
+        days.map_or(0, |days| covers.outside(days, *grain))
+    }
+
     /// The day that data describe if they are read now.
     pub(crate) fn day(&self) -> NaiveDate {
         let today = chrono::Utc::now().date_naive();
@@ -100,6 +182,7 @@ pub(crate) struct DatasetEntry {
     restate: BTreeMap<String, String>,
     dimensions: Option<u32>,
     decision: Option<Decision>,
+    covers: Option<CoversEntry>,
 }
 
 impl DatasetEntry {
@@ -148,6 +231,7 @@ impl DatasetEntry {
             restated: restated.collect::<Result<_, _>>()?,
             dimensions: self.dimensions,
             decision: self.decision,
+            covers: self.covers.map(CoversEntry::parse).transpose()?,
         })
     }
 }

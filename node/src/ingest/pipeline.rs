@@ -47,6 +47,9 @@ pub(crate) async fn ingest(
     residents: Option<&Arc<Residents>>,
     mode: Mode,
 ) -> anyhow::Result<(Option<Snapshot>, Report)> {
+    if let Some(covers) = &config.covers {
+        covers.fits(contract).map_err(anyhow::Error::msg)?;
+    }
     let read_from = read_from_now(&config.mapping, state)?;
     if let Some(unit) = contract.units.iter().find(|unit| unit.one_row && unit.column.is_some() && read_from.is_some())
     {
@@ -76,11 +79,13 @@ pub(crate) async fn ingest(
     let mut batches = mapped.execute_stream().await?;
     let mut units = Units::open(state, secret, contract, mode, onto.as_ref().map(|(snapshot, _)| snapshot))?;
     let schema = snapshot_schema(contract);
-    let (mut kept, mut findings) = (Vec::new(), Findings::default());
+    let (mut kept, mut findings, mut outside) = (Vec::new(), Findings::default(), 0_usize);
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(cause)?;
         let columns = conforming(contract, &batch, &mut findings)?;
-        kept.push(units.identify(contract, columns, &schema)?);
+        let batch = units.identify(contract, columns, &schema)?;
+        outside = outside.saturating_add(config.outside(contract, &batch));
+        kept.push(batch);
     }
     let as_at = config.day();
     let mut report = Report {
@@ -104,6 +109,13 @@ pub(crate) async fn ingest(
         None => snapshot::newest(state, contract)?.map(|snapshot| snapshot.rows()).transpose()?,
     };
     report.judge(contract, &config.thresholds, last.as_ref(), last_rows, onto.is_some());
+    if let Some(covers) = config.covers.as_ref().filter(|_| outside > 0) {
+        report.refusals.push(format!(
+            "{outside} rows have a {} outside the period that [dataset.covers] declares: correct the period, or leave the rows \
+             out in the mapping",
+            covers.column
+        ));
+    }
     let keep = match mode {
         Mode::Write { keep } if report.refusals.is_empty() => keep,
         _ => return Ok((None, report)),

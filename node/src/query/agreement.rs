@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use loda_ledger::Entry;
+use loda_proto::v1;
 use loda_question::{Refusal, Rule};
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
@@ -192,6 +193,18 @@ impl Agreement {
             }
         }
         doubts
+    }
+
+    /// What it grants, for the federation to read.
+    pub(crate) fn grants(&self) -> Vec<v1::Grant> {
+        let wire = |grant: &Grant| v1::Grant {
+            analysts: grant.analysts.clone(),
+            purposes: grant.purposes.clone(),
+            datasets: grant.datasets.clone(),
+            from: grant.from.0.to_string(),
+            until: grant.until.0.to_string(),
+        };
+        self.grant.iter().map(wire).collect()
     }
 
     /// The last day on which a grant covers a dataset.

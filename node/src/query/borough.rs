@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
+use chrono::NaiveDate;
 use futures::future::BoxFuture;
 use loda_contract::{Contract, Protection};
 use loda_disclosure::{Method, Released};
@@ -19,6 +20,7 @@ use loda_service::{AbortOnDropHandle, compute};
 use crate::assess::Believed;
 use crate::config::Config;
 use crate::epochs::Epochs;
+use crate::ingest::config::Covers;
 use crate::ingest::served_dataset::{Fault, ServedDataset, ServedIndex};
 use crate::ingest::unit_ids::RecordSecret;
 use crate::query::agreement::Agreed;
@@ -157,9 +159,18 @@ impl Borough {
                     false => 0,
                 },
                 assessed: self.assessed(&s.contract),
+                covers: self.covers(&s.contract.dataset),
             }
         };
         self.snapshots().iter().map(describe).collect()
+    }
+
+    /// The period that a dataset covers here, as its mapping declares it.
+    fn covers(&self, dataset: &str) -> Option<v1::Coverage> {
+        let held = self.held.iter().find(|held| held.contract.dataset == dataset)?;
+        let Covers { column, from, until } = held.config.covers.as_ref()?;
+        let day = |day: &Option<NaiveDate>| day.map(|day| day.to_string()).unwrap_or_default();
+        Some(v1::Coverage { column: column.clone(), from: day(from), until: day(until) })
     }
 
     /// The largest weight of a dataset's tables here. It is at most the weight that an assessment found good or a
@@ -254,6 +265,11 @@ impl Work for Borough {
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
         let agreement = self.agreement.now();
         let mut accepted = asked.judge(&self.config.borough, &agreement, &|dataset| self.snapshot(dataset))?;
+        accepted.covers = accepted
+            .snapshots
+            .iter()
+            .filter_map(|s| Some((s.contract.dataset.clone(), self.covers(&s.contract.dataset)?)))
+            .collect();
         if let Fragment::Table(table) = &accepted.fragment {
             self.within_own(table)?;
             let words = table.datasets().iter().filter_map(|contract| {

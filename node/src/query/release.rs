@@ -93,6 +93,7 @@ impl Gate {
                     dataset: s.contract.dataset.clone(),
                     snapshot: s.id,
                     as_at: s.as_at.to_string(),
+                    covers: accepted.covers.get(&s.contract.dataset).cloned(),
                 })
                 .collect(),
         };

@@ -1,5 +1,6 @@
 //! From a request's bytes to a typed question, or a refusal, before a row is read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -7,7 +8,7 @@ use loda_contract::{Contract, Protection};
 use loda_disclosure::Released;
 use loda_identity::{Gss, PeerId};
 use loda_ledger::{Entry, Event};
-use loda_proto::v1::SubmitRequest;
+use loda_proto::v1::{Coverage, SubmitRequest};
 use loda_question::table::Table;
 use loda_question::{Contracts, LIMITS, Question, Refusal, Rule};
 use ring::digest::{SHA256, digest};
@@ -26,6 +27,8 @@ pub(crate) struct Accepted {
     pub(crate) agreement: String,
     /// The results for its datasets that were assessed, in words.
     pub(crate) assessed: String,
+    /// The periods that its datasets cover, by dataset.
+    pub(crate) covers: BTreeMap<String, Coverage>,
     /// The answer, if it is at hand.
     pub(crate) at_hand: Option<AtHand>,
 }
@@ -191,6 +194,13 @@ impl Asked {
                 }
             }
         }
-        Ok(Accepted { fragment, snapshots: pinned, agreement: agreed, assessed: String::new(), at_hand: None })
+        Ok(Accepted {
+            fragment,
+            snapshots: pinned,
+            agreement: agreed,
+            assessed: String::new(),
+            covers: BTreeMap::new(),
+            at_hand: None,
+        })
     }
 }

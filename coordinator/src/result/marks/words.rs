@@ -1,6 +1,6 @@
 //! The texts of marks.
 //!
-//! A leaf's marks are `c` (withheld), `x: …` (a borough did not answer), `lacks … of … boroughs: …`, `in part…` and
+//! A leaf's marks are `c` (withheld), `x: …` (a borough did not answer), `z: …` (it has no data), `lacks … of … boroughs: …`, `in part…` and
 //! `about … estimated…`. The marks here belong to values that are made from marked ones.
 
 use datafusion::arrow::datatypes::DataType;
@@ -35,8 +35,8 @@ pub(super) fn rows_missing(why: &str) -> Option<String> {
 
 /// The aggregates over the marks of the rows that make one value.
 pub(super) struct Tally {
-    /// Marks; marks that are estimates; marks of boroughs that did not answer; rows.
-    parts: [Expr; 4],
+    /// Marks; marks that are estimates; marks of boroughs that did not answer; marks of no data; rows.
+    parts: [Expr; 5],
 }
 
 impl Tally {
@@ -50,7 +50,7 @@ impl Tally {
         };
         // Every other mark that speaks of estimates says first what is lacking.
         let estimate = like("about %").or(like("%cells estimated"));
-        Self { parts: [count(mark.clone()), such(estimate), such(like("x: %")), count(counted)] }
+        Self { parts: [count(mark.clone()), such(estimate), such(like("x: %")), such(like("z: %")), count(counted)] }
     }
 
     pub(super) fn aggregates(&self) -> &[Expr] {
@@ -59,7 +59,7 @@ impl Tally {
 
     /// The mark of the value. `column`: the column that holds an aggregate.
     pub(super) fn mark(&self, column: impl Fn(&Expr) -> Expr) -> Expr {
-        let [marks, estimates, silent, rows] = self.parts.each_ref().map(column);
+        let [marks, estimates, silent, none, rows] = self.parts.each_ref().map(column);
         let text = |number: Expr| cast(number, DataType::Utf8);
         let lacking = marks.clone() - estimates.clone();
         let case = |branches: Vec<(Expr, Expr)>, rest: Option<Expr>| {
@@ -68,10 +68,12 @@ impl Tally {
         };
         let why = case(
             vec![
-                (silent.clone().eq(lit(0_i64)), lit(" cells: withheld")),
-                (silent.gt_eq(lacking.clone()), lit(" cells: no answer")),
+                ((silent.clone() + none.clone()).eq(lit(0_i64)), lit(" cells: withheld")),
+                (silent.clone().gt_eq(lacking.clone()), lit(" cells: no answer")),
+                (none.clone().gt_eq(lacking.clone()), lit(" cells: no data")),
+                (none.eq(lit(0_i64)), lit(" cells: withheld or no answer")),
             ],
-            Some(lit(" cells: withheld or no answer")),
+            Some(lit(" cells: withheld, no answer or no data")),
         );
         let lacks = concat(vec![lit("lacks "), text(lacking.clone()), lit(" of "), text(rows.clone()), why]);
         let estimated = concat(vec![text(estimates.clone()), lit(" of "), text(rows), lit(" cells estimated")]);
@@ -101,7 +103,9 @@ pub(crate) fn words_of_row(values: Vec<Value<'_>>, row: Option<String>) -> Optio
             let mark = value.mark.map(|mark| match mark.as_str() {
                 _ if value.is_null => mark,
                 "c" => "c: made from a withheld figure".to_owned(),
-                silent if silent.starts_with("x: ") => format!("{silent}: made from a missing figure"),
+                silent if silent.starts_with("x: ") || silent.starts_with("z: ") => {
+                    format!("{silent}: made from a missing figure")
+                }
                 _ => mark,
             });
             (value.name, value.protected, mark)

@@ -194,3 +194,21 @@ fn london_figures_that_are_combined_cover_the_same_boroughs() {
         assert!(lacking >= 5 && reversed >= 5);
     });
 }
+
+/// Tools ask for one sum under several types.
+#[test]
+fn a_sum_under_two_types_is_one_figure() {
+    support::run(async {
+        let federation = support::synthetic().await.unwrap();
+        let sql = "SELECT borough, SUM(weekly_cost), SUM(CAST(weekly_cost AS DOUBLE)), AVG(CAST(weekly_cost AS DOUBLE)) AS m, \
+                   AVG(weekly_cost) AS mean FROM social_care_clients GROUP BY borough HAVING SUM(CAST(weekly_cost AS DOUBLE)) > 1";
+        let answer = ask(&federation.client, sql).await.unwrap();
+        assert!(answer.rows() > 20);
+        let number = |text: &str| text.parse::<f64>().unwrap();
+        for row in text(&answer.batches, 99) {
+            assert!((number(&row[1]) - number(&row[2])).abs() < 0.01, "{row:?}");
+            assert!((number(&row[3]) - number(&row[4])).abs() < 0.01, "{row:?}");
+        }
+        assert_eq!(answer.schema.field(2).name(), "SUM(CAST(weekly_cost AS DOUBLE))");
+    });
+}

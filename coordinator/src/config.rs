@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::{HeaderValue, Uri};
 use loda_identity::{Paths, TlsSection};
 use loda_service::Program;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub struct DoorsConfig {
     pub(crate) key: PathBuf,
     /// The most connections without a certificate from one address.
     pub(crate) connections_per_address: usize,
+    /// The origins of web pages that may ask, as `https://host`. Without any, no page of another origin may.
+    pub(crate) origins: Vec<HeaderValue>,
     pub(crate) providers: Vec<ProviderEntry>,
 }
 
@@ -68,6 +71,8 @@ struct DoorsEntry {
     key: PathBuf,
     #[serde(default = "per_address")]
     connections_per_address: usize,
+    #[serde(default)]
+    origins: Vec<String>,
     #[serde(default)]
     provider: Vec<ProviderEntry>,
 }
@@ -188,6 +193,8 @@ impl Config {
             return Err(fault("[limits] must all be above zero: leave out what you do not want to set".to_owned()));
         }
         let reference = |r: Reference| Reference { path: base.join(&r.path), ..r };
+        let origins = file.doors.iter().flat_map(|doors| &doors.origins).map(|text| origin(text));
+        let origins = origins.collect::<Result<Vec<HeaderValue>, String>>().map_err(fault)?;
         let state = base.join(file.state);
         Ok(Self {
             listen: file.listen,
@@ -201,10 +208,38 @@ impl Config {
                 certificate: base.join(doors.certificate),
                 key: base.join(doors.key),
                 connections_per_address: doors.connections_per_address.max(1),
+                origins,
                 providers: doors.provider.into_iter().map(|provider| provider.within(base)).collect(),
             }),
             references: file.reference.into_iter().map(reference).collect(),
             program: None,
         })
+    }
+}
+
+/// An origin of web pages, as browsers write it: no path, and no pattern that would let in others.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let uri =
+        text.parse::<Uri>().ok().filter(|uri| uri.path() == "/" && !text.contains(['*', '?']) && !text.ends_with('/'));
+    let local = |uri: &Uri| matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let fits = uri.filter(|uri| uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && local(uri)));
+    fits.and_then(|_| HeaderValue::from_str(text).ok())
+        .ok_or_else(|| format!("[doors] origins: \"{text}\" is no origin: write it as https://dashboards.example"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_one_page_server_and_no_pattern() {
+        for good in ["https://dashboards.example", "https://a.example:8443", "http://localhost:3000"] {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["*", "null", "https://*", "https://a.example/", "https://a.example/x", "http://a.example", "a.example", ""]
+        {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -28,7 +28,7 @@ fn script(name: &str, more: &[(&str, String)]) -> bool {
     let Some(python) = python() else { return false };
     let (certificate, key) = DOORS.certificate(analyst());
     let output = Command::new(python)
-        .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors").join(name))
+        .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients").join(name))
         .env("LODA_ADDRESS", &DOORS.address)
         .env("LODA_CA", &DOORS.authority)
         .env("LODA_CERTIFICATE", certificate)
@@ -43,6 +43,30 @@ fn script(name: &str, more: &[(&str, String)]) -> bool {
     println!("{text}");
     assert!(output.status.success(), "{text}");
     true
+}
+
+#[test]
+fn the_python_package_answers_with_frames_that_keep_their_marks() {
+    let Some(python) = python() else { return };
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python");
+    let folder = tempfile::tempdir().unwrap();
+    // An installation writes beside the sources.
+    let (source, site) = (folder.path().join("python"), folder.path().join("site"));
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(Command::new("cp").arg("-r").arg(&here).arg(&source));
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+        .arg(&site)
+        .arg(&source));
+    run(Command::new(&python)
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+        .arg(source.join("tests"))
+        .env("PYTHONPATH", &site));
+    assert!(script("package.py", &[("PYTHONPATH", site.to_str().unwrap().to_owned())]));
+    works("the Python package loda", &["data frames with statement, marks and notes; refusals with their rule"]);
 }
 
 #[test]
@@ -100,7 +124,7 @@ fn fifty_at_once_are_answered_over_both_doors() {
     let memory = || resident_mib(DOORS.processes.coordinator_id().unwrap());
     let before = memory();
     let mut crowd = Command::new(python);
-    crowd.arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/crowd.py"));
+    crowd.arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients/crowd.py"));
     crowd.env("LODA_ADDRESS", &DOORS.address).env("LODA_CA", &DOORS.authority).env("LODA_SECONDS", seconds);
     crowd.env("LODA_TOKENS", tokens.join(" ")).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = crowd.spawn().unwrap();

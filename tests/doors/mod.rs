@@ -1,8 +1,10 @@
 //! The doors for people's own tools: real clients against real processes, and intruders.
 
 mod abuse;
+mod description;
 mod ending;
 pub mod flight;
+mod generators;
 mod guides;
 mod http;
 mod provider;

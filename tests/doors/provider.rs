@@ -13,11 +13,11 @@ use crate::support::doors::{Doors, analyst, has, works};
 use crate::support::{Running, free_ports};
 
 /// The provider's packages, installed once beside the build.
-fn installed() -> Option<std::path::PathBuf> {
+pub(super) fn installed() -> Option<std::path::PathBuf> {
     if !has("node") || !has("npm") {
         return None;
     }
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("provider");
     std::fs::create_dir_all(&folder).unwrap();
     let wanted = std::fs::read(here.join("package.json")).unwrap();

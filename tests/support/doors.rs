@@ -42,7 +42,7 @@ pub const ADBC: &str = "ADBC 1.13 for Python, pyarrow, pandas, polars";
 pub const CROWD: usize = 50;
 
 /// One federation for all tests that change nothing in it. Its processes end with this process.
-pub static DOORS: LazyLock<Doors> = LazyLock::new(|| Doors::start(4, ""));
+pub static DOORS: LazyLock<Doors> = LazyLock::new(|| Doors::start(4, "origins = [\"https://dashboards.example\"]"));
 
 /// An HTTP answer.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ pub fn has(program: &str) -> bool {
 /// no registry.
 pub fn python() -> Option<PathBuf> {
     static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/requirements.txt");
+        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients/requirements.txt");
         let wanted = std::fs::read(&requirements).unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
         let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
@@ -225,7 +225,7 @@ pub fn python() -> Option<PathBuf> {
         let made = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
             && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements));
         if !made {
-            super::skip::tool("no Python with tests/doors/requirements.txt can be had here");
+            super::skip::tool("no Python with tests/doors/clients/requirements.txt can be had here");
             return None;
         }
         std::fs::write(installed, wanted).unwrap();

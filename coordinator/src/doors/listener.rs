@@ -8,6 +8,10 @@ use anyhow::Context;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use futures::StreamExt;
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, RETRY_AFTER,
+};
+use http::{HeaderValue, Method};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,12 +20,13 @@ use loda_identity::{Identity, WebCertificate};
 use loda_transport::{Limits, OpenConnection, network_of, open_incoming};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+use tower_http::cors::CorsLayer;
 
 use crate::config::DoorsConfig;
 use crate::doors::middleware::sign_in;
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::{Guest, SignIn};
-use crate::doors::{flight, http};
+use crate::doors::{flight, http as http_api};
 
 /// How long the head of a request may take, and how long an idle connection waits for the next request.
 const HEAD: Duration = Duration::from_secs(30);
@@ -84,8 +89,10 @@ impl Bound {
         let Self { doors, listener, limits } = self;
         tokio::spawn(doors.web.clone().keep_current());
         tokio::spawn(Arc::clone(&doors.sign_in).keep_tokens());
-        let app = http::router(&doors.service).merge(flight::router(&doors.service));
+        let app = http_api::router(&doors.service).merge(flight::router(&doors.service));
         let app = app.layer(from_fn_with_state(Arc::clone(&doors.sign_in), sign_in));
+        // A browser asks for permission before it shows any credentials.
+        let app = app.layer(other_origins(doors.config.origins.clone()));
         tokio::spawn(async move {
             let incoming = open_incoming(listener, doors.identity.clone(), doors.web.clone(), limits);
             let mut incoming = match incoming {
@@ -101,6 +108,16 @@ impl Bound {
     }
 }
 
+/// Pages of these origins may ask with a token. Certificates and cookies are never sent for them.
+fn other_origins(origins: Vec<HeaderValue>) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH])
+        .expose_headers([CONTENT_DISPOSITION, ETAG, LINK, LOCATION, RETRY_AFTER])
+        .max_age(Duration::from_secs(3600))
+}
+
 /// Answers the requests of one connection, with the limits of [`loda_transport::server`].
 async fn carry(connection: OpenConnection, app: Router) {
     let guest = Guest {
@@ -109,7 +126,7 @@ async fn carry(connection: OpenConnection, app: Router) {
         place: connection.place.clone(),
         http2: connection.http2,
     };
-    let service = service_fn(move |request: axum::http::Request<Incoming>| {
+    let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(guest.clone());
         app.clone().oneshot(request)

@@ -75,7 +75,7 @@ pub(crate) struct Page {
 pub(crate) enum Format {
     /// A page of rows with the statement; withheld values are null, and `reason` says why.
     Json,
-    /// RFC 4180, with [c] and [x].
+    /// RFC 4180, with [c], [x] and [z].
     Csv,
     /// With the statement in its metadata.
     Parquet,

@@ -3,15 +3,13 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_flight::error::FlightError;
-use arrow_flight::sql::metadata::{
-    SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder,
-};
+use arrow_flight::sql::metadata::{XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder};
 use arrow_flight::sql::{
-    CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables, Nullable, Searchable, SqlInfo,
-    XdbcDataType,
+    CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables, Nullable, Searchable, XdbcDataType,
 };
+use loda_proto::v1;
 
 use crate::catalogue::Catalogue;
 use crate::plan::planner::{CATALOG, SCHEMA};
@@ -21,27 +19,6 @@ const TABLE: &str = "TABLE";
 const VIEW: &str = "VIEW";
 
 type MetadataBatch<T> = Result<T, FlightError>;
-
-/// The server's name and features.
-pub(super) fn sql_info() -> MetadataBatch<&'static SqlInfoData> {
-    static DATA: LazyLock<Option<SqlInfoData>> = LazyLock::new(|| {
-        let mut data = SqlInfoDataBuilder::new();
-        data.append(SqlInfo::FlightSqlServerName, "London data federation");
-        data.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
-        data.append(SqlInfo::FlightSqlServerArrowVersion, "1.5");
-        data.append(SqlInfo::FlightSqlServerReadOnly, true);
-        data.append(SqlInfo::FlightSqlServerSql, true);
-        data.append(SqlInfo::FlightSqlServerSubstrait, false);
-        data.append(SqlInfo::FlightSqlServerTransaction, 0_i32);
-        data.append(SqlInfo::FlightSqlServerCancel, true);
-        data.append(SqlInfo::SqlDdlCatalog, false);
-        data.append(SqlInfo::SqlDdlSchema, false);
-        data.append(SqlInfo::SqlDdlTable, false);
-        data.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
-        data.build().ok()
-    });
-    DATA.as_ref().ok_or_else(|| FlightError::NotYetImplemented("server information".to_owned()))
-}
 
 /// The types of columns.
 pub(super) fn types() -> MetadataBatch<&'static XdbcTypeInfoData> {
@@ -98,13 +75,54 @@ pub(super) fn table_types(command: CommandGetTableTypes) -> MetadataBatch<Record
 
 pub(super) fn tables(command: CommandGetTables, catalogue: &Catalogue) -> MetadataBatch<RecordBatch> {
     let mut data = command.into_builder();
+    let described = catalogue.wire(&|_| Vec::new()).tables;
     for (name, table) in catalogue.tables() {
-        data.append(CATALOG, SCHEMA, name, TABLE, &table.schema())?;
+        let columns = described.iter().find(|described| described.name == name).map(|described| &*described.columns);
+        let schema = remarked(&table.schema(), &name, columns.unwrap_or_default());
+        data.append(CATALOG, SCHEMA, name, TABLE, &schema)?;
     }
     for (name, schema) in own_tables().map_err(|fault| FlightError::ExternalError(fault.into()))? {
         data.append(CATALOG, OWN, name, VIEW, &schema)?;
     }
     data.build()
+}
+
+/// The columns with what tools show of them: the type's name, what a column means, and the values that it can have.
+fn remarked(schema: &Schema, table: &str, columns: &[v1::TableColumn]) -> Schema {
+    let field = |field: &FieldRef| {
+        let described = columns.iter().find(|column| column.name == *field.name());
+        let remarks = described.map(|column| match (column.description.as_str(), column.values.as_str()) {
+            (description, "") => description.to_owned(),
+            ("", values) => values.to_owned(),
+            (description, values) => format!("{description} ({values})"),
+        });
+        let searchable = described.is_none_or(|column| column.role != "identifier");
+        let (kind, digits, scale) = match field.data_type() {
+            DataType::Int64 => ("BIGINT", Some(19), Some(0)),
+            DataType::Float64 => ("DOUBLE", Some(15), None),
+            DataType::Decimal128(digits, scale) => ("DECIMAL", Some(u32::from(*digits)), Some(*scale)),
+            DataType::Date32 => ("DATE", Some(10), None),
+            DataType::Boolean => ("BOOLEAN", Some(1), None),
+            _ => ("VARCHAR", None, None),
+        };
+        let flag = |is: bool| Some(if is { "1" } else { "0" }.to_owned());
+        let said = [
+            ("CATALOG_NAME", Some(CATALOG.to_owned())),
+            ("DB_SCHEMA_NAME", Some(SCHEMA.to_owned())),
+            ("TABLE_NAME", Some(table.to_owned())),
+            ("TYPE_NAME", Some(kind.to_owned())),
+            ("PRECISION", digits.map(|digits| digits.to_string())),
+            ("SCALE", scale.map(|scale| scale.to_string())),
+            ("REMARKS", remarks),
+            ("IS_AUTO_INCREMENT", flag(false)),
+            ("IS_CASE_SENSITIVE", flag(kind == "VARCHAR")),
+            ("IS_READ_ONLY", flag(true)),
+            ("IS_SEARCHABLE", flag(searchable)),
+        ];
+        let said = said.into_iter().filter_map(|(name, value)| Some((format!("ARROW:FLIGHT:SQL:{name}"), value?)));
+        field.as_ref().clone().with_metadata(said.collect())
+    };
+    Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())
 }
 
 /// No table has keys for other tables to refer to.

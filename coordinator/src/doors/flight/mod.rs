@@ -13,6 +13,7 @@ mod metadata;
 mod parameters;
 mod service;
 mod sessions;
+mod sql_info;
 mod statements;
 mod status;
 

@@ -28,6 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::asking::{Flight, PURPOSE, info, rows};
 use super::sessions::{CloseSessionResult, GetSessionOptionsResult, SessionOptionValue, SetSessionOptionsRequest};
+use super::sql_info::sql_info;
 use super::statements::StatementKind;
 use super::status::{denied, status};
 use super::{metadata, parameters};
@@ -192,7 +193,7 @@ impl FlightSqlService for Flight {
         metadata::table_types(query)
     });
     metadata!(get_flight_info_sql_info, do_get_sql_info, CommandGetSqlInfo, |_flight, query| {
-        metadata::sql_info().and_then(|data| query.into_builder(data).build())
+        sql_info().and_then(|data| query.into_builder(data).build())
     });
     metadata!(get_flight_info_xdbc_type_info, do_get_xdbc_type_info, CommandGetXdbcTypeInfo, |_flight, query| {
         metadata::types().and_then(|data| query.into_builder(data).build())

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::problem::{NotLetIn, Params, Problem};
+use super::problem::{NotAsked, NotLetIn, NotUnderstood, Params, Problem};
 use super::questions::text;
 use super::results::format;
 use super::tagged::with_tag;
@@ -42,7 +42,8 @@ pub(crate) struct AskedAtOnce {
 
 /// Ask a question and fetch its answer in one call. The question is logged like any other. If it takes longer than a
 /// minute, it goes on, and the problem names its address.
-#[utoipa::path(get, path = "/v1/answer", security(("bearer" = [])), params(AskedAtOnce), responses(
+#[utoipa::path(get, path = "/v1/answer", operation_id = "answer", tag = "questions",
+    security(("bearer" = [])), params(AskedAtOnce), responses(
     (status = 200, description = "The answer", content(
         (String = "text/csv"),
         (super::results::ResultPage = "application/json"),
@@ -51,11 +52,11 @@ pub(crate) struct AskedAtOnce {
         (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     )),
     (status = 304, description = "As you have it"),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+    NotUnderstood,
     (status = 409, body = Problem, content_type = "application/problem+json", description = "There is none"),
     (status = 414, description = "The address is too long: ask with POST /v1/questions"),
     (status = 431, description = "The address is too long: ask with POST /v1/questions"),
-    (status = 422, body = Problem, content_type = "application/problem+json", description = "Refused"),
+    NotAsked,
     (status = 504, body = Problem, content_type = "application/problem+json", description = "Not yet"),
     NotLetIn,
 ))]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
@@ -43,8 +44,9 @@ pub(crate) struct Column {
 }
 
 /// List the tables. The list comes from the contracts: no borough is asked.
-#[utoipa::path(get, path = "/v1/catalogue", security(("bearer" = [])), responses(
-    (status = 200, body = Catalogue),
+#[utoipa::path(get, path = "/v1/catalogue", operation_id = "catalogue", tag = "catalogue",
+    security(("bearer" = [])), responses(
+    (status = 200, body = Catalogue, description = "The tables, their columns and what protects them"),
     (status = 304, description = "As you have it"),
     NotLetIn,
 ))]
@@ -115,8 +117,9 @@ pub(crate) struct Held {
 }
 
 /// List the boroughs' nodes. All nodes are asked now.
-#[utoipa::path(get, path = "/v1/nodes", security(("bearer" = [])), responses(
-    (status = 200, body = Nodes),
+#[utoipa::path(get, path = "/v1/nodes", operation_id = "nodes", tag = "catalogue",
+    security(("bearer" = [])), responses(
+    (status = 200, body = Nodes, description = "The boroughs, and whether they answer now"),
     (status = 304, description = "As you have it"),
     NotLetIn,
 ))]
@@ -149,4 +152,46 @@ fn held(held: loda_proto::v1::HeldDataset) -> Held {
         dimensions: (held.dimensions > 0).then_some(held.dimensions),
         assessed: held.assessed,
     }
+}
+
+/// The purposes that you may state.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Purposes {
+    purposes: Vec<Purpose>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Purpose {
+    /// As a question states it.
+    purpose: String,
+    datasets: Vec<PurposeDataset>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PurposeDataset {
+    dataset: String,
+    /// GSS codes of the boroughs that have agreed.
+    boroughs: Vec<String>,
+    /// The day on which the first of their agreements ends.
+    until: String,
+}
+
+/// List the purposes that boroughs have agreed to for you.
+#[utoipa::path(get, path = "/v1/purposes", operation_id = "purposes", tag = "catalogue",
+    security(("bearer" = [])), responses(
+    (status = 200, body = Purposes, description = "Each purpose, with its datasets and boroughs"),
+    NotLetIn,
+))]
+pub(crate) async fn purposes(State(service): State<Arc<DoorService>>, asker: Asker) -> Result<Json<Purposes>, Problem> {
+    asker.may(Scope::Read)?;
+    let dataset = |of: loda_proto::v1::PurposeDataset| PurposeDataset {
+        dataset: of.dataset,
+        boroughs: of.boroughs,
+        until: of.until,
+    };
+    let purpose = |of: loda_proto::v1::Purpose| Purpose {
+        purpose: of.purpose,
+        datasets: of.datasets.into_iter().map(dataset).collect(),
+    };
+    Ok(Json(Purposes { purposes: service.purposes(&asker).into_iter().map(purpose).collect() }))
 }

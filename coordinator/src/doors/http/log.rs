@@ -8,7 +8,7 @@ use loda_ledger::{Search, SignedEntry};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{NotLetIn, Params, Problem, within};
+use super::problem::{NotLetIn, NotUnderstood, Params, Problem, within};
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
 
@@ -59,9 +59,10 @@ pub(crate) struct LogEntry {
 }
 
 /// Search the log. Each entry comes with its signature, so that you can check it.
-#[utoipa::path(get, path = "/v1/log", security(("bearer" = [])), params(LogSearch), responses(
-    (status = 200, body = LogPage),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+#[utoipa::path(get, path = "/v1/log", operation_id = "search_log", tag = "log",
+    security(("bearer" = [])), params(LogSearch), responses(
+    (status = 200, body = LogPage, description = "Entries of the log, with its signed head"),
+    NotUnderstood,
     NotLetIn,
 ))]
 pub(crate) async fn search(

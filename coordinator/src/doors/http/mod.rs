@@ -16,16 +16,19 @@ mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use serde::Serialize;
 use tokio::time::timeout;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use utoipa::ToSchema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
@@ -51,6 +54,7 @@ pub(super) fn router(service: &Arc<DoorService>) -> Router {
         .routes(routes!(me))
         .routes(routes!(catalogue::catalogue))
         .routes(routes!(catalogue::nodes))
+        .routes(routes!(catalogue::purposes))
         .routes(routes!(answer::answer))
         .routes(routes!(questions::explain))
         .routes(routes!(questions::ask, questions::list))
@@ -78,6 +82,22 @@ pub(super) fn router(service: &Arc<DoorService>) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         })
         .layer(from_fn(read_whole))
+        // Tokens are made beside what their owner writes: compressed together, their size could tell of them.
+        .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(DefaultPredicate::new().and(NotStored)))
+}
+
+/// Answers that may be compressed: all that caches may keep.
+#[derive(Clone, Copy)]
+struct NotStored;
+
+impl Predicate for NotStored {
+    fn should_compress<B>(&self, response: &http::Response<B>) -> bool
+    where
+        B: HttpBody,
+    {
+        let stores = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
+        !stores.is_some_and(|value| value.contains("no-store"))
+    }
 }
 
 /// Reads the whole body before a handler judges the request. A body must be small and arrive in time. An answer to a
@@ -107,7 +127,7 @@ async fn read_whole(request: Request, next: Next) -> Response {
 
 fn description() -> OpenApi {
     let about = "Questions to London's boroughs as jobs. Only protected figures come back: in JSON a withheld value is null and \
-                 `reason` says why; in CSV and XLSX it is [c], and [x] where a borough did not answer. Show a certificate of the \
+                 `reason` says why; in CSV and XLSX it is [c], [x] where a borough did not answer, and [z] where its data do not reach. Show a certificate of the \
                  federation, or send a bearer token: `loda token new`, or your organisation's identity provider.";
     let info = InfoBuilder::new().title("London data federation").version("1").description(Some(about)).build();
     OpenApiBuilder::new().info(info).build()
@@ -128,8 +148,9 @@ pub(crate) struct Me {
 }
 
 /// Show who you are.
-#[utoipa::path(get, path = "/v1/me", security(("bearer" = [])), responses(
-    (status = 200, body = Me),
+#[utoipa::path(get, path = "/v1/me", operation_id = "me", tag = "who",
+    security(("bearer" = [])), responses(
+    (status = 200, body = Me, description = "You, as the federation knows you"),
     NotLetIn,
 ))]
 async fn me(State(_service): State<Arc<DoorService>>, asker: Asker) -> Json<Me> {

@@ -51,6 +51,45 @@ pub(crate) enum NotLetIn {
     Provider(Problem),
 }
 
+/// A request that is not understood.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "a description")]
+pub(crate) enum NotUnderstood {
+    /// A parameter, or the body, is not what the description says: `detail` names it
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+}
+
+/// A body that is not read.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "a description")]
+pub(crate) enum NotRead {
+    /// The body is too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body has to be JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotJson(Problem),
+}
+
+/// A thing that is not there.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "a description")]
+pub(crate) enum NotThere {
+    /// There is none with this id, or it is not yours
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+}
+
+/// A question that is refused before any borough is asked.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "a description")]
+pub(crate) enum NotAsked {
+    /// Refused: `code` names the rule, and `advice` the nearest question that would be answered
+    #[response(status = 422, content_type = "application/problem+json")]
+    Refused(Problem),
+}
+
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         Self {

@@ -12,7 +12,7 @@ use loda_proto::v1;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Body, Id, NotLetIn, Params, Problem, within};
+use super::problem::{Body, Id, NotAsked, NotLetIn, NotRead, NotThere, NotUnderstood, Params, Problem, within};
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
 use crate::query::query::Query;
@@ -152,12 +152,12 @@ pub(super) fn text(name: &str, value: &str, least: usize, most: usize) -> Result
 
 /// Ask a question. It continues even if nobody waits for it. A refusal names its rule, and the nearest question that
 /// would be allowed.
-#[utoipa::path(post, path = "/v1/questions", security(("bearer" = [])), request_body = QuestionRequest, responses(
-    (status = 201, body = Question, headers(("Location" = String, description = "The question"))),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 413, body = Problem, content_type = "application/problem+json"),
-    (status = 415, body = Problem, content_type = "application/problem+json"),
-    (status = 422, body = Problem, content_type = "application/problem+json", description = "Refused"),
+#[utoipa::path(post, path = "/v1/questions", operation_id = "ask", tag = "questions",
+    security(("bearer" = [])), request_body = QuestionRequest, responses(
+    (status = 201, body = Question, description = "The question is taken: fetch its state at `Location`", headers(("Location" = String, description = "The question"))),
+    NotUnderstood,
+    NotRead,
+    NotAsked,
     NotLetIn,
 ))]
 pub(crate) async fn ask(
@@ -179,9 +179,10 @@ pub(crate) async fn ask(
 }
 
 /// List your questions.
-#[utoipa::path(get, path = "/v1/questions", security(("bearer" = [])), params(Page), responses(
-    (status = 200, body = QuestionList),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+#[utoipa::path(get, path = "/v1/questions", operation_id = "list_questions", tag = "questions",
+    security(("bearer" = [])), params(Page), responses(
+    (status = 200, body = QuestionList, description = "Your questions, the newest first"),
+    NotUnderstood,
     NotLetIn,
 ))]
 pub(crate) async fn list(
@@ -202,12 +203,13 @@ pub(crate) async fn list(
 }
 
 /// Show the state of a question. With `wait`, the answer comes when the question has ended or the time is over.
-#[utoipa::path(get, path = "/v1/questions/{id}", security(("bearer" = [])), params(
+#[utoipa::path(get, path = "/v1/questions/{id}", operation_id = "question", tag = "questions",
+    security(("bearer" = [])), params(
     ("id" = Uuid, Path, description = "The question"), Wait
 ), responses(
-    (status = 200, body = Question),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
+    (status = 200, body = Question, description = "Its state, by borough"),
+    NotUnderstood,
+    NotThere,
     NotLetIn,
 ))]
 pub(crate) async fn state(
@@ -226,11 +228,12 @@ pub(crate) async fn state(
 }
 
 /// Cancel a question. The boroughs stop at once. A question that has ended stays as it is.
-#[utoipa::path(post, path = "/v1/questions/{id}/cancel", security(("bearer" = [])), params(
+#[utoipa::path(post, path = "/v1/questions/{id}/cancel", operation_id = "cancel_question", tag = "questions",
+    security(("bearer" = [])), params(
     ("id" = Uuid, Path, description = "The question")
 ), responses(
-    (status = 200, body = Question),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
+    (status = 200, body = Question, description = "Its state after the cancellation"),
+    NotThere,
     NotLetIn,
 ))]
 pub(crate) async fn cancel(
@@ -279,12 +282,12 @@ pub(crate) struct Verdict {
 }
 
 /// Explain a question. Nothing is read and nothing is logged.
-#[utoipa::path(post, path = "/v1/explain", security(("bearer" = [])), request_body = ExplainRequest, responses(
-    (status = 200, body = Explanation),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 413, body = Problem, content_type = "application/problem+json"),
-    (status = 415, body = Problem, content_type = "application/problem+json"),
-    (status = 422, body = Problem, content_type = "application/problem+json", description = "Refused"),
+#[utoipa::path(post, path = "/v1/explain", operation_id = "explain", tag = "questions",
+    security(("bearer" = [])), request_body = ExplainRequest, responses(
+    (status = 200, body = Explanation, description = "What each borough would be asked"),
+    NotUnderstood,
+    NotRead,
+    NotAsked,
     NotLetIn,
 ))]
 pub(crate) async fn explain(

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Id, NotLetIn, Params, Problem, within};
+use super::problem::{Id, NotLetIn, NotThere, NotUnderstood, Params, Problem, within};
 use super::tagged::with_tag;
 use crate::doors::fault::Fault;
 use crate::doors::service::DoorService;
@@ -49,7 +49,7 @@ pub(crate) struct ResultPage {
     columns: Vec<ResultColumn>,
     /// Each row is an array in the order of `columns`. The last item says why its nulls are null.
     rows: Vec<Vec<serde_json::Value>>,
-    /// Who answered, which values are withheld, and the expected errors of the figures.
+    /// Who answered, which values are withheld, and the standard errors of the figures.
     statement: serde_json::Value,
 }
 
@@ -64,7 +64,8 @@ pub(crate) struct ResultColumn {
 }
 
 /// Fetch an answer. The header Link of a JSON page gives the next page.
-#[utoipa::path(get, path = "/v1/questions/{id}/result", security(("bearer" = [])), params(
+#[utoipa::path(get, path = "/v1/questions/{id}/result", operation_id = "result", tag = "questions",
+    security(("bearer" = [])), params(
     ("id" = Uuid, Path, description = "The question"), ResultFormat
 ), responses(
     (status = 200, description = "The answer", content(
@@ -75,9 +76,9 @@ pub(crate) struct ResultColumn {
         (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     )),
     (status = 304, description = "As you have it"),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 406, body = Problem, content_type = "application/problem+json"),
+    NotUnderstood,
+    NotThere,
+    (status = 406, body = Problem, content_type = "application/problem+json", description = "None of the formats that you accept: see `format`"),
     (status = 409, body = Problem, content_type = "application/problem+json", description = "There is none yet, or there never will be"),
     (status = 422, body = Problem, content_type = "application/problem+json", description = "A step after the merge failed"),
     NotLetIn,

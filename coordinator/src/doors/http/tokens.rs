@@ -10,7 +10,7 @@ use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::{Body, Named, NotLetIn, Problem};
+use super::problem::{Body, Named, NotLetIn, NotRead, NotThere, NotUnderstood, Problem};
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, By, Denied};
 use crate::doors::sign_in::tokens::{TokenInfo, Wanted};
@@ -31,8 +31,9 @@ pub(crate) struct NewToken {
 }
 
 /// List your tokens, without their secrets.
-#[utoipa::path(get, path = "/v1/tokens", security(("bearer" = [])), responses(
-    (status = 200, body = TokenList),
+#[utoipa::path(get, path = "/v1/tokens", operation_id = "list_tokens", tag = "tokens",
+    security(("bearer" = [])), responses(
+    (status = 200, body = TokenList, description = "Your tokens, without their secrets"),
     NotLetIn,
 ))]
 pub(crate) async fn list(State(service): State<Arc<DoorService>>, asker: Asker) -> Json<TokenList> {
@@ -40,12 +41,12 @@ pub(crate) async fn list(State(service): State<Arc<DoorService>>, asker: Asker) 
 }
 
 /// Make a token. This needs a certificate: a token cannot make tokens.
-#[utoipa::path(post, path = "/v1/tokens", security(("bearer" = [])), request_body = Wanted, responses(
-    (status = 201, body = NewToken),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json"),
-    (status = 413, body = Problem, content_type = "application/problem+json"),
-    (status = 415, body = Problem, content_type = "application/problem+json"),
+#[utoipa::path(post, path = "/v1/tokens", operation_id = "make_token", tag = "tokens",
+    security(("bearer" = [])), request_body = Wanted, responses(
+    (status = 201, body = NewToken, description = "The token, shown this once"),
+    NotUnderstood,
+    (status = 409, body = Problem, content_type = "application/problem+json", description = "You have as many tokens as you may have"),
+    NotRead,
     NotLetIn,
 ))]
 pub(crate) async fn make(
@@ -60,11 +61,12 @@ pub(crate) async fn make(
 }
 
 /// Revoke a token, at once.
-#[utoipa::path(delete, path = "/v1/tokens/{id}", security(("bearer" = [])), params(
+#[utoipa::path(delete, path = "/v1/tokens/{id}", operation_id = "revoke_token", tag = "tokens",
+    security(("bearer" = [])), params(
     ("id" = String, Path, description = "As listed")
 ), responses(
     (status = 204, description = "It is no more"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
+    NotThere,
     NotLetIn,
 ))]
 pub(crate) async fn revoke(

@@ -214,7 +214,10 @@ fn of_planner(message: &str, tables: &[String]) -> Fault {
         )
         .into();
     }
-    if message.contains("Cannot infer common argument type") || message.contains("Cannot coerce") {
+    if ["Cannot infer common argument type", "Cannot coerce", "common type to coerce"]
+        .iter()
+        .any(|said| message.contains(said))
+    {
         let kinds = kinds_in(message);
         let said = match kinds.as_slice() {
             [a, b, ..] if a != b => format!("{a} is compared or combined with {b}"),

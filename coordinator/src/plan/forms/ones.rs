@@ -5,6 +5,7 @@
 //! | `AVG(CASE WHEN c THEN 1 ELSE 0 END)` | `COUNT(*) FILTER (WHERE c)` over `COUNT(*)` |
 //! | `AVG(CAST(flag AS INT))` | `COUNT(*) FILTER (WHERE flag)` over `COUNT(flag)` |
 //! | `SUM(CASE WHEN c THEN 1 END)` | `COUNT(*) FILTER (WHERE c)`, NULL for none |
+//! | `SUM(CASE WHEN c THEN 1 WHEN NOT c THEN 0 END)` | the same with `ELSE 0`, if c is never unknown |
 //! | `SUM(CAST(flag AS INT))` | `SUM(CASE WHEN flag THEN 1 ELSE 0 END)` |
 //!
 //! *Attack: none.* What is asked is a form that the algebra judges by itself, and the rest follows the merge.
@@ -92,16 +93,27 @@ fn other_form(call: &AggregateFunction, schema: &DFSchema) -> Result<Option<Form
     };
     let all = || lit(1_i64);
     let argument = bare(argument);
+    let plain = match argument {
+        Expr::Case(case) => two_sided(case, schema)?,
+        _ => None,
+    };
     let form = match (call.func.name(), argument) {
-        ("avg", Expr::Case(case)) => match ones(case) {
+        ("avg", Expr::Case(case)) => match ones(plain.as_ref().unwrap_or(case)) {
             Some((condition, Otherwise::Zero)) => {
                 Form::Share(counted(Some(met(&condition)), all())?, counted(filter.cloned(), all())?)
             }
             _ => return Ok(None),
         },
-        ("sum", Expr::Case(case)) => match ones(case) {
-            Some((condition, Otherwise::Null)) => Form::OnesOrNull(counted(Some(met(&condition)), all())?),
-            _ => return Ok(None),
+        ("sum", Expr::Case(case)) => match (plain, ones(case)) {
+            (Some(plain), _) => {
+                let ones = sum(Expr::Case(plain));
+                Form::Ones(match filter.cloned() {
+                    Some(filter) => ones.filter(filter).build()?,
+                    None => ones,
+                })
+            }
+            (None, Some((condition, Otherwise::Null))) => Form::OnesOrNull(counted(Some(met(&condition)), all())?),
+            (None, _) => return Ok(None),
         },
         ("avg" | "sum", flag) if flag.get_type(schema)? == DataType::Boolean => {
             if call.func.name() == "avg" {
@@ -126,6 +138,22 @@ fn other_form(call: &AggregateFunction, schema: &DFSchema) -> Result<Option<Form
 enum Otherwise {
     Null,
     Zero,
+}
+
+/// A CASE that gives 1 for a condition, and 0 for its opposite, with ELSE 0 instead. R writes `ifelse` in this way.
+fn two_sided(case: &Case, schema: &DFSchema) -> Result<Option<Case>> {
+    let (None, None, [(when, then), (opposite, zero)]) =
+        (&case.expr, case.else_expr.as_deref(), case.when_then_expr.as_slice())
+    else {
+        return Ok(None);
+    };
+    let opposes = matches!(bare(opposite), Expr::Not(of) if bare(of) == bare(when));
+    // An unknown condition gives NULL, which is not 0.
+    if !opposes || !is_number(then, 1.0) || !is_number(zero, 0.0) || when.nullable(schema)? {
+        return Ok(None);
+    }
+    let branch = vec![(when.clone(), Box::new(lit(1_i64)))];
+    Ok(Some(Case::new(None, branch, Some(Box::new(lit(0_i64))))))
 }
 
 /// The condition of a CASE that gives 1.

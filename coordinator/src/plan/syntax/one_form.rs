@@ -3,13 +3,19 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::{Expr, LimitClause, Query, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    DataType, ExactNumberInfo, Expr, LimitClause, Query, Value, VisitMut, VisitorMut,
+};
 
-/// A statement with LIMIT in place of FETCH FIRST … ROWS ONLY and of `LIMIT skipped, rows`.
+use super::cast_figures::CastFigures;
+
+/// A statement with LIMIT in place of FETCH FIRST … ROWS ONLY and of `LIMIT skipped, rows`, and with the same figure
+/// under several types as casts of one.
 pub(crate) fn in_one_form(parsed: Parsed) -> Parsed {
     match parsed {
         Parsed::Statement(mut statement) => {
-            let _whole: ControlFlow<()> = statement.visit(&mut Limits);
+            let _limits: ControlFlow<()> = statement.visit(&mut Limits);
+            let _figures: ControlFlow<()> = statement.visit(&mut CastFigures);
             Parsed::Statement(statement)
         }
         Parsed::Explain(mut explain) => {
@@ -20,10 +26,19 @@ pub(crate) fn in_one_form(parsed: Parsed) -> Parsed {
     }
 }
 
+/// Limits, and types.
 struct Limits;
 
 impl VisitorMut for Limits {
     type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        // The engine's FLOAT has seven digits. PostgreSQL's, which tools mean, is a DOUBLE.
+        if let Expr::Cast { data_type: kind @ DataType::Float(ExactNumberInfo::None), .. } = expr {
+            *kind = DataType::Double(ExactNumberInfo::None);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         // WITH TIES and PERCENT are refused: another number of rows is meant.

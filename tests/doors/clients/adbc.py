@@ -6,6 +6,7 @@ import os
 import adbc_driver_flightsql.dbapi as flight
 import polars
 import pyarrow
+import pyarrow.flight
 from adbc_driver_flightsql import DatabaseOptions
 from adbc_driver_manager import dbapi
 
@@ -46,7 +47,11 @@ with bearer("LODA_TOKEN", **{"adbc.flight.sql.rpc.call_header.loda-purpose": "de
     tables = {table["table_name"]: table["table_columns"] for table in schemas["public"]}
     assert catalog["catalog_name"] == "london" and "coverage" in {t["table_name"] for t in schemas["loda"]}
     assert "tenure" in {column["column_name"] for column in tables["residents"]}
-    assert "tenure" in connection.adbc_get_table_schema("residents").names
+    described = connection.adbc_get_table_schema("residents")
+    assert "tenure" in described.names
+    remarks = described.field("tenure").metadata
+    assert remarks[b"ARROW:FLIGHT:SQL:TYPE_NAME"] == b"VARCHAR", remarks
+    assert b"Social rented" in remarks[b"ARROW:FLIGHT:SQL:REMARKS"], remarks
     assert "TABLE" in connection.adbc_get_table_types()
 
     table = rows(connection, PEOPLE)
@@ -98,6 +103,15 @@ with bearer("LODA_TOKEN", **{"adbc.flight.sql.rpc.call_header.loda-purpose": "de
     forever = "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT COUNT(*) FROM t"
     refused(lambda: rows(connection, forever), "a recursive query")
     refused(lambda: rows(connection, "SELECT repeat('x', 1000000000) AS x"), "repeat", "Invalid function")
+
+# Every item of SqlInfo that the protocol names: JDBC asks for them one by one.
+client = pyarrow.flight.connect(ADDRESS, tls_root_certs=CA)
+options = pyarrow.flight.FlightCallOptions(headers=[(b"authorization", b"Bearer " + os.environ["LODA_TOKEN"].encode())])
+name = b"type.googleapis.com/arrow.flight.protocol.sql.CommandGetSqlInfo"
+descriptor = pyarrow.flight.FlightDescriptor.for_command(b"\n" + bytes([len(name)]) + name)
+(endpoint,) = client.get_flight_info(descriptor, options).endpoints
+told = client.do_get(endpoint.ticket, options).read_all()["info_name"].to_pylist()
+assert set(told) == {*range(12), 100, 101, *range(500, 577)}, sorted(told)
 
 # A purpose in a comment, and in a session option.
 with bearer("LODA_TOKEN") as connection:

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use loda_answer::statement;
 
+use loda_demo::datasets::Dataset;
+use loda_demo::layout::Layout;
+
 use crate::pooled::text;
 use crate::scenarios::ask;
 use crate::support::folder::Folder;
-use crate::support::{self, Federation, Of};
+use crate::support::{self, Federation};
 
 const CONTRACT: &str = r#"dataset = "events"
 version = 1
@@ -68,39 +71,39 @@ fn dataset(contract: &str, file: &Path, covers: &str) -> String {
 #[test]
 fn a_figure_after_the_data_end_says_so_and_is_not_a_zero() {
     support::run(async {
+        // A contract of the federation with another text, so that the manifest names it.
+        let dir = tempfile::tempdir().unwrap();
+        let options = support::options(dir.path(), 2, None);
+        let contract = |dataset: &Dataset| match dataset.name {
+            "schools" => CONTRACT.replacen("\"events\"", "\"schools\"", 1),
+            _ => support::wide(dataset),
+        };
+        let layout = Layout::create_under(&options, &mut |_| {}, &contract).unwrap();
+        for (gss, months, covers) in [
+            ("E09000001", 1..=12, ""),
+            (
+                "E09000002",
+                1..=10,
+                "[dataset.covers]\ncolumn = \"month\"\nfrom = \"2020-01-01\"\nuntil = \"2020-10-31\"",
+            ),
+        ] {
+            let node = layout.node(gss);
+            write(node.join("events.csv"), events(months)).unwrap();
+            let ours = dataset("../../contracts/schools.toml", &node.join("events.csv"), covers);
+            let config = read_to_string(node.join("node.toml")).unwrap();
+            let sections =
+                config.split("\n[[dataset]]\n").map(|section| match section.contains("contracts/schools.toml") {
+                    true => ours.trim_start_matches("\n[[dataset]]\n").to_owned(),
+                    false => section.to_owned(),
+                });
+            write(node.join("node.toml"), sections.collect::<Vec<_>>().join("\n[[dataset]]\n")).unwrap();
+        }
         let methods = loda_node::Methods::standard().unwrap();
-        let federation = Federation::changed(2, Of::Small, methods, &|layout| {
-            let contracts = layout.coordinator().join("../contracts");
-            write(contracts.join("events.toml"), CONTRACT).unwrap();
-            let coordinator = layout.coordinator().join("coordinator.toml");
-            let known = read_to_string(&coordinator).unwrap();
-            write(&coordinator, known.replace("contracts = [", "contracts = [\"../contracts/events.toml\", ")).unwrap();
-            for (gss, months, covers) in [
-                ("E09000001", 1..=12, ""),
-                (
-                    "E09000002",
-                    1..=10,
-                    "[dataset.covers]\ncolumn = \"month\"\nfrom = \"2020-01-01\"\nuntil = \"2020-10-31\"",
-                ),
-            ] {
-                let node = layout.node(gss);
-                write(node.join("events.csv"), events(months)).unwrap();
-                let more = dataset("../../contracts/events.toml", &node.join("events.csv"), covers);
-                for (file, from, to) in [("node.toml", "", more.as_str()), ("agreement.toml", "datasets = [", "")] {
-                    let known = read_to_string(node.join(file)).unwrap();
-                    let changed = match from {
-                        "" => known + to,
-                        from => known.replace(from, "datasets = [\"events\", "),
-                    };
-                    write(node.join(file), changed).unwrap();
-                }
-            }
-        })
-        .await;
+        let federation = Federation::serving(layout, methods, dir).await;
         let rows = async |sql: &str| text(&ask(&federation.client, sql).await.unwrap().batches, 99);
 
         // The sum over boroughs lacks one of them, and is not the smaller number alone.
-        let by_month = rows("SELECT month, COUNT(*) AS n FROM events GROUP BY month ORDER BY month").await;
+        let by_month = rows("SELECT month, COUNT(*) AS n FROM schools GROUP BY month ORDER BY month").await;
         for row in &by_month {
             let late = row[0].as_str() > "2020-10-31";
             let (n, reason) = if late { ("3", "lacks 1 of 2 boroughs: 1 no data") } else { ("6", "NULL") };
@@ -112,7 +115,7 @@ fn a_figure_after_the_data_end_says_so_and_is_not_a_zero() {
         let answer = ask(
             &federation.client,
             "SELECT borough, COUNT(*) FILTER (WHERE month = DATE '2020-11-01') AS late, COUNT(*) FILTER (WHERE month < DATE \
-             '2020-01-01') AS early, COUNT(*) AS n FROM events GROUP BY borough ORDER BY borough",
+             '2020-01-01') AS early, COUNT(*) AS n FROM schools GROUP BY borough ORDER BY borough",
         )
         .await
         .unwrap();
@@ -126,21 +129,21 @@ fn a_figure_after_the_data_end_says_so_and_is_not_a_zero() {
         loda_answer::csv(&answer, &mut csv).unwrap();
         assert!(String::from_utf8_lossy(&csv).contains("E09000002,[z],[z],30"), "{}", String::from_utf8_lossy(&csv));
         let said = statement(&answer.statement, loda_answer::Detail::Plain);
-        let data = "  data: events 2020-01-01 to 2020-10-31: Barking and Dagenham (E09000002)\n";
+        let data = "  data: schools 2020-01-01 to 2020-10-31: Barking and Dagenham (E09000002)\n";
         assert!(said.contains(data) && !said.contains("withheld:"), "{said}");
 
         // What is made of it is marked, and a question about later months alone is not complete for London.
         let sum = rows(
             "SELECT SUM(late) AS late FROM (SELECT borough, COUNT(*) FILTER (WHERE month = DATE '2020-12-01') AS late FROM \
-             events GROUP BY borough) t",
+             schools GROUP BY borough) t",
         )
         .await;
         assert_eq!(sum[0], ["3", "lacks 1 of 2 cells: no data"].map(str::to_owned));
-        let sum = rows("SELECT COUNT(*) AS n FROM events WHERE month >= DATE '2020-11-01'").await;
+        let sum = rows("SELECT COUNT(*) AS n FROM schools WHERE month >= DATE '2020-11-01'").await;
         assert_eq!(sum[0], ["6", "lacks 1 of 2 boroughs: 1 no data"].map(str::to_owned));
         // A quarter that the data reach in part has data.
         let quarters =
-            rows("SELECT date_trunc('quarter', month) AS q, COUNT(*) AS n FROM events GROUP BY 1 ORDER BY 1").await;
+            rows("SELECT date_trunc('quarter', month) AS q, COUNT(*) AS n FROM schools GROUP BY 1 ORDER BY 1").await;
         assert_eq!(quarters.last().unwrap()[1..], ["12", "NULL"].map(str::to_owned));
     });
 }

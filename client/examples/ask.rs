@@ -40,6 +40,6 @@ async fn ask(config: &Path, purpose: &str, sql: &str) -> Result<(), Box<dyn std:
     let mut rows = Vec::new();
     answer::csv(&answered, &mut rows)?;
     std::io::stdout().write_all(&rows)?;
-    println!("\n{}", answer::statement(&answered.statement));
+    println!("\n{}", answer::statement(&answered.statement, answer::Detail::Plain));
     Ok(())
 }

@@ -239,7 +239,11 @@ fn a_token_bound_to_a_purpose_is_not_led_to_another_by_a_handle() {
         for (purpose, there) in [("food-safety", false), ("", false), ("demo", true)] {
             let stated = if purpose.is_empty() { sql.to_owned() } else { format!("-- purpose: {purpose}\n{sql}") };
             let mut prepared = free.prepare(stated, None).await.unwrap();
-            let info = prepared.execute().await.unwrap();
+            // Without a purpose it is refused at once, when the boroughs' purposes are known.
+            let Ok(info) = prepared.execute().await else {
+                assert!(purpose.is_empty());
+                continue;
+            };
             // On the first run, and for a stored answer.
             for _ in 0..2 {
                 let said = fetched(&mut bound, &info).await;

@@ -146,7 +146,7 @@ impl Federation {
     }
 
     /// Serves the nodes of a layout, with a coordinator and a client.
-    async fn serving(layout: Layout, methods: Methods, dir: tempfile::TempDir) -> Self {
+    pub async fn serving(layout: Layout, methods: Methods, dir: tempfile::TempDir) -> Self {
         let handle = RUNTIME.handle().clone();
         let mut nodes = Vec::new();
         for borough in &layout.boroughs {

@@ -146,7 +146,7 @@ mod tests {
 
     fn query(format: Format, out: Option<PathBuf>) -> Query {
         let question = Question { sql: None, file: None, purpose: String::new() };
-        Query { question, format: Some(format), out, timeout: None, detach: false, resume: None }
+        Query { question, format: Some(format), out, timeout: None, detach: false, resume: None, verbose: false }
     }
 
     fn on(width: Option<u16>, run: impl FnOnce(&mut Session<'_>)) -> (String, String) {

@@ -92,7 +92,10 @@ impl Bound {
         let app = http_api::router(&doors.service).merge(flight::router(&doors.service));
         let app = app.layer(from_fn_with_state(Arc::clone(&doors.sign_in), sign_in));
         // A browser asks for permission before it shows any credentials.
-        let app = app.layer(other_origins(doors.config.origins.clone()));
+        let app = match doors.config.origins.as_slice() {
+            [] => app,
+            origins => app.layer(other_origins(origins.to_vec())),
+        };
         tokio::spawn(async move {
             let incoming = open_incoming(listener, doors.identity.clone(), doors.web.clone(), limits);
             let mut incoming = match incoming {

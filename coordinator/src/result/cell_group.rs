@@ -20,8 +20,6 @@ pub(crate) struct Group {
     pub(crate) idle: u32,
     pub(crate) refused: u32,
     pub(crate) no_answer: u32,
-    /// Why its only borough has no data, if that is so.
-    pub(crate) beyond: Option<String>,
     /// The node's figures, merged.
     pub(crate) figures: Vec<Merged>,
 }
@@ -35,7 +33,9 @@ pub(crate) struct Merged {
     partial: u32,
     estimated: u32,
     /// The number of boroughs whose data end before its time, or begin after.
-    pub(crate) no_data: u32,
+    no_data: u32,
+    /// Why the last of these has none.
+    beyond: Option<String>,
     pub(crate) known: Estimate,
     /// The number of boroughs whose single cell is withheld, and their joint estimate.
     alone: u32,
@@ -77,7 +77,7 @@ impl Group {
                 for (place, ((figure, value), empty)) in self.figures.iter_mut().zip(row).zip(empty).enumerate() {
                     if let Some(why) = beyond(place).filter(|_| !empty) {
                         figure.no_data += 1;
-                        self.beyond = Some(why);
+                        figure.beyond = Some(why);
                         continue;
                     }
                     let known = known.get(place).copied().unwrap_or_default();
@@ -161,15 +161,15 @@ impl Group {
     /// A borough that answered, told nothing of the cell, and has no data for some of its figures.
     pub(crate) fn add_untold(&mut self, beyond: &dyn Fn(usize) -> Option<String>) {
         let lacking = self.figures.iter_mut().enumerate().filter_map(|(place, figure)| Some((figure, beyond(place)?)));
-        let mut last = None;
+        let mut lacks = false;
         for (figure, why) in lacking {
             figure.no_data += 1;
-            last = Some(why);
+            figure.beyond = Some(why);
+            lacks = true;
         }
-        if last.is_some() {
+        if lacks {
             self.boroughs += 1;
             self.answered += 1;
-            self.beyond = last;
         }
     }
 
@@ -200,7 +200,8 @@ impl Group {
         let one = self.boroughs <= 1;
         let lacks = match (one, self.no_answer, self.refused) {
             (true, 0, 0) if no_data > 0 => {
-                return Some(format!("z: {}", self.beyond.as_deref().unwrap_or("outside the period of the data")));
+                let mut needed = output.needs().into_iter().filter_map(|place| self.figures.get(place));
+                return needed.find_map(|figure| Some(format!("z: {}", figure.beyond.as_ref()?)));
             }
             (true, 0, 0) => (withheld > 0).then(|| "c".to_owned()),
             (true, 0, _) => return Some("x: refused".to_owned()),

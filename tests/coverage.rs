@@ -141,6 +141,13 @@ fn a_figure_after_the_data_end_says_so_and_is_not_a_zero() {
         assert_eq!(sum[0], ["3", "lacks 1 of 2 cells: no data"].map(str::to_owned));
         let sum = rows("SELECT COUNT(*) AS n FROM schools WHERE month >= DATE '2020-11-01'").await;
         assert_eq!(sum[0], ["6", "lacks 1 of 2 boroughs: 1 no data"].map(str::to_owned));
+        // A London share is formed over the boroughs that have data for both of its parts.
+        let share = rows(
+            "SELECT 1.0 * COUNT(*) FILTER (WHERE month = DATE '2020-11-01') / COUNT(*) AS share, COUNT(*) AS n FROM schools",
+        )
+        .await;
+        assert!(share[0][0].starts_with("0.0833") && share[0][1] == "36", "{share:?}");
+        assert!(share[0][2].contains("1 no data"), "{share:?}");
         // A quarter that the data reach in part has data.
         let quarters =
             rows("SELECT date_trunc('quarter', month) AS q, COUNT(*) AS n FROM schools GROUP BY 1 ORDER BY 1").await;

@@ -203,7 +203,14 @@ impl Query for Coordinator {
             answer: answer.into(),
             ..Default::default()
         });
-        let part = Part { boroughs: boroughs.to_vec(), values: 2, withheld: 1, ..Default::default() };
+        let part = Part {
+            dataset: "stop_search".into(),
+            method: "threshold".into(),
+            boroughs: boroughs.to_vec(),
+            values: 2,
+            withheld: 1,
+            ..Default::default()
+        };
         let statement = Statement {
             query_id: "q1".into(),
             purpose: "test".into(),

@@ -1,6 +1,6 @@
 //! Finds the figures that a question combines.
 //!
-//! If one count is divided by another, the statement gives the expected error of the share. If London figures are
+//! If one count is divided by another, the statement gives the standard error of the share. If London figures are
 //! divided, subtracted or averaged, all of them are formed over the same boroughs: a share of two figures of which one
 //! lacks three boroughs and the other lacks none is no share of anything.
 

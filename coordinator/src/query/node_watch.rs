@@ -9,7 +9,7 @@ use loda_identity::{Gss, Member};
 use loda_proto::v1;
 use loda_service::{Measure, measures, successors};
 
-use crate::query::service::QueryService;
+use crate::query::service::{QueryService, is_plain};
 
 /// How often the nodes are asked.
 const NODES: Duration = Duration::from_secs(10);
@@ -84,7 +84,7 @@ impl QueryService {
                 v1::NodeEntry { borough: member.gss.to_string(), name: member.name.clone(), ..Default::default() };
             match self.nodes.describe(&member.gss, &[]).await {
                 Ok((description, doubt)) => {
-                    self.purposes.note(&member.gss, description.grants);
+                    self.purposes.note(&member.gss, description.grants, &is_plain);
                     entry.reachable = true;
                     entry.fault = doubt.unwrap_or_default();
                     entry.software = description.software;

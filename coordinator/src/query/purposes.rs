@@ -9,9 +9,12 @@ use loda_identity::{Gss, PeerId};
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
 
-/// The most grants of a node that are looked at, and the longest text in one.
-const GRANTS: usize = 1_000;
+/// The most names of one kind in a grant, and the longest of them. Names of agreements are far below.
+const NAMES: usize = 1_000;
 const LONGEST: usize = 200;
+
+/// The most purposes of datasets that a node's grants may give together. Each costs work whenever somebody looks.
+const PAIRS: usize = 10_000;
 
 /// The most purposes that a refusal lists.
 const LISTED: usize = 12;
@@ -21,18 +24,21 @@ const LISTED: usize = 12;
 pub(crate) struct Purposes(Mutex<BTreeMap<Gss, Vec<v1::Grant>>>);
 
 impl Purposes {
-    /// Takes in what a node told. Each answer stands for the whole agreement.
-    pub(super) fn note(&self, gss: &Gss, grants: Vec<v1::Grant>) {
-        let short = |texts: &[String]| texts.iter().all(|text| text.len() <= LONGEST);
+    /// Takes in what a node told. Each answer stands for the whole agreement. `speakable`: whether a question can state
+    /// a purpose; a text of another form would only be a message to the asker.
+    ///
+    /// *Attack: a node that tells a long agreement.* What it costs to look at is counted here, once.
+    pub(super) fn note(&self, gss: &Gss, grants: Vec<v1::Grant>, speakable: &dyn Fn(&str) -> bool) {
+        let few = |texts: &[String]| texts.len() <= NAMES && texts.iter().all(|text| text.len() <= LONGEST);
         let dated = |text: &str| text.parse::<chrono::NaiveDate>().is_ok();
+        let mut pairs = 0_usize;
         let fits = |grant: &v1::Grant| {
-            short(&grant.analysts)
-                && short(&grant.purposes)
-                && short(&grant.datasets)
-                && dated(&grant.from)
-                && dated(&grant.until)
+            pairs = pairs.saturating_add(grant.purposes.len().saturating_mul(grant.datasets.len()).max(1));
+            let names = few(&grant.analysts) && few(&grant.purposes) && few(&grant.datasets);
+            let plain = grant.purposes.iter().chain(&grant.datasets).all(|name| speakable(name));
+            pairs <= PAIRS && names && plain && dated(&grant.from) && dated(&grant.until)
         };
-        let grants = grants.into_iter().take(GRANTS).filter(fits).collect();
+        let grants = grants.into_iter().filter(fits).collect();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(gss.clone(), grants);
     }
 
@@ -92,6 +98,7 @@ impl Purposes {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::query::service::is_plain;
 
     #[test]
     fn an_asker_sees_what_is_agreed_for_them_today() {
@@ -107,9 +114,13 @@ mod tests {
         let purposes = Purposes::default();
         assert!(purposes.missing(&ann.parse().unwrap(), "2026-06-01").is_none());
         let gss = |number: u8| format!("E090000{number:02}").parse::<Gss>().unwrap();
-        purposes
-            .note(&gss(1), vec![grant(ann, &["homes", "care"], "2026-12-31"), grant(bob, &["bob's"], "2026-12-31")]);
-        purposes.note(&gss(2), vec![grant(ann, &["homes"], "2026-06-30"), grant(ann, &["x"], "no day")]);
+        let note = |number: u8, grants: Vec<v1::Grant>| purposes.note(&gss(number), grants, &is_plain);
+        note(1, vec![grant(ann, &["homes", "care"], "2026-12-31"), grant(bob, &["bobs"], "2026-12-31")]);
+        note(2, vec![grant(ann, &["homes"], "2026-06-30"), grant(ann, &["x"], "no day")]);
+        // A node in another's hands: names for the asker's terminal, and more of them than an agreement has.
+        let many: Vec<String> = (0..NAMES).map(|number| format!("p{number}")).collect();
+        let flood = v1::Grant { purposes: many.clone(), datasets: many, ..grant(ann, &[], "2026-12-31") };
+        note(3, vec![grant(ann, &["call 0123: \u{1b}[2J"], "2026-12-31"), flood]);
         let ann: PeerId = ann.parse().unwrap();
         let named = |day: &str| {
             let of = purposes.of(&ann, day).into_iter();

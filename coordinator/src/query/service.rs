@@ -362,8 +362,7 @@ impl QueryService {
     }
 
     async fn planned(&self, owner: PeerId, purpose: String, sql: String) -> Result<Arc<Prepared>, Refusal> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_. /".contains(c);
-        if purpose.len() > MAX_PURPOSE || !purpose.chars().all(plain) {
+        if purpose.len() > MAX_PURPOSE || !is_plain(&purpose) {
             return Err(Refusal::new(
                 Rule::Statement,
                 format!("a purpose has at most {MAX_PURPOSE} letters, digits, spaces and any of -_./"),
@@ -396,6 +395,11 @@ impl QueryService {
         let planned = planned.await;
         planned.unwrap_or_else(|_| Err(unplanned()))
     }
+}
+
+/// Whether a purpose has only the signs that a question may state.
+pub(crate) fn is_plain(purpose: &str) -> bool {
+    purpose.chars().all(|c| c.is_ascii_alphanumeric() || "-_. /".contains(c))
 }
 
 /// The day, as agreements write it (ISO 8601).

@@ -1,7 +1,10 @@
 //! The periods that boroughs' data cover, as they declare them, and the cells outside.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use chrono::NaiveDate;
-use loda_contract::Value;
+use loda_contract::{Contract, Value};
 use loda_proto::v1;
 use loda_question::{Beyond, Covered, Period, Question};
 
@@ -56,27 +59,36 @@ impl Coverage {
     /// `None`: every cell has data, as far as is declared.
     pub(crate) fn of(question: &Question, answer: &Answer) -> Option<Self> {
         let Answer::Cells { header, .. } = answer else { return None };
-        let declared = header.snapshots.iter().filter_map(|used| {
-            let wire = used.covers.as_ref()?;
-            let declared = Declared::parse(wire)?;
-            let covered = question.covered(&used.dataset, &wire.column, &declared.period())?;
+        let declared = question.scope().datasets.iter().filter_map(|contract| {
+            let (wire, declared) = declared(header, &contract.dataset)?;
+            let covered = question.covered(&contract.dataset, &wire.column, &declared.period())?;
             Some((declared, covered))
         });
         let all: Vec<_> = declared.collect();
         (!all.is_empty()).then_some(Self(all))
     }
 
-    /// Why a figure of a cell has no data. `None`: it has.
-    pub(crate) fn beyond(&self, cell: &[Value], figure: usize) -> Option<String> {
-        self.0.iter().find_map(|(declared, covered)| Some(declared.beyond(covered.beyond(cell, figure)?)))
+    /// Why a figure of a cell has no data. `None`: it has. Figures that are `combined` lack the same boroughs.
+    pub(crate) fn beyond(&self, cell: &[Value], figure: usize, combined: &[BTreeSet<usize>]) -> Option<String> {
+        let of = |figure: usize| {
+            self.0.iter().find_map(|(declared, covered)| Some(declared.beyond(covered.beyond(cell, figure)?)))
+        };
+        let together = combined.iter().find(|set| set.contains(&figure));
+        of(figure).or_else(|| together?.iter().find_map(|other| of(*other)))
     }
 }
 
-/// The periods of an answer's datasets, in words.
-pub(crate) fn words(header: &v1::ReleasedHeader) -> Vec<String> {
-    let of = |used: &v1::SnapshotUsed| {
-        let wire = used.covers.as_ref()?;
-        Some(format!("{} {}", used.dataset, Declared::parse(wire)?.words()))
+/// What a borough declares for a dataset. A node may repeat itself: the first declaration counts.
+fn declared<'a>(header: &'a v1::ReleasedHeader, dataset: &str) -> Option<(&'a v1::Coverage, Declared)> {
+    let wire = header.snapshots.iter().find(|used| used.dataset == dataset)?.covers.as_ref()?;
+    Some((wire, Declared::parse(wire)?))
+}
+
+/// The periods of a question's datasets, in words of our own.
+pub(crate) fn words(datasets: &[Arc<Contract>], header: &v1::ReleasedHeader) -> Vec<String> {
+    let of = |contract: &Arc<Contract>| {
+        let (_, declared) = declared(header, &contract.dataset)?;
+        Some(format!("{} {}", contract.dataset, declared.words()))
     };
-    header.snapshots.iter().filter_map(of).collect()
+    datasets.iter().filter_map(of).collect()
 }

@@ -91,8 +91,9 @@ pub(crate) fn merge(
         if answered {
             let of = grid.as_ref().map_or(cells.len(), |g| g.len()) as u64;
             let lacking = coverage.as_ref().zip(grid.as_ref()).map_or(0, |(coverage, grid)| {
-                let unreached =
-                    |cell: &Vec<Value>| (0..figures).filter(|f| coverage.beyond(cell, *f).is_some()).count();
+                let unreached = |cell: &Vec<Value>| {
+                    (0..figures).filter(|f| coverage.beyond(cell, *f, &part.combined).is_some()).count()
+                };
                 grid.iter().map(unreached).sum::<usize>() as u64
             });
             let possible = of.saturating_mul(figures as u64).saturating_sub(lacking);
@@ -115,7 +116,7 @@ pub(crate) fn merge(
         for (of_node, row) in cells {
             let known = known.get(&of_node).map_or(&[][..], Vec::as_slice);
             let cell = part.output_cell(gss, &of_node);
-            let beyond = |figure: usize| coverage.as_ref()?.beyond(&of_node, figure);
+            let beyond = |figure: usize| coverage.as_ref()?.beyond(&of_node, figure, &part.combined);
             if gap.is_some() {
                 told.insert(cell.clone());
             }
@@ -247,7 +248,7 @@ fn add_without_data(part: &FederatedAggregate, gaps: &[Gap], groups: &mut BTreeM
                 continue;
             }
             let of_node = part.node_cell(cell);
-            group.add_untold(&|figure| gap.coverage.beyond(&of_node, figure));
+            group.add_untold(&|figure| gap.coverage.beyond(&of_node, figure, &part.combined));
         }
     }
 }

@@ -74,7 +74,7 @@ fn wire_part(
                 said.answer = "answered".to_owned();
                 said.snapshot = header.snapshot;
                 said.as_at.clone_from(&header.as_at);
-                said.covers = coverage::words(header);
+                said.covers = coverage::words(&part.scope.datasets, header);
                 said.withheld = merged.withheld.get(gss).copied().unwrap_or(0);
             }
             Answer::Refused(refusal) => {

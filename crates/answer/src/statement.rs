@@ -69,8 +69,11 @@ fn body(part: &Part, detail: Detail) -> String {
 }
 
 /// As in "  protected: each figure is changed a little at random, and counts below 10 are withheld". A method of newer
-/// software has its own name.
+/// software has its own name. Where no borough answered, nothing is to be said.
 fn protection(part: &Part, detail: Detail) -> String {
+    if part.method.is_empty() {
+        return String::new();
+    }
     let parameters = plain::line(&part.parameters);
     let threshold = parameters.split(", ").find_map(|one| one.strip_prefix("threshold "));
     let words = match part.method.as_str() {

@@ -3,6 +3,9 @@
 //! A cell of a later month holds no record because nobody has sent it yet, not because nothing happened. Such a cell
 //! has no data. It is neither empty nor withheld. This follows from the question, the contract and the declared period;
 //! no record takes part.
+//!
+//! *Attack: a long condition over many days.* The work is counted before it begins, and beyond the limit no cell is
+//! judged: the answer is then what it is without a declared period.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +14,9 @@ use loda_contract::{ColumnType, Domain, Role, Value};
 use crate::derive::Question;
 use crate::draft::{JoinKind, Predicate, Scalar, Source};
 use crate::enumerate::ENUMERATION_LIMIT;
+
+/// The most work for one question: days times the nodes evaluated for each. Each of 33 boroughs may declare a period.
+const LIMIT: usize = ENUMERATION_LIMIT / 32;
 
 /// The first and the last day that a date column can have in a borough's data, in days since 1970-01-01. `None`: that
 /// side is open.
@@ -93,7 +99,11 @@ impl Question {
         let described = self.scope().column(&name)?;
         let Role::Dimension(domain @ Domain::Dates { grain, .. }) = &described.role else { return None };
         let mut days = domain.values()?;
-        if days.len().saturating_mul(draft.figures.len().saturating_add(8)) > ENUMERATION_LIMIT / 100 {
+        let conditions: Vec<Option<&Predicate>> = draft.figures.iter().map(|f| f.condition.as_ref()).collect();
+        let rows = [of_source.as_ref(), draft.rows.filter.as_ref()];
+        let read = rows.iter().chain(&conditions).flatten().map(|condition| condition.size());
+        let size = read.chain(draft.keys.iter().map(Scalar::size)).fold(1, usize::saturating_add);
+        if days.len().saturating_mul(size) > LIMIT {
             return None;
         }
         if described.nullable {
@@ -108,7 +118,6 @@ impl Question {
                 columns.iter().eq([&name])
             })
             .collect();
-        let conditions: Vec<Option<&Predicate>> = draft.figures.iter().map(|f| f.condition.as_ref()).collect();
         let mut rows = Sides::default();
         let mut figures: Vec<Option<Sides>> =
             conditions.iter().map(|condition| condition.map(|_| Sides::default())).collect();

@@ -27,6 +27,7 @@ use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use serde::Serialize;
 use tokio::time::timeout;
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use utoipa::ToSchema;
@@ -82,15 +83,18 @@ pub(super) fn router(service: &Arc<DoorService>) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         })
         .layer(from_fn(read_whole))
-        // Tokens are made beside what their owner writes: compressed together, their size could tell of them.
-        .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(DefaultPredicate::new().and(NotStored)))
+        // The least work: a large answer is compressed where calls are served.
+        .layer(
+            CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(DefaultPredicate::new().and(Kept)),
+        )
 }
 
-/// Answers that may be compressed: all that caches may keep.
+/// Answers that may be compressed: all that caches may keep. A token stands beside what its owner wrote: compressed
+/// together, their size could tell of it.
 #[derive(Clone, Copy)]
-struct NotStored;
+struct Kept;
 
-impl Predicate for NotStored {
+impl Predicate for Kept {
     fn should_compress<B>(&self, response: &http::Response<B>) -> bool
     where
         B: HttpBody,

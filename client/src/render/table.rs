@@ -6,7 +6,7 @@ use comfy_table::{
 
 use loda_answer::Answer;
 use loda_answer::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note, note_name, thousands};
-use loda_answer::plain;
+use loda_answer::{decimals_of, plain};
 
 /// A line below the header, and no other lines.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
@@ -24,10 +24,14 @@ pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
     let columns = columns(answer);
     let with_note = needs_note(answer);
     let mut rows: Vec<Vec<String>> = Vec::new();
-    let bare = ungrouped(answer, &columns);
+    let styles: Vec<Style> = ungrouped(answer, &columns)
+        .into_iter()
+        .zip(&columns)
+        .map(|(bare, column)| Style { bare, decimals: decimals(answer, column) })
+        .collect();
     let done: Result<(), std::convert::Infallible> = each_row(answer, &columns, limit, |cells, reason| {
-        let format = |((cell, column), bare): ((&Cell, &Column), &bool)| text(cell, column.kind, *bare);
-        let mut row: Vec<_> = cells.iter().zip(&columns).zip(&bare).map(format).collect();
+        let format = |((cell, column), style): ((&Cell, &Column), &Style)| text(cell, column.kind, *style);
+        let mut row: Vec<_> = cells.iter().zip(&columns).zip(&styles).map(format).collect();
         if with_note {
             row.push(plain::line(&note(&columns, cells, reason)));
         }
@@ -93,21 +97,53 @@ fn ungrouped(answer: &Answer, columns: &[Column]) -> Vec<bool> {
     bare
 }
 
-fn text(cell: &Cell, kind: CellKind, bare: bool) -> String {
+/// How the numbers of a column are written.
+#[derive(Clone, Copy)]
+struct Style {
+    bare: bool,
+    /// The decimals that mean something. `None`: this is not known.
+    decimals: Option<usize>,
+}
+
+/// The decimals that the column's error leaves: digits beyond it say nothing.
+fn decimals(answer: &Answer, column: &Column) -> Option<usize> {
+    let error = answer.statement.errors.iter().find(|error| error.column == column.name)?;
+    decimals_of(error.standard_error).map(|decimals| usize::try_from(decimals).unwrap_or(0))
+}
+
+fn text(cell: &Cell, kind: CellKind, style: Style) -> String {
     match cell {
         Cell::Withheld => "[c]".into(),
         Cell::NoAnswer => "[x]".into(),
         Cell::NoData => "[z]".into(),
         Cell::Null => "–".into(),
-        Cell::Value(value) if kind == CellKind::Float => thousands(&rounded(value)),
-        Cell::Value(value) if kind.is_number() && !bare => thousands(value),
+        Cell::Value(value) if kind == CellKind::Float => thousands(&rounded(value, style.decimals)),
+        Cell::Value(value) if kind == CellKind::Decimal => thousands(&cut(value, style.decimals)),
+        Cell::Value(value) if kind.is_number() && !style.bare => thousands(value),
         Cell::Value(value) => plain::line(value),
     }
 }
 
-/// Rounds to four decimals, or to four significant digits if all four decimals would be zero.
-fn rounded(value: &str) -> String {
-    match value.parse::<f64>() {
+/// A decimal number with at most so many decimals.
+fn cut(value: &str, decimals: Option<usize>) -> String {
+    let written = value.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    match (decimals.filter(|decimals| *decimals < written), value.parse::<f64>()) {
+        (Some(decimals), Ok(number)) if number.abs() < 1e15 => format!("{number:.decimals$}"),
+        _ => value.to_owned(),
+    }
+}
+
+/// Rounds to the decimals that mean something. Where this is not known: to four decimals, or to four significant digits
+/// if all four decimals would be zero.
+fn rounded(value: &str, decimals: Option<usize>) -> String {
+    match (value.parse::<f64>(), decimals) {
+        (Ok(number), Some(decimals)) if number.abs() < 1e15 => format!("{number:.decimals$}"),
+        (parsed, _) => rounded_to_four(value, parsed),
+    }
+}
+
+fn rounded_to_four(value: &str, parsed: Result<f64, std::num::ParseFloatError>) -> String {
+    match parsed {
         Ok(number) if !number.is_finite() => value.to_owned(),
         Ok(number) if number != 0.0 && !(1e-3..1e15).contains(&number.abs()) => format!("{number:.3e}"),
         Ok(number) => {
@@ -123,6 +159,7 @@ mod tests {
     #![allow(clippy::indexing_slicing)]
     use super::*;
     use loda_answer::sample::sample;
+    use loda_proto::v1::ColumnError;
 
     #[test]
     fn numbers_are_grouped_and_nulls_marked() {
@@ -160,7 +197,25 @@ mod tests {
     #[test]
     fn floats_round_for_reading() {
         for (exact, read) in [("0", "0"), ("0.00001234", "1.234e-5"), ("12.5", "12.5"), ("NaN", "NaN")] {
-            assert_eq!(rounded(exact), read);
+            assert_eq!(rounded(exact, None), read);
         }
+    }
+
+    #[test]
+    fn digits_beyond_the_error_are_not_shown() {
+        for (exact, decimals, read) in [("0.0833333", 3, "0.083"), ("1234.5678", 1, "1234.6"), ("12345.5", 0, "12346")]
+        {
+            assert_eq!(rounded(exact, Some(decimals)), read);
+        }
+        assert_eq!(["7.25", "7.2549"].map(|exact| cut(exact, Some(2))), ["7.25", "7.25"]);
+        let mut answer = sample([None, None, None, None]);
+        let of = |column: &str, standard_error: f64| ColumnError {
+            column: column.into(),
+            standard_error,
+            at_most: standard_error,
+        };
+        answer.statement.errors = vec![of("people", 2.2), of("share", 0.06)];
+        let text = table(&answer, Some(80));
+        assert!(text.contains("1,234,567") && text.contains("0.250") && text.contains("0.333 "), "{text}");
     }
 }

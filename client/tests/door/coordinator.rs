@@ -217,6 +217,7 @@ impl Query for Coordinator {
             complete: self.scene != Scene::Partial,
             parts: vec![part],
             notes: Vec::new(),
+            errors: Vec::new(),
         };
         let chunks: Vec<_> = result()
             .chunks(256)

@@ -291,7 +291,7 @@ impl Answer {
         }
         let Some(mut header) = headers.into_iter().reduce(joined) else { return Self::None };
         header.snapshots.sort_by(|a, b| a.dataset.cmp(&b.dataset));
-        let known = lowered.cells(&tables, dense, part.is_london(), &part.wholes());
+        let known = lowered.cells(&tables, dense, part.is_london(), &part.wholes);
         let values = |figures: &Vec<CellFigure>| figures.iter().map(|figure| figure.value).collect();
         let cells = known.iter().map(|(cell, figures)| (cell.clone(), values(figures))).collect();
         Self::Cells { header, cells, known }

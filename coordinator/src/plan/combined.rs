@@ -1,6 +1,6 @@
 //! Finds the figures that a question combines.
 //!
-//! If one count is divided by another, the statement gives the standard error of the share. If London figures are
+//! If one count is divided by another, their errors go together, and the error of the share is smaller. If London figures are
 //! divided, subtracted or averaged, all of them are formed over the same boroughs: a share of two figures of which one
 //! lacks three boroughs and the other lacks none is no share of anything.
 
@@ -13,31 +13,25 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Distinct, Expr, LogicalPlan, Op
 use loda_question::Measure;
 
 use crate::plan::arithmetic;
-use crate::plan::federated_aggregate::{FederatedAggregate, Output, Ratio};
+use crate::plan::federated_aggregate::{FederatedAggregate, Output};
 use crate::plan::federated_node::Federated;
 
 /// Tells each part which of its figures the question combines.
 pub(crate) fn tell(plan: &LogicalPlan, parts: &mut [FederatedAggregate]) -> Result<()> {
-    tell_ratios(plan, parts)?;
+    tell_wholes(plan, parts)?;
     tell_combined(plan, parts)
 }
 
 /// Tells each part which of its counts is divided by which other count.
-fn tell_ratios(plan: &LogicalPlan, parts: &mut [FederatedAggregate]) -> Result<()> {
+fn tell_wholes(plan: &LogicalPlan, parts: &mut [FederatedAggregate]) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let LogicalPlan::Projection(projection) = node else { return Ok(TreeNodeRecursion::Continue) };
-        for (expr, field) in projection.expr.iter().zip(projection.schema.fields()) {
-            let Some(quotient) = quotient(expr) else { continue };
+        for (over, under) in projection.expr.iter().filter_map(quotient) {
             let origin = |column: &Column| origin(&projection.input, column);
-            let (Some((part, over)), Some((of, under))) = (origin(quotient.over), origin(quotient.under)) else {
-                continue;
-            };
+            let (Some((part, over)), Some((of, under))) = (origin(over), origin(under)) else { continue };
             let Some(part) = parts.get_mut(part).filter(|_| part == of) else { continue };
             let (Some(over), Some(under)) = (count(part, over), count(part, under)) else { continue };
-            let ratio = Ratio { name: field.name().clone(), over, under, factor: quotient.factor };
-            if !part.ratios.contains(&ratio) {
-                part.ratios.push(ratio);
-            }
+            part.wholes.insert(over, under);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -50,27 +44,16 @@ fn count(part: &FederatedAggregate, output: usize) -> Option<usize> {
     matches!(part.measures.get(*figure)?, Measure::Rows | Measure::Units(_) | Measure::Present(_)).then_some(*figure)
 }
 
-/// One column divided by another, and the factor on the quotient.
-struct Quotient<'a> {
-    over: &'a Column,
-    under: &'a Column,
-    factor: f64,
-}
-
-fn quotient(expr: &Expr) -> Option<Quotient<'_>> {
+/// One column, or a multiple of it, divided by another.
+fn quotient(expr: &Expr) -> Option<(&Column, &Column)> {
     match expr {
         Expr::Alias(alias) => quotient(&alias.expr),
         Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => quotient(expr),
         Expr::ScalarFunction(call) if call.name() == "round" => quotient(call.args.first()?),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) => {
-            let ((over, by), (under, of)) = (multiple(left)?, multiple(right)?);
-            Some(Quotient { over, under, factor: by / of })
+            Some((multiple(left)?.0, multiple(right)?.0))
         }
-        _ => {
-            let (of, by) = product(expr)?;
-            let of = quotient(of)?;
-            Some(Quotient { factor: of.factor * by, ..of })
-        }
+        _ => quotient(product(expr)?.0),
     }
 }
 
@@ -156,7 +139,7 @@ fn tell_combined(plan: &LogicalPlan, parts: &mut [FederatedAggregate]) -> Result
         let figures: Vec<BTreeSet<usize>> = outputs
             .chain(alone)
             .map(|outputs| {
-                outputs.into_iter().filter_map(|output| part.outputs.get(output)).flat_map(Output::needs).collect()
+                outputs.into_iter().filter_map(|output| part.outputs.get(output)).flat_map(Output::combines).collect()
             })
             .collect();
         part.combined = joined(figures);

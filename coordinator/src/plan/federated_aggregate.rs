@@ -19,16 +19,6 @@ use crate::plan::fragment::Fragment;
 /// The most cells that one part may have over all its boroughs together.
 const CELL_LIMIT: u64 = 1_000_000;
 
-/// A column that is `factor` × one count / another. Both counts are positions among the node's figures.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Ratio {
-    /// The column, as the statement names it.
-    pub(crate) name: String,
-    pub(crate) over: usize,
-    pub(crate) under: usize,
-    pub(crate) factor: f64,
-}
-
 /// One aggregate that boroughs answer.
 #[derive(Clone)]
 pub(crate) struct FederatedAggregate {
@@ -46,8 +36,8 @@ pub(crate) struct FederatedAggregate {
     /// For data about people: the tables that each borough is asked for instead, and how its question follows from
     /// them.
     pub(crate) lowered: BTreeMap<Gss, Arc<Lowered>>,
-    /// Columns of the statement that divide one of its counts by another.
-    pub(crate) ratios: Vec<Ratio>,
+    /// For each of the node's figures that is divided by another: the other figure.
+    pub(crate) wholes: BTreeMap<usize, usize>,
     /// Sets of the node's figures that a London figure combines: they are formed over the same boroughs.
     pub(crate) combined: Vec<BTreeSet<usize>>,
     pub(crate) schema: Arc<DFSchema>,
@@ -108,6 +98,17 @@ impl Output {
             Self::Quantile(bins) => vec![bins.total],
         }
     }
+
+    /// The node's figures that the value combines. An edge of a bin may be missing; what there is has to be of the same
+    /// boroughs.
+    pub(crate) fn combines(&self) -> Vec<usize> {
+        match self {
+            Self::Quantile(bins) => {
+                std::iter::once(bins.total).chain(bins.below.iter().map(|(_, figure)| *figure)).collect()
+            }
+            other => other.needs(),
+        }
+    }
 }
 
 impl FederatedAggregate {
@@ -154,11 +155,6 @@ impl FederatedAggregate {
                 words(bins.total).replacen("COUNT", &format!("QUANTILE {share} OF "), 1)
             }
         }
-    }
-
-    /// For each figure that is divided by another: the other figure.
-    pub(crate) fn wholes(&self) -> BTreeMap<usize, usize> {
-        self.ratios.iter().map(|ratio| (ratio.over, ratio.under)).collect()
     }
 
     /// The fragments that a borough gets.
@@ -281,7 +277,7 @@ pub(crate) fn of(
         outputs,
         questions,
         lowered,
-        ratios: Vec::new(),
+        wholes: BTreeMap::new(),
         combined: Vec::new(),
         schema: Arc::clone(schema),
     };

@@ -21,6 +21,7 @@ use crate::query::query::Query;
 use crate::query::service::{FINISHING, QueryService};
 use crate::result::merge::{MergedPart, merge};
 use crate::result::query_result::QueryResult;
+use crate::result::standard_errors;
 use crate::result::statement::statement;
 
 impl QueryService {
@@ -43,6 +44,7 @@ impl QueryService {
         // Placing cells on a large grid is CPU work. Other queries move to other threads meanwhile.
         let merged = compute(|| merged.collect::<anyhow::Result<Vec<MergedPart>>>())?;
         let mut statement = statement(&query.id.to_string(), &prepared.purpose, &prepared.split, &answers, &merged);
+        let mut errors = standard_errors::of_released(&prepared.split, &merged);
         let cells = merged.into_iter().enumerate().map(|(i, m)| (i, m.batch)).collect();
         // A separate task, so that the deadline and a cancellation can end it.
         let (workers, of) = (Arc::clone(&self.workers), Arc::clone(prepared));
@@ -50,8 +52,10 @@ impl QueryService {
         let until = deadline + FINISHING;
         let finishing_at = Instant::now();
         let finishing = tokio::spawn(async move { workers.finish(&of, cells, until).await });
-        let (arrow_ipc, notes) = AbortOnDropHandle::new(finishing).await.context("finishing stopped")??;
-        statement.notes.extend(notes);
+        let (arrow_ipc, told) = AbortOnDropHandle::new(finishing).await.context("finishing stopped")??;
+        statement.notes.extend(told.notes);
+        errors.extend(told.errors);
+        statement.errors = standard_errors::told(&prepared.split, &errors);
         self.times.took("finish", finishing_at.elapsed());
         let mut asked = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer != "not asked").peekable();
         let agreement = |b: &v1::BoroughAnswer| b.refusal.as_ref().is_some_and(|r| r.rule == Rule::Agreement.name());

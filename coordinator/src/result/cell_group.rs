@@ -43,6 +43,8 @@ pub(crate) struct Merged {
     released: u32,
     /// Whether that estimate is not good enough, or is one borough's.
     dropped: bool,
+    /// The number of boroughs whose released figure holds estimates that are not good enough.
+    pub(crate) unfit: u32,
     of_alone: Estimate,
 }
 
@@ -108,6 +110,7 @@ impl Group {
     /// several boroughs is shown if it is good enough.
     pub(crate) fn settle(&mut self, measures: &[Measure]) -> anyhow::Result<()> {
         for (figure, measure) in self.figures.iter_mut().zip(measures) {
+            let in_part = figure.estimated;
             if figure.alone > 0 {
                 let with = figure.known.and(&figure.of_alone);
                 // A combined figure may lack all boroughs but this one.
@@ -123,6 +126,7 @@ impl Group {
             }
             if figure.estimated > 0 && !figure.known.will_do() {
                 figure.withheld += figure.estimated;
+                figure.unfit = in_part;
                 (figure.sum, figure.estimated, figure.partial) = (None, 0, 0);
             }
             let counts = matches!(measure, Measure::Rows | Measure::Units(_) | Measure::Present(_));

@@ -67,10 +67,11 @@ fn as_float(value: i128) -> f64 {
 }
 
 /// Fills in withheld cumulative counts, evenly between their neighbours. The bins on both sides of such an edge become
-/// one bin.
-pub(crate) fn complete(bins: &Bins, row: &mut [Option<i128>]) {
+/// one bin. Returns the figures that are filled in.
+pub(crate) fn complete(bins: &Bins, row: &mut [Option<i128>]) -> Vec<usize> {
     let at = |row: &[Option<i128>], figure: usize| row.get(figure).copied().flatten();
-    let Some(total) = at(row, bins.total) else { return };
+    let mut filled = Vec::new();
+    let Some(total) = at(row, bins.total) else { return filled };
     let mut before = (bins.lower, 0_i128);
     for (place, (edge, figure)) in bins.below.iter().enumerate() {
         if let Some(known) = at(row, *figure) {
@@ -83,14 +84,22 @@ pub(crate) fn complete(bins: &Bins, row: &mut [Option<i128>]) {
         let part = next.saturating_sub(before.1).max(0).saturating_mul(edge.saturating_sub(before.0)) / width;
         if let Some(value) = row.get_mut(*figure) {
             *value = Some(before.1.saturating_add(part));
+            filled.push(*figure);
         }
     }
+    filled
 }
 
 /// The quantile of the histogram: the value at which the share is reached, evenly within its bin.
 pub(crate) fn quantile(bins: &Bins, figures: Figures<'_>) -> Option<f64> {
     let total = figures(bins.total).filter(|n| *n > 0)?;
     at_rank(bins, as_float(total) * f64::from(bins.per_mille) / 1000.0, figures)
+}
+
+/// The bin in which the quantile lies: its edges.
+pub(crate) fn bin(bins: &Bins, figures: Figures<'_>) -> Option<(f64, f64)> {
+    let total = figures(bins.total).filter(|n| *n > 0)?;
+    place(bins, as_float(total) * f64::from(bins.per_mille) / 1000.0, figures).map(|at| at.edges)
 }
 
 /// The standard error of a quantile. `variances`: the variances of the node's figures.
@@ -119,6 +128,7 @@ fn at_rank(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<f64> {
 /// The position of a rank: between two edges with these figures, if they have figures, at this share of the way.
 struct BinPlace {
     value: f64,
+    edges: (f64, f64),
     before: Option<usize>,
     after: Option<usize>,
     share: f64,
@@ -129,18 +139,20 @@ fn place(bins: &Bins, target: f64, figures: Figures<'_>) -> Option<BinPlace> {
     let total = as_float(figures(bins.total)?);
     let mut before = (as_float(bins.lower), 0.0_f64, None);
     let of_edge = |(edge, figure): &(i128, usize)| Some((as_float(*edge), as_float(figures(*figure)?), Some(*figure)));
-    for edge in bins.below.iter().map(of_edge).chain([Some((as_float(bins.upper), total, None))]) {
-        let (edge, below, figure) = edge?;
+    // Without the count below an edge, the bins on both sides of it are one.
+    for (edge, below, figure) in bins.below.iter().filter_map(of_edge).chain([(as_float(bins.upper), total, None)]) {
         // Perturbed cumulative counts can fall; they must not.
         let below = below.clamp(before.1, total);
         if below >= target && below > before.1 {
             let share = ((target - before.1) / (below - before.1)).clamp(0.0, 1.0);
             let value = (before.0 + share * (edge - before.0)) / unit;
-            return Some(BinPlace { value, before: before.2, after: figure, share });
+            let edges = (before.0 / unit, edge / unit);
+            return Some(BinPlace { value, edges, before: before.2, after: figure, share });
         }
         before = (edge, below, figure);
     }
-    Some(BinPlace { value: before.0 / unit, before: before.2, after: None, share: 0.0 })
+    let last = before.0 / unit;
+    Some(BinPlace { value: last, edges: (last, last), before: before.2, after: None, share: 0.0 })
 }
 
 #[cfg(test)]
@@ -158,8 +170,13 @@ mod tests {
         let bins =
             Bins { per_mille: 500, lower: 0, upper: 100, below: vec![(10, 1), (20, 2), (50, 3)], total: 0, scale: 0 };
         let mut row = vec![Some(100), None, Some(40), None];
-        complete(&bins, &mut row);
+        assert_eq!(complete(&bins, &mut row), [1, 3]);
         assert_eq!(row, [Some(100), Some(20), Some(40), Some(62)]);
+        // An edge that is lost when boroughs are added up leaves a wider bin.
+        let lost = [Some(100), None, Some(40), None];
+        let value = quantile(&bins, &|f| lost.get(f).copied().flatten()).unwrap();
+        assert!((value - 33.33).abs() < 0.01, "{value}");
+        assert_eq!(bin(&bins, &|f| lost.get(f).copied().flatten()), Some((20.0, 100.0)));
         let value = quantile(&bins, &|f| row.get(f).copied().flatten()).unwrap();
         assert!((20.0..50.0).contains(&value), "{value}");
         assert_eq!(quantile(&bins, &|_| None), None);

@@ -14,11 +14,12 @@ use loda_question::Predicate;
 use loda_question::table::CellFigure;
 
 use crate::nodes::dispatch::Answer;
-use crate::plan::federated_aggregate::{FederatedAggregate, OutputKey};
+use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey};
 use crate::plan::federated_node::Federated;
 use crate::result::cell_group::Group;
 use crate::result::coverage::Coverage;
 use crate::result::derived_statistics;
+use crate::result::figure_errors::{self, StandardError};
 use crate::result::output_columns;
 
 /// One part after the merge.
@@ -27,14 +28,16 @@ pub(crate) struct MergedPart {
     /// The number of values that the answering boroughs could release, and how many of them each withholds.
     pub(crate) values: u64,
     pub(crate) withheld: BTreeMap<Gss, u64>,
+    /// The number of values that boroughs released in part and that are not good enough to be told.
+    pub(crate) unfit: u64,
     pub(crate) lacks: Vec<Lack>,
     /// Whether a figure adds up cells while others of its cells are not released, and whether a figure holds estimates.
     pub(crate) in_part: bool,
     pub(crate) estimated: bool,
-    /// For each perturbed output: its standard error on average over all rows, and in the worst row.
-    pub(crate) errors: Vec<Option<(f64, f64)>>,
-    /// For each of the part's ratios: its standard error on average, and in the worst row.
-    pub(crate) ratios: Vec<Option<(f64, f64)>>,
+    /// For each perturbed output.
+    pub(crate) errors: Vec<Option<StandardError>>,
+    /// For each output that is a quantile: the edges of the bins in which it lies, one pair for each row.
+    pub(crate) bins: Vec<(usize, Vec<(f64, f64)>)>,
     /// Withheld groups are not listed, because a key is open.
     pub(crate) open: bool,
 }
@@ -81,7 +84,7 @@ pub(crate) fn merge(
         // A figure whose condition cannot hold here (it names another borough) is empty by logic and lacks nothing.
         let figures_here = question.draft().figures.iter();
         let empty: Vec<bool> = figures_here.map(|f| f.condition == Some(Predicate::Constant(Some(false)))).collect();
-        let (mut cells, known) = match answer {
+        let (mut cells, mut known) = match answer {
             Answer::Cells { cells, known, .. } => (std::mem::take(cells), std::mem::take(known)),
             Answer::Table { .. } | Answer::Refused(_) | Answer::None => Default::default(),
             Answer::NotAsked => continue,
@@ -103,7 +106,14 @@ pub(crate) fn merge(
                 withheld.insert(gss.clone(), possible.saturating_sub(released));
             }
             for bins in part.outputs.iter().filter_map(derived_statistics::bins) {
-                cells.values_mut().for_each(|row| derived_statistics::complete(bins, row));
+                for (cell, row) in &mut cells {
+                    let filled = derived_statistics::complete(bins, row);
+                    for figure in known.get_mut(cell).into_iter().flat_map(|known| known.iter_mut().enumerate()) {
+                        if filled.contains(&figure.0) {
+                            *figure.1 = CellFigure::default();
+                        }
+                    }
+                }
             }
         }
         if let Some(grid) = &grid {
@@ -147,6 +157,7 @@ pub(crate) fn merge(
         strict.settle(&part.measures)?;
         group.reconcile(&part.combined, &strict);
     }
+    let unfit = groups.values().flat_map(|group| &group.figures).map(|figure| u64::from(figure.unfit)).sum();
     let lacks = lacks(part, &groups);
     // For data about people, the boroughs list the possible groups.
     let open = !sparse && part.lowered.is_empty() && part.questions.values().flatten().any(|q| q.grid().is_none());
@@ -154,9 +165,14 @@ pub(crate) fn merge(
     let batch = output_columns::batch(part, leaf, &groups, sparse, missing)?;
     let in_part = groups.values().any(|group| part.outputs.iter().any(|output| group.in_part(output) > 0));
     let estimated = groups.values().any(|group| part.outputs.iter().any(|output| group.estimated(output).is_some()));
-    let errors = part.outputs.iter().map(|output| output_columns::error(part, output, &groups)).collect();
-    let ratios = part.ratios.iter().map(|ratio| output_columns::error_of_ratio(ratio, &groups)).collect();
-    Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, errors, ratios, open })
+    let errors = part.outputs.iter().map(|output| figure_errors::error(part, output, &groups)).collect();
+    let of_output = |(place, output): (usize, &Output)| {
+        let Output::Quantile(bins) = output else { return None };
+        let of_group = |group: &Group| derived_statistics::bin(bins, &|figure| group.figures.get(figure)?.sum);
+        Some((place, groups.values().filter_map(of_group).collect()))
+    };
+    let bins = part.outputs.iter().enumerate().filter_map(of_output).collect();
+    Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, errors, bins, unfit, open })
 }
 
 /// One borough's figures of a cell, without those that are combined with one that it did not release in full. `alone`:

@@ -11,16 +11,16 @@ use datafusion::common::ScalarValue;
 use loda_contract::{ColumnType, Value};
 use loda_question::Measure;
 use loda_question::plan::{FigureReading, arrow_type, value_scalar};
-use loda_question::table::Estimate;
 
-use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey, Ratio};
+use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey};
 use crate::plan::federated_node::Federated;
 use crate::result::cell_group::Group;
 use crate::result::derived_statistics;
+use crate::result::figure_errors;
 use crate::result::marks::{MISSING, mark_field};
 
-/// The cells in the aggregate's schema, followed by the marks of each figure that has any. `missing`: why cells may be
-/// missing.
+/// The cells in the aggregate's schema, followed by the marks of each figure that has any, and by how far figures are
+/// off. `missing`: why cells may be missing.
 pub(crate) fn batch(
     part: &FederatedAggregate,
     leaf: &Federated,
@@ -45,6 +45,10 @@ pub(crate) fn batch(
             fields.push(mark_field(part.keys.len().saturating_add(place)));
             columns.push(Arc::new(marks));
         }
+    }
+    for (field, errors) in figure_errors::columns(part, groups) {
+        fields.push(field);
+        columns.push(errors);
     }
     let missing = missing.map(|missing| (MISSING.to_owned(), missing.to_owned()));
     let schema = Schema::new(fields).with_metadata(missing.into_iter().collect());
@@ -129,58 +133,4 @@ fn output_array(
             Ok(Arc::new(means.collect::<Float64Array>()))
         }
     }
-}
-
-/// The standard error of an output: on average, and in the worst row. `None`: the output is exact, or nothing is known.
-pub(crate) fn error(
-    part: &FederatedAggregate,
-    output: &Output,
-    groups: &BTreeMap<Vec<Value>, Group>,
-) -> Option<(f64, f64)> {
-    mean_and_most(groups.values().filter_map(|group| error_of(part, output, group)).collect())
-}
-
-/// The standard error of one count divided by another: on average, and in the worst row.
-pub(crate) fn error_of_ratio(ratio: &Ratio, groups: &BTreeMap<Vec<Value>, Group>) -> Option<(f64, f64)> {
-    let of_group = |group: &Group| {
-        let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());
-        let (over, under) = (of(ratio.over)?, of(ratio.under)?);
-        let n = as_float(under.sum.filter(|n| *n != 0)?);
-        let share = as_float(over.sum?) / n;
-        let variance = over.known.variance - 2.0 * share * over.known.with_whole + share * share * under.known.variance;
-        Some(ratio.factor.abs() * Estimate::standard_error(variance) / n.abs())
-    };
-    mean_and_most(groups.values().filter_map(of_group).collect())
-}
-
-fn mean_and_most(errors: Vec<f64>) -> Option<(f64, f64)> {
-    let most = errors.iter().copied().fold(0.0, f64::max);
-    #[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
-    let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
-    (most > 0.0 && most.is_finite()).then_some((mean, most))
-}
-
-/// The standard error in one row, in the output's own units.
-fn error_of(part: &FederatedAggregate, output: &Output, group: &Group) -> Option<f64> {
-    let of = |place: usize| group.figures.get(place).filter(|figure| figure.sum.is_some());
-    let scale = |place: usize| 10_f64.powi(i32::from(part.scales.get(place).copied().unwrap_or(0)));
-    match output {
-        Output::Figure { figure, .. } => Some(Estimate::standard_error(of(*figure)?.known.variance) / scale(*figure)),
-        Output::Average { sum, count } => {
-            let (total, n) = (&of(*sum)?.known, as_float(of(*count)?.sum.filter(|n| *n != 0)?));
-            let mean = as_float(of(*sum)?.sum?) / n;
-            let variance = total.variance - 2.0 * mean * total.covariance + mean * mean * total.doubt;
-            Some(Estimate::standard_error(variance) / n.abs() / scale(*sum))
-        }
-        Output::Quantile(bins) => {
-            let variances = |figure: usize| of(figure).map(|figure| figure.known.variance);
-            derived_statistics::off(bins, &|figure| of(figure)?.sum, &variances)
-        }
-        Output::Spread(_) => None,
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "an error is a rough figure")]
-fn as_float(value: i128) -> f64 {
-    value as f64
 }

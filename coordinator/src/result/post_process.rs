@@ -14,8 +14,10 @@ use loda_answer::{PROTECTED, reason};
 
 use crate::plan::federated_node::Merged;
 use crate::plan::split::SplitPlan;
+use crate::result::figure_errors::StandardError;
 use crate::result::marks::{Marked, Marker, Value, text_at, words_of_row};
 use crate::result::row_pairs::crossed;
+use crate::result::standard_errors::{self, Cells};
 
 /// The most bytes of a result.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
@@ -23,11 +25,16 @@ pub(crate) const MAX_BYTES: usize = 64 << 20;
 /// The most rows of a result.
 const MAX_ROWS: usize = 2_000_000;
 
+/// The note on an answer of too many values.
+const UNTOLD: &str = "How far off the figures are that are made of released ones is not told: the answer is too large";
+
 /// The rows of an answer, and the notes on rows that are left out.
 pub(crate) struct Finished {
     pub(crate) schema: SchemaRef,
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) notes: Vec<String>,
+    /// The errors of columns that are made of released figures.
+    pub(crate) errors: BTreeMap<usize, StandardError>,
 }
 
 /// Runs the steps after the merge, and puts the marks of each row into the last column, `reason`.
@@ -39,12 +46,17 @@ pub(crate) async fn finish(
     split: &SplitPlan,
     parts: BTreeMap<usize, RecordBatch>,
 ) -> anyhow::Result<Finished> {
-    let merged = parts.iter().map(|(part, batch)| (*part, batch.schema())).collect();
-    let parts = parts.into_iter().map(|(part, batch)| Ok((part, plain(&batch)?)));
-    let parts = Merged(parts.collect::<anyhow::Result<_>>()?);
+    let (mut merged, mut known) = (BTreeMap::new(), BTreeMap::new());
+    for (number, batch) in parts {
+        let mut cells = Cells::of(&batch)?;
+        merged.insert(number, cells.cells.schema());
+        cells.cells = plain(&cells.cells)?;
+        known.insert(number, cells);
+    }
+    let parts = Merged(known.iter().map(|(number, part)| (*number, part.cells.clone())).collect());
     let state = SessionStateBuilder::new_from_existing(state).with_query_planner(Arc::new(parts)).build();
     let plan = state.optimize(&split.plan)?;
-    let (marked, notes) = Marker::mark(state.clone(), merged, &plan).await?;
+    let (marked, mut notes) = Marker::mark(state.clone(), merged, &plan).await?;
     let physical = state.query_planner().create_physical_plan(&marked.plan, &state).await?;
     crossed(physical.as_ref())?;
     let schema = result_schema(&split.plan, &split.rests);
@@ -60,7 +72,11 @@ pub(crate) async fn finish(
         anyhow::ensure!(bytes <= MAX_BYTES, "the result has more than {MAX_BYTES} bytes");
         batches.push(batch);
     }
-    Ok(Finished { schema, batches, notes })
+    let errors = standard_errors::of_made(&state, &plan, split, &known, &batches).await?;
+    if errors.is_none() {
+        notes.push(UNTOLD.to_owned());
+    }
+    Ok(Finished { schema, batches, notes, errors: errors.unwrap_or_default() })
 }
 
 /// Merged cells without the metadata of their schema: the engine compares them with those of the plan.

@@ -9,7 +9,7 @@ use loda_question::{Measure, bare_name};
 
 use crate::nodes::dispatch::Answer;
 use crate::plan::federated_aggregate::{FederatedAggregate, OutputKey};
-use crate::plan::lineage::shown_names;
+use crate::plan::lineage::{self, shown_names};
 use crate::plan::split::SplitPlan;
 use crate::result::coverage;
 use crate::result::merge::MergedPart;
@@ -17,7 +17,7 @@ use crate::result::merge::MergedPart;
 /// The most lacks that are listed one by one.
 const LISTED: usize = 200;
 
-/// The statement of a whole result.
+/// The statement of a whole result, without the errors of its columns.
 pub(crate) fn statement(
     query: &str,
     purpose: &str,
@@ -37,7 +37,7 @@ pub(crate) fn statement(
     // Without a borough to ask, a figure of nobody would be told as one of everybody.
     let asked = |answers: &BTreeMap<Gss, Answer>| answers.values().any(|a| !matches!(a, Answer::NotAsked));
     let complete = answers.iter().all(asked) && !answers.iter().flat_map(BTreeMap::values).any(missing);
-    let mut notes = Vec::new();
+    let mut notes = split.notes.clone();
     if merged.iter().any(|part| part.in_part) {
         notes.push(
             "Figures of rows marked 'in part' add up the released cells of a table; cells of too few units are missing from \
@@ -52,7 +52,21 @@ pub(crate) fn statement(
                 .to_owned(),
         );
     }
-    v1::Statement { query_id: query.to_owned(), purpose: purpose.to_owned(), complete, parts, notes }
+    if lineage::has_totals(&split.plan) {
+        notes.push(
+            "A row of a total has no value (NULL) in the columns that it adds up. GROUPING(column) is 1 there, and 0 in \
+             the rows of records without a value"
+                .to_owned(),
+        );
+    }
+    v1::Statement {
+        query_id: query.to_owned(),
+        purpose: purpose.to_owned(),
+        complete,
+        parts,
+        notes,
+        errors: Vec::new(),
+    }
 }
 
 fn wire_part(
@@ -109,11 +123,11 @@ fn wire_part(
         london: part.is_london(),
         boroughs: boroughs.collect(),
         values: merged.values,
-        withheld: merged.withheld.values().sum(),
+        withheld: merged.withheld.values().sum::<u64>().saturating_add(merged.unfit),
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
         open: merged.open,
-        errors: standard_errors(part, merged, &figure_names),
+        notes: notes(part, merged, &figure_names),
         units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }
 }
@@ -126,43 +140,37 @@ fn each_once<'a>(said: impl Iterator<Item = &'a str>) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", or ")))
 }
 
-/// The standard error of each figure on average over all rows, and in the worst row if rows differ.
-fn standard_errors(part: &FederatedAggregate, merged: &MergedPart, names: &[String]) -> Vec<String> {
-    if merged.errors.iter().all(Option::is_none) {
-        return Vec::new();
-    }
-    let mut said: Vec<String> = Vec::new();
-    for (words, error) in names.iter().zip(&merged.errors) {
-        let Some((mean, most)) = error else { continue };
-        let most = if *most > mean * 1.1 { format!(" (at most ±{most:.1})") } else { String::new() };
-        let text = format!("{words} ±{mean:.1}{most}");
-        if !said.contains(&text) {
-            said.push(text);
+/// How a quantile is read.
+const EVENLY: &str = "Where in between is told as if values were spread evenly; its error is that of the counts";
+
+/// What a reader has to know of a part's figures, besides their errors.
+fn notes(part: &FederatedAggregate, merged: &MergedPart, names: &[String]) -> Vec<String> {
+    let sums = part.measures.iter().filter_map(|m| if let Measure::Sum(name) = m { Some(name) } else { None });
+    let clamped = sums.filter_map(|name| {
+        let column = part.scope.column(name)?;
+        let Role::Measure { clamp: Some((from, to)), .. } = &column.role else { return None };
+        let plain = |units: &i128| match column.kind {
+            ColumnType::Decimal(_) => Value::Decimal(*units).plain(column.kind),
+            _ => units.to_string(),
+        };
+        let (name, from, to) = (bare_name(name), plain(from), plain(to));
+        Some(format!(
+            "{name} above {to} counts as {to}, and below {from} as {from}: sums and means leave out the rest, and their \
+             errors do not tell of it"
+        ))
+    });
+    let binned = merged.bins.iter().filter_map(|(output, bins)| {
+        let widths = bins.iter().map(|(from, to)| to - from);
+        let (least, most) = widths.fold((f64::INFINITY, 0.0_f64), |(a, b), width| (a.min(width), b.max(width)));
+        let name = names.get(*output)?;
+        match bins.as_slice() {
+            [] => None,
+            [(from, to)] => Some(format!("{name} lies between {from} and {to}. {EVENLY}")),
+            _ if least < most => Some(format!("{name} is known within {least} to {most}. {EVENLY}")),
+            _ => Some(format!("{name} is known within {least}. {EVENLY}")),
         }
-    }
-    for (ratio, error) in part.ratios.iter().zip(&merged.ratios) {
-        let Some((mean, most)) = error else { continue };
-        // Shares are small numbers: two significant digits.
-        let digits = |n: f64| format!("{n:.*}", (1.0 - n.log10().floor()).clamp(1.0, 9.0) as usize);
-        let most = if *most > mean * 1.1 { format!(" (at most ±{})", digits(*most)) } else { String::new() };
-        said.push(format!("{} ±{}{most}", ratio.name, digits(*mean)));
-    }
-    for name in part.measures.iter().filter_map(|m| if let Measure::Sum(name) = m { Some(name) } else { None }) {
-        let column = part.scope.column(name);
-        if let Some((Role::Measure { clamp: Some((from, to)), .. }, kind)) = column.map(|c| (&c.role, c.kind)) {
-            let plain = |units: &i128| match kind {
-                ColumnType::Decimal(_) => Value::Decimal(*units).plain(kind),
-                _ => units.to_string(),
-            };
-            said.push(format!(
-                "{} beyond {} to {} counts as the nearer of them",
-                bare_name(name),
-                plain(from),
-                plain(to)
-            ));
-        }
-    }
-    said
+    });
+    clamped.chain(binned).collect()
 }
 
 /// "outcome = Arrest, year = 2019". Empty for the single row of a question without GROUP BY.

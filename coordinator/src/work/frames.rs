@@ -1,5 +1,6 @@
 //! The messages between the coordinator and a worker process: a head in JSON, and bodies of bytes.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 
 use serde::de::DeserializeOwned;
@@ -9,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::catalogue::Files;
 use crate::config::Limits;
+use crate::result::figure_errors::StandardError;
 
 /// The most bytes of a head, and of all bodies of a frame together.
 const HEAD: u32 = 16 << 20;
@@ -88,24 +90,22 @@ pub(crate) enum Format {
 /// The reply of a process. The answer is in the body.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Said {
-    /// `notes`: what the statement of the answer says besides.
-    Done {
-        more: bool,
-        notes: Vec<String>,
-    },
-    Refused {
-        rule: String,
-        message: String,
-        advice: String,
-    },
-    Fault {
-        message: String,
-    },
+    Done { more: bool, told: Told },
+    Refused { rule: String, message: String, advice: String },
+    Fault { message: String },
+}
+
+/// What the steps after the merge add to the statement of an answer.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) notes: Vec<String>,
+    /// The errors of columns that are made of released figures.
+    pub(crate) errors: BTreeMap<usize, StandardError>,
 }
 
 impl Said {
     pub(super) fn done() -> Self {
-        Self::Done { more: false, notes: Vec::new() }
+        Self::Done { more: false, told: Told::default() }
     }
 }
 

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 
 use self::arrow_stream::{read, stream_of};
 pub(crate) use self::frames::{Format, Page};
-use self::frames::{Said, Start, WorkRequest};
+use self::frames::{Said, Start, Told, WorkRequest};
 use self::pool::{Answered, Ended, Pool};
 use self::process::Bench;
 pub use self::process::work;
@@ -106,7 +106,7 @@ impl Workers {
         answered_of(answered).map(|answered| Some(answered.turn))
     }
 
-    /// Runs the steps after the merge. Returns the answer as an Arrow stream, and notes for its statement.
+    /// Runs the steps after the merge. Returns the answer as an Arrow stream, and what its statement says besides.
     ///
     /// # Errors
     /// A fault in the asker's own expressions, a limit, or that the process was ended.
@@ -115,7 +115,7 @@ impl Workers {
         prepared: &Arc<Prepared>,
         parts: BTreeMap<usize, RecordBatch>,
         until: Instant,
-    ) -> anyhow::Result<(Vec<u8>, Vec<String>)> {
+    ) -> anyhow::Result<(Vec<u8>, Told)> {
         let Some(pool) = &self.pool else { return self.bench.finish(&prepared.split, parts).await };
         let mut bodies = Vec::with_capacity(parts.len());
         let mut numbers = Vec::with_capacity(parts.len());
@@ -127,7 +127,7 @@ impl Workers {
             WorkRequest::Finish { sql: prepared.sql.clone(), boroughs: names(&prepared.boroughs), parts: numbers };
         let until = until.min(Instant::now() + FINISHING);
         match pool.ask(&prepared.owner, &asked, &bodies, until).await {
-            Ok(Answered { said: Said::Done { notes, .. }, body, .. }) => Ok((body, notes)),
+            Ok(Answered { said: Said::Done { told, .. }, body, .. }) => Ok((body, told)),
             Ok(Answered { said: Said::Refused { rule, message, advice }, .. }) => {
                 Err(refusal(&rule, message, advice).into())
             }

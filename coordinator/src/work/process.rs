@@ -19,7 +19,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::AsyncRead;
 
 use super::arrow_stream::{read, stream_of};
-use super::frames::{Format, Page, Said, Start, WorkRequest, receive, send};
+use super::frames::{Format, Page, Said, Start, Told, WorkRequest, receive, send};
 use super::pool::PLANNED;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
@@ -54,9 +54,9 @@ impl Bench {
         &self,
         split: &SplitPlan,
         parts: BTreeMap<usize, RecordBatch>,
-    ) -> anyhow::Result<(Vec<u8>, Vec<String>)> {
-        let Finished { schema, batches, notes } = finish(self.planner.state(), split, parts).await?;
-        Ok((stream_of(&schema, &batches)?, notes))
+    ) -> anyhow::Result<(Vec<u8>, Told)> {
+        let Finished { schema, batches, notes, errors } = finish(self.planner.state(), split, parts).await?;
+        Ok((stream_of(&schema, &batches)?, Told { notes, errors }))
     }
 
     pub(super) async fn local(
@@ -180,8 +180,8 @@ async fn one(
             }
             let finished = bench.finish(&split, cells).await;
             keep(known, key, split);
-            let (body, notes) = finished?;
-            Ok((body, Said::Done { more: false, notes }))
+            let (body, told) = finished?;
+            Ok((body, Said::Done { more: false, told }))
         }
         WorkRequest::Local { sql, last } => {
             let statement = bodies.first().map_or(&[][..], Vec::as_slice);
@@ -193,7 +193,7 @@ async fn one(
             let [statement, rows] = bodies.as_slice() else { anyhow::bail!("two bodies are wanted") };
             let written = write(rows, Statement::decode(statement.as_slice())?, page);
             let (body, more) = written.context("the answer cannot be written")?;
-            Ok((body, Said::Done { more, notes: Vec::new() }))
+            Ok((body, Said::Done { more, told: Told::default() }))
         }
     }
 }

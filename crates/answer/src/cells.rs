@@ -132,9 +132,14 @@ pub fn note(columns: &[Column], cells: &[Cell], reason: Option<&str>) -> String 
         of.all(|(_, cell)| *cell == Cell::Withheld)
     };
     let marks = Marks::read(reason);
-    let said = marks.parts().filter(|(name, mark)| *mark != "c" || !shows(*name)).map(|(name, mark)| match name {
-        Some(name) => format!("{}: {mark}", reason::name(name)),
-        None => mark.to_owned(),
+    let said = marks.parts().filter(|(name, mark)| *mark != "c" || !shows(*name)).map(|(name, mark)| {
+        // The codes are for programs.
+        let words = mark.strip_prefix("c: ").or_else(|| mark.strip_prefix("x: ")).or_else(|| mark.strip_prefix("z: "));
+        let words = words.unwrap_or(mark);
+        match name {
+            Some(name) => format!("{}: {words}", reason::name(name)),
+            None => words.to_owned(),
+        }
     });
     let row = marks.row.map(|mark| format!("{}{mark}", reason::ROW));
     said.chain(row).collect::<Vec<_>>().join(reason::BETWEEN)

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
+use loda_proto::v1::{BoroughAnswer, ColumnError, Lack, Part, Refusal, Statement};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -46,8 +46,13 @@ pub fn statement_json(statement: &Statement) -> Value {
         "purpose": statement.purpose,
         "complete": statement.complete,
         "parts": statement.parts.iter().map(part).collect::<Vec<_>>(),
+        "errors": statement.errors.iter().map(error).collect::<Vec<_>>(),
         "notes": statement.notes,
     })
+}
+
+fn error(error: &ColumnError) -> Value {
+    json!({"column": error.column, "standard_error": error.standard_error, "at_most": error.at_most})
 }
 
 /// JSON text that a terminal can show. serde_json escapes C0 control characters, and this function escapes the others.
@@ -103,7 +108,7 @@ fn part(part: &Part) -> Value {
         "lacking": part.lacking,
         "open": part.open,
         "lacks": part.lacks.iter().map(lack).collect::<Vec<_>>(),
-        "errors": part.errors,
+        "notes": part.notes,
     })
 }
 

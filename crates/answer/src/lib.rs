@@ -32,5 +32,5 @@ pub use answer::{Answer, Malformed, PROTECTED, STATEMENT, is_protected, reason_a
 pub use csv::csv;
 pub use files::{arrow, parquet};
 pub use json::{json, statement_json};
-pub use statement::{Detail, is_whole, statement};
+pub use statement::{Detail, decimals_of, is_unanswered, is_whole, statement};
 pub use workbook::workbook;

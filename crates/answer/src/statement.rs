@@ -1,6 +1,8 @@
 //! The statement of a result, in a few lines.
 
-use loda_proto::v1::{BoroughAnswer, Lack, Part, Refusal, Statement};
+use std::collections::BTreeSet;
+
+use loda_proto::v1::{BoroughAnswer, ColumnError, Lack, Part, Refusal, Statement};
 
 use crate::cells::thousands;
 use crate::{boroughs, plain};
@@ -17,22 +19,22 @@ pub enum Detail {
     Verbose,
 }
 
-/// For each part its headline, errors, missing boroughs and withheld values. After the parts, the notes and a verdict.
+/// For each part its headline, notes, missing boroughs and withheld values. After the parts, the errors of the answer's
+/// columns, the notes and a verdict.
 /// Parts that read alike are written once. The text is safe for a terminal.
 pub fn statement(statement: &Statement, detail: Detail) -> String {
-    let mut parts: Vec<([String; 2], usize)> = Vec::new();
+    let mut parts: Vec<[String; 2]> = Vec::new();
     for part in &statement.parts {
         let words = [headline(part), body(part, detail)];
-        match parts.iter_mut().find(|(known, _)| *known == words) {
-            Some((_, times)) => *times = times.saturating_add(1),
-            None => parts.push((words, 1)),
+        if !parts.contains(&words) {
+            parts.push(words);
         }
     }
     let mut text = String::new();
-    for ([headline, body], times) in parts {
-        let tables = if times > 1 { format!("; {times} tables alike") } else { String::new() };
-        text.push_str(&format!("{headline}{tables}\n{body}"));
+    for [headline, body] in parts {
+        text.push_str(&format!("{headline}\n{body}"));
     }
+    text.push_str(&errors(statement));
     for note in &statement.notes {
         text.push_str(&format!("note: {}\n", plain::line(note)));
     }
@@ -40,24 +42,43 @@ pub fn statement(statement: &Statement, detail: Detail) -> String {
     text
 }
 
-/// As in "council_tax: counts households; 33 of 33 boroughs answered".
+/// As in "council_tax (as at 2025-12-31): about households; 33 of 33 boroughs answered".
 fn headline(part: &Part) -> String {
     let asked = part.boroughs.iter().filter(|borough| borough.answer != "not asked").count();
     let answered = part.boroughs.iter().filter(|borough| borough.answer == "answered").count();
-    let mut text = format!("{}: ", plain::line(&part.dataset));
+    let mut text = format!("{}{}: ", plain::line(&part.dataset), as_at(part));
     if !part.units.is_empty() {
-        text.push_str(&format!("counts {}; ", units_in_words(&part.units)));
+        text.push_str(&format!("about {}; ", units_in_words(&part.units)));
     }
-    text.push_str(&format!("{answered} of {asked} boroughs answered"));
-    if part.london {
-        text.push_str("; London figures add up the figures that boroughs released");
+    text.push_str(&format!("{answered} of {asked} borough{} answered", if asked == 1 { "" } else { "s" }));
+    if part.london && answered > 1 && part.method != "public" {
+        text.push_str("; London figures are made of the figures that boroughs released");
     }
     text
 }
 
+/// As in " (as at 2025-11-30 to 2025-12-31)": the days of the boroughs' data.
+fn as_at(part: &Part) -> String {
+    let days =
+        part.boroughs.iter().filter(|borough| borough.answer == "answered").map(|borough| borough.as_at.as_str());
+    let days: BTreeSet<&str> = days.filter_map(|day| day.get(..10)).collect();
+    match (days.first(), days.last()) {
+        (Some(first), Some(last)) if first == last => format!(" (as at {})", plain::line(first)),
+        (Some(first), Some(last)) => format!(" (as at {} to {})", plain::line(first), plain::line(last)),
+        _ => String::new(),
+    }
+}
+
 fn body(part: &Part, detail: Detail) -> String {
-    let mut text = protection(part, detail);
-    text.push_str(&errors(part));
+    let mut text = String::new();
+    if !part.boroughs.iter().any(|borough| borough.answer == "answered") {
+        text.push_str(&missing(part));
+        return text;
+    }
+    text.push_str(&protection(part, detail));
+    for note in &part.notes {
+        text.push_str(&format!("  note: {}\n", plain::line(note)));
+    }
     if !part.assessed.is_empty() {
         text.push_str(&format!("  assessed: {}\n", plain::line(&part.assessed)));
     }
@@ -79,7 +100,9 @@ fn protection(part: &Part, detail: Detail) -> String {
     let words = match part.method.as_str() {
         "cell-key" => {
             let below = threshold.map_or_else(|| "small counts".to_owned(), |least| format!("counts below {least}"));
-            format!("protected: each figure is changed a little at random, and {below} are withheld")
+            format!(
+                "protected: each figure is changed a little at random; {below}, and what is made of them, are withheld"
+            )
         }
         "threshold" => "protected: figures of few units, or of few large ones, are withheld".to_owned(),
         "public" => "published: shown as it is".to_owned(),
@@ -144,13 +167,42 @@ fn missing(part: &Part) -> String {
     text
 }
 
-/// As in "  standard error: COUNT(*) ±2.2; SUM(weekly_cost) ±9546.0 (at most ±12004.1)".
-fn errors(part: &Part) -> String {
-    if part.errors.is_empty() {
+/// As in "standard error: people ±2.2; share ±0.011 (at most ±0.024)".
+fn errors(statement: &Statement) -> String {
+    let of_column = |error: &ColumnError| {
+        let column = plain::line(&error.column);
+        let mean = rough(error.standard_error);
+        let most = if error.at_most > error.standard_error * 1.1 {
+            format!(" (up to ±{})", rough(error.at_most))
+        } else {
+            String::new()
+        };
+        format!("{column} ±{mean}{most}")
+    };
+    let errors: Vec<String> = statement.errors.iter().map(of_column).collect();
+    if errors.is_empty() {
         return String::new();
     }
-    let errors: Vec<String> = part.errors.iter().map(|e| plain::line(e)).collect();
-    format!("  standard error: {}\n", errors.join("; "))
+    let lacks = statement.parts.iter().any(|part| part.lacking > 0);
+    let of = if lacks { ", of the boroughs that are in a figure" } else { "" };
+    format!("standard error{of}: {} (19 of 20 figures are off by less than twice this)\n", errors.join("; "))
+}
+
+/// A number with two significant digits.
+fn rough(number: f64) -> String {
+    let decimals = decimals_of(number).unwrap_or(0);
+    if decimals > 0 {
+        return format!("{number:.*}", usize::try_from(decimals).unwrap_or(0));
+    }
+    let unit = 10_f64.powi(-decimals);
+    thousands(&format!("{:.0}", (number / unit).round() * unit))
+}
+
+/// The decimals down to the second significant digit of an error; below zero they are digits before the point. `None`:
+/// it is not an error.
+pub fn decimals_of(error: f64) -> Option<i32> {
+    #[allow(clippy::cast_possible_truncation, reason = "the logarithm of a float is a small number")]
+    (error.is_finite() && error > 0.0).then(|| (1.0 - error.log10().floor()).clamp(-15.0, 9.0) as i32)
 }
 
 fn withheld(part: &Part) -> String {
@@ -161,7 +213,8 @@ fn withheld(part: &Part) -> String {
         return String::new();
     }
     let number = |n: u64| thousands(&n.to_string());
-    format!("  withheld: {} of {} values, shown as [c]\n", number(part.withheld), number(part.values))
+    let (withheld, all) = (number(part.withheld), number(part.values));
+    format!("  withheld: {withheld} of the {all} figures that this is made of. A figure that cannot be told is [c]\n")
 }
 
 fn lacking(part: &Part) -> String {
@@ -172,7 +225,7 @@ fn lacking(part: &Part) -> String {
     let shown = part.lacks.len().min(LISTED);
     let which = if (shown as u64) < total { format!(", the first {shown}") } else { String::new() };
     let mut text = format!(
-        "  too low: {} London figure{} without every borough's cell{which}:\n",
+        "  incomplete: {} London figure{} without every borough's figure{which}:\n",
         thousands(&total.to_string()),
         if total == 1 { "" } else { "s" }
     );
@@ -199,10 +252,12 @@ fn lack_in_words(lack: &Lack) -> String {
 fn ending(statement: &Statement) -> String {
     let anything_withheld = statement.parts.iter().any(|part| part.open || part.withheld > 0 || part.lacking > 0);
     let nobody = !statement.parts.is_empty() && statement.parts.iter().all(asks_nobody);
+    let unanswered = is_unanswered(statement);
     let verdict = match (is_whole(statement), anything_withheld) {
         (false, _) if nobody => "NOBODY WAS ASKED: the conditions leave no borough",
         (true, false) => "complete, nothing withheld",
-        (true, true) => "complete, with values withheld",
+        (true, true) => "all boroughs answered; some figures are withheld",
+        (false, _) if unanswered => "NO ANSWER: no borough that was asked answered",
         (false, _) => "PARTIAL: not every borough that was asked answered",
     };
     let mut text = verdict.to_owned();
@@ -219,6 +274,13 @@ fn ending(statement: &Statement) -> String {
 /// Whether the conditions of a part leave no borough to ask.
 fn asks_nobody(part: &Part) -> bool {
     !part.boroughs.is_empty() && part.boroughs.iter().all(|borough| borough.answer == "not asked")
+}
+
+/// Whether no borough answered any part: there is no figure to show.
+#[must_use]
+pub fn is_unanswered(statement: &Statement) -> bool {
+    let answered = |part: &Part| part.boroughs.iter().any(|borough| borough.answer == "answered");
+    !statement.parts.is_empty() && !statement.parts.iter().any(answered)
 }
 
 /// Whether every borough that was asked answered, and each part asked one. A statement that contradicts itself is not
@@ -240,6 +302,9 @@ pub fn units_in_words(units: &[String]) -> String {
         "property" => "properties".to_owned(),
         "business" => "businesses".to_owned(),
         "row" => "records, not people".to_owned(),
+        other if other.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !other.ends_with('s') => {
+            format!("{}s", plain::line(other).replace('_', " "))
+        }
         other => plain::line(other),
     });
     words.collect::<Vec<_>>().join(" and ")
@@ -304,7 +369,7 @@ mod tests {
         let whole = Statement { complete: true, parts, query_id: "q7".into(), ..Default::default() };
         assert_eq!(
             statement(&whole, Detail::Plain),
-            "stop_search: counts incidents, not people; 2 of 2 boroughs answered\n  \
+            "stop_search: about incidents, not people; 2 of 2 boroughs answered\n  \
                protected: figures of few units, or of few large ones, are withheld\n\
              complete, nothing withheld; query q7\n"
         );
@@ -321,11 +386,8 @@ mod tests {
         let parts = vec![cells("a"), cells("b"), cells("a"), cells("a")];
         let whole = Statement { complete: true, parts, ..Default::default() };
         let plain = statement(&whole, Detail::Plain);
-        assert_eq!(plain.matches("1 of 1 boroughs answered; 3 tables alike\n").count(), 1, "{plain}");
-        assert!(
-            plain.contains("at random, and counts below 10 are withheld\n") && !plain.contains("modulus"),
-            "{plain}"
-        );
+        assert_eq!(plain.matches("1 of 1 borough answered\n").count(), 2, "{plain}");
+        assert!(plain.contains("; counts below 10, and what") && !plain.contains("modulus"), "{plain}");
         let numbers = " (cell-key: modulus 4096, max noise 8, variance 5, threshold 10)\n";
         assert_eq!(statement(&whole, Detail::Verbose).matches(numbers).count(), 2);
     }
@@ -354,11 +416,11 @@ mod tests {
         let notes = vec!["exact counts give no protection against differencing".into()];
         let text = statement(&Statement { parts: vec![part], notes, ..Default::default() }, Detail::Plain);
         for expected in [
-            "1 of 5 boroughs answered; London figures add up the figures that boroughs released\n",
+            "1 of 5 boroughs answered\n",
             "  refused: Camden (E09000007), Croydon (E09000008): agreement: no agreement covers this purpose\n",
             "  no answer: Hackney (E09000012), Hammersmith and Fulham (E09000013)\n",
-            "  withheld: 1,234 of 1,320 values, shown as [c]\n",
-            "  too low: 40 London figures without every borough's cell, the first 10:\n",
+            "  withheld: 1,234 of the 1,320 figures that this is made of. A figure",
+            "  incomplete: 40 London figures without every borough's figure, the first 10:\n",
             "    outcome = Arrest, n: 2 withheld, 1 no answer, 4 no data\n",
             "  data: stop_search until 2020-11-30: City of London (E09000001)\n",
             "note: exact counts",
@@ -367,6 +429,21 @@ mod tests {
             assert!(text.contains(expected), "{expected:?} not in\n{text}");
         }
         assert_eq!(text.matches("outcome = Arrest").count(), 10);
+    }
+
+    #[test]
+    fn errors_have_two_digits() {
+        let error = |column: &str, standard_error: f64, at_most: f64| ColumnError {
+            column: column.into(),
+            standard_error,
+            at_most,
+        };
+        let errors =
+            vec![error("people", 2.236, 2.3), error("share", 0.011_49, 0.0239), error("cost", 9_546.0, 9_546.0)];
+        let text = statement(&Statement { errors, ..Default::default() }, Detail::Plain);
+        let expected = "standard error: people ±2.2; share ±0.011 (up to ±0.024); cost ±9,500 (19 of 20 figures";
+        assert!(text.contains(expected), "{text}");
+        assert_eq!([0.0, -1.0, f64::NAN].map(decimals_of), [None; 3]);
     }
 
     #[test]

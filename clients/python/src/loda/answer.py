@@ -101,11 +101,13 @@ def _statement(statement: dict) -> str:
         asked = sum(answer != "not asked" for answer in answers)
         line = f"{part['dataset']}: {answers.count('answered')} of {asked} boroughs answered"
         if part.get("withheld"):
-            line += f"; {part['withheld']:,} of {part['values']:,} values withheld, shown as [c]"
+            line += f"; {part['withheld']:,} of {part['values']:,} figures withheld. A figure that cannot be told is [c]"
         lines.append(line)
-        if part.get("errors"):
-            lines.append("standard error: " + "; ".join(part["errors"]))
+        lines += part.get("notes", [])
     lines = list(dict.fromkeys(lines))
+    errors = [f"{error['column']} ±{error['standard_error']:.2g}" for error in statement.get("errors", [])]
+    if errors:
+        lines.append("standard error: " + "; ".join(errors))
     lines += [f"note: {note}" for note in statement.get("notes", [])]
     if statement and not statement.get("complete"):
         lines.append("PARTIAL: not every borough that was asked answered")

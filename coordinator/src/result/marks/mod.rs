@@ -30,7 +30,7 @@ mod windows;
 mod words;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,8 +51,8 @@ use futures::future::BoxFuture;
 use loda_question::{Refusal, Rule};
 
 pub(crate) use self::words::{MISSING, Value, words_of_row};
+use crate::plan::advice::engine_errors::refuse;
 use crate::plan::federated_node::{Federated, NOTE};
-use crate::plan::split::refuse;
 use crate::result::row_pairs::crossed;
 
 /// The metadata key of a literal that stands for a subquery's value. Its text is the value's mark.
@@ -168,6 +168,7 @@ impl Marker {
                 LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate).await,
                 LogicalPlan::Window(window) => self.window(window).await,
                 LogicalPlan::Join(join) => self.join(join).await,
+                LogicalPlan::Unnest(unnest) => self.unnest(unnest).await,
                 other => self.other(other).await,
             }
         }

@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 use datafusion::common::{DFSchema, Result};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{
-    Case, Expr, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SubqueryAlias, Union, lit,
+    Case, Expr, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SubqueryAlias, Union, Unnest, lit,
 };
 
 use super::expressions::{first, none};
@@ -125,6 +125,15 @@ impl Marker {
         let fields = union.schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).chain(marks).collect();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, union.schema.metadata().clone())?);
         Ok(Marked { plan: LogicalPlan::Union(Union { inputs: sides, schema }), values, rows, doubts })
+    }
+
+    /// A row as often as a list of it says: each has the marks of the one.
+    pub(super) async fn unnest(&self, unnest: &Unnest) -> Result<Marked> {
+        let input = self.plan(&unnest.input).await?;
+        let columns = unnest.exec_columns.clone();
+        let plan = LogicalPlanBuilder::from(input.plan);
+        let plan = plan.unnest_columns_with_options(columns, unnest.options.clone())?.build()?;
+        Ok(Marked { plan, ..input })
     }
 
     pub(super) async fn alias(&self, alias: &SubqueryAlias) -> Result<Marked> {

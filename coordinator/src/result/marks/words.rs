@@ -23,7 +23,7 @@ pub(super) fn undecided(rows: i64) -> String {
     let (of, they) = if rows == 1 { ("1 row", "it is") } else { (&*format!("{rows} rows"), "they are") };
     format!(
         "Of {of} it cannot be told whether a condition holds, because a figure is withheld, incomplete or estimated: \
-         {they} left out"
+         {they} left out. OR … IS NULL in the condition keeps those without a figure"
     )
 }
 

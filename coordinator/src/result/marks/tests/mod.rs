@@ -111,20 +111,20 @@ fn table(name: &'static str, random: &mut Random) -> Table {
     Table { name, whole, seen }
 }
 
-fn context() -> SessionContext {
+pub(crate) fn context() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().sql_parser.default_null_ordering = "nulls_last".to_owned();
     config.options_mut().execution.skip_physical_aggregate_schema_check = true;
     SessionContext::new_with_state(SessionStateBuilder::new().with_config(config).with_default_features().build())
 }
 
-/// The plan of SQL over the tables, with leaves in place of these.
-async fn leaves(context: &SessionContext, sql: &str, tables: &[Table]) -> Result<LogicalPlan> {
+/// The plan of SQL over tables of two keys, with leaves in place of these.
+pub(crate) async fn leaves(context: &SessionContext, sql: &str, tables: &[&str]) -> Result<LogicalPlan> {
     let plan = context.state().create_logical_plan(sql).await?;
     let plan = context.state().analyzer().execute_and_check(plan, context.state().config_options(), |_, _| {})?;
     let replaced = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let part = tables.iter().position(|table| scan.table_name.table() == table.name).unwrap();
+        let part = tables.iter().position(|table| scan.table_name.table() == *table).unwrap();
         let fields = scan.projected_schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
         let node = Arc::new(Federated { part, words: "".into(), schema, keys: 2 });
@@ -177,9 +177,11 @@ async fn ask(seed: u64) -> Outcome {
     let sql = relation.sql;
     let whole = async { context.sql(&sql).await?.collect().await };
     let Ok(whole) = whole.await else { return Outcome::Failed };
-    let Ok(plan) = leaves(&context, &sql, &tables).await else { return Outcome::Failed };
+    let Ok(plan) = leaves(&context, &sql, &tables.each_ref().map(|table| table.name)).await else {
+        return Outcome::Failed;
+    };
     let rests = lineage::rests_on_figures(&plan);
-    let split = SplitPlan { plan, parts: Vec::new(), rests, explain: false };
+    let split = SplitPlan { plan, parts: Vec::new(), rests, explain: false, notes: Vec::new() };
     let parts = tables.iter().enumerate().map(|(part, table)| (part, table.seen.clone())).collect();
     let finished = finish(context.state(), &split, parts).await;
     let Finished { schema, batches, .. } = match finished {

@@ -111,6 +111,16 @@ fn forms_of_tools_equal_the_pooled_tables() {
             "SELECT MIN(month) AS first, MAX(month) AS last, COUNT(1) AS n FROM repairs",
             "SELECT borough, COUNT(DISTINCT code) AS codes, MAX(month) AS last, COUNT(*) AS n FROM repairs GROUP BY borough",
             "SELECT COUNT(DISTINCT tenure) AS n FROM residents",
+            "SELECT COUNT(*) AS n FROM repairs WHERE month >= DATE '2025-02-10' AND month < DATE '2025-07-20'",
+            "SELECT COUNT(*) AS n FROM repairs WHERE month NOT BETWEEN '2025-02-10' AND '2025-07-20'",
+            "SELECT date_trunc('day', month) AS d, COUNT(*) AS n FROM repairs GROUP BY date_trunc('day', month)",
+            // Published records have rows.
+            "SELECT borough, phase, ofsted, pupils FROM schools WHERE phase = 'Nursery'",
+            "SELECT phase, MIN(pupils) AS least, MAX(pupils) AS most, COUNT(*) AS n FROM schools GROUP BY phase",
+            "SELECT phase, pupils, RANK() OVER (ORDER BY pupils DESC) AS place FROM schools WHERE pupils > 1203",
+            "SELECT DISTINCT ofsted, pupils % 2 AS odd FROM schools",
+            "SELECT s.pupils, n.n FROM schools s JOIN (SELECT borough, COUNT(*) AS n FROM residents GROUP BY borough) n \
+             ON n.borough = s.borough WHERE s.phase = 'Special'",
             "SELECT borough, COUNT(*) AS n FROM residents WHERE 1 = 0 GROUP BY borough",
             "SELECT COUNT(*) AS n FROM residents WHERE 1 = 0",
         ] {

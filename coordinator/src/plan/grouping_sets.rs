@@ -11,8 +11,9 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder,
 use loda_question::plan::FigureReading;
 use loda_question::{Measure, Refusal, Rule};
 
+use crate::plan::advice::engine_errors::refuse;
 use crate::plan::federated_aggregate::{FederatedAggregate, Output};
-use crate::plan::split::{Split, refuse};
+use crate::plan::split::Split;
 
 /// The most grouping sets in one statement.
 const SET_LIMIT: usize = 8;
@@ -67,12 +68,12 @@ impl Split {
         Ok(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(union))?))
     }
 
-    /// The groups that exist: the groups with a released count above zero. Only for keys that the contract enumerates.
+    /// The groups that exist: the groups with a released count above zero.
     pub(crate) fn groups(&self, input: &Arc<LogicalPlan>, keys: Vec<Expr>) -> Result<LogicalPlan> {
         let lists = || {
             Refusal::new(
                 Rule::Rows,
-                "DISTINCT, or GROUP BY without a figure, over an open column lists records",
+                "DISTINCT, or GROUP BY without a figure, over these columns lists records",
                 "Group by the columns and ask for COUNT(*)",
             )
         };
@@ -82,9 +83,6 @@ impl Split {
             Err(refusal) if refusal.rule == Rule::Rows => return refuse(lists()),
             Err(refusal) => return refuse(refusal),
         };
-        if part.questions.values().flatten().any(|q| q.grid().is_none()) {
-            return refuse(lists());
-        }
         let leaf = self.leaf(part, keys.len())?;
         let columns = leaf.schema().columns();
         let count_of = columns.get(keys.len()).cloned().map(Expr::Column);

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, JoinType};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::common::{Column, JoinType, Result};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
 use crate::plan::federated_node::Federated;
 
@@ -53,6 +53,28 @@ pub(crate) fn rests_on_figures(plan: &LogicalPlan) -> Vec<bool> {
     }
 }
 
+/// The names of all columns that a plan reads.
+pub(crate) fn used_names(plan: &LogicalPlan) -> Result<HashSet<String>> {
+    let mut names: HashSet<String> = plan.schema().columns().into_iter().map(|column| column.name).collect();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|e| {
+                if let Expr::Column(column) | Expr::OuterReferenceColumn(_, column) = e {
+                    names.insert(column.name.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(names)
+}
+
+/// Whether a plan has rows of totals beside those of groups: ROLLUP, CUBE or GROUPING SETS.
+pub(crate) fn has_totals(plan: &LogicalPlan) -> bool {
+    let of_sets = |node: &LogicalPlan| node.schema().has_column_with_unqualified_name(Aggregate::INTERNAL_GROUPING_ID);
+    plan.exists(|node| Ok(of_sets(node))).unwrap_or(false)
+}
+
 /// The columns of a plan that depend on a figure.
 pub(crate) fn figures(plan: &LogicalPlan) -> impl Iterator<Item = Column> {
     let columns = plan.schema().columns().into_iter().zip(rests_on_figures(plan));
@@ -70,17 +92,24 @@ pub(crate) fn shown_names(plan: &LogicalPlan) -> HashMap<(usize, usize), String>
             shows(plan, place, &mut sources);
         }
         for source in sources {
-            names.entry(source).or_insert_with(|| field.name().clone());
+            names.entry((source.0.part, source.1)).or_insert_with(|| field.name().clone());
         }
     }
     names
 }
 
+/// The figures of parts that a column of a plan shows as they are: the part, and the figure's place among its outputs.
+pub(crate) fn shown_figures(plan: &LogicalPlan, place: usize) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    shows(plan, place, &mut found);
+    found.into_iter().filter_map(|(leaf, place)| Some((leaf.part, place.checked_sub(leaf.keys)?))).collect()
+}
+
 /// The columns of parts that a column of a plan shows as they are.
-fn shows(plan: &LogicalPlan, place: usize, found: &mut Vec<(usize, usize)>) {
+fn shows<'a>(plan: &'a LogicalPlan, place: usize, found: &mut Vec<(&'a Federated, usize)>) {
     match plan {
         LogicalPlan::Extension(extension) => {
-            found.extend(extension.node.as_any().downcast_ref::<Federated>().map(|leaf| (leaf.part, place)));
+            found.extend(extension.node.as_any().downcast_ref::<Federated>().map(|leaf| (leaf, place)));
         }
         LogicalPlan::Projection(projection) => {
             let expr = projection.expr.get(place).map(|expr| expr.clone().unalias_nested().data);

@@ -13,5 +13,6 @@ pub(crate) mod grouping_sets;
 pub(crate) mod lineage;
 pub(crate) mod planner;
 pub(crate) mod published_join;
+pub(crate) mod published_rows;
 pub(crate) mod split;
 pub(crate) mod syntax;

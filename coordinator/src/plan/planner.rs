@@ -12,6 +12,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::FutureExt;
@@ -85,6 +86,8 @@ impl Planner {
         for unbounded in ["repeat", "lpad", "rpad", "replace", "overlay", "translate", "regexp_replace"] {
             context.deregister_udf(unbounded);
         }
+        // As most databases and tools write it.
+        context.register_udaf(var_samp_udaf().as_ref().clone().with_aliases(["variance"]));
         for (name, table) in catalogue.tables() {
             context.register_table(name, table)?;
         }

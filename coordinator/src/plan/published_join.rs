@@ -16,8 +16,9 @@ use loda_question::plan::{
 };
 use loda_question::{JoinKind, Measure, Refusal, Rule, Scalar, bare_name, wire_schema};
 
+use crate::plan::advice::engine_errors::refuse;
 use crate::plan::federated_aggregate::{FederatedAggregate, Output, OutputKey};
-use crate::plan::split::{Split, refuse};
+use crate::plan::split::Split;
 
 impl Split {
     /// Plans an aggregate over people joined to published records.

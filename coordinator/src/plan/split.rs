@@ -4,23 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::{DFSchema, Result};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan, Projection};
-use loda_contract::Protection;
+use loda_contract::{Contract, Protection};
 use loda_identity::{Gss, PeerId};
 use loda_question::plan::{Beside, ReadAggregate, read_aggregate};
 use loda_question::{Refusal, Rule};
 use tokio::time::Instant;
 
 use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
+use crate::plan::advice::engine_errors::refuse;
 use crate::plan::arithmetic;
 use crate::plan::combined;
 use crate::plan::domains::{Domains, Sources};
 use crate::plan::federated_aggregate::{self, FederatedAggregate};
 use crate::plan::federated_node::Federated;
-use crate::plan::forms::{divided, in_known_forms, tabulated};
+use crate::plan::forms::{divided, in_known_forms, on_grain, outer_rows, tabulated};
 use crate::plan::fragment::Fragment;
 use crate::plan::lineage;
 
@@ -60,6 +61,8 @@ pub(crate) struct SplitPlan {
     pub(crate) rests: Vec<bool>,
     /// Whether the question is an EXPLAIN.
     pub(crate) explain: bool,
+    /// What a reader has to know of how the question was read.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A fragment, and the boroughs that get exactly these bytes.
@@ -107,9 +110,12 @@ impl Split {
     /// # Errors
     /// A refusal, as the external error that DataFusion carries.
     pub(crate) fn split(self, plan: LogicalPlan, state: &SessionState) -> Result<SplitPlan> {
+        let (plan, notes) = on_grain(plan, &self.tables.domains(), &are_records)?;
         let plan = tabulated(plan, &self.tables.domains(), state, &are_records)?;
         // Above a leaf, the columns of a step may be NULL where they were not before.
         let plan = plan.transform_up_with_subqueries(|node| self.node(node))?.data;
+        let used = lineage::used_names(&plan)?;
+        let plan = plan.transform_down_with_subqueries(|node| self.published(node, &used))?.data;
         let plan = plan.transform_up_with_subqueries(|node| Ok(Transformed::yes(node.recompute_schema()?)))?.data;
         plan.apply_with_subqueries(|node| {
             match node {
@@ -139,7 +145,7 @@ impl Split {
             ));
         }
         let rests = lineage::rests_on_figures(&plan);
-        Ok(SplitPlan { plan, parts, rests, explain: false })
+        Ok(SplitPlan { plan, parts, rests, explain: false, notes })
     }
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -148,12 +154,11 @@ impl Split {
                 if self.is_by_unit(aggregate) {
                     return Ok(Transformed::no(node));
                 }
-                match aggregate.group_expr.as_slice() {
-                    [Expr::GroupingSet(sets)] => self.grouping_sets(aggregate, sets).map(Transformed::yes),
-                    keys if aggregate.aggr_expr.is_empty() && !keys.is_empty() => {
-                        self.groups(&aggregate.input, keys.to_vec()).map(Transformed::yes)
-                    }
-                    _ => self.aggregate(aggregate).map(Transformed::yes),
+                match self.grouped(aggregate) {
+                    Ok(plan) => Ok(Transformed::yes(plan)),
+                    // Published records can be read, and this is done with them after the merge.
+                    Err(_) if self.are_published(&aggregate.input)? => Ok(Transformed::no(node)),
+                    Err(refusal) => Err(refusal),
                 }
             }
             LogicalPlan::Distinct(Distinct::All(input)) if holds_records(input)? => {
@@ -162,16 +167,55 @@ impl Split {
                 if self.is_by_unit(&as_aggregate) {
                     return Ok(Transformed::no(node));
                 }
-                self.groups(input, keys).map(Transformed::yes)
+                match self.groups(input, keys) {
+                    Ok(plan) => Ok(Transformed::yes(plan)),
+                    Err(_) if self.are_published(input)? => Ok(Transformed::no(node)),
+                    Err(refusal) => Err(refusal),
+                }
             }
-            LogicalPlan::Distinct(Distinct::On(on)) if holds_records(&on.input)? => refuse(Refusal::new(
-                Rule::Rows,
-                "DISTINCT ON over records lists them",
-                "Group by the columns and ask for COUNT(*)",
-            )),
+            LogicalPlan::Distinct(Distinct::On(on))
+                if holds_records(&on.input)? && !self.are_published(&on.input)? =>
+            {
+                refuse(Refusal::new(
+                    Rule::Rows,
+                    "DISTINCT ON over records lists them",
+                    "Group by the columns and ask for COUNT(*)",
+                ))
+            }
             // Conditions, joins and windows on records wait for the aggregate above them.
             _ => Ok(Transformed::no(node)),
         }
+    }
+
+    /// Plans an aggregate over records.
+    fn grouped(&self, aggregate: &Aggregate) -> Result<LogicalPlan> {
+        if let Some(outer) = outer_rows(aggregate, &holds_records, &self.tables.names)? {
+            let matched = self.grouped(&outer.matched)?;
+            return outer.joined(matched);
+        }
+        match aggregate.group_expr.as_slice() {
+            [Expr::GroupingSet(sets)] => self.grouping_sets(aggregate, sets),
+            keys if aggregate.aggr_expr.is_empty() && !keys.is_empty() => self.groups(&aggregate.input, keys.to_vec()),
+            _ => self.aggregate(aggregate),
+        }
+    }
+
+    pub(crate) fn contract(&self, dataset: &str) -> Option<&Contract> {
+        self.tables.catalogue.contracts.get(dataset).map(AsRef::as_ref)
+    }
+
+    /// Whether all records that a plan reads are published, and it reads some.
+    pub(crate) fn are_published(&self, plan: &LogicalPlan) -> Result<bool> {
+        let contracts = &self.tables.catalogue.contracts;
+        let (mut some, mut all) = (false, true);
+        plan.apply_with_subqueries(|node| {
+            if let Some(dataset) = dataset_of(node) {
+                some = true;
+                all &= contracts.get(dataset).is_some_and(|contract| contract.protection.is_public());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(some && all)
     }
 
     /// Whether an Aggregate makes one row for each unit, which an aggregate above it counts.
@@ -266,15 +310,15 @@ fn are_records(plan: &LogicalPlan) -> bool {
     found
 }
 
-fn reads_records(node: &LogicalPlan) -> bool {
-    match node {
-        LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|p| is_federated(p.as_ref())),
-        _ => false,
-    }
+pub(crate) fn reads_records(node: &LogicalPlan) -> bool {
+    dataset_of(node).is_some()
 }
 
-pub(crate) fn refuse<T>(refusal: Refusal) -> Result<T> {
-    Err(DataFusionError::External(Box::new(refusal)))
+/// The dataset whose records a scan reads.
+pub(crate) fn dataset_of(node: &LogicalPlan) -> Option<&str> {
+    let LogicalPlan::TableScan(scan) = node else { return None };
+    let federated = source_as_provider(&scan.source).is_ok_and(|p| is_federated(p.as_ref()));
+    federated.then(|| scan.table_name.table())
 }
 
 /// A planned question that is ready to run.
@@ -297,8 +341,6 @@ impl Prepared {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use loda_contract::Contract;
-
     use super::*;
     use crate::config::Limits;
     use crate::plan::federated_aggregate::Output;
@@ -307,7 +349,11 @@ mod tests {
     const STOCK: &str = include_str!("../../../crates/contract/examples/library_stock.toml");
 
     async fn split(sql: &str) -> std::result::Result<SplitPlan, Refusal> {
-        let contract = Contract::parse(STOCK, "library_stock.toml").unwrap();
+        split_as(STOCK, sql).await
+    }
+
+    async fn split_as(contract: &str, sql: &str) -> std::result::Result<SplitPlan, Refusal> {
+        let contract = Contract::parse(contract, "library_stock.toml").unwrap();
         let catalogue = Arc::new(Catalogue::of(vec![contract]));
         let planner = Planner::new(&catalogue, &Limits::default()).unwrap();
         planner.plan(sql, Split::new(catalogue, boroughs(&["E09000007", "E09000012", "E09000022"]))).await
@@ -352,9 +398,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn records_are_listed_to_nobody() {
-        for sql in ["SELECT * FROM library_stock", "SELECT branch FROM library_stock ORDER BY loans LIMIT 1"] {
-            assert_eq!(split(sql).await.err().unwrap().rule, Rule::Rows, "{sql}");
+    async fn only_published_records_are_listed() {
+        let threshold = STOCK.replace("protection = \"public\"", "protection = \"threshold\"");
+        for (sql, parts) in [
+            ("SELECT * FROM library_stock", None),
+            ("SELECT branch FROM library_stock ORDER BY loans LIMIT 1", Some(1)),
+        ] {
+            assert_eq!(split_as(&threshold, sql).await.err().unwrap().rule, Rule::Rows, "{sql}");
+            match (split(sql).await, parts) {
+                (Ok(plan), Some(parts)) => assert_eq!(plan.parts.len(), parts, "{sql}"),
+                // Nodes keep no names of units.
+                (Err(refusal), None) => assert!(refusal.advice.contains("Write: SELECT borough, "), "{refusal}"),
+                (split, _) => panic!("{sql}: {:?}", split.err()),
+            }
+        }
+        // What the algebra knows is asked as a figure, and the rest is made of rows.
+        for (sql, open) in [
+            ("SELECT branch, SUM(loans) AS n FROM library_stock GROUP BY branch", false),
+            ("SELECT branch, MAX(loans) AS n FROM library_stock GROUP BY branch", true),
+            ("SELECT branch, SUM(loans) OVER (PARTITION BY branch) AS n FROM library_stock", true),
+        ] {
+            let plan = split(sql).await.unwrap();
+            let of_rows = plan.plan.exists(|node| Ok(matches!(node, LogicalPlan::Unnest(_)))).unwrap();
+            assert_eq!(of_rows, open, "{sql}");
         }
     }
 }

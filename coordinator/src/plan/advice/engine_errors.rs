@@ -51,6 +51,14 @@ pub(crate) fn refusal_of(error: &DataFusionError) -> Refusal {
     fault_of(error, &[]).refusal
 }
 
+/// A refusal as an error of the engine.
+///
+/// # Errors
+/// Always.
+pub(crate) fn refuse<T>(refusal: Refusal) -> Result<T, DataFusionError> {
+    Err(DataFusionError::External(Box::new(refusal)))
+}
+
 /// The refusal that an error carries.
 pub(crate) fn refusal_inside<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Refusal> {
     let mut current = Some(error);
@@ -76,9 +84,24 @@ pub(crate) fn fault_of(error: &DataFusionError, tables: &[String]) -> Fault {
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => of_schema(schema),
         DataFusionError::SQL(parser, _) => of_parser(parser).into(),
+        DataFusionError::Plan(message) if message.contains("DataFusion feature") => Refusal::new(
+            Rule::Sql,
+            "square brackets make no name and no list here",
+            "Write a name in double quotes where it needs them: \"my column\"",
+        )
+        .into(),
         DataFusionError::Plan(message) => of_planner(message, tables),
         DataFusionError::NotImplemented(message) => {
-            let message = format!("this form of SQL is not understood here: {}", plain(message));
+            let message = match message {
+                several if several.contains("single SQL statement") => {
+                    "several statements stand in one question".to_owned()
+                }
+                // The engine's own words, or its tree of a statement.
+                own if ["ast node", "sqltorel", "DataFusion"].iter().any(|word| own.contains(word)) => {
+                    "this form of SQL is not understood here".to_owned()
+                }
+                message => format!("this form of SQL is not understood here: {}", plain(message)),
+            };
             Refusal::new(Rule::Sql, message, "Write it in another way; docs/asking.md has examples").into()
         }
         DataFusionError::Internal(message) if message.contains("failed to match any signature") => {

@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitMut,
-    VisitorMut, visit_expressions, visit_expressions_mut,
+    Expr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan,
+    VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::parser::Parser;
@@ -85,6 +85,12 @@ fn of_cause(statement: &mut Statement, cause: &Cause, names: &Names) {
             if texts_for_names(statement, wrong, names) {
                 return;
             }
+            // WHERE knows no name of the SELECT list.
+            let mut aliases = Aliases { wrong, found: false };
+            let _whole: ControlFlow<()> = statement.visit(&mut aliases);
+            if aliases.found {
+                return;
+            }
             let Some(meant) = nearest_name(wrong, known.iter().map(String::as_str)) else { return };
             let meant = meant.to_owned();
             each_name(statement, |ident| {
@@ -116,6 +122,33 @@ fn of_cause(statement: &mut Statement, cause: &Cause, names: &Names) {
             });
         }
         Cause::Value { near: None, .. } | Cause::Other => {}
+    }
+}
+
+/// Expressions of the SELECT list in place of their names in WHERE.
+struct Aliases<'a> {
+    wrong: &'a str,
+    found: bool,
+}
+
+impl VisitorMut for Aliases<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let named = select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if alias.value.eq_ignore_ascii_case(self.wrong) => Some(expr),
+            _ => None,
+        });
+        let (Some(named), Some(condition)) = (named.cloned(), select.selection.as_mut()) else {
+            return ControlFlow::Continue(());
+        };
+        visit_expressions_mut(condition, |expr| {
+            if matches!(expr, Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(self.wrong)) {
+                *expr = named.clone();
+                self.found = true;
+            }
+            ControlFlow::Continue(())
+        })
     }
 }
 

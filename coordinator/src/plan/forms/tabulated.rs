@@ -9,14 +9,14 @@
 use std::cell::Cell;
 
 use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{Case, Expr, LogicalPlan, Operator, lit};
 use loda_question::plan::bare;
 
+use super::over_records::over_records;
 use crate::plan::domains::{Domains, Of, Source, Sources, evaluated};
 
 /// The most rows of a table of values. A longer CASE would not fit into a question to a borough.
@@ -39,44 +39,7 @@ pub(crate) fn tabulated(
     is_of_records: &dyn Fn(&LogicalPlan) -> bool,
 ) -> Result<LogicalPlan> {
     let left = Cell::new(MOST_ROWS_IN_ALL);
-    let rewritten = plan.transform_up_with_subqueries(|node| {
-        if matches!(node, LogicalPlan::TableScan(_)) || !node.inputs().into_iter().any(is_of_records) {
-            return Ok(Transformed::no(node));
-        }
-        let names = NamePreserver::new(&node);
-        let sources = Sources::of_node(&node, domains);
-        let mut changed = Vec::new();
-        node.apply_expressions(|expr| {
-            // The columns of grouping sets have the names of their expressions.
-            if matches!(expr, Expr::GroupingSet(_)) {
-                changed.push(None);
-                return Ok(TreeNodeRecursion::Continue);
-            }
-            let name = names.save(expr);
-            // A function within a function is part of the outer one.
-            let table = expr.clone().transform_down(|e| {
-                Ok(match case_of(&e, &sources, state, &left) {
-                    Some(case) => Transformed::new(case, true, TreeNodeRecursion::Jump),
-                    None => Transformed::no(e),
-                })
-            })?;
-            changed.push(table.transformed.then(|| name.restore(table.data)));
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        drop(sources);
-        if changed.iter().all(Option::is_none) {
-            return Ok(Transformed::no(node));
-        }
-        let mut changed = changed.into_iter();
-        let node = node.map_expressions(|expr| {
-            Ok(match changed.next().flatten() {
-                Some(table) => Transformed::yes(table),
-                None => Transformed::no(expr),
-            })
-        })?;
-        Ok(Transformed::yes(node.data.recompute_schema()?))
-    })?;
-    Ok(rewritten.data)
+    over_records(plan, domains, is_of_records, &|expr, sources| case_of(expr, sources, state, &left))
 }
 
 /// An expression with a function that the algebra does not have, as a CASE over the values of its columns.

@@ -4,7 +4,7 @@
 //! keep every value are dropped, and a literal takes the exact type of the column that it is compared with.
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, DFSchema, ExprSchema};
+use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, Like, Operator};
 use loda_contract::{ColumnType, Grain, Value};
@@ -40,9 +40,14 @@ impl Input {
     /// The rule that its shape breaks.
     pub(super) fn scalar(&self, expr: &Expr, schema: &DFSchema) -> Read<Scalar> {
         if let Some(constant) = constant(expr) {
-            return value(&constant)
-                .map(|(v, kind)| Scalar::Literal(v, kind))
-                .ok_or_else(|| function("a constant of this type"));
+            return value(&constant).map(|(v, kind)| Scalar::Literal(v, kind)).ok_or_else(|| match constant {
+                ScalarValue::TimestampNanosecond(..) | ScalarValue::TimestampMicrosecond(..) => Refusal::new(
+                    Rule::Function,
+                    "a date is compared with a time of a day",
+                    "Compare it with a date, as in DATE '2025-01-31' or current_date - INTERVAL '3 months'",
+                ),
+                _ => function("a constant of this type"),
+            });
         }
         match expr {
             Expr::Alias(alias) => self.scalar(&alias.expr, schema),
@@ -121,6 +126,10 @@ impl Input {
             Family::Decimal(_) => "a decimal number",
             Family::Other => "another type",
         };
+        if let Some(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) = constant(inner) {
+            let message = format!("'{text}' is not {plain}");
+            return Err(Refusal::new(Rule::Function, message, "Write dates as DATE '2025-01-31', and numbers bare"));
+        }
         Err(function(&format!("CAST of this expression to {plain}")))
     }
 

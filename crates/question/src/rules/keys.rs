@@ -1,7 +1,7 @@
 //! Group keys, and the grid of cells that they span.
 //!
 //! *Attack: a cell for each record.* Grouping by a unit, an identifier or the values of a measure would list records under
-//! another name, so these are no keys. Many keys together could do the same, so the product of their values is limited
+//! another name, so these are no keys. The values of a measure are where records are published. Many keys together could do the same, so the product of their values is limited
 //! ([`GRID_LIMIT`] cells at a node). The values follow from contracts, so a refusal says nothing of the data. A key whose
 //! values the contract does not list is open, and has no grid.
 
@@ -41,6 +41,9 @@ impl Rules<'_> {
             let column = self.column(name)?;
             let name = bare_name(name);
             match column.role {
+                Role::Measure { .. } if self.scope.protection.is_public() => {
+                    return Ok(Key { scalar: scalar.clone(), kind: column.kind, values: None });
+                }
                 Role::Unit(_) => {
                     return Err(Refusal::new(
                         Rule::Key,
@@ -74,6 +77,10 @@ impl Rules<'_> {
                 Some(values) => product = product.saturating_mul(values.len() as u64),
                 None => open = true,
             }
+        }
+        // Published records are their own list: no value of the contract is added to it.
+        if open && self.scope.protection.is_public() {
+            return Ok(None);
         }
         if product <= GRID_LIMIT {
             return Ok((!open).then_some(product));

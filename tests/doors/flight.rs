@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
-use arrow_flight::{Action, CancelFlightInfoRequest, FlightInfo, Ticket};
+use arrow_flight::sql::{CommandGetCatalogs, CommandStatementQuery, ProstMessageExt, TicketStatementQuery};
+use arrow_flight::{Action, CancelFlightInfoRequest, Criteria, FlightDescriptor, FlightInfo, Ticket};
 use futures::TryStreamExt;
 use hyper_util::rt::TokioIo;
 use prost::Message;
@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 
 use loda_identity::Role;
 
-use crate::support::doors::{ADBC, CROWD, DOORS, Door, analyst, has, python, resident_mib, works};
+use crate::support::doors::{ADBC, CROWD, DOORS, Door, analyst, has, python, resident_mib, superset, works};
 use crate::support::folder::{Folder, Trial};
 
 /// Runs a script with the settings that it needs to sign in.
@@ -48,25 +48,60 @@ fn script(name: &str, more: &[(&str, String)]) -> bool {
 #[test]
 fn the_python_package_answers_with_frames_that_keep_their_marks() {
     let Some(python) = python() else { return };
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python");
     let folder = tempfile::tempdir().unwrap();
+    let site = package("python", &python, folder.path());
+    let tested = Command::new(&python)
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+        .arg(folder.path().join("python/tests"))
+        .env("PYTHONPATH", &site)
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
+    assert!(script("package.py", &[("PYTHONPATH", site.to_str().unwrap().to_owned())]));
+    works("the Python package loda", &["data frames with statement, marks and notes; refusals with their rule"]);
+}
+
+#[test]
+fn superset_explores_the_federation() {
+    let Some(python) = superset() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let site = package("superset", &python, folder.path());
+    let token = folder.path().join("token");
+    std::fs::write(&token, DOORS.token(analyst(), &["--purpose", "demo"])).unwrap();
+    let output = Command::new(&python)
+        .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients/explore_superset.py"))
+        .arg(&DOORS.address)
+        .args([&token, &DOORS.authority])
+        .arg("--home")
+        .arg(folder.path().join("home"))
+        .env("PYTHONPATH", &site)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    println!("{text}");
+    let failed = text.lines().filter(|line| line.contains("FAILED")).collect::<Vec<_>>().join("\n");
+    assert!(output.status.success() && text.contains("all as expected"), "{failed}\n{text}");
+    works(
+        "Apache Superset 6.1",
+        &["tables, columns, metrics, filters' values, samples", "charts, time grains and ranges, pivots, SQL Lab"],
+    );
+}
+
+/// Installs a package of ours, and returns where.
+fn package(name: &str, python: &std::path::Path, folder: &std::path::Path) -> std::path::PathBuf {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name);
     // An installation writes beside the sources.
-    let (source, site) = (folder.path().join("python"), folder.path().join("site"));
+    let (source, site) = (folder.join(name), folder.join("site"));
     let run = |command: &mut Command| {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     };
     run(Command::new("cp").arg("-r").arg(&here).arg(&source));
-    run(Command::new(&python)
+    run(Command::new(python)
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
         .arg(&site)
         .arg(&source));
-    run(Command::new(&python)
-        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
-        .arg(source.join("tests"))
-        .env("PYTHONPATH", &site));
-    assert!(script("package.py", &[("PYTHONPATH", site.to_str().unwrap().to_owned())]));
-    works("the Python package loda", &["data frames with statement, marks and notes; refusals with their rule"]);
+    site
 }
 
 #[test]
@@ -227,6 +262,48 @@ fn ones_statements_are_ones_own() {
         }
     });
     works("arrow-flight 59 for Rust", &["prepared statements, queries, fetching again, cancelling"]);
+}
+
+#[test]
+fn tables_are_listed_and_a_schema_asks_nothing() {
+    let (token, reader) =
+        (DOORS.token(analyst(), &["--purpose", "demo"]), DOORS.token(analyst(), &["--scope", "read"]));
+    crate::support::run(async move {
+        let mut plain = client(&DOORS, &token).await;
+        let listed = plain.inner_mut().list_flights(signed(Criteria::default(), &reader)).await.unwrap();
+        let listed: Vec<FlightInfo> = listed.into_inner().try_collect().await.unwrap();
+        let paths: Vec<Vec<String>> = listed.iter().map(|info| info.flight_descriptor.clone().unwrap().path).collect();
+        assert!(paths.contains(&["london", "public", "residents"].map(str::to_owned).to_vec()), "{paths:?}");
+        assert!(listed.iter().all(|info| info.endpoint.is_empty()), "records are not listed");
+        let of_table = FlightDescriptor::new_path(vec!["residents".to_owned()]);
+        let sql = "SELECT borough, COUNT(*) AS n FROM residents GROUP BY borough";
+        let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+        let of_sql = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        let catalogs = FlightDescriptor::new_cmd(CommandGetCatalogs {}.as_any().encode_to_vec());
+        for (descriptor, column) in [(of_table, "tenure"), (of_sql.clone(), "n"), (catalogs, "catalog_name")] {
+            let told = plain.inner_mut().get_schema(signed(descriptor, &token)).await.unwrap().into_inner();
+            let schema = arrow::datatypes::Schema::try_from(&told).unwrap();
+            assert!(schema.field_with_name(column).is_ok(), "{schema:?}");
+        }
+        // Strangers see nothing, and who may only read plans nothing.
+        for (descriptor, token) in [
+            (FlightDescriptor::new_path(vec!["residents".to_owned()]), "none"),
+            (of_sql, reader.as_str()),
+            (FlightDescriptor::new_path(vec!["nothing".to_owned()]), token.as_str()),
+            (FlightDescriptor::new_cmd(&b"\xff\xff"[..]), token.as_str()),
+            (FlightDescriptor::default(), token.as_str()),
+        ] {
+            assert!(plain.inner_mut().get_schema(signed(descriptor, token)).await.is_err());
+        }
+        assert!(plain.inner_mut().list_flights(signed(Criteria::default(), "none")).await.is_err());
+    });
+    works("arrow-flight 59 for Rust", &["list_flights; get_schema of tables and statements, without asking"]);
+}
+
+fn signed<T>(message: T, token: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
 }
 
 #[test]

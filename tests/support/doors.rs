@@ -210,26 +210,46 @@ pub fn has(program: &str) -> bool {
     found
 }
 
-/// A Python with the packages that the doors' clients need, made once beside the build. `None`: there is no Python or
-/// no registry.
+/// A Python with the packages that the doors' clients need. `None`: there is no Python or no registry.
 pub fn python() -> Option<PathBuf> {
     static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients/requirements.txt");
-        let wanted = std::fs::read(&requirements).unwrap();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-        let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
-        if std::fs::read(&installed).is_ok_and(|there| there == wanted) {
-            return Some(python);
-        }
-        let run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
-        let made = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-            && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements));
-        if !made {
+        let found = installed("python", "requirements.txt");
+        if found.is_none() {
             super::skip::tool("no Python with tests/doors/clients/requirements.txt can be had here");
-            return None;
         }
-        std::fs::write(installed, wanted).unwrap();
-        Some(python)
+        found
     });
     PYTHON.clone()
+}
+
+/// A Python with Superset, whose packages go with no others and with few versions of Python: where they do not install,
+/// nothing is wrong with us.
+pub fn superset() -> Option<PathBuf> {
+    static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let found = installed("superset", "superset.txt");
+        if found.is_none() {
+            super::skip::host("Superset does not install here");
+        }
+        found
+    });
+    PYTHON.clone()
+}
+
+/// A Python with the packages of a list, made once beside the build.
+fn installed(name: &str, requirements: &str) -> Option<PathBuf> {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients").join(requirements);
+    let wanted = std::fs::read(&requirements).unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
+    if std::fs::read(&installed).is_ok_and(|there| there == wanted) {
+        return Some(python);
+    }
+    let run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let made = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+        && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements));
+    if !made {
+        return None;
+    }
+    std::fs::write(installed, wanted).unwrap();
+    Some(python)
 }

@@ -75,16 +75,37 @@ pub(super) fn table_types(command: CommandGetTableTypes) -> MetadataBatch<Record
 
 pub(super) fn tables(command: CommandGetTables, catalogue: &Catalogue) -> MetadataBatch<RecordBatch> {
     let mut data = command.into_builder();
-    let described = catalogue.wire(&|_| Vec::new()).tables;
-    for (name, table) in catalogue.tables() {
-        let columns = described.iter().find(|described| described.name == name).map(|described| &*described.columns);
-        let schema = remarked(&table.schema(), &name, columns.unwrap_or_default());
-        data.append(CATALOG, SCHEMA, name, TABLE, &schema)?;
-    }
-    for (name, schema) in own_tables().map_err(|fault| FlightError::ExternalError(fault.into()))? {
-        data.append(CATALOG, OWN, name, VIEW, &schema)?;
+    for Listed { catalog, db_schema, name, kind, schema } in listed(catalogue)? {
+        data.append(catalog, db_schema, name, kind, &schema)?;
     }
     data.build()
+}
+
+/// A table or view, with its columns as tools show them.
+pub(super) struct Listed {
+    pub(super) catalog: &'static str,
+    pub(super) db_schema: &'static str,
+    pub(super) name: String,
+    kind: &'static str,
+    pub(super) schema: Schema,
+}
+
+pub(super) fn listed(catalogue: &Catalogue) -> MetadataBatch<Vec<Listed>> {
+    let described = catalogue.wire(&|_| Vec::new()).tables;
+    let tables = catalogue.tables().into_iter().map(|(name, table)| {
+        let columns = described.iter().find(|described| described.name == name).map(|described| &*described.columns);
+        let schema = remarked(&table.schema(), &name, columns.unwrap_or_default());
+        Listed { catalog: CATALOG, db_schema: SCHEMA, name, kind: TABLE, schema }
+    });
+    let own = own_tables().map_err(|fault| FlightError::ExternalError(fault.into()))?;
+    let views = own.into_iter().map(|(name, schema)| Listed {
+        catalog: CATALOG,
+        db_schema: OWN,
+        name: name.to_owned(),
+        kind: VIEW,
+        schema: schema.as_ref().clone(),
+    });
+    Ok(tables.chain(views).collect())
 }
 
 /// The columns with what tools show of them: the type's name, what a column means, and the values that it can have.

@@ -9,6 +9,7 @@
 //! them.
 
 mod asking;
+mod listing;
 mod metadata;
 mod parameters;
 mod service;
@@ -23,6 +24,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 
 use self::asking::Flight;
+use self::listing::FlightDoor;
 pub(crate) use self::parameters::stay_values;
 pub(super) use self::status::status;
 use super::service::DoorService;
@@ -31,6 +33,7 @@ use super::service::DoorService;
 const LARGEST: usize = 256 << 10;
 
 pub(super) fn router(doors: &Arc<DoorService>) -> Router {
-    let service = FlightServiceServer::new(Flight::new(Arc::clone(doors))).max_decoding_message_size(LARGEST);
+    let service =
+        FlightServiceServer::new(FlightDoor(Flight::new(Arc::clone(doors)))).max_decoding_message_size(LARGEST);
     Router::new().route_service("/arrow.flight.protocol.FlightService/{method}", service)
 }

@@ -38,7 +38,7 @@ use crate::doors::sign_in::{Shown, SignedIn};
 type Results = Pin<Box<dyn Stream<Item = Result<arrow_flight::Result, Status>> + Send>>;
 
 /// The asker of a call.
-fn asker<T>(request: &Request<T>) -> Result<Asker, Status> {
+pub(super) fn asker<T>(request: &Request<T>) -> Result<Asker, Status> {
     match request.extensions().get::<SignedIn>() {
         Some(SignedIn(Ok(asker))) => Ok(asker.clone()),
         Some(SignedIn(Err(denied))) => Err(status(&(*denied).into())),
@@ -47,7 +47,7 @@ fn asker<T>(request: &Request<T>) -> Result<Asker, Status> {
 }
 
 /// The asker of a call, if it may read the catalogue.
-fn reader<T>(request: &Request<T>) -> Result<Asker, Status> {
+pub(super) fn reader<T>(request: &Request<T>) -> Result<Asker, Status> {
     let asker = asker(request)?;
     asker.may(Scope::Read).map_err(denied)?;
     Ok(asker)

@@ -1,0 +1,1 @@
+"""Use the London data federation from Apache Superset, or from SQLAlchemy alone."""

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Ask London's boroughs a question. Only protected figures leave a borough, and every answer says
-/// what was withheld and who did not answer.
+/// what is withheld and which borough is missing.
 #[derive(Debug, Parser)]
 #[command(name = "loda", version, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Loda {
@@ -22,24 +22,25 @@ pub(crate) struct Loda {
 const AFTER: &str = "\
 First steps:
   loda catalogue                      which tables there are
-  loda catalogue stop_search          their columns, and what may be asked of each
+  loda catalogue residents            its columns, and what may be asked of each
   loda purposes                       what you may ask for, and of whom
-  loda explain 'SELECT …'             what would be sent to whom, and who would say no
-  loda query   'SELECT …' --purpose 'Violence reduction strategy'
+  loda query -p demo 'SELECT borough, COUNT(*) AS n FROM residents
+                      GROUP BY borough'
+  loda explain -p demo 'SELECT …'     what would be asked, and who would say no
 
 The configuration file, with paths relative to it:
   coordinator = \"coordinator.example:7400\"   # optional; else the manifest's
   manifest    = \"manifest.toml\"
   cert        = \"alice.pem\"
   key         = \"alice.key\"
-  revocation_lists = \"revocation\"            # the folder of the authorities' lists
+  revocation_lists = \"revocation\"   # the folder of the authorities' lists
 
 Exit codes:
   0  complete
   1  the connection or the coordinator failed
   2  the command line or the configuration is wrong
   3  refused: rule, message and advice are on standard error
-  4  partial: a borough refused or did not answer; the result is printed all the same
+  4  partial: a borough refused or did not answer; the result is printed
   5  no answer at all, or too late
   6  cancelled";
 
@@ -173,7 +174,7 @@ pub(crate) struct Query {
     /// Print the query's id and go away; the question goes on without you
     #[arg(long, conflicts_with = "resume")]
     pub(crate) detach: bool,
-    /// Wait for a query that was asked before, and print its answer; kept ten minutes after its end
+    /// Wait for a query that was asked before, and print its answer; it is kept for ten minutes
     #[arg(long, value_name = "ID", conflicts_with_all = ["sql", "file", "timeout"])]
     pub(crate) resume: Option<String>,
     /// Name the method of protection too, with its parameters
@@ -192,27 +193,39 @@ impl Query {
 
 const QUERY: &str = "\
 Examples:
-  loda query 'SELECT borough, count(*) AS stops FROM stop_search GROUP BY borough' -p 'Scrutiny panel'
-  loda query -f outcomes.sql -p 'Scrutiny panel' --out outcomes.csv
-  echo 'SELECT …' | loda query -p 'Scrutiny panel' --format json | jq .statement
-  loda query -f long.sql -p 'Scrutiny panel' --detach     prints an id …
-  loda query --resume 0b54…                               … and this fetches the answer, now or later
+  loda query -p demo 'SELECT borough, COUNT(*) AS n FROM residents
+                      GROUP BY borough'
+  loda query -p demo -f tenures.sql --out tenures.csv
+  echo 'SELECT …' | loda query -p demo --format json | jq .statement
+  loda query -p demo -f long.sql --detach     prints an id …
+  loda query --resume 0b54…                   … and this fetches the answer
 
-The answer goes to standard output, and its statement to standard error (in json and
-xlsx: inside; in parquet and arrow also inside, as the metadata loda.statement).
+The answer goes to standard output, and its statement to standard error (in
+json and xlsx: inside; in parquet and arrow also inside, as the metadata
+loda.statement).
 
-Missing values: [c] is withheld, [x] is from a borough that did not answer, [z] lies outside the
-time that a borough's data cover. A note column appears where more is to be said, such as \"lacks 3 boroughs: 2 withheld, 1 no answer\". json, parquet and
-arrow have nulls instead and always the column `reason`.
+Missing values: [c] is withheld, [x] is from a borough that did not answer,
+[z] lies outside the time that a borough's data cover, and – is no value at
+all. A note column appears where more is to be said, such as \"lacks 3
+boroughs: 2 withheld, 1 no answer\". json, parquet and arrow have nulls
+instead, and always the column `reason`.
 
-table   rounds decimals to four places and sets commas between thousands; on a terminal, 200 rows
-csv     exact numbers; text that a spreadsheet would run as a formula (it begins with = + - @, a tab
-        or a carriage return) gets a single quote before it; control characters in text are dropped
-json    {\"columns\": […], \"rows\": [[…], …], \"statement\": {…}}, rows in the order of the columns
+Errors: a figure with ±2.2 is off by less than twice that, 4.4, in 19 of 20
+cases: that is what protection changes. Of a sum or a mean whose values are
+cut off at bounds, and of a quantile, the statement says what else to know.
+
+table   shows the digits that the error leaves, and commas between
+        thousands; on a terminal, 200 rows
+csv     exact numbers; text that a spreadsheet would run as a formula (it
+        begins with = + - @, a tab or a carriage return) gets a single quote
+        before it; control characters in text are dropped
+json    {\"columns\": […], \"rows\": [[…], …], \"statement\": {…}}
 arrow   an Arrow IPC stream
-xlsx    a workbook: figures on one sheet, on another who answered and what the symbols mean
+xlsx    a workbook: figures on one sheet, on another who answered and what
+        the symbols mean
 
-Ctrl-C cancels the query at the boroughs, and so does a connection that is lost and does not come back. Exit codes: see loda --help.";
+Ctrl-C cancels the query at the boroughs, and so does a connection that is
+lost and does not come back. Exit codes: see loda --help.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN)]
@@ -223,13 +236,15 @@ pub(crate) struct Explain {
 
 const EXPLAIN: &str = "\
 Example:
-  loda explain 'SELECT outcome, count(*) FROM stop_search GROUP BY outcome' -p 'Scrutiny panel'
+  loda explain -p demo 'SELECT tenure, COUNT(*) FROM residents
+                        GROUP BY tenure'
 
-For each fragment: in words and SQL what the boroughs are asked, the digest of the bytes they get,
-how many cells can come back, and who says no, why, and what would be allowed. Nothing is read.
+For each fragment: in words and SQL what the boroughs are asked, the digest of
+the bytes they get, how many cells can come back, and who says no, why, and
+what would be allowed. Nothing is read.
 
-Exit codes: 0 all say yes, 3 refused by the coordinator or by all, 4 some would not answer, 5 none
-was reached.";
+Exit codes: 0 all say yes, 3 refused by the coordinator or by all, 4 some
+would not answer, 5 none was reached.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Catalogue {

@@ -18,6 +18,16 @@ pub struct Held {
     pub sql: String,
     /// The day up to which the records are complete, as YYYY-MM-DD.
     pub as_at: String,
+    /// The days that the records cover, where they are records of a time.
+    pub covers: Option<Covers>,
+}
+
+/// The `[dataset.covers]` section: the column of the time, the first day and the last day, as YYYY-MM-DD.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Covers {
+    pub column: &'static str,
+    pub from: &'static str,
+    pub until: &'static str,
 }
 
 /// A file of the borough, and its table name in the mapping.
@@ -123,8 +133,8 @@ pub const TOUR_REAL: &[(&str, &str, &str)] = &[
 /// Questions for a first look at the synthetic London: (title and why, SQL, purpose).
 pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
     (
-        "Residents and households by borough. People are counted, not rows, and the City of London is \
-         small enough to show what protection does.",
+        "Residents and households by borough. People are counted, not rows, and someone on the registers of two \
+         boroughs by both of them.",
         "SELECT b.name, r.people, r.households, \
                 CAST(1.0 * r.people / r.households AS DECIMAL(5, 2)) AS household_size \
          FROM (SELECT borough, COUNT(DISTINCT person_key) AS people, \
@@ -135,14 +145,14 @@ pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
         "demo",
     ),
     (
-        "Residents of London by age. A resident has one row in a borough, so COUNT(*) counts people, once \
-         in each borough that holds them; what the City withholds is missing, and the answer says so.",
+        "Residents of London by age. A resident has one row in a borough, so COUNT(*) counts people. What the City of \
+         London withholds is missing, and the answer says so.",
         "SELECT age_band, COUNT(*) AS people FROM residents GROUP BY age_band ORDER BY people DESC NULLS LAST",
         "demo",
     ),
     (
         "Adult social care clients of London by need. Most boroughs support fewer than ten people for the \
-         rarer needs: those cells are withheld, and the statement counts the boroughs that a figure lacks.",
+         rarer needs: those figures are withheld, and a note says how many boroughs a London figure lacks.",
         "SELECT need, COUNT(*) AS clients FROM social_care_clients \
          GROUP BY need ORDER BY clients DESC NULLS LAST",
         "demo",
@@ -160,12 +170,11 @@ pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
         "demo",
     ),
     (
-        "Pension Credit that could be claimed and is not: households, pounds a week and the median, for inner and \
-         outer London. Sums are perturbed by their measure's declared bounds, and the statement says how far.",
+        "Pension Credit that could be claimed and is not: pounds a week, for inner and outer London. Sums are changed \
+         at random by about as much as one household can add, and the statement says how far off they are.",
         "SELECT b.inner_london, COUNT(*) AS households, SUM(p.unclaimed) AS pounds_a_week, \
-                AVG(p.unclaimed) AS mean, MEDIAN(p.unclaimed) AS median \
-         FROM pension_credit p JOIN boroughs b ON p.borough = b.gss \
-         WHERE p.unclaimed > 0 GROUP BY b.inner_london",
+                AVG(p.unclaimed) AS mean \
+         FROM pension_credit p JOIN boroughs b ON p.borough = b.gss GROUP BY b.inner_london",
         "demo",
     ),
     (
@@ -181,8 +190,8 @@ pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
         "demo",
     ),
     (
-        "Weekly cost of social care by setting, with its deviation. A few packages cost more than all others: above \
-         the clamp they count as the clamp, so that one person cannot move a figure by more.",
+        "Weekly cost of social care by setting, with its standard deviation. A few packages cost more than all others: \
+         above £2,500 a week they count as £2,500, so that no person can move a figure by more.",
         "SELECT setting, COUNT(*) AS clients, AVG(weekly_cost) AS mean, STDDEV(weekly_cost) AS deviation \
          FROM social_care_clients GROUP BY setting ORDER BY clients DESC NULLS LAST",
         "demo",

@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::boroughs::{self, BOROUGHS, Borough};
-use crate::datasets::{Held, Source};
+use crate::datasets::{Covers, Held, Source};
 use crate::london::home::{For, Home, Place, SOCIAL, count_homes, ward_code, ward_name, wards_of};
 use crate::london::moves;
 use crate::london::services::homes::jobs;
@@ -96,8 +96,10 @@ fn held(folder: &Path, name: &'static str, columns: &str) -> Held {
     let columns: Vec<String> = columns.split(' ').map(cast).collect();
     let source = Source { name: name.to_owned(), path: folder.join(format!("{name}.csv")), format: "csv" };
     let sql = format!("SELECT {} FROM {name}", columns.join(", "));
-    let as_at = if ["damp_sensors", "repairs"].contains(&name) { SETTLED } else { AS_AT };
-    Held { dataset: name, sources: vec![source], sql, as_at: as_at.to_owned() }
+    let by_month = ["damp_sensors", "repairs"].contains(&name);
+    let as_at = if by_month { SETTLED } else { AS_AT };
+    let covers = by_month.then_some(Covers { column: "month", from: "2025-01-01", until: "2025-12-31" });
+    Held { dataset: name, sources: vec![source], sql, as_at: as_at.to_owned(), covers }
 }
 
 /// The open files of a borough, by table. No value contains a comma or a quotation mark, so no value is quoted.

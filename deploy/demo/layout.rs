@@ -11,7 +11,7 @@ use loda_identity::{Authority, DIAL_OUT, Gss, Manifest, Paths, PeerId, Role, Sig
 use serde::Serialize;
 
 use crate::boroughs::{BOROUGHS, Borough, reference_csv};
-use crate::datasets::{Dataset, Held, REAL, SYNTHETIC};
+use crate::datasets::{Covers, Dataset, Held, REAL, SYNTHETIC};
 use crate::{generate, real};
 
 /// The trust domain of every demo federation.
@@ -303,6 +303,7 @@ impl Layout {
             contract: format!("../../contracts/{}.toml", held.dataset),
             as_at: held.as_at,
             sql: held.sql,
+            covers: held.covers,
             source: held
                 .sources
                 .into_iter()
@@ -373,6 +374,8 @@ struct DatasetFile {
     contract: String,
     as_at: String,
     sql: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    covers: Option<Covers>,
     source: Vec<SourceFile>,
 }
 

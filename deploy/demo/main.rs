@@ -212,7 +212,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         bar.finish_and_clear();
         writeln!(
             out,
-            "{} borough nodes and a coordinator run on this machine, each a process of its own; up in {:.0} s.",
+            "{} borough nodes and a coordinator run here, each a process of its own: {:.0} s.",
             layout.boroughs.len(),
             started.elapsed().as_secs_f64()
         )?;
@@ -226,7 +226,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         if arguments.once {
             return Ok(());
         }
-        write!(out, "{}", invitation(&arguments.dir))?;
+        write!(out, "{}", invitation(&arguments.dir, arguments.data.is_some()))?;
         out.flush()?;
         tokio::signal::ctrl_c().await?;
         anyhow::Ok(())
@@ -256,13 +256,20 @@ async fn notes(data: &Path) -> anyhow::Result<Vec<String>> {
     Ok(notes)
 }
 
-fn invitation(dir: &Path) -> String {
+fn invitation(dir: &Path, real: bool) -> String {
+    let table = if real { "food_businesses" } else { "residents" };
+    let config = match dir == Path::new(FOLDER) {
+        true => String::new(),
+        false => format!(" --config {}", dir.join("analyst/loda.toml").display()),
+    };
     format!(
         "\nThe federation serves until Ctrl-C. In another terminal, in this folder:\n\n  \
-         cargo run --release -- loda catalogue\n  \
-         cargo run --release -- loda nodes\n  \
-         cargo run --release -- loda query --purpose demo \"SELECT borough, COUNT(*) FROM … GROUP BY borough\"\n  \
-         cargo run --release -- loda explain --purpose demo \"SELECT …\"\n\n\
+         cargo run --release -- loda{config} catalogue\n  \
+         cargo run --release -- loda{config} purposes\n  \
+         cargo run --release -- loda{config} query -p demo \\\n    \
+           \"SELECT borough, COUNT(*) AS n FROM {table} GROUP BY borough\"\n  \
+         cargo run --release -- loda{config} explain -p demo \\\n    \
+           \"SELECT borough, COUNT(*) AS n FROM {table} GROUP BY borough\"\n\n\
          Every node's log and settings are in {}/nodes.\n",
         dir.display()
     )

@@ -33,7 +33,7 @@ pub fn held(data: &Path, gss: &str) -> Vec<Held> {
     parts
         .into_iter()
         .filter_map(|(source, dataset, as_at, sql)| {
-            Some(Held { dataset, sources: vec![source?], sql, as_at: as_at.to_owned() })
+            Some(Held { dataset, sources: vec![source?], sql, as_at: as_at.to_owned(), covers: None })
         })
         .collect()
 }

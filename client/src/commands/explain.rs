@@ -14,7 +14,8 @@ pub(super) async fn run(explain: &Explain, config: Option<&Path>, session: &mut 
     let sql = explain.question.text()?;
     let client = connect(config).await?;
     let prepared = client.prepare(&sql, &explain.question.purpose, true).await?;
-    session.out.write_all(render::explanation(&prepared).as_bytes())?;
+    let text = render::wrapped(&render::explanation(&prepared), session.screen.width);
+    session.out.write_all(text.as_bytes())?;
     session.out.flush()?;
     Ok(code(&prepared))
 }

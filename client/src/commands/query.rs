@@ -44,9 +44,16 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
     line.clear();
     let answer = asked?;
 
-    write_answer(&answer, query, session)?;
+    let for_reading = query.format() == Format::Table && query.out.is_none();
+    // Where nobody answered, the statement alone says something.
+    if !(for_reading && loda_answer::is_unanswered(&answer.statement)) {
+        write_answer(&answer, query, session)?;
+    }
     if query.format() != Format::Json {
         session.out.flush()?;
+        if for_reading && session.screen.width.is_some() {
+            writeln!(session.err)?;
+        }
         let detail = if query.verbose { render::Detail::Verbose } else { render::Detail::Plain };
         let statement = render::wrapped(&render::statement(&answer.statement, detail), session.screen.err_width);
         session.err.write_all(statement.as_bytes())?;

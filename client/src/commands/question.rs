@@ -1,6 +1,6 @@
 //! The source of a question: argument, file or standard input.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use super::failure::Failure;
@@ -19,8 +19,12 @@ impl Question {
             }
             _ => {
                 let mut text = String::new();
+                let mut input = std::io::stdin();
+                if input.is_terminal() {
+                    std::io::stderr().write_all(b"type the question, then press Ctrl-D\n").ok();
+                }
                 let unreadable = |source| Failure::File { action: "read", path: "standard input".into(), source };
-                std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
+                input.read_to_string(&mut text).map_err(unreadable)?;
                 text
             }
         };

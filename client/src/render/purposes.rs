@@ -10,26 +10,45 @@ use loda_answer::statement::names;
 /// If more boroughs than this have agreed, they are counted and not named.
 const MANY: usize = 3;
 
-/// One line for each purpose and dataset.
+/// One line for each set of datasets that the same boroughs have agreed to. Purposes that read alike share their lines.
 pub fn purposes(all: &[Purpose], width: Option<u16>) -> String {
     if all.is_empty() {
         return "No borough that can be reached has agreed to a question of yours: ask the boroughs to add you\n"
             .to_owned();
     }
-    let header = ["purpose", "dataset", "boroughs", "until"].map(str::to_owned);
-    let row = |purpose: &Purpose, of: &PurposeDataset, first: bool| {
-        let codes: Vec<&str> = of.boroughs.iter().map(String::as_str).collect();
-        let boroughs = if codes.len() > MANY { format!("{} boroughs", codes.len()) } else { names(&codes) };
-        let name = if first { plain::line(&purpose.purpose) } else { String::new() };
-        vec![name, plain::line(&of.dataset), boroughs, plain::line(&of.until)]
-    };
-    let of_purpose = |purpose| {
-        let purpose: &Purpose = purpose;
-        purpose.datasets.iter().enumerate().map(move |(place, of)| row(purpose, of, place == 0))
-    };
-    let rows: Vec<Vec<String>> = all.iter().flat_map(of_purpose).collect();
-    let end = "State a purpose with each question: loda query --purpose 'its name' 'SELECT …'\n";
+    let header = ["purpose", "datasets", "boroughs", "until"].map(str::to_owned);
+    let mut alike: Vec<(Vec<String>, Vec<[String; 3]>)> = Vec::new();
+    for purpose in all {
+        let (name, lines) = (plain::line(&purpose.purpose), lines(purpose));
+        match alike.iter_mut().find(|(_, known)| *known == lines) {
+            Some((names, _)) => names.push(name),
+            None => alike.push((vec![name], lines)),
+        }
+    }
+    let mut rows = Vec::new();
+    for (names, lines) in alike {
+        let mut names = Some(names.join(", "));
+        for [datasets, boroughs, until] in lines {
+            rows.push(vec![names.take().unwrap_or_default(), datasets, boroughs, until]);
+        }
+    }
+    let end = "State one purpose with each question: loda query --purpose 'its name' 'SELECT …'\n";
     format!("{}{end}", grid(&header, &[], &rows, width))
+}
+
+/// The datasets that the same boroughs have agreed to until the same day; the boroughs; the day.
+fn lines(purpose: &Purpose) -> Vec<[String; 3]> {
+    let mut lines: Vec<[String; 3]> = Vec::new();
+    for PurposeDataset { dataset, boroughs, until } in &purpose.datasets {
+        let codes: Vec<&str> = boroughs.iter().map(String::as_str).collect();
+        let boroughs = if codes.len() > MANY { format!("{} boroughs", codes.len()) } else { names(&codes) };
+        let (dataset, until) = (plain::line(dataset), plain::line(until));
+        match lines.iter_mut().find(|[_, of, to]| *of == boroughs && *to == until) {
+            Some([datasets, ..]) => *datasets = format!("{datasets}, {dataset}"),
+            None => lines.push([dataset, boroughs, until]),
+        }
+    }
+    lines
 }
 
 /// The purposes with the field names of the wire contract.
@@ -58,6 +77,12 @@ mod tests {
         let text = purposes(&[Purpose { purpose: "homes".into(), datasets }], None);
         assert_eq!(text.matches("homes").count(), 1, "{text}");
         assert!(text.contains("4 boroughs") && text.contains("Camden (E09000007)"), "{text}");
+        let both = ["homes", "care"].map(|purpose| Purpose {
+            purpose: purpose.into(),
+            datasets: vec![of("residents", &all), of("benefits", &all)],
+        });
+        let text = purposes(&both, None);
+        assert!(text.contains("homes, care") && text.contains("residents, benefits"), "{text}");
         assert!(purposes(&[], None).contains("No borough"));
     }
 }

@@ -47,6 +47,9 @@ impl QueryService {
         prepared: Arc<Prepared>,
         ask_nodes: bool,
     ) -> Result<v1::PrepareResponse, Ended> {
+        if ask_nodes && let Err(refusal) = self.has_purpose(&prepared) {
+            return Ok(v1::PrepareResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() });
+        }
         let inner = Arc::clone(self);
         self.tasks.run(async move { inner.explanation_of(&prepared, ask_nodes).await }).await
     }

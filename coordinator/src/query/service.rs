@@ -322,7 +322,7 @@ impl QueryService {
     }
 
     /// Refuses a question without a purpose, before a node is asked.
-    fn has_purpose(&self, prepared: &Prepared) -> Result<(), Refusal> {
+    pub(super) fn has_purpose(&self, prepared: &Prepared) -> Result<(), Refusal> {
         if !prepared.purpose.is_empty() || prepared.split.parts.is_empty() {
             return Ok(());
         }

@@ -216,6 +216,6 @@ mod tests {
         };
         answer.statement.errors = vec![of("people", 2.2), of("share", 0.06)];
         let text = table(&answer, Some(80));
-        assert!(text.contains("1,234,567") && text.contains("0.250") && text.contains("0.333 "), "{text}");
+        assert!(text.contains("1,234,567") && text.contains("0.250") && text.contains("0.333\n"), "{text}");
     }
 }

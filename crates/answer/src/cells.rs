@@ -269,7 +269,7 @@ mod tests {
             Ok::<_, ()>(())
         })
         .unwrap();
-        assert_eq!(notes, ["c: made from a withheld figure", "", "", ""]);
+        assert_eq!(notes, ["made from a withheld figure", "", "", ""]);
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
         let text = written([Some("lacks 3 boroughs: 2 withheld, 1 no answer"), Some("x: no answer"), None, None]);
         assert!(text.starts_with("outcome,people,share,note\n"), "{text}");
         assert!(text.contains("Arrest,1234567,0.25,\"lacks 3 boroughs: 2 withheld, 1 no answer\"\n"), "{text}");
-        assert!(text.contains("'=1+1,[x],0.3333333333333333,x: no answer\n"), "{text}");
+        assert!(text.contains("'=1+1,[x],0.3333333333333333,no answer\n"), "{text}");
     }
 
     #[test]

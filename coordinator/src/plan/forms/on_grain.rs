@@ -34,7 +34,7 @@ pub(crate) fn on_grain(
     let told = RefCell::new(BTreeSet::new());
     let plan = over_records(plan, domains, is_of_records, &|expr, sources| {
         let (other, note) = match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (moment(left), moment(right)) {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_order(*op) => match (moment(left), moment(right)) {
                 (None, Some(at)) => compared(left, *op, at, sources)?,
                 (Some(at), None) => compared(right, op.swap()?, at, sources)?,
                 _ => return None,
@@ -62,6 +62,12 @@ pub(crate) fn on_grain(
     })?;
     let told = told.into_inner().into_iter().filter(|note| !note.is_empty()).collect();
     Ok((plan, told))
+}
+
+/// Whether an operator compares by order. *Attack: a long chain of AND*: each of its nodes would be searched for columns
+/// down to its leaves.
+fn is_order(op: Operator) -> bool {
+    matches!(op, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
 }
 
 /// A point in time: its day, and whether it is the day's beginning.

@@ -121,6 +121,34 @@ fn forms_of_tools_equal_the_pooled_tables() {
             "SELECT DISTINCT ofsted, pupils % 2 AS odd FROM schools",
             "SELECT s.pupils, n.n FROM schools s JOIN (SELECT borough, COUNT(*) AS n FROM residents GROUP BY borough) n \
              ON n.borough = s.borough WHERE s.phase = 'Special'",
+            // Records beside results.
+            "SELECT r.tenure, COUNT(*) AS n FROM residents r JOIN (SELECT tenure AS t, COUNT(*) AS m FROM residents \
+             GROUP BY tenure ORDER BY m DESC LIMIT 2) AS most ON r.tenure = t GROUP BY r.tenure",
+            "SELECT t.m, COUNT(1) AS n FROM residents r INNER JOIN (SELECT borough, COUNT(1) AS m FROM residents \
+             GROUP BY 1) t ON r.borough = t.borough GROUP BY 1",
+            "SELECT q.sex, q.m, COUNT(*) AS n, SUM(q.one) AS ones FROM (SELECT r.sex, r.tenure, t.m, CASE WHEN r.sex = 'Female' \
+             THEN 1 ELSE 0 END AS one FROM (SELECT borough AS t, sex, tenure FROM residents t) r JOIN (SELECT borough, \
+             COUNT(*) AS m FROM properties GROUP BY borough) t ON r.t = t.borough) q WHERE q.m > 10 AND q.tenure IS NOT NULL \
+             GROUP BY q.sex, q.m",
+            "SELECT borough, COUNT(*) AS n FROM residents WHERE borough IN (SELECT borough FROM (SELECT borough, COUNT(*) AS m \
+             FROM properties GROUP BY borough ORDER BY m DESC, borough LIMIT 5) most) AND sex = 'Female' GROUP BY borough",
+            "SELECT COUNT(*) AS n, COUNT(*) FILTER (WHERE sex = 'Male') AS men FROM residents WHERE tenure = (SELECT tenure \
+             FROM residents GROUP BY tenure ORDER BY COUNT(*) DESC LIMIT 1)",
+            "SELECT r.tenure, t.m, COUNT(*) AS n FROM residents r LEFT JOIN (SELECT borough, COUNT(*) AS m FROM properties \
+             WHERE borough_name LIKE 'B%' GROUP BY borough) t ON r.borough = t.borough GROUP BY r.tenure, t.m",
+            "SELECT COUNT(*) AS n FROM residents JOIN (SELECT borough, sex, COUNT(*) AS m FROM residents GROUP BY 1, 2) t \
+             USING (borough, sex)",
+            "SELECT COUNT(*) AS n FROM residents r CROSS JOIN (SELECT sex, COUNT(*) AS m FROM residents GROUP BY sex) t \
+             WHERE r.sex <> t.sex AND (t.m > 5 OR r.sex = 'Male')",
+            "SELECT AVG(s.pupils) AS around, SUM(s.pupils) AS pupils FROM schools s LEFT JOIN (SELECT borough, COUNT(*) AS m \
+             FROM residents GROUP BY borough) t ON s.borough = t.borough WHERE t.m > 0 OR t.m IS NULL",
+            // Functions of PostgreSQL.
+            "SELECT TO_CHAR(DATE_TRUNC('month', month), 'YYYY-MM') AS m, COUNT(*) AS n FROM repairs GROUP BY 1",
+            "SELECT DATE(month) AS m, COUNT(*) AS n FROM repairs GROUP BY 1",
+            "SELECT REPLACE(tenure, 'rented', 'R') AS k, n FROM (SELECT tenure, COUNT(*) AS n FROM residents GROUP BY tenure) t",
+            "SELECT REGEXP_REPLACE(tenure, ' .*', '') AS k, COUNT(*) AS n FROM residents GROUP BY 1",
+            "SELECT LPAD(CAST(storeys AS VARCHAR), 3, '0') AS k, COUNT(*) AS n FROM properties GROUP BY 1",
+            "SELECT COUNT(DISTINCT(tenure)) + MAX(CASE WHEN tenure IS NULL THEN 1 ELSE 0 END) AS a0 FROM residents",
             "SELECT borough, COUNT(*) AS n FROM residents WHERE 1 = 0 GROUP BY borough",
             "SELECT COUNT(*) AS n FROM residents WHERE 1 = 0",
         ] {
@@ -130,6 +158,17 @@ fn forms_of_tools_equal_the_pooled_tables() {
             whole.sort();
             assert_eq!(federated.len(), whole.len(), "{sql}\n{federated:?}\n{whole:?}");
             assert!(federated.iter().zip(&whole).all(|(a, b)| same(a, b, 1e-9)), "{sql}\n{federated:?}\n{whole:?}");
+        }
+        for (ours, plain) in [
+            (
+                "month >= TO_TIMESTAMP('2025-02-01 00:00:00.000000', 'YYYY-MM-DD HH24:MI:SS.US')",
+                "month >= DATE '2025-02-01'",
+            ),
+            ("month < TO_DATE('2025-07-01', 'YYYY-MM-DD')", "month < DATE '2025-07-01'"),
+        ] {
+            let of = |condition: &str| format!("SELECT COUNT(*) AS n FROM repairs WHERE {condition}");
+            let answer = ask(&federation.client, &of(ours)).await.unwrap();
+            assert_eq!(rows(&answer), text(&pooled.ask(&of(plain)).await, 99), "{ours}");
         }
         let of = |limit: &str| format!("SELECT borough, COUNT(*) AS n FROM residents GROUP BY 1 ORDER BY 1 {limit}");
         let fetched = ask(&federation.client, &of("OFFSET 2 ROWS FETCH NEXT 5 ROWS ONLY")).await.unwrap();
@@ -142,6 +181,17 @@ fn forms_of_tools_equal_the_pooled_tables() {
             assert!(answer.statement.parts.is_empty(), "{sql}");
         }
         // Conditions that leave no borough are no complete answer.
+        // What each record is compared with, or is drawn for each, does not wait for the merge.
+        for sql in [
+            "SELECT COUNT(*) FROM residents r JOIN (SELECT borough, COUNT(*) AS m FROM properties GROUP BY borough) t \
+             ON r.borough = t.borough WHERE random() < 0.5",
+            "SELECT t.tenure, COUNT(*) FROM residents r CROSS JOIN (SELECT tenure, COUNT(*) AS m FROM residents \
+             GROUP BY tenure) t WHERE r.sex = 'Male' GROUP BY t.tenure",
+            "SELECT r.borough IN (SELECT borough FROM properties GROUP BY borough HAVING COUNT(*) > 5) AS top, COUNT(*) \
+             FROM residents r GROUP BY 1",
+        ] {
+            assert!(ask(&federation.client, sql).await.is_err(), "{sql}");
+        }
         let nobody = "SELECT COUNT(*) FROM residents WHERE borough = 'E09000007' AND borough = 'E09000012'";
         assert!(!ask(&federation.client, nobody).await.unwrap().statement.complete);
     });
@@ -238,6 +288,58 @@ fn no_word_of_the_engine_reaches_a_person() {
             println!("{sql}\n    {refusal}");
             let said = refusal.to_string();
             assert!(!ENGINE.iter().any(|word| said.contains(word)), "{sql}: {said}");
+        }
+    });
+}
+
+/// *Attack: a value of any size from a few bytes of SQL.*
+#[test]
+fn functions_that_make_long_texts_are_refused() {
+    support::run(async {
+        let dry = dry();
+        for grows in [
+            "REPLACE(name, 'a', 'aa')",
+            "REPLACE(name, '', 'x')",
+            "REPLACE(name, gss, name)",
+            "REPLACE('a', 'a', name || name)",
+            "REPLACE(name, 'é', 'abc')",
+            "UPPER(REPLACE(REPLACE(name, 'b', ''), 'a', 'aaaaaaaa'))",
+            "REGEXP_REPLACE(name, '', 'x')",
+            "REGEXP_REPLACE(name, '(.)', '\\1\\1', 'g')",
+            "REGEXP_REPLACE(name, name, '')",
+            "LPAD(name, 1000000)",
+            "RPAD(name, population, 'x')",
+            "LPAD(name, 50 + 51)",
+            "\"lpad\"(name, 101, 'x')",
+            "REPEAT(name, 3)",
+            "TRANSLATE(name, 'a', 'b')",
+            "OVERLAY(name PLACING name FROM 1 FOR 0)",
+            "TO_CHAR(DATE '2025-01-01', REPLACE(name, 'am', '%c'))",
+            "CAST(regexp_like(name, gss) AS VARCHAR)",
+            "REGEXP_REPLACE(name, '(\\pL{100}){100}', '')",
+        ] {
+            for sql in [
+                format!("SELECT {grows} AS x FROM boroughs"),
+                format!("SELECT name FROM boroughs ORDER BY {grows}"),
+                format!("SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM boroughs WHERE {grows} = 'x')"),
+                format!("SELECT COUNT(*) FILTER (WHERE {grows} = 'x') FROM boroughs"),
+            ] {
+                let refusal = dry.fragments(&sql).await.err().unwrap_or_else(|| panic!("asked: {sql}"));
+                assert!(matches!(refusal.rule, Rule::Function | Rule::Sql), "{sql}: {refusal}");
+            }
+        }
+        let nested = |inner: &str, wrap: &str, levels: usize| {
+            (0..levels).fold(format!("SELECT {inner} AS x FROM boroughs"), |sql, level| {
+                format!("SELECT {wrap} AS x FROM ({sql}) t{level}")
+            })
+        };
+        let patterns = format!("SELECT name FROM boroughs WHERE {}", ["name ~ 'a'"; 20].join(" OR "));
+        for sql in [nested("name", "struct(x, x)", 9), nested("name", "row(x, x)", 9), patterns] {
+            let refusal = dry.fragments(&sql).await.err().unwrap_or_else(|| panic!("asked: {sql}"));
+            assert!(matches!(refusal.rule, Rule::Function | Rule::Sql), "{sql}: {refusal}");
+        }
+        for bounded in ["REPLACE(name, 'ham', 'H')", "REGEXP_REPLACE(name, ' .*', '', 'i')", "LPAD(name, 30, '.')"] {
+            dry.fragments(&format!("SELECT {bounded} AS x FROM boroughs")).await.unwrap();
         }
     });
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchemaRef, DataFusionError, Result};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::context::QueryPlanner;
@@ -60,6 +61,13 @@ impl Hash for Federated {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.part.hash(state);
     }
+}
+
+/// Whether a plan reads results of boroughs.
+pub(crate) fn holds_results(plan: &LogicalPlan) -> bool {
+    // The closure never fails.
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Extension(e) if e.node.as_any().is::<Federated>())))
+        .unwrap_or(true)
 }
 
 impl UserDefinedLogicalNodeCore for Federated {

@@ -10,6 +10,7 @@ pub(crate) mod federated_node;
 pub(crate) mod forms;
 pub(crate) mod fragment;
 pub(crate) mod grouping_sets;
+pub(crate) mod growing_functions;
 pub(crate) mod lineage;
 pub(crate) mod planner;
 pub(crate) mod published_join;

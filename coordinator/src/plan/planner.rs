@@ -23,6 +23,7 @@ use crate::config::Limits;
 use crate::plan::advice::engine_errors::{Fault, fault_of, refusal_of, unplanned};
 use crate::plan::advice::{Checked, Names, check, repaired};
 use crate::plan::forms::without_empty_scans;
+use crate::plan::growing_functions;
 use crate::plan::split::{Split, SplitPlan, Tables};
 use crate::plan::syntax::sql_bounds::readable;
 use crate::plan::syntax::{cte_expansion, date_formats, dropped_syntax, in_one_form};
@@ -35,7 +36,7 @@ pub(crate) const SCHEMA: &str = "public";
 const MOST_REPAIRS: usize = 6;
 
 /// The rules that a slip or another dialect of SQL can break. Other refusals say what may be asked.
-const MENDED: [Rule; 8] = [
+const MENDED: [Rule; 10] = [
     Rule::Sql,
     Rule::Unknown,
     Rule::Value,
@@ -44,6 +45,8 @@ const MENDED: [Rule; 8] = [
     Rule::Predicate,
     Rule::Statement,
     Rule::Grain,
+    Rule::Rows,
+    Rule::Linkage,
 ];
 
 /// A statement with open parameters.
@@ -82,8 +85,7 @@ impl Planner {
             .with_table_function_list(Vec::new())
             .build();
         let context = SessionContext::new_with_state(state);
-        // These functions make values of any size from a few bytes of SQL, outside the memory pool.
-        for unbounded in ["repeat", "lpad", "rpad", "replace", "overlay", "translate", "regexp_replace"] {
+        for unbounded in growing_functions::UNBOUNDED {
             context.deregister_udf(unbounded);
         }
         // As most databases and tools write it.
@@ -121,8 +123,8 @@ impl Planner {
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|e| refusal_of(&e))?;
         dropped_syntax::check(&statement)?;
         cte_expansion::check(&statement)?;
-        date_formats::check(&statement)?;
         let statement = in_one_form(statement);
+        date_formats::check(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal_of(&e))?;
         only_select(&plan)?;
         let columns =
@@ -155,8 +157,11 @@ impl Planner {
             let Some(better) = repaired(&sql, &cause, &self.names) else { break };
             match self.planned(&better, tables.split()).await {
                 Ok(_) => {
-                    let known =
-                        if refusal.rule == Rule::Value { format!("{}. ", refusal.advice) } else { String::new() };
+                    // What stands in place of the question has another meaning.
+                    let known = match refusal.rule {
+                        Rule::Value | Rule::Linkage | Rule::Rows => format!("{}. ", refusal.advice),
+                        _ => String::new(),
+                    };
                     return Refusal { advice: format!("{known}Write: {better}"), ..refusal };
                 }
                 Err(fault) => (sql, cause) = (better, fault.cause),
@@ -172,14 +177,15 @@ impl Planner {
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(fault)?;
         dropped_syntax::check(&statement)?;
         cte_expansion::check(&statement)?;
-        date_formats::check(&statement)?;
         let statement = in_one_form(statement);
+        date_formats::check(&statement)?;
         let plan = state.statement_to_plan(statement).await.map_err(fault)?;
         let (plan, explain) = match plan {
             LogicalPlan::Explain(explain) => (Arc::unwrap_or_clone(explain.plan), true),
             plan => (plan, false),
         };
         only_select(&plan)?;
+        growing_functions::check(&plan).map_err(fault)?;
         // Type coercion comes first.
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
         let plan = plan.map_err(fault)?;

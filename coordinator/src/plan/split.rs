@@ -21,7 +21,7 @@ use crate::plan::combined;
 use crate::plan::domains::{Domains, Sources};
 use crate::plan::federated_aggregate::{self, FederatedAggregate};
 use crate::plan::federated_node::Federated;
-use crate::plan::forms::{divided, in_known_forms, on_grain, outer_rows, tabulated};
+use crate::plan::forms::{beside_results, divided, in_known_forms, on_grain, outer_rows, tabulated};
 use crate::plan::fragment::Fragment;
 use crate::plan::lineage;
 
@@ -193,6 +193,10 @@ impl Split {
             let matched = self.grouped(&outer.matched)?;
             return outer.joined(matched);
         }
+        if let Some(beside) = beside_results(aggregate, &holds_records)? {
+            let counted = self.grouped(&beside.counted)?;
+            return beside.joined(counted);
+        }
         match aggregate.group_expr.as_slice() {
             [Expr::GroupingSet(sets)] => self.grouping_sets(aggregate, sets),
             keys if aggregate.aggr_expr.is_empty() && !keys.is_empty() => self.groups(&aggregate.input, keys.to_vec()),
@@ -248,7 +252,7 @@ impl Split {
         let domains = self.tables.domains();
         let node = LogicalPlan::Aggregate(aggregate.clone());
         let sources = Sources::of_node(&node, &domains);
-        if let Some(parts) = divided(aggregate, &|expr| sources.is_dimension(expr))? {
+        if let Some(parts) = divided(aggregate, &|expr| sources.is_of_dimension(expr))? {
             let figures = parts.figures.as_ref().map(|figures| self.aggregate(figures)).transpose()?;
             return parts.joined(self.aggregate(&parts.cells)?, figures);
         }

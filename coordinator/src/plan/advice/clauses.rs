@@ -181,7 +181,7 @@ fn divided(condition: Option<Expr>) -> (Option<Expr>, Option<Expr>) {
     }
 }
 
-fn has_figure(item: &SelectItem) -> bool {
+pub(super) fn has_figure(item: &SelectItem) -> bool {
     matches!(item, SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if calls_figure(expr))
 }
 

@@ -29,6 +29,12 @@ pub(crate) enum Cause {
         /// The SQL of the nearest that it can have.
         near: Option<String>,
     },
+    /// Records are asked for.
+    Rows,
+    /// A function that records do not have.
+    Function,
+    /// A unit is to be recognised in several boroughs.
+    Linkage,
     Other,
 }
 
@@ -41,7 +47,13 @@ pub(crate) struct Fault {
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, cause: Box::new(Cause::Other) }
+        let cause = match refusal.rule {
+            Rule::Rows => Cause::Rows,
+            Rule::Function => Cause::Function,
+            Rule::Linkage => Cause::Linkage,
+            _ => Cause::Other,
+        };
+        Self { refusal, cause: Box::new(cause) }
     }
 }
 
@@ -95,6 +107,14 @@ pub(crate) fn fault_of(error: &DataFusionError, tables: &[String]) -> Fault {
             let message = match message {
                 several if several.contains("single SQL statement") => {
                     "several statements stand in one question".to_owned()
+                }
+                begun if begun.starts_with("Unsupported SQL statement") => {
+                    return Refusal::new(
+                        Rule::Statement,
+                        "there is nothing to begin, set or change here: questions are one SELECT",
+                        "Leave it out, and write SELECT … FROM … GROUP BY …",
+                    )
+                    .into();
                 }
                 // The engine's own words, or its tree of a statement.
                 own if ["ast node", "sqltorel", "DataFusion"].iter().any(|word| own.contains(word)) => {
@@ -180,7 +200,9 @@ fn of_planner(message: &str, tables: &[String]) -> Fault {
         let name = name.rsplit('.').next().unwrap_or(name).to_owned();
         let meant = nearest_name(&name, tables.iter().map(String::as_str));
         let meant = meant.map(|meant| format!("Did you mean {meant}? ")).unwrap_or_default();
-        let advice = if tables.is_empty() {
+        let advice = if name.starts_with("pg_") {
+            "Write: SELECT table_name FROM information_schema.tables".to_owned()
+        } else if tables.is_empty() {
             "See the catalogue for tables".to_owned()
         } else {
             format!("{meant}The tables are {}", tables.join(", "))

@@ -57,6 +57,20 @@ pub(super) fn typed(expr: &mut Expr, names: &Names) {
     }
 }
 
+/// `date_trunc('week', month)` by the month: no date of a dataset is finer.
+pub(super) fn weeks_as_months(expr: &mut Expr, names: &Names) {
+    let Expr::Function(call) = expr else { return };
+    let FunctionArguments::List(list) = &mut call.args else { return };
+    if call.name.to_string().eq_ignore_ascii_case("date_trunc")
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(part)), FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] =
+            list.args.as_mut_slice()
+        && part.to_string().eq_ignore_ascii_case("'week'")
+        && column_of(of, names).is_some_and(|column| column.kind == DataType::Date32)
+    {
+        *part = Expr::value(Value::SingleQuotedString("month".to_owned()));
+    }
+}
+
 fn swapped(op: &BinaryOperator) -> BinaryOperator {
     match op {
         BinaryOperator::Lt => BinaryOperator::Gt,

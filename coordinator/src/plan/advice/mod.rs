@@ -9,6 +9,7 @@
 //! | `dialects` | functions of other dialects |
 //! | `clauses` | clauses of other dialects, or in the wrong place |
 //! | `literals` | literals in the type of their column |
+//! | `protected` | records and units, as figures that can be asked |
 //! | `repair` | a statement that can be asked in place of one that cannot |
 
 mod clauses;
@@ -17,6 +18,7 @@ pub(crate) mod engine_errors;
 mod literals;
 mod names;
 mod nearest;
+mod protected;
 mod repair;
 mod values;
 

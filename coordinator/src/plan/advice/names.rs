@@ -1,6 +1,6 @@
 //! The tables and columns that a statement can name, and their codes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArgumentList, Ident};
@@ -11,7 +11,11 @@ use loda_question::plan::{CODE_END, CODES};
 use crate::catalogue::Catalogue;
 
 /// The tables and columns of the catalogue.
-pub(crate) struct Names(BTreeMap<String, Vec<NamedColumn>>);
+pub(crate) struct Names {
+    columns: BTreeMap<String, Vec<NamedColumn>>,
+    /// Columns that name units which may stand in several boroughs.
+    in_several: BTreeSet<String>,
+}
 
 pub(super) struct NamedColumn {
     name: String,
@@ -33,16 +37,27 @@ impl Names {
             });
             (table, columns.collect())
         });
-        Self(tables.collect())
+        let units = catalogue.contracts.values().flat_map(|contract| &contract.units);
+        let in_several = units.filter(|unit| !unit.borough_exclusive).filter_map(|unit| unit.column.clone());
+        Self { columns: tables.collect(), in_several: in_several.collect() }
     }
 
     pub(crate) fn tables(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.columns.keys().cloned().collect()
+    }
+
+    pub(super) fn may_be_in_several(&self, name: &str) -> bool {
+        self.in_several.contains(&name.to_lowercase())
+    }
+
+    /// Whether a table has a column.
+    pub(super) fn has(&self, table: &str, column: &str) -> bool {
+        self.columns.get(&table.to_lowercase()).is_some_and(|columns| columns.iter().any(|c| c.name == column))
     }
 
     /// The columns of a name, in all tables.
     fn columns(&self, name: &str) -> impl Iterator<Item = &NamedColumn> {
-        self.0.values().flatten().filter(move |column| column.name.eq_ignore_ascii_case(name))
+        self.columns.values().flatten().filter(move |column| column.name.eq_ignore_ascii_case(name))
     }
 }
 

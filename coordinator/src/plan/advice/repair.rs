@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan,
-    VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
+    Expr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, SetExpr, Statement, Value, ValueWithSpan, VisitMut,
+    VisitorMut, visit_expressions, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::parser::Parser;
@@ -15,9 +15,10 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::clauses::{Clauses, Grouping};
 use super::dialects::{dialects, translated};
 use super::engine_errors::Cause;
-use super::literals::{iso_date_month_first, typed};
+use super::literals::{iso_date_month_first, typed, weeks_as_months};
 use super::names::{Names, column_of, is_comparison, named, parsed};
 use super::nearest::nearest_name;
+use super::protected::{called, counted, within_boroughs};
 use crate::plan::syntax::sql_bounds::readable_in;
 
 /// A longer statement is not advised: nobody would find the change.
@@ -121,6 +122,14 @@ fn of_cause(statement: &mut Statement, cause: &Cause, names: &Names) {
                 ControlFlow::Continue(())
             });
         }
+        Cause::Function => {
+            let _whole: ControlFlow<()> = visit_expressions_mut(statement, |expr| {
+                weeks_as_months(expr, names);
+                ControlFlow::Continue(())
+            });
+        }
+        Cause::Rows => counted(statement, names),
+        Cause::Linkage => within_boroughs(statement, names),
         Cause::Value { near: None, .. } | Cause::Other => {}
     }
 }
@@ -268,16 +277,7 @@ fn each_name(statement: &mut Statement, mut change: impl FnMut(&mut Ident)) {
 fn first_table(statement: &Statement) -> Option<Ident> {
     let Statement::Query(query) = statement else { return None };
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    match &select.from.first()?.relation {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            Some(alias.name.clone())
-        }
-        TableFactor::Table { name, .. } => match name.0.last()? {
-            ObjectNamePart::Identifier(ident) => Some(ident.clone()),
-            ObjectNamePart::Function(_) => None,
-        },
-        _ => None,
-    }
+    called(&select.from.first()?.relation)
 }
 
 /// One table under another name.

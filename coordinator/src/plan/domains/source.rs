@@ -43,10 +43,16 @@ impl<'a> Sources<'a> {
         Self { inputs, domains }
     }
 
-    /// Whether an expression is a column of a dataset that its contract calls a dimension, or its borough.
-    pub(crate) fn is_dimension(&self, expr: &Expr) -> bool {
-        let Some(Expr::Column(column)) = self.origin(expr) else { return false };
-        column.relation.as_ref().is_some_and(|table| self.domains.is_dimension(table.table(), &column.name))
+    /// Whether an expression reads a column of a dataset that its contract calls a dimension, or its borough, and nothing
+    /// else.
+    pub(crate) fn is_of_dimension(&self, expr: &Expr) -> bool {
+        self.origin(expr).is_some_and(|over| {
+            let refs = over.column_refs();
+            !refs.is_empty()
+                && refs.into_iter().all(|column| {
+                    column.relation.as_ref().is_some_and(|table| self.domains.is_dimension(table.table(), &column.name))
+                })
+        })
     }
 
     /// An expression over columns of tables.

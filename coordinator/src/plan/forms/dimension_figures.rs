@@ -12,6 +12,8 @@ use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit};
 
+use super::unnamed;
+
 /// The column that counts the rows of a cell.
 const ROWS: &str = "rows of a cell";
 
@@ -68,14 +70,6 @@ pub(crate) fn divided<'a>(written: &'a Aggregate, is_dimension: &dyn Fn(&Expr) -
     };
     let of_dimension = found.iter().map(Option::is_some).collect();
     Ok(Some(Divided { written, figures, cells, of_dimension }))
-}
-
-/// An expression without its outer names. Its casts stay: they change the least and the greatest.
-fn unnamed(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unnamed(&alias.expr),
-        other => other,
-    }
 }
 
 impl Divided<'_> {

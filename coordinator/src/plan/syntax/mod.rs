@@ -5,6 +5,7 @@ pub(crate) mod cte_expansion;
 pub(crate) mod date_formats;
 pub(crate) mod dropped_syntax;
 mod one_form;
+mod postgres_dates;
 pub(crate) mod sql_bounds;
 
 pub(crate) use one_form::in_one_form;

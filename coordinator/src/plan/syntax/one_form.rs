@@ -8,13 +8,15 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::cast_figures::CastFigures;
+use super::postgres_dates::PostgresDates;
 
-/// A statement with LIMIT in place of FETCH FIRST … ROWS ONLY and of `LIMIT skipped, rows`, and with the same figure
-/// under several types as casts of one.
+/// A statement with LIMIT in place of FETCH FIRST … ROWS ONLY and of `LIMIT skipped, rows`, with PostgreSQL's
+/// functions of dates as the engine reads them, and with the same figure under several types as casts of one.
 pub(crate) fn in_one_form(parsed: Parsed) -> Parsed {
     match parsed {
         Parsed::Statement(mut statement) => {
             let _limits: ControlFlow<()> = statement.visit(&mut Limits);
+            let _dates: ControlFlow<()> = statement.visit(&mut PostgresDates);
             let _figures: ControlFlow<()> = statement.visit(&mut CastFigures);
             Parsed::Statement(statement)
         }

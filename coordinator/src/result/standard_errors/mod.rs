@@ -96,7 +96,7 @@ pub(crate) async fn of_made(
         return Ok(None);
     }
     let mut moves = Moves::of(split, made, answer)?;
-    let mut dice = Normal::of(1);
+    let mut dice = Normal::of_figures(parts.values())?;
     let until = Instant::now() + PATIENCE;
     let mut done = 0_usize;
     for _ in 0..rounds {

@@ -1,12 +1,14 @@
 //! Cells with noise on their figures.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Float64Array, Int64Array, PrimitiveArray,
     RecordBatch,
 };
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use datafusion::common::Result;
 
@@ -39,6 +41,15 @@ impl Cells {
 
     pub(super) fn is_exact(&self) -> bool {
         self.errors.is_empty()
+    }
+
+    /// Tells the figures to a hasher.
+    fn hash(&self, hasher: &mut impl Hasher) -> Result<()> {
+        for column in self.errors.keys().filter_map(|place| self.cells.columns().get(*place)) {
+            let numbers = cast(column, &DataType::Float64)?;
+            numbers.as_primitive::<Float64Type>().iter().for_each(|number| number.map(f64::to_bits).hash(hasher));
+        }
+        Ok(())
     }
 
     /// The cells with noise on their figures.
@@ -120,13 +131,20 @@ fn moved(column: &ArrayRef, errors: &Float64Array, by: &[f64]) -> Result<ArrayRe
     })
 }
 
-/// Draws from the standard normal distribution (Box and Muller, 1958). The seed is always the same, so that an answer to
-/// the same question gives the same errors.
+/// Draws from the standard normal distribution (Box and Muller, 1958).
 pub(super) struct Normal(fastrand::Rng);
 
 impl Normal {
     pub(super) fn of(seed: u64) -> Self {
         Self(fastrand::Rng::with_seed(seed))
+    }
+
+    /// The figures are the seed: the same answer states the same errors, and over many answers the errors of so few
+    /// rounds cancel out.
+    pub(super) fn of_figures<'a>(parts: impl IntoIterator<Item = &'a Cells>) -> Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        parts.into_iter().try_for_each(|part| part.hash(&mut hasher))?;
+        Ok(Self::of(hasher.finish()))
     }
 
     pub(super) fn draws(&mut self, many: usize) -> Vec<f64> {

@@ -139,17 +139,21 @@ impl Table {
                 over = over.saturating_sub(column.weight);
             }
         }
+        let shared = match heaviest.iter().any(|c| c.weight > 1) {
+            true => ". What people share, as a household's tenure, weighs 2",
+            false => "",
+        };
         let smallest = self.datasets.iter().filter(|c| c.closure.dimensions == self.dimensions());
         let smallest = smallest.map(|c| c.dataset.as_str()).collect::<Vec<_>>().join(", ");
         Err(Refusal::new(
             Rule::Dimensions,
             format!(
-                "the figure reads {columns}: together {}, and tables of {smallest} have {} at most",
-                self.weight(),
-                self.dimensions()
+                "each figure of {smallest} may combine columns up to a weight of {}, and this one comes to {}: {columns}",
+                self.dimensions(),
+                self.weight()
             ),
             format!(
-                "Leave out {}, or another of them; figures of one statement may read different columns",
+                "Leave out {}, or another of them. Each figure of a statement, and each subquery, may combine other columns{shared}",
                 leave.join(" and ")
             ),
         ))

@@ -61,6 +61,10 @@ campaign TARGETS="1000" LONDON="small":
 marked PLANS="100000" FIRST="1000000":
     LODA_MARKED_PLANS={{PLANS}} LODA_MARKED_FIRST={{FIRST}} cargo test --release -p loda-coordinator --lib marks -- --nocapture
 
+# Random tables in random dialects and dirt, drafted and checked, and drafts with identifying columns: just messy 200
+messy TABLES="200":
+    LODA_TABLES={{TABLES}} LODA_DRAFTS={{TABLES}} cargo test --release --test federation extracts -- --nocapture
+
 # Statements that would cost a coordinator everything, for so many seconds: just hostile-sql 3600
 hostile-sql SECONDS="3600" SEED="1":
     LODA_HOSTILE_SECONDS={{SECONDS}} LODA_SEED={{SEED}} cargo test --release --test federation hostile_sql -- --nocapture

@@ -57,6 +57,7 @@ fn first_hour(name: &str, extracts: &[String], mend: impl FnOnce(&Path, &str)) -
     assert!(told.contains("To decide, before this is served"), "{told}");
     let checked = program(folder, "node", &["check", "--html", "report.html"]).output().unwrap();
     mend(folder, &String::from_utf8_lossy(&checked.stdout));
+    done(&program(folder, "node", &["decide", "--by", "A. Khan", "--why", "looked at, and right"]).output().unwrap());
     let report = done(&program(folder, "node", &["check"]).output().unwrap());
     let port = support::free_ports().to_string();
     done(
@@ -234,7 +235,7 @@ fn new_extracts(of_source: &str) {
     assert!(ready().starts_with("HTTP/1.1 200"));
     // The log records which snapshot was served from when. Only two snapshots are kept.
     let written = std::fs::read_to_string(folder.join("state/log.jsonl")).unwrap();
-    let admin = written.lines().filter(|line| line.contains("ADMIN") && !line.contains("agreement in force"));
+    let admin = written.lines().filter(|line| line.contains("ADMIN") && line.contains("snapshot "));
     let admin: Vec<&str> = admin.collect();
     assert!(admin.len() == 2 && admin[0].contains("snapshot 2 of") && admin[1].contains("snapshot 3 of"), "{admin:?}");
     let kept = done(&program(folder, "node", &["snapshots"]).output().unwrap());

@@ -21,6 +21,7 @@ mod crashes;
 mod differencing;
 mod doors;
 mod drift;
+mod extracts;
 mod fault_reporting;
 mod faults;
 mod first_hour;

@@ -271,7 +271,7 @@ fn a_first_mapping_publishes_nobody() {
     };
     assert!(!column("client_id").contains("measure") && !column("mobile").contains("measure"), "{contract}");
     assert!(column("fee").contains("measure"), "{contract}");
-    assert!(told.contains("'tenant name'") && told.contains("totals, notes or a second header"), "{told}");
+    assert!(told.contains("'tenant name'") && told.contains("like totals of rows above"), "{told}");
 }
 
 enum End {

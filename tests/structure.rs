@@ -200,7 +200,8 @@ fn read(path: &Path, module: &Module) -> File {
     let (mut uses, mut exports) = (BTreeSet::new(), Vec::new());
     let mut i = 0;
     while i < words.len() {
-        if word(i) == "use" {
+        // `use<…>` in a type names lifetimes.
+        if word(i) == "use" && word(i + 1) != "<" {
             let handed_on = word(i.wrapping_sub(1)) == "pub" || (word(i.wrapping_sub(1)) == ")" && i > 2);
             let mut trees = Vec::new();
             i += 1;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::boroughs::{BOROUGHS, Borough, reference_csv};
 use crate::datasets::{Covers, Dataset, Held, REAL, SYNTHETIC};
-use crate::{generate, real};
+use crate::{extracts, generate, real};
 
 /// The trust domain of every demo federation.
 pub const DOMAIN: &str = "demo.london";
@@ -36,6 +36,8 @@ pub struct Options {
     pub port: u16,
     /// A folder of open data. `None`: generated tables.
     pub data: Option<PathBuf>,
+    /// Whether nodes read messy extracts of the generated London, where there are such.
+    pub extracts: bool,
     pub seed: u64,
     /// The scale of generated tables. 1 is all of London.
     pub scale: f64,
@@ -179,7 +181,7 @@ impl Layout {
             Some(data) => real::held(&std::path::absolute(data)?, borough.gss),
             None => generate::write(&folder, borough.gss, options.seed, options.scale, &options.tables)?,
         };
-        self.write_node(borough, self.address(options, number), held)
+        self.write_node(options, borough, self.address(options, number), held)
     }
 
     fn write_contracts(
@@ -283,7 +285,13 @@ impl Layout {
         write(&self.coordinator().join("coordinator.toml"), &toml::to_string(&config)?)
     }
 
-    fn write_node(&self, borough: &Borough, listen: Option<String>, held: Vec<Held>) -> anyhow::Result<()> {
+    fn write_node(
+        &self,
+        options: &Options,
+        borough: &Borough,
+        listen: Option<String>,
+        held: Vec<Held>,
+    ) -> anyhow::Result<()> {
         let folder = self.node(borough.gss);
         let today = chrono::Utc::now().date_naive();
         let agreement = AgreementFile {
@@ -320,6 +328,10 @@ impl Layout {
             tls: TLS,
             dataset: dataset.collect(),
         };
+        let mut config = toml::Table::try_from(&config)?;
+        if options.extracts {
+            extracts::feed(&folder, borough, options.seed, options.scale, &mut config)?;
+        }
         write(&folder.join("node.toml"), &toml::to_string(&config)?)
     }
 }

@@ -23,6 +23,7 @@ use loda_service::stop::end_with_parent;
     cargo run --release                                  a generated London\n  \
     cargo run --release -- --once                        the tour, and stop\n  \
     cargo run --release -- --data ../shared/data         real open data\n  \
+    cargo run --release -- --extracts                    nodes read messy extracts of the generated London\n  \
     cargo run --release -- loda query \"SELECT …\"         ask the federation that is running")]
 struct Arguments {
     /// End after the tour.
@@ -31,6 +32,10 @@ struct Arguments {
     /// A folder of open data, laid out as the README says; without it, small tables are generated.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Feed the nodes with messy extracts of the generated London: each borough's systems write in their own way, and its
+    /// node's mapping reads them.
+    #[arg(long, conflicts_with = "data")]
+    extracts: bool,
     /// How many boroughs take part.
     #[arg(long, value_name = "N", default_value_t = 33, value_parser = clap::value_parser!(u8).range(1..=33))]
     nodes: u8,
@@ -198,6 +203,7 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         nodes: usize::from(arguments.nodes),
         port: arguments.port,
         data: arguments.data.clone(),
+        extracts: arguments.extracts,
         seed: arguments.seed,
         scale: DEMO,
         tables: Vec::new(),

@@ -16,11 +16,15 @@ use loda_service::{Program, log};
 use crate::assess;
 use crate::config::Config;
 use crate::ingest::config::DatasetConfig;
-use crate::ingest::residents::clerical_review;
+use crate::ingest::residents::{clerical_review, in_full, look, review_page};
 use crate::ingest::served_dataset::Part;
 use crate::ingest::unit_ids::RecordSecret;
 use crate::query::agreement::Agreement;
 use crate::refresh::subprocess;
+use loda_identity::write_private;
+
+use crate::ingest::conformance::page;
+use crate::tools::decide::{Decision, decide};
 use crate::tools::doctor::doctor;
 use crate::tools::init::{Request, init};
 use crate::tools::list_snapshots::snapshots;
@@ -59,6 +63,11 @@ enum Command {
     /// Without --contract it drafts a contract too, as a proposal to the federation.
     #[command(after_help = INIT)]
     Init(Init),
+    /// Write down who decided about what init asked and check found, and why.
+    ///
+    /// The decision stands in node.toml, and the node's log records it.
+    #[command(after_help = DECIDE)]
+    Decide(Decide),
     /// Say of every row whether it would be served: read, kept, left out with file, line and reason. Writes nothing but
     /// the page that --html names.
     Check(Check),
@@ -72,6 +81,10 @@ enum Command {
         /// Write the pairs for review, by the services' own references, to decide on: see `decided` in [residents].
         #[arg(long, value_name = "FILE")]
         review: Option<PathBuf>,
+        /// Write a page that shows the pairs side by side, with a key for yes and one for no. It holds names, and saves the
+        /// same list.
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
     },
     /// Say what an unlimited asker would learn of people from a dataset, before it is opened, and keep it.
     ///
@@ -116,6 +129,9 @@ const INIT: &str = "Examples:\n  loda-node init --borough E09000022 --name plann
                     loda-node init --borough E09000022 --contract contracts/residents.toml people.xlsx\n\n\
                     Databases and every other setting: deploy/sample/node.toml.";
 
+const DECIDE: &str = "Examples:\n  loda-node decide unit protection --by \"A. Khan\" --why \"as agreed on 3 March\"\n  \
+                      loda-node decide --by \"A. Khan\" --why \"contract and mapping are corrected\"";
+
 const ASSESS: &str = "Examples:\n  loda-node assess residents\n  \
                       loda-node assess residents --config node.toml --html residents.html\n  \
                       loda-node assess stops --column outcome --until 2027-12-31";
@@ -141,7 +157,7 @@ struct Assess {
 
 #[derive(Args)]
 struct Init {
-    /// The extracts: csv, ndjson, xlsx or parquet files.
+    /// The extracts: csv, ndjson, xlsx, xls, ods or parquet files.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The borough's GSS code.
@@ -156,9 +172,31 @@ struct Init {
     /// The day that the data describe, as YYYY-MM-DD [default: today].
     #[arg(long, value_name = "DATE")]
     as_at: Option<String>,
+    /// A sheet of the workbooks; several, of one shape, are read together [default: the largest table].
+    #[arg(long, value_name = "NAME")]
+    sheet: Vec<String>,
     /// The folder to write to.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
+}
+
+#[derive(Args)]
+struct Decide {
+    /// The keys, as init and check print them [default: all that init asked].
+    #[arg(value_name = "KEY")]
+    keys: Vec<String>,
+    /// The person who decides.
+    #[arg(long, value_name = "NAME")]
+    by: String,
+    /// The reason, in words.
+    #[arg(long, value_name = "REASON")]
+    why: String,
+    /// The dataset, where there are several.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// The node's configuration file.
+    #[arg(long, value_name = "FILE", default_value = "node.toml")]
+    config: PathBuf,
 }
 
 #[derive(Args)]
@@ -213,6 +251,11 @@ fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
             return Ok(());
         }
         Some(Command::Init(arguments)) => return first_mapping(arguments),
+        Some(Command::Decide(Decide { keys, by, why, dataset, config })) => {
+            let on = chrono::Utc::now().date_naive();
+            let decided = decide(&Decision { config, dataset, keys, by, why, on })?;
+            return Ok(writeln!(std::io::stdout(), "decided: {}", decided.join(", "))?);
+        }
         Some(Command::Check(arguments)) => return check(&arguments),
         Some(Command::Read { config, residents, dataset }) => {
             log::begin();
@@ -223,7 +266,9 @@ fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
             let runtime = threads.build()?;
             return runtime.block_on(runtime.spawn(async move { subprocess::run(&config, &parts).await }))?;
         }
-        Some(Command::Residents { config, review }) => return residents(&config, review.as_deref()),
+        Some(Command::Residents { config, review, page }) => {
+            return residents(&config, review.as_deref(), page.as_deref());
+        }
         Some(Command::Assess(arguments)) => return assess(&arguments),
         Some(Command::Snapshots { config }) => {
             let text = snapshots(&Config::load(&config)?)?;
@@ -304,6 +349,7 @@ fn first_mapping(arguments: Init) -> anyhow::Result<()> {
         contract: arguments.contract,
         out: arguments.out,
         as_at,
+        sheets: arguments.sheet,
     };
     let waiting = waiting("reading the extracts");
     let told = init(&request);
@@ -321,21 +367,31 @@ fn waiting(what: &'static str) -> ProgressBar {
     bar
 }
 
-fn residents(config: &Path, review: Option<&Path>) -> anyhow::Result<()> {
+fn residents(config: &Path, review: Option<&Path>, page: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let residents = config.residents.context("the configuration has no [residents]: see deploy/sample/node.toml")?;
     let secret = RecordSecret::passing()?;
     let waiting = waiting("reading the services and finding who is who");
     let runtime = runtime()?;
-    let looking = runtime.spawn(async move { crate::ingest::residents::look(&residents, &secret).await });
+    let with_page = page.is_some();
+    let looking = runtime.spawn(async move {
+        let (_, report) = look(&residents, &secret).await?;
+        let pairs = if with_page { in_full(&residents, &report.review).await? } else { Vec::new() };
+        anyhow::Ok((report, pairs))
+    });
     let looked = runtime.block_on(looking)?;
     waiting.finish_and_clear();
-    let (_, report) = looked?;
+    let (report, pairs) = looked?;
     let mut out = std::io::stdout();
     out.write_all(report.text().as_bytes())?;
     if let Some(path) = review {
         clerical_review::write(path, &report.review)?;
         writeln!(out, "\nwrote {}", path.display())?;
+    }
+    if let Some(path) = page {
+        write_private(path, review_page::page(&pairs).as_bytes())
+            .with_context(|| format!("writing {}", path.display()))?;
+        writeln!(out, "\nwrote {}: it holds names", path.display())?;
     }
     Ok(())
 }
@@ -352,14 +408,14 @@ fn check(arguments: &Check) -> anyhow::Result<()> {
     let checked =
         runtime.block_on(runtime.spawn(async move { crate::tools::check::check(&config, only.as_deref()).await }))?;
     waiting.finish_and_clear();
-    let (mut page, mut refused) = (String::new(), 0_usize);
+    let (mut reports, mut refused) = (Vec::new(), 0_usize);
     let mut out = std::io::stdout();
     for (dataset, report) in checked? {
         match report {
             Ok(report) => {
                 refused += usize::from(!report.refusals.is_empty());
                 out.write_all(report.text().as_bytes())?;
-                page.push_str(&report.html());
+                reports.push(report);
             }
             Err(fault) => {
                 refused += 1;
@@ -368,7 +424,7 @@ fn check(arguments: &Check) -> anyhow::Result<()> {
         }
     }
     if let Some(path) = &arguments.html {
-        std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+        std::fs::write(path, page(&reports)).with_context(|| format!("writing {}", path.display()))?;
         writeln!(out, "\nwrote {}", path.display())?;
     }
     anyhow::ensure!(refused == 0, "{refused} of the datasets would not be served");

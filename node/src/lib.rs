@@ -36,7 +36,7 @@ mod tools;
 pub use cli::command;
 pub use config::{Config, ConfigError};
 pub use ingest::config::{AsAt, DatasetConfig, Refresh};
-pub use ingest::conformance_report::{ColumnReport, Rejected, Report, RowPlace};
+pub use ingest::conformance::report::{ColumnReport, Rejected, Report, RowPlace};
 pub use ingest::mapping::Mapping;
 pub use ingest::residents::{ResidentsConfig, Service};
 pub use ingest::source::{Format, Source, SourceReport};

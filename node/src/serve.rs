@@ -1,6 +1,6 @@
 //! The node's gRPC service, and the program around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,7 +11,7 @@ use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
 use loda_identity::{Gss, Identity, SigningKey};
-use loda_ledger::{Change, Entry, Log, SignedLines, Spool, of_key};
+use loda_ledger::{Change, Entry, Event, Log, SignedLines, Spool, of_key};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status};
 use crate::assess::{Believed, Standing, rests_on};
 use crate::config::Config;
 use crate::epochs::{Epochs, Openings, Surroundings};
+use crate::ingest::finding::Decided;
 use crate::ingest::served_dataset::{ServedDataset, ServedIndex};
 use crate::ingest::unit_ids::RecordSecret;
 use crate::query::agreement::{Agreed, Agreement};
@@ -122,8 +123,14 @@ impl Node {
         }
         let mut history = LogRecovery::default();
         let mut opened = Openings::default();
+        let mut decided = BTreeSet::new();
         let log = SignedLines::open_telling(&config.state.join("log.jsonl"), key, &mut |entry| {
             opened.note(&entry);
+            if let Event::Admin(Change::Note(text)) = &entry.event
+                && text.starts_with(DECIDED)
+            {
+                decided.insert((entry.dataset.clone(), text.clone()));
+            }
             history.note(entry);
         })?;
         let secret = RecordSecret::load_or_create(&subprocess::secret_file(&config.state))?;
@@ -134,7 +141,8 @@ impl Node {
             if pinned.is_none_or(|d| d.contract_sha256 != contract.sha256) {
                 tracing::error!(
                     dataset = contract.dataset,
-                    "the contract is not the one in the manifest: fetch the agreed version; the dataset is not served"
+                    "the contract is not the one in the manifest: it has been edited, or another is agreed; the dataset is not \
+                     served, and `loda-node doctor` says more"
                 );
                 continue;
             }
@@ -178,6 +186,15 @@ impl Node {
         }
         log.append(&agreement.entry())?;
         let assessments = assessments(&config, &agreement.now(), &held, &|entry| Ok(log.append(entry)?))?;
+        for held in &held {
+            for (key, Decided { by, on, why }) in &held.config.decided {
+                let told = format!("{DECIDED}{key}, by {by} on {on}: {why}").escape_debug().to_string();
+                // Each decision once, and not at each start.
+                if decided.insert((held.contract.dataset.clone(), told.clone())) {
+                    log.append(&Entry::of_dataset(&held.contract.dataset, Change::Note(told)))?;
+                }
+            }
+        }
         let spool = Spool::open(&config.state.join("released")).context("opening the folder of released answers")?;
         let limits = config.limits;
         let borough = Arc::new(Borough {
@@ -295,6 +312,9 @@ async fn keep_agreement(borough: Arc<Borough>, queries: Arc<QueryService>) {
     };
     borough.agreement.keep(log, changed).await;
 }
+
+/// Stands before a steward's decision in the log.
+const DECIDED: &str = "decided: ";
 
 /// The limits from the datasets' assessments. Each of them is logged.
 fn assessments(

@@ -143,8 +143,6 @@ fn forms_of_tools_equal_the_pooled_tables() {
             "SELECT AVG(s.pupils) AS around, SUM(s.pupils) AS pupils FROM schools s LEFT JOIN (SELECT borough, COUNT(*) AS m \
              FROM residents GROUP BY borough) t ON s.borough = t.borough WHERE t.m > 0 OR t.m IS NULL",
             // Functions of PostgreSQL.
-            "SELECT TO_CHAR(DATE_TRUNC('month', month), 'YYYY-MM') AS m, COUNT(*) AS n FROM repairs GROUP BY 1",
-            "SELECT DATE(month) AS m, COUNT(*) AS n FROM repairs GROUP BY 1",
             "SELECT REPLACE(tenure, 'rented', 'R') AS k, n FROM (SELECT tenure, COUNT(*) AS n FROM residents GROUP BY tenure) t",
             "SELECT REGEXP_REPLACE(tenure, ' .*', '') AS k, COUNT(*) AS n FROM residents GROUP BY 1",
             "SELECT LPAD(CAST(storeys AS VARCHAR), 3, '0') AS k, COUNT(*) AS n FROM properties GROUP BY 1",

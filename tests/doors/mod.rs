@@ -7,6 +7,6 @@ pub mod flight;
 mod generators;
 mod guides;
 mod http;
-mod provider;
+pub(crate) mod provider;
 mod sentinel;
 mod strangers;

@@ -13,7 +13,7 @@ use crate::support::doors::{Doors, analyst, has, works};
 use crate::support::{Running, free_ports};
 
 /// The provider's packages, installed once beside the build.
-pub(super) fn installed() -> Option<std::path::PathBuf> {
+pub(crate) fn installed() -> Option<std::path::PathBuf> {
     if !has("node") || !has("npm") {
         return None;
     }

@@ -95,6 +95,7 @@ pub fn options(dir: &Path, nodes: usize, data: Option<PathBuf>) -> Options {
         nodes,
         port: free_ports(),
         data,
+        extracts: false,
         seed: 7,
         scale: SMALL,
         tables: Vec::new(),

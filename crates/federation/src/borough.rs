@@ -40,14 +40,34 @@ impl Gss {
         (at < NAMES.len()).then(|| Self(format!("E090000{:02}", at.saturating_add(1))))
     }
 
-    /// The London borough of a name, however its words are joined.
+    /// The London borough of a name as councils and public tables write it: in any case, with its words joined by spaces,
+    /// hyphens or underscores, with `LB`, `London Borough of`, `Royal Borough of`, `City of` or `Council` around it.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let fold =
-            |text: &str| text.to_lowercase().replace('&', "and").split_whitespace().collect::<Vec<_>>().join(" ");
-        let at = NAMES.iter().position(|known| fold(known) == fold(name))?;
-        Some(Self(format!("E090000{:02}", at.checked_add(1)?)))
+        let words = words(name);
+        let own = |word: &&String| !AROUND.contains(&word.as_str());
+        let wanted: Vec<&String> = words.iter().filter(own).collect();
+        let at = NAMES.iter().position(|known| {
+            let known = self::words(known);
+            let known: Vec<&String> = known.iter().filter(own).collect();
+            let short = known.get(1).is_some_and(|second| *second == "upon");
+            !known.is_empty() && (wanted == known || (short && wanted.as_slice() == known.get(..1).unwrap_or_default()))
+        });
+        // All of its words may stand around another name.
+        let city = || {
+            let has = |wanted: &str| words.iter().any(|word| word == wanted);
+            (wanted.is_empty() && has("london") && (has("city") || has("corporation"))).then_some(0)
+        };
+        Some(Self(format!("E090000{:02}", at.or_else(city)?.checked_add(1)?)))
     }
+}
+
+/// Words that stand around a borough's own name.
+const AROUND: [&str; 10] = ["the", "royal", "london", "borough", "of", "lb", "rb", "city", "council", "corporation"];
+
+fn words(name: &str) -> Vec<String> {
+    let plain = name.to_lowercase().replace('&', " and ");
+    plain.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// London's boroughs in the order of their codes, from E09000001; the ONS's, and public.

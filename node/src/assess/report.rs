@@ -6,7 +6,7 @@ use loda_contract::Contract;
 
 use super::kept::{AssessedColumn, Assessment};
 use crate::ingest::config::DatasetConfig;
-use crate::ingest::conformance_report::escaped;
+use crate::ingest::html::escaped;
 
 /// The limits on dimensions that an assessment is compared with.
 pub(crate) struct Standing {

@@ -11,6 +11,7 @@ use loda_contract::{Column, Contract, Domain, Grain, Role};
 use serde::Deserialize;
 
 use crate::epochs::iso;
+use crate::ingest::finding::Decided;
 use crate::ingest::mapping::Mapping;
 use crate::ingest::source::{Source, SourceEntry};
 
@@ -31,6 +32,10 @@ pub struct DatasetConfig {
     pub decision: Option<Decision>,
     /// The period that the data cover. Without it, every day that the contract has.
     pub covers: Option<Covers>,
+    /// What `loda-node init` asked, by key.
+    pub questions: BTreeMap<String, String>,
+    /// A steward's decisions about questions and findings, by key.
+    pub decided: BTreeMap<String, Decided>,
 }
 
 /// The days that a date column can have in a borough's data. Figures of other days are marked as without data.
@@ -153,13 +158,15 @@ impl DatasetConfig {
 pub struct Thresholds {
     /// The share of the rows read that may be left out, from 0 to 1.
     pub rejected: f64,
+    /// The share of the values given to a function that may become NULL, from 0 to 1.
+    pub unread: f64,
     /// The share of the last good snapshot's rows that may be missing, from 0 to 1.
     pub shrink: f64,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { rejected: 0.2, shrink: 0.5 }
+        Self { rejected: 0.2, unread: 0.05, shrink: 0.5 }
     }
 }
 
@@ -183,6 +190,10 @@ pub(crate) struct DatasetEntry {
     dimensions: Option<u32>,
     decision: Option<Decision>,
     covers: Option<CoversEntry>,
+    #[serde(default)]
+    questions: BTreeMap<String, String>,
+    #[serde(default)]
+    decided: BTreeMap<String, Decided>,
 }
 
 impl DatasetEntry {
@@ -210,10 +221,11 @@ impl DatasetEntry {
             );
         }
         let sources = self.source.into_iter().map(|source| Source::of_entry(source, base));
-        let Thresholds { rejected, shrink } = self.thresholds;
-        if [rejected, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
+        let Thresholds { rejected, unread, shrink } = self.thresholds;
+        if [rejected, unread, shrink].iter().any(|share| !(0.0..=1.0).contains(share)) {
             return Err("[dataset.thresholds] are shares between 0 and 1".to_owned());
         }
+        self.decided.iter().try_for_each(|(key, decided)| decided.check(key))?;
         let refresh = Refresh::of_entry(self.refresh.as_deref())?;
         let mapping = Mapping::new(sources.collect::<Result<_, _>>()?, self.sql, self.codes)?;
         let restated = self.restate.into_iter().map(|(period, why)| match period.parse() {
@@ -232,6 +244,8 @@ impl DatasetEntry {
             dimensions: self.dimensions,
             decision: self.decision,
             covers: self.covers.map(CoversEntry::parse).transpose()?,
+            questions: self.questions,
+            decided: self.decided,
         })
     }
 }

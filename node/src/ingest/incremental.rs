@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use ring::digest;
 
-use crate::ingest::conformance_report::Report;
+use crate::ingest::conformance::report::Report;
 use crate::ingest::mapping::Mapping;
 use crate::ingest::residents;
 use crate::snapshot::Snapshot;

@@ -1,25 +1,29 @@
 //! From a borough's sources to a snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Date32Type, SchemaRef, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
-use loda_contract::{Contract, Role, Unit};
+use loda_contract::{Column, Contract, Domain, Role, Unit};
 
 use crate::epochs;
-use crate::ingest::config::DatasetConfig;
+use crate::ingest::columns::judgement::of_rows;
+use crate::ingest::columns::suspects::Suspicion;
+use crate::ingest::config::{DatasetConfig, Thresholds};
+use crate::ingest::conformance::report::Report;
 use crate::ingest::conformance::{Findings, conforming};
-use crate::ingest::conformance_report::Report;
+use crate::ingest::dates::DateRange;
+use crate::ingest::finding::Finding;
 use crate::ingest::incremental::{ReadingPlan, pinned_mapping, read_from_now};
 use crate::ingest::mapping::cause;
 use crate::ingest::residents::Residents;
-use crate::ingest::source::Intake;
+use crate::ingest::source::{FILE, Intake, LINE, Source};
 use crate::ingest::sql_functions::Helpers;
 use crate::ingest::unit_ids::{Dictionary, RecordSecret};
 use crate::snapshot::{self, Snapshot, SnapshotRows, is_kept, kept_type, snapshot_schema};
@@ -73,15 +77,17 @@ pub(crate) async fn ingest(
     let mapping =
         read_from.as_ref().map_or_else(|| config.mapping.clone(), |now| pinned_mapping(now, &config.mapping, earlier));
     let intake = Arc::new(Intake::default());
-    let helpers = Helpers { residents: residents.cloned(), ..Helpers::default() };
+    let helpers = Helpers { residents: residents.cloned(), ranges: ranges(contract), ..Helpers::default() };
     let unread = Arc::clone(&helpers.unread);
     let mapped = mapping.rows(&intake, helpers).await?;
-    let mut batches = mapped.execute_stream().await?;
+    let mut batches = mapped.rows.execute_stream().await?;
     let mut units = Units::open(state, secret, contract, mode, onto.as_ref().map(|(snapshot, _)| snapshot))?;
     let schema = snapshot_schema(contract);
     let (mut kept, mut findings, mut outside) = (Vec::new(), Findings::default(), 0_usize);
+    let mut taken = TakenSuspects::default();
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(cause)?;
+        taken.look(&batch, &intake);
         let columns = conforming(contract, &batch, &mut findings)?;
         let batch = units.identify(contract, columns, &schema)?;
         outside = outside.saturating_add(config.outside(contract, &batch));
@@ -100,9 +106,14 @@ pub(crate) async fn ingest(
         rejected: findings.rejected(),
         columns: findings.columns(contract),
         repeated: units.repeated(contract),
+        findings: Vec::new(),
         drift: Vec::new(),
         refusals: Vec::new(),
     };
+    let of_sources = mapping.sources.iter().flat_map(Source::findings).chain(intake.findings(&mapped.uses));
+    let unread = unread_too_often(&unread.shares(), &config.thresholds);
+    let found = of_sources.chain(taken.findings()).chain(findings.rounded()).chain(unread);
+    report.decide(found, &config.questions, &config.decided);
     // The last snapshot's rows count even if its report is lost.
     let last_rows = match &last {
         Some(last) => Some(last.kept),
@@ -130,6 +141,62 @@ pub(crate) async fn ingest(
     }
     report.remember(state, contract)?;
     Ok((Some(snapshot), report))
+}
+
+/// The days that the contract's columns of dates can have.
+fn ranges(contract: &Contract) -> BTreeMap<String, DateRange> {
+    let range = |column: &Column| match column.role {
+        Role::Dimension(Domain::Dates { from, to, .. }) => {
+            let day = |day: i32| Date32Type::to_naive_date_opt(day);
+            Some((column.name.clone(), (day(from)?, day(to)?)))
+        }
+        _ => None,
+    };
+    contract.columns.iter().filter_map(range).collect()
+}
+
+/// Rows that look like no records, and that a mapping takes all the same.
+#[derive(Default)]
+struct TakenSuspects(BTreeMap<String, BTreeMap<Suspicion, Vec<(String, u64)>>>);
+
+impl TakenSuspects {
+    /// Looks at mapped rows. A row is suspected before the mapping has it.
+    fn look(&mut self, batch: &RecordBatch, intake: &Intake) {
+        let suspects = intake.suspects();
+        let files = batch.column_by_name(FILE).and_then(|c| c.as_string_opt::<i32>());
+        let lines = batch.column_by_name(LINE).and_then(|c| c.as_primitive_opt::<UInt64Type>());
+        let (false, Some(files), Some(lines)) = (suspects.is_empty(), files, lines) else { return };
+        for row in (0..batch.num_rows()).filter(|row| files.is_valid(*row) && lines.is_valid(*row)) {
+            let place = (files.value(row).to_owned(), lines.value(row));
+            if let Some((source, suspicion)) = suspects.get(&place) {
+                let lines = self.0.entry(source.clone()).or_default().entry(*suspicion).or_default();
+                // A wide table gives several rows of one.
+                if lines.last() != Some(&place) {
+                    lines.push(place);
+                }
+            }
+        }
+    }
+
+    fn findings(self) -> Vec<Finding> {
+        self.0.iter().flat_map(|(source, taken)| of_rows(source, taken)).collect()
+    }
+}
+
+/// Functions that made more values NULL than a threshold allows.
+fn unread_too_often(shares: &BTreeMap<String, (u64, u64)>, thresholds: &Thresholds) -> Vec<Finding> {
+    let too_often = |(unread, given): &(u64, u64)| *unread as f64 > thresholds.unread * *given as f64;
+    let found = shares.iter().filter(|(function, share)| *function != "resident" && too_often(share));
+    found
+        .map(|(function, (unread, given))| {
+            Finding::new(
+                format!("unread:{function}"),
+                format!("{function}() in the mapping"),
+                format!("{unread} of {given} values became NULL; their shapes stand above"),
+                format!("correct the mapping; thresholds.unread allows {:.0} %", thresholds.unread * 100.0),
+            )
+        })
+        .collect()
 }
 
 /// Unit ids for the rows of one dataset.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::ingest::conformance_report::Report;
+use crate::ingest::conformance::report::Report;
 use crate::ingest::pipeline::{Mode, ingest};
 use crate::ingest::redacted_error::plain;
 use crate::ingest::residents::{self, Residents};

@@ -6,7 +6,7 @@ use loda_contract::Contract;
 
 use crate::config::Config;
 use crate::ingest::config::DatasetConfig;
-use crate::ingest::conformance_report::Report;
+use crate::ingest::conformance::report::Report;
 use crate::ingest::pipeline::{Mode, ingest};
 use crate::ingest::residents;
 use crate::ingest::unit_ids::RecordSecret;

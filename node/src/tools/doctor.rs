@@ -206,11 +206,23 @@ fn contracts(config: &Config, identity: &Identity, report: &mut Report) {
         match read.and_then(|text| Contract::parse(&text, &name).map_err(|error| error.to_string())) {
             Ok(contract) => {
                 let pinned = manifest.datasets.iter().find(|d| d.name == contract.dataset);
-                if pinned.is_some_and(|d| d.contract_sha256 == contract.sha256) {
-                    report.good("contract", &contract.dataset);
-                } else {
-                    let fix = "fetch the version that the members agreed on; the dataset is not served until then";
-                    report.fault("contract", &format!("{name} is not the manifest's"), fix);
+                match pinned {
+                    Some(d) if d.contract_sha256 == contract.sha256 => report.good("contract", &contract.dataset),
+                    Some(d) => report.fault(
+                        "contract",
+                        &format!(
+                            "{name} has been edited since the members agreed on it: its SHA-256 is {}, and the manifest's {}",
+                            short(&contract.sha256),
+                            short(&d.contract_sha256)
+                        ),
+                        "propose the edited contract to the members (in a trial: run loda federation trial again), or put \
+                         the agreed one back; the dataset is not served until then",
+                    ),
+                    None => report.fault(
+                        "contract",
+                        &format!("the manifest has no dataset '{}'", contract.dataset),
+                        "propose it to the members (in a trial: run loda federation trial again); it is not served until then",
+                    ),
                 }
             }
             Err(error) => report.fault("contract", &format!("{name}: {error}"), "correct it as the message says"),
@@ -219,6 +231,11 @@ fn contracts(config: &Config, identity: &Identity, report: &mut Report) {
             report.fault("source", &format!("{fault:#}"), "put the extract there; the last good snapshot stays in use");
         }
     }
+}
+
+/// Enough of a hash to tell two contracts apart.
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
 }
 
 /// For data about people: the snapshot that is served, its last day, and the data that wait.

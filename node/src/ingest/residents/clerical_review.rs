@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use loda_linkage::Decision;
 
 /// The columns of the list. `same` is empty until a person writes yes or no.
-const HEADER: [&str; 6] = ["one_service", "one_key", "other_service", "other_key", "bits", "same"];
+pub(super) const HEADER: [&str; 6] = ["one_service", "one_key", "other_service", "other_key", "bits", "same"];
 
 /// A pair by the services' own references. The list holds no names. The reviewer looks in the services.
 #[derive(Clone, Debug, PartialEq)]

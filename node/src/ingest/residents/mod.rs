@@ -12,6 +12,7 @@ pub(crate) mod clerical_review;
 mod config;
 mod index;
 mod report;
+pub(crate) mod review_page;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -21,14 +22,18 @@ use anyhow::{Context, bail};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use chrono::Months;
 use futures::StreamExt;
 use loda_linkage::{Bands, Decision, Record, Records};
 
+use self::clerical_review::Pair;
 pub(crate) use self::config::ResidentsEntry;
 pub use self::config::{ResidentsConfig, Service};
 pub(crate) use self::index::Residents;
 pub(crate) use self::report::ResidentsReport;
 use self::report::ServiceReport;
+use self::review_page::PairInFull;
+use crate::ingest::dates::DateRange;
 use crate::ingest::mapping::cause;
 use crate::ingest::source::Intake;
 use crate::ingest::sql_functions::Helpers;
@@ -69,6 +74,33 @@ pub(crate) async fn look(
     renew(config, Residents::empty(secret, config.names())).await
 }
 
+/// Pairs with the records that they name, read once more. Nothing else of the services is kept.
+///
+/// # Errors
+/// A service cannot be read.
+pub(crate) async fn in_full(config: &ResidentsConfig, pairs: &[Pair]) -> anyhow::Result<Vec<PairInFull>> {
+    let mut wanted: HashMap<(String, String), Option<Record>> =
+        pairs.iter().flat_map(|pair| [(pair.one.clone(), None), (pair.other.clone(), None)]).collect();
+    for (service, number) in config.services.iter().zip(0_u16..) {
+        let helpers = Helpers { ranges: lifetimes(), ..Helpers::default() };
+        let mapped = service.mapping.rows(&Arc::new(Intake::default()), helpers).await?;
+        let mut batches = mapped.rows.execute_stream().await?;
+        while let Some(batch) = batches.next().await {
+            let columns = Columns::of(&batch.map_err(cause)?)?;
+            for row in 0..columns.rows {
+                let key = (service.name.clone(), columns.text(0, row).trim().to_owned());
+                if let Some(slot @ None) = wanted.get_mut(&key) {
+                    *slot = Some(columns.record(row, number));
+                }
+            }
+        }
+    }
+    let record = |of: &(String, String)| wanted.get(of).and_then(Option::clone);
+    let whole =
+        |pair: &Pair| Some(PairInFull { pair: pair.clone(), one: record(&pair.one)?, other: record(&pair.other)? });
+    Ok(pairs.iter().filter_map(whole).collect())
+}
+
 async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc<Residents>, ResidentsReport)> {
     let mut reading = RecordReading::default();
     let mut report = ResidentsReport::default();
@@ -102,6 +134,13 @@ async fn renew(config: &ResidentsConfig, last: Residents) -> anyhow::Result<(Arc
     work.await.map_err(|_| anyhow::anyhow!("making the residents index ended in a panic"))
 }
 
+/// The days on which a living person can be born.
+fn lifetimes() -> BTreeMap<String, DateRange> {
+    let today = chrono::Utc::now().date_naive();
+    let oldest = today.checked_sub_months(Months::new(125 * 12)).unwrap_or(today);
+    BTreeMap::from([("born".to_owned(), (oldest, today))])
+}
+
 /// The records for the index.
 #[derive(Default)]
 struct RecordReading {
@@ -117,9 +156,9 @@ struct RecordReading {
 impl RecordReading {
     async fn service(&mut self, service: &Service, number: u16, last: &Residents) -> anyhow::Result<ServiceReport> {
         let intake = Arc::new(Intake::default());
-        let helpers = Helpers::default();
+        let helpers = Helpers { ranges: lifetimes(), ..Helpers::default() };
         let unread = Arc::clone(&helpers.unread);
-        let mut batches = service.mapping.rows(&intake, helpers).await?.execute_stream().await?;
+        let mut batches = service.mapping.rows(&intake, helpers).await?.rows.execute_stream().await?;
         let mut report = ServiceReport::named(&service.name);
         while let Some(batch) = batches.next().await {
             let columns = Columns::of(&batch.map_err(cause)?)?;

@@ -39,7 +39,12 @@ pub(crate) struct SourceEntry {
     #[serde(default)]
     pub(super) rename: BTreeMap<String, String>,
     pub(super) unpivot: Option<Unpivot>,
-    pub(super) sheet: Option<String>,
+    pub(super) sheet: Option<SheetEntry>,
+    /// Texts that stand for nothing, in all columns and in single ones.
+    #[serde(default)]
+    pub(super) missing: Vec<String>,
+    #[serde(default)]
+    pub(super) missing_in: BTreeMap<String, Vec<String>>,
     query: Option<String>,
     pub(super) connection: Option<String>,
     pub(super) password_file: Option<PathBuf>,
@@ -54,6 +59,23 @@ pub(crate) struct SourceEntry {
 enum PathEntry {
     One(PathBuf),
     Many(Vec<PathBuf>),
+}
+
+/// One sheet, or several that are read one after another.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum SheetEntry {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl SheetEntry {
+    pub(super) fn names(&self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name.clone()],
+            Self::Many(names) => names.clone(),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -52,7 +52,7 @@ impl Rename {
 }
 
 /// Names that SQL can use: trimmed, with single spaces, unique and not empty.
-pub(super) fn clean_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn clean_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut clean: Vec<String> = Vec::new();
     for (number, name) in names.into_iter().enumerate() {
         let name = name.trim_start_matches('\u{feff}').split_whitespace().collect::<Vec<_>>().join(" ");
@@ -66,6 +66,21 @@ pub(super) fn clean_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<S
         clean.push(fresh);
     }
     clean
+}
+
+/// The width that records have, from the widths of some of them: up to the last column that one record in ten fills. A cell
+/// beyond is an accident.
+pub(crate) fn usual_width(widths: &[usize]) -> usize {
+    let enough = |width: &usize| widths.iter().filter(|other| *other >= width).count() * 10 >= widths.len();
+    widths.iter().copied().filter(enough).max().unwrap_or(0)
+}
+
+/// Names for columns under blank cells at the end of a header.
+pub(super) fn padded(mut names: Vec<String>, width: usize) -> Vec<String> {
+    while names.len() < width {
+        names.push(format!("column {}", names.len().saturating_add(1)));
+    }
+    names
 }
 
 /// Columns of text.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::config::SourceEntry;
 use super::header::Rename;
 use super::reader::{Paths, Reader};
+use crate::ingest::finding::Finding;
 
 /// One kind of source.
 pub(crate) trait SourceKind: Debug + Send + Sync {
@@ -33,6 +34,11 @@ pub(crate) trait SourceKind: Debug + Send + Sync {
     /// # Errors
     /// Nothing can be read. The error names the file.
     fn open(&self, rename: &Rename, read_before: &[PathBuf]) -> anyhow::Result<Box<dyn Reader>>;
+
+    /// What its files have beside the rows that are read. `source`: its name.
+    fn findings(&self, _source: &str) -> Vec<Finding> {
+        Vec::new()
+    }
 
     fn copy(&self) -> Box<dyn SourceKind>;
 }

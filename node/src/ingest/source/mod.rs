@@ -9,41 +9,39 @@
 //! the ingest, and the last good snapshot stays.
 
 mod config;
-mod csv;
-mod encoding;
+mod formats;
 mod header;
-mod json;
 mod kind;
-mod parquet;
-mod postgres;
+mod missing;
 mod reader;
 mod report;
-mod sqlite;
 mod table;
 mod unpivot;
-mod workbook;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 
+use crate::ingest::finding::Finding;
+
 pub use self::config::Format;
 pub(crate) use self::config::SourceEntry;
-pub(crate) use self::csv::{CsvRules, CsvSource, first_records};
-pub(crate) use self::header::{Header, Rename};
-pub(crate) use self::json::JsonSource;
+pub(crate) use self::formats::csv::{CsvRules, CsvSource, first_records};
+pub(crate) use self::formats::json::JsonSource;
+pub(crate) use self::formats::parquet::ParquetSource;
+use self::formats::postgres::PostgresSource;
+use self::formats::sqlite::SqliteSource;
+pub(crate) use self::formats::workbook::{FirstRows, WorkbookSource, first_rows};
+pub(crate) use self::header::{Header, Rename, clean_names, usual_width};
 use self::kind::SourceKind;
-pub(crate) use self::parquet::ParquetSource;
-use self::postgres::PostgresSource;
+pub(crate) use self::missing::Missing;
 pub(crate) use self::reader::{Paths, Reader, Sink};
 pub use self::report::SourceReport;
 pub(crate) use self::report::{FILE, Intake, LINE};
-use self::sqlite::SqliteSource;
-use self::table::SourceTable;
 pub(crate) use self::table::carry_origin;
+use self::table::{SourceTable, TableSettings};
 pub(crate) use self::unpivot::Unpivot;
-pub(crate) use self::workbook::{WorkbookSource, first_rows};
 
 /// One named source of a dataset.
 #[derive(Clone, Debug)]
@@ -55,6 +53,8 @@ pub struct Source {
     rename: Rename,
     /// Columns that become rows.
     unpivot: Option<Unpivot>,
+    /// Texts that stand for nothing.
+    missing: Missing,
     /// Whether files are added to it, and none is changed.
     pub(crate) appends: bool,
     /// Files that are only looked at. Their rows have been read before.
@@ -65,7 +65,8 @@ impl Source {
     /// A source that keeps the names of its columns.
     pub(crate) fn plain(name: String, format: Format, kind: Box<dyn SourceKind>) -> Self {
         let (rename, read_before) = (Rename::default(), Vec::new());
-        Self { name, format, kind, rename, unpivot: None, appends: false, read_before }
+        let missing = Missing::default();
+        Self { name, format, kind, rename, unpivot: None, missing, appends: false, read_before }
     }
 
     /// A source of the configuration's settings. Paths are relative to `base`.
@@ -82,8 +83,9 @@ impl Source {
             Format::Sqlite => Box::new(SqliteSource::from_entry(&entry, base)?),
             Format::Postgres => Box::new(PostgresSource::from_entry(&entry, base)?),
         };
+        let missing = Missing::new(&entry.missing, &entry.missing_in);
         let SourceEntry { name, format, rename, unpivot, appends, .. } = entry;
-        Ok(Self { rename: Rename(rename), unpivot, appends, ..Self::plain(name, format, kind) })
+        Ok(Self { rename: Rename(rename), unpivot, missing, appends, ..Self::plain(name, format, kind) })
     }
 
     /// The files that the source reads now. Empty for a database on a server.
@@ -104,6 +106,11 @@ impl Source {
         }
     }
 
+    /// What its workbooks have in other sheets, as findings. Files of other formats have none.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        self.kind.findings(&self.name)
+    }
+
     /// The first path of the configuration. `None` for a database on a server.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
@@ -115,7 +122,16 @@ impl Source {
     /// # Errors
     /// As for [`Source::reader`].
     pub(crate) fn open(&self, intake: &Arc<Intake>) -> anyhow::Result<SourceTable> {
-        Ok(SourceTable::new(self.name.clone(), self.unpivot.clone(), self.reader()?, Arc::clone(intake)))
+        let reader = self.reader()?;
+        let unknown = self.missing.unknown(&reader.columns());
+        anyhow::ensure!(
+            unknown.is_empty(),
+            "source '{}': missing_in names {}, and it has no such column",
+            self.name,
+            unknown.join(", ")
+        );
+        let settings = TableSettings { unpivot: self.unpivot.clone(), missing: self.missing.clone() };
+        Ok(SourceTable::new(self.name.clone(), settings, reader, Arc::clone(intake)))
     }
 
     /// Looks at the columns.

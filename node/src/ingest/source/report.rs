@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::ingest::columns::judgement::{Look, Uses, of_columns};
+use crate::ingest::columns::suspects::Suspicion;
+use crate::ingest::finding::Finding;
+
 /// The columns with a row's origin.
 pub(crate) const FILE: &str = "__file";
 pub(crate) const LINE: &str = "__line";
@@ -10,9 +14,21 @@ pub(crate) const LINE: &str = "__line";
 /// The number of examples of one fault that are kept.
 const EXAMPLES: usize = 20;
 
-/// The reports of the sources, while the mapping runs.
+/// What is known of the sources, while the mapping runs.
 #[derive(Default)]
-pub(crate) struct Intake(Mutex<BTreeMap<String, SourceReport>>);
+pub(crate) struct Intake(Mutex<BTreeMap<String, Known>>);
+
+/// What is known of one source.
+#[derive(Default)]
+struct Known {
+    report: SourceReport,
+    look: Look,
+    /// Rows that look like no records, by file and line.
+    suspects: BTreeMap<(String, u64), Suspicion>,
+}
+
+/// Rows that look like no records, by source and file and line.
+pub(crate) type AllSuspects = BTreeMap<(String, u64), (String, Suspicion)>;
 
 /// The report on the rows of one source before the mapping.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -67,15 +83,39 @@ impl SourceReport {
 impl Intake {
     /// Notes the result of one reading. A mapping may read a source twice, even at once. Then the source counts once,
     /// by the reading that went further.
-    pub(super) fn note(&self, source: &str, report: SourceReport) {
+    pub(super) fn note(&self, source: &str, report: SourceReport, look: Look) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(source.to_owned()).or_default();
-        if report.seen() >= known.seen() {
-            *known = report;
+        if report.seen() >= known.report.seen() {
+            (known.report, known.look) = (report, look);
         }
     }
 
+    /// Notes rows that look like no records, before the mapping has them.
+    pub(super) fn suspect(&self, source: &str, suspects: impl IntoIterator<Item = ((String, u64), Suspicion)>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(source.to_owned()).or_default().suspects.extend(suspects);
+    }
+
+    pub(crate) fn suspects(&self) -> AllSuspects {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(source, known): (&String, &Known)| {
+            let source = source.clone();
+            let named =
+                move |(line, suspicion): (&(String, u64), &Suspicion)| (line.clone(), (source.clone(), *suspicion));
+            known.suspects.iter().map(named).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(of).collect()
+    }
+
     pub(crate) fn report(&self) -> BTreeMap<String, SourceReport> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(source, known)| (source.clone(), known.report.clone())).collect()
+    }
+
+    /// The findings about the columns of all sources.
+    pub(crate) fn findings(&self, uses: &Uses) -> Vec<Finding> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().flat_map(|(source, known)| of_columns(source, &known.look.profiles, uses)).collect()
     }
 }

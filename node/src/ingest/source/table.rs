@@ -1,5 +1,6 @@
 //! A source as a table of the mapping, and the path of a row's origin through the mapping.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,9 +17,13 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use tokio::sync::mpsc::Sender;
 
+use super::missing::{Missing, folded};
 use super::reader::{Reader, Sink};
 use super::report::{FILE, Intake, LINE, SourceReport};
 use super::unpivot::Unpivot;
+use crate::ingest::columns::judgement::Look;
+use crate::ingest::columns::profile::Profile;
+use crate::ingest::columns::suspects::Suspects;
 
 /// The rows of a batch, and the number of batches that wait to be mapped.
 const ROWS: usize = 8192;
@@ -29,12 +34,20 @@ pub(crate) struct SourceTable {
     name: String,
     reader: Arc<dyn Reader>,
     unpivot: Option<Unpivot>,
+    missing: Missing,
     intake: Arc<Intake>,
 }
 
+/// How the rows of a source are changed before the mapping has them.
+pub(super) struct TableSettings {
+    pub(super) unpivot: Option<Unpivot>,
+    pub(super) missing: Missing,
+}
+
 impl SourceTable {
-    pub(super) fn new(name: String, unpivot: Option<Unpivot>, reader: Box<dyn Reader>, intake: Arc<Intake>) -> Self {
-        Self { name, reader: reader.into(), unpivot, intake }
+    pub(super) fn new(name: String, settings: TableSettings, reader: Box<dyn Reader>, intake: Arc<Intake>) -> Self {
+        let TableSettings { unpivot, missing } = settings;
+        Self { name, reader: reader.into(), unpivot, missing, intake }
     }
 
     /// The table that DataFusion scans.
@@ -95,17 +108,28 @@ struct MappedRows<'a> {
     /// Rows of the current file that are not counted yet.
     of_file: u64,
     report: SourceReport,
+    look: Look,
+    /// For each column, the texts that stand for nothing. Empty: there are none.
+    missing: Vec<HashSet<String>>,
+    /// The suspects that the intake knows.
+    told: usize,
 }
 
 impl Drop for MappedRows<'_> {
     fn drop(&mut self) {
-        self.table.intake.note(&self.table.name, std::mem::take(&mut self.report));
+        let (report, look) = (std::mem::take(&mut self.report), std::mem::take(&mut self.look));
+        self.table.intake.note(&self.table.name, report, look);
     }
 }
 
 impl<'a> MappedRows<'a> {
     fn new(table: &'a SourceTable, schema: SchemaRef, sender: Sender<Result<RecordBatch>>) -> Self {
-        let texts = table.reader.columns().fields().iter().map(|_| StringBuilder::new()).collect();
+        let columns = table.reader.columns();
+        let texts = columns.fields().iter().map(|_| StringBuilder::new()).collect();
+        let names: Vec<String> = columns.fields().iter().map(|field| field.name().clone()).collect();
+        let profiles = names.iter().map(|name| Profile::named(name)).collect();
+        let look = Look { profiles, suspects: Suspects::of(names) };
+        let missing = if table.missing.is_empty() { Vec::new() } else { table.missing.of(&columns) };
         Self {
             table,
             schema,
@@ -115,6 +139,9 @@ impl<'a> MappedRows<'a> {
             file: String::new(),
             of_file: 0,
             report: SourceReport::default(),
+            look,
+            missing,
+            told: 0,
         }
     }
 
@@ -122,6 +149,11 @@ impl<'a> MappedRows<'a> {
         let lines = std::mem::take(&mut self.lines);
         let count = std::mem::take(&mut self.of_file);
         self.report.counted(count);
+        let found = self.look.suspects.found();
+        if found.len() > self.told {
+            self.told = found.len();
+            self.table.intake.suspect(&self.table.name, found.iter().map(|(line, of)| (line.clone(), *of)));
+        }
         if lines.is_empty() {
             return Ok(());
         }
@@ -145,8 +177,20 @@ impl<'a> MappedRows<'a> {
 
 impl Sink for MappedRows<'_> {
     fn row(&mut self, line: u64, values: &[Option<&str>]) -> anyhow::Result<()> {
-        for (column, value) in self.texts.iter_mut().zip(values) {
-            column.append_option(*value);
+        let values: Vec<Option<&str>> = values
+            .iter()
+            .enumerate()
+            .map(|(place, value)| match (self.missing.get(place), *value) {
+                (Some(nothing), Some(text)) if nothing.contains(&folded(text)) => None,
+                (_, value) => value,
+            })
+            .collect();
+        let is_record = self.look.suspects.row(&self.file, line, &values).is_none();
+        for ((column, profile), value) in self.texts.iter_mut().zip(&mut self.look.profiles).zip(values) {
+            if is_record {
+                profile.add(value);
+            }
+            column.append_option(value);
         }
         self.lines.push(line);
         self.of_file = self.of_file.saturating_add(1);
@@ -171,6 +215,7 @@ impl Sink for MappedRows<'_> {
         // The rows of the file before are sent first. If nobody reads any more, the next row gives the error.
         let _read = self.flush();
         self.file = path.to_owned();
+        self.look.suspects.file();
         self.report.files.push((path.to_owned(), how, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! Delimited text, as councils' systems write it.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,11 +10,11 @@ use anyhow::{Context, bail};
 use arrow::datatypes::SchemaRef;
 use encoding_rs::Encoding;
 
-use super::config::SourceEntry;
 use super::encoding::Decoding;
-use super::header::{Header, Rename, places, text_schema};
-use super::kind::SourceKind;
-use super::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
+use crate::ingest::source::config::SourceEntry;
+use crate::ingest::source::header::{Header, Rename, padded, places, text_schema, usual_width};
+use crate::ingest::source::kind::SourceKind;
+use crate::ingest::source::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
 
 /// Bytes of one record at most. A quote that is never closed ends the reading here, and not at the end of memory.
 const MAX_RECORD: u64 = 1 << 20;
@@ -89,11 +90,14 @@ fn open(files: Vec<PathBuf>, rules: CsvRules, rename: Rename) -> anyhow::Result<
     Ok(Files { columns: text_schema(rename.apply(names)), paths: files, format: Csv { rules, rename } })
 }
 
+/// The records that are looked at for a header.
+const FIRST: usize = 60;
+
 /// The first records of a file as they stand, for a search for its header.
 pub(crate) fn first_records(path: &Path, rules: &CsvRules) -> anyhow::Result<Vec<Vec<String>>> {
     let mut opened = Opened::new(path, rules).with_context(|| file_name(path))?;
     let mut records = Vec::new();
-    while records.len() < 40 && opened.next().with_context(|| file_name(path))?.is_some() {
+    while records.len() < FIRST && opened.next().with_context(|| file_name(path))?.is_some() {
         records.push(opened.record.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect());
     }
     Ok(records)
@@ -149,7 +153,8 @@ impl FileFormat for Csv {
         let mut opened = Opened::new(path, &self.rules)?;
         sink.file(&file_name(path), opened.describe());
         let names = opened.header(&self.rules.header)?;
-        let names = self.rename.apply(names);
+        // A file may fill fewer of the columns whose names are blank.
+        let names = self.rename.apply(padded(names, columns.fields().len()));
         let places = places(columns, &names)?;
         while let Some(line) = opened.next()? {
             let fields = opened.record.len();
@@ -187,6 +192,8 @@ struct Opened {
     record: ::csv::ByteRecord,
     decoding: Decoding,
     delimiter: u8,
+    /// How wide its first records are filled.
+    width: usize,
     /// The bytes since the last record, and the number of all quotes.
     since: Rc<Cell<u64>>,
     quotes: Rc<Cell<u64>>,
@@ -248,10 +255,14 @@ impl Read for Watched {
 impl Opened {
     fn new(path: &Path, rules: &CsvRules) -> anyhow::Result<Self> {
         let decoding = Decoding::of(path, rules.encoding)?;
-        let delimiter = match rules.delimiter {
-            Some(delimiter) => delimiter,
-            None => sniff(decoding.reader(path)?, rules)?,
-        };
+        let mut start = Vec::new();
+        decoding.reader(path)?.take(LOOKED_AT).read_to_end(&mut start)?;
+        let mut after_return = false;
+        let read = start.len();
+        let kept = one_kind_of_line_end(&mut start, read, &mut after_return);
+        start.truncate(kept);
+        let delimiter = rules.delimiter.unwrap_or_else(|| sniff(&start, rules));
+        let width = filled_width(&start, delimiter, rules);
         let (since, quotes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let watched = Watched {
             inner: Box::new(decoding.reader(path)?),
@@ -267,7 +278,18 @@ impl Opened {
             .quote(rules.quote)
             .from_reader(watched);
         let record = ::csv::ByteRecord::new();
-        Ok(Self { records, record, decoding, delimiter, since, quotes, last: (1, 1), number: 0, header_read: false })
+        Ok(Self {
+            records,
+            record,
+            decoding,
+            delimiter,
+            width,
+            since,
+            quotes,
+            last: (1, 1),
+            number: 0,
+            header_read: false,
+        })
     }
 
     fn describe(&self) -> String {
@@ -320,7 +342,9 @@ impl Opened {
             if let Some(mut names) = header.names(self.number, &fields) {
                 self.header_read = true;
                 // Empty columns at the end come from a spreadsheet, and are no data.
-                while fields.get(names.len().wrapping_sub(1)).is_some_and(|last| last.trim().is_empty()) {
+                while names.len() > self.width
+                    && fields.get(names.len().wrapping_sub(1)).is_some_and(|last| last.trim().is_empty())
+                {
                     names.pop();
                 }
                 if names.is_empty() {
@@ -349,7 +373,9 @@ impl Opened {
                 }
                 // The first and the last line are parts of rows.
                 [_, inner @ .., _] if !inner.is_empty() => {
-                    width > 1 && inner.iter().all(|line| delimiters(line) + 1 == width)
+                    // Some of the swallowed rows may be blank, or have a delimiter in a value.
+                    let rows = inner.iter().filter(|line| delimiters(line) + 1 == width).count();
+                    width > 1 && rows * 2 > inner.len()
                 }
                 _ => false,
             };
@@ -377,25 +403,48 @@ fn shape(cell: &[u8]) -> Vec<u8> {
     cell.trim_ascii().iter().map(class).collect()
 }
 
-/// The delimiter that cuts many of the first records into many fields, the same number each.
-fn sniff(input: impl Read, rules: &CsvRules) -> anyhow::Result<u8> {
-    let mut start = Vec::new();
-    input.take(1 << 16).read_to_end(&mut start)?;
-    let fields = |delimiter: u8| {
-        let mut records = ::csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(delimiter)
-            .quote(rules.quote)
-            .from_reader(start.as_slice());
-        let counts: Vec<usize> = records.byte_records().filter_map(Result::ok).take(50).map(|r| r.len()).collect();
-        let most = counts.iter().copied().max().unwrap_or(0);
-        // A delimiter within a few values does not make them a table.
-        let agree = counts.iter().filter(|count| **count == most).count();
-        if most > 1 { agree * most } else { 0 }
+/// The bytes and records at the beginning of a file that are cut for a trial.
+const LOOKED_AT: u64 = 1 << 16;
+const TRIED: usize = 200;
+
+/// The delimiter that cuts nearly all of the first records into the same number of fields, and the header too: addresses
+/// under `UPRN|Address|Ward` have commas, and their header has none.
+fn sniff(start: &[u8], rules: &CsvRules) -> u8 {
+    let score = |delimiter: u8| {
+        let counts: Vec<usize> = cut(start, delimiter, rules).map(|record| record.len()).collect();
+        let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+        counts.iter().for_each(|width| *widths.entry(*width).or_default() += 1);
+        let usual =
+            widths.into_iter().filter(|(width, _)| *width > 1).max_by_key(|(width, records)| (*records, *width));
+        let (usual, records) = usual?;
+        // Titles stand above the header, and a record before the first of usual width may be one.
+        let first = counts.iter().position(|width| *width == usual)?.min(10);
+        let agree = records as f64 / counts.len() as f64;
+        Some(agree - 0.05 * first as f64 + 0.001 * usual.min(40) as f64)
     };
-    let best = [b',', b';', b'\t', b'|'].into_iter().rev().max_by_key(|delimiter| fields(*delimiter));
-    Ok(best.unwrap_or(b','))
+    let scored =
+        [b',', b';', b'\t', b'|'].into_iter().rev().filter_map(|delimiter| Some((score(delimiter)?, delimiter)));
+    scored.max_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(b',', |(_, delimiter)| delimiter)
+}
+
+/// The first records of a text.
+fn cut<'a>(start: &'a [u8], delimiter: u8, rules: &CsvRules) -> impl Iterator<Item = ::csv::ByteRecord> + use<'a> {
+    let records = ::csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .quote(rules.quote)
+        .from_reader(start);
+    records.into_byte_records().filter_map(Result::ok).take(TRIED)
+}
+
+/// How wide the records at the beginning of a text are filled.
+fn filled_width(start: &[u8], delimiter: u8, rules: &CsvRules) -> usize {
+    let filled = |record: ::csv::ByteRecord| {
+        record.iter().rposition(|cell| !cell.trim_ascii().is_empty()).map_or(0, |last| last.saturating_add(1))
+    };
+    let widths: Vec<usize> = cut(start, delimiter, rules).map(filled).collect();
+    usual_width(&widths)
 }
 
 #[cfg(test)]

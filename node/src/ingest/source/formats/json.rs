@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 use arrow::datatypes::SchemaRef;
 use serde_json::{Map, Value};
 
-use super::config::SourceEntry;
-use super::header::{Rename, text_schema};
-use super::kind::SourceKind;
-use super::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
+use crate::ingest::source::config::SourceEntry;
+use crate::ingest::source::header::{Rename, text_schema};
+use crate::ingest::source::kind::SourceKind;
+use crate::ingest::source::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
 
 /// Bytes of one line at most.
 const MAX_LINE: u64 = 1 << 20;

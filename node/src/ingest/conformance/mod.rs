@@ -1,6 +1,19 @@
 //! Compares mapped rows with the contract: types, NULLs, code lists, ranges and bounds. A row that breaks the contract
 //! is left out, and counted by column and reason.
 
+//!
+//! | module | its purpose |
+//! |---|---|
+//! | [`report`] | what was found, and whether the rows may be served |
+//! | [`words`] | the report on a terminal and in a log |
+//! | [`page`] | the report as a page |
+
+mod page;
+pub(crate) mod report;
+mod words;
+
+pub(crate) use page::page;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -11,7 +24,8 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64T
 use loda_contract::{Column, ColumnType, Contract, Domain, Role};
 use loda_question::plan::arrow_type;
 
-use crate::ingest::conformance_report::{ColumnReport, Rejected, RowPlace};
+use crate::ingest::conformance::report::{ColumnReport, Rejected, RowPlace};
+use crate::ingest::finding::Finding;
 use crate::ingest::source::{FILE, LINE};
 
 /// The findings about the mapped rows so far.
@@ -19,6 +33,8 @@ use crate::ingest::source::{FILE, LINE};
 pub(crate) struct Findings {
     rejected: BTreeMap<(String, &'static str), Rejected>,
     columns: BTreeMap<String, ColumnReport>,
+    /// For each decimal column: the kept rows whose value has more places than the contract's.
+    rounded: BTreeMap<String, u64>,
     pub(crate) read: u64,
     pub(crate) kept: u64,
 }
@@ -28,6 +44,19 @@ impl Findings {
         let mut rejected: Vec<Rejected> = self.rejected.values().cloned().collect();
         rejected.sort_by_key(|r| std::cmp::Reverse(r.rows));
         rejected
+    }
+
+    /// The columns whose values lose digits.
+    pub(crate) fn rounded(&self) -> Vec<Finding> {
+        let of = |(column, rows): (&String, &u64)| {
+            Finding::new(
+                format!("scale:{column}"),
+                format!("column '{column}'"),
+                format!("{rows} rows have more decimal places than the contract's scale: they would be rounded"),
+                "propose a larger scale, or round in the mapping: round(money(...), 2)",
+            )
+        };
+        self.rounded.iter().map(of).collect()
     }
 
     /// The reports in the contract's order of columns.
@@ -57,6 +86,11 @@ pub(crate) fn conforming(
         let values = cast_with_options(mapped, &arrow_type(column.kind), &options).with_context(|| {
             format!("column '{}' cannot become {}: CAST it in the mapping", column.name, column.kind)
         })?;
+        let lost = digits_lost(column, mapped, &values);
+        if lost > 0 {
+            let rounded = findings.rounded.entry(column.name.clone()).or_default();
+            *rounded = rounded.saturating_add(lost);
+        }
         let values = at_grain(column, values);
         let verdict = verdicts(column, mapped, &values, &whole(column, mapped));
         for (row, fault) in verdict.into_iter().enumerate() {
@@ -130,6 +164,27 @@ fn whole(column: &Column, mapped: &ArrayRef) -> Box<dyn Fn(usize) -> bool> {
         }
         Err(_) => Box::new(|_| false),
     }
+}
+
+/// For a decimal column: the rows whose number has more places than the contract's scale.
+fn digits_lost(column: &Column, mapped: &ArrayRef, values: &ArrayRef) -> u64 {
+    let (ColumnType::Decimal(scale), Some(kept)) = (column.kind, values.as_primitive_opt::<Decimal128Type>()) else {
+        return 0;
+    };
+    let unit = 10_f64.powi(i32::from(scale));
+    let lost = |row: usize, exact: f64| {
+        let kept = kept.value(row) as f64 / unit;
+        (exact - kept).abs() > 1e-12 * exact.abs().max(1.0 / unit)
+    };
+    let rows = (0..values.len()).filter(|row| values.is_valid(*row) && mapped.is_valid(*row));
+    if let Some(texts) = mapped.as_string_opt::<i32>() {
+        let places =
+            |text: &str| text.trim().split_once('.').map_or(0, |(_, places)| places.trim_end_matches('0').len());
+        return rows.filter(|row| places(texts.value(*row)) > usize::try_from(scale).unwrap_or(0)).count() as u64;
+    }
+    let Ok(numbers) = arrow::compute::cast(mapped, &DataType::Float64) else { return 0 };
+    let numbers = numbers.as_primitive::<Float64Type>().clone();
+    rows.filter(|row| numbers.is_valid(*row) && lost(*row, numbers.value(*row))).count() as u64
 }
 
 /// Puts dates at the first day of the contract's grain, so nothing finer is ever stored.

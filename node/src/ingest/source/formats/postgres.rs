@@ -17,19 +17,19 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, CopyOutStream, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::SourceEntry;
 use super::csv;
-use super::header::{Rename, clean_names, text_schema};
-use super::kind::SourceKind;
-use super::reader::{Paths, Reader, Sink};
 use crate::ingest::redacted_error::RedactedError;
+use crate::ingest::source::config::SourceEntry;
+use crate::ingest::source::header::{Rename, clean_names, text_schema};
+use crate::ingest::source::kind::SourceKind;
+use crate::ingest::source::reader::{Paths, Reader, Sink};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The place of a database, and the query. `Debug` prints no password, because the struct holds only the name of the
 /// password's file.
 #[derive(Clone, Debug)]
-pub(super) struct PostgresSource {
+pub(crate) struct PostgresSource {
     /// In libpq's form: `host=… port=… dbname=… user=…`.
     connection: String,
     password_file: Option<PathBuf>,

@@ -10,10 +10,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::config::SourceEntry;
-use super::header::{Rename, places};
-use super::kind::SourceKind;
-use super::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
+use crate::ingest::source::config::SourceEntry;
+use crate::ingest::source::header::{Rename, places};
+use crate::ingest::source::kind::SourceKind;
+use crate::ingest::source::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
 
 /// Parquet files.
 #[derive(Clone, Debug)]

@@ -7,14 +7,14 @@ use arrow::datatypes::SchemaRef;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::config::SourceEntry;
-use super::header::{Rename, clean_names, places, text_schema};
-use super::kind::SourceKind;
-use super::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
+use crate::ingest::source::config::SourceEntry;
+use crate::ingest::source::header::{Rename, clean_names, places, text_schema};
+use crate::ingest::source::kind::SourceKind;
+use crate::ingest::source::reader::{FileFormat, Files, Paths, Reader, Sink, file_name};
 
 /// One SELECT over each of several databases.
 #[derive(Clone, Debug)]
-pub(super) struct SqliteSource {
+pub(crate) struct SqliteSource {
     paths: Paths,
     query: String,
 }

@@ -2,7 +2,6 @@
 //! data that are served.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -13,6 +12,7 @@ use loda_identity::write_private;
 use serde::{Deserialize, Serialize};
 
 use crate::ingest::config::Thresholds;
+use crate::ingest::finding::{Decided, Finding};
 use crate::ingest::mapping::Mapping;
 use crate::ingest::source::SourceReport;
 
@@ -46,6 +46,9 @@ pub struct Report {
     pub columns: Vec<ColumnReport>,
     /// Rows that repeat a unit, by domain, where the contract gives a unit one row.
     pub repeated: Vec<(String, u64)>,
+    /// What somebody has to decide, or has decided.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// Differences from the last good snapshot.
     pub drift: Vec<String>,
     /// Reasons why the rows may not replace the data that are served. Empty if they may.
@@ -176,6 +179,36 @@ impl Report {
         self.read.saturating_sub(self.kept).saturating_add(self.unreadable())
     }
 
+    /// Adds findings, and questions of `loda-node init`, each with its decision. What is not decided refuses the rows.
+    pub(crate) fn decide(
+        &mut self,
+        found: impl Iterator<Item = Finding>,
+        questions: &BTreeMap<String, String>,
+        decided: &BTreeMap<String, Decided>,
+    ) {
+        let asked = questions.iter().map(|(key, question)| {
+            Finding::new(key, "loda-node init asked", question, "answer it in contract or mapping, and say so")
+        });
+        for mut finding in asked.chain(found) {
+            finding.decided = decided.get(&finding.key).cloned();
+            if !self.findings.iter().any(|known| known.key == finding.key) {
+                self.findings.push(finding);
+            }
+        }
+        let open: Vec<&str> =
+            self.findings.iter().filter(|finding| finding.decided.is_none()).map(|f| f.key.as_str()).collect();
+        if !open.is_empty() {
+            self.refusals.push(format!(
+                "{} to decide: {}. Mend it, or write who decided and why in [dataset.decided]",
+                match open.len() {
+                    1 => "1 finding is".to_owned(),
+                    many => format!("{many} findings are"),
+                },
+                open.join(", ")
+            ));
+        }
+    }
+
     /// Adds the drift from `last`, and the reasons why the rows may not replace the last good snapshot of `last_rows`
     /// rows. `beside`: the rows come in addition to that snapshot's.
     pub(crate) fn judge(
@@ -195,7 +228,8 @@ impl Report {
                 thresholds.rejected * 100.0
             ));
         }
-        if self.kept == 0 && (all > 0 || (last_rows.is_some() && !beside)) {
+        let given: u64 = self.sources.values().map(|source| source.rows).sum();
+        if self.kept == 0 && (all > 0 || given > 0 || (last_rows.is_some() && !beside)) {
             self.refusals.push("no row is kept".to_owned());
         }
         for (domain, rows) in &self.repeated {
@@ -254,120 +288,6 @@ impl Report {
         }
         self.drift = drift;
     }
-
-    /// One line for the operator's log.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        let mut line = match self.snapshot {
-            Some(id) => format!("{}: snapshot {id}, {} of {} rows kept", self.dataset, self.kept, self.read),
-            None => format!("{}: {} of {} rows keep the contract", self.dataset, self.kept, self.read),
-        };
-        if self.unreadable() > 0 {
-            let _infallible = write!(line, "; {} rows could not be read", self.unreadable());
-        }
-        for Rejected { column, reason, rows, .. } in &self.rejected {
-            let _infallible = write!(line, "; {rows} left out where {column} {reason}");
-        }
-        for refusal in &self.refusals {
-            let _infallible = write!(line, "; refused: {refusal}");
-        }
-        line
-    }
-
-    /// The whole report, for a terminal.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut out = format!("{} – {}, as at {}\n", self.dataset, self.title, self.as_at);
-        let mut line = |text: String| {
-            out.push_str(&text);
-            out.push('\n');
-        };
-        for (name, source) in &self.sources {
-            line(format!(
-                "\n  source {name}: {} rows read, {} blank, {} unreadable",
-                source.rows, source.blank, source.bad
-            ));
-            for (file, how, rows) in &source.files {
-                line(format!("    {file}: {rows} rows ({how})"));
-            }
-            for (why, (rows, places)) in &source.faults {
-                let places = places.iter().map(|(file, line)| RowPlace { file: file.clone(), line: *line }.to_string());
-                line(format!("    {rows} × {why}: {}", listed(places, *rows)));
-            }
-        }
-        line(format!(
-            "\n  mapping: {} rows; {} keep the contract, {} do not",
-            self.read,
-            self.kept,
-            self.read - self.kept
-        ));
-        let given: u64 = self.sources.values().map(|source| source.rows).sum();
-        if given > self.read {
-            line(format!(
-                "    {} rows of the sources give none: the mapping filters or joins them away",
-                given - self.read
-            ));
-        }
-        for rejected in &self.rejected {
-            let places = rejected.places.iter().map(ToString::to_string);
-            line(format!(
-                "    {} × {} {}: {}",
-                rejected.rows,
-                rejected.column,
-                rejected.reason,
-                listed(places, rejected.rows)
-            ));
-            if !rejected.codes.is_empty() {
-                let codes = rejected.codes.iter().map(|(code, rows)| format!("'{code}' ({rows})"));
-                line(format!("      not in the code list: {}", codes.collect::<Vec<_>>().join(", ")));
-            }
-        }
-        for (function, shapes) in &self.unread {
-            let told = shapes.iter().map(|(shape, count)| format!("{shape} ({count})")).collect::<Vec<_>>().join(", ");
-            let count: u64 = shapes.values().sum();
-            line(format!("    {count} values became NULL in {function}(); by shape: {told}"));
-        }
-        line("\n  column                            filled   most frequent".to_owned());
-        for column in &self.columns {
-            let mut bands: Vec<(&String, &u64)> = column.bands.iter().collect();
-            bands.sort_by_key(|(name, rows)| (std::cmp::Reverse(**rows), *name));
-            let top = bands.iter().take(3).map(|(name, rows)| format!("{name} {:.0} %", share(**rows, self.kept)));
-            line(format!(
-                "  {:<32} {:>6.1} %   {}",
-                column.name,
-                share(column.filled, self.kept),
-                top.collect::<Vec<_>>().join(", ")
-            ));
-        }
-        for drift in &self.drift {
-            line(format!("\n  drift: {drift}"));
-        }
-        match self.refusals.as_slice() {
-            [] => line("\n  This may be served.".to_owned()),
-            refusals => {
-                refusals.iter().for_each(|refusal| line(format!("\n  refused: {refusal}")));
-                line("  The last good snapshot stays in use.".to_owned());
-            }
-        }
-        // Cells may hold control characters that a terminal would obey.
-        out.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
-    }
-
-    /// The whole report as a page of its own.
-    #[must_use]
-    pub fn html(&self) -> String {
-        let verdict = if self.refusals.is_empty() { "may be served" } else { "is refused" };
-        format!(
-            "<!doctype html><html lang=\"en-GB\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-             content=\"width=device-width\"><title>{title}: conformance report</title><style>body{{font:1rem/1.5 \
-             system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}}\
-             pre{{white-space:pre-wrap;font:.9rem/1.5 ui-monospace,monospace}}</style><main><h1>{title}</h1><p>As at \
-             {as_at}: this {verdict}.</p><pre>{text}</pre></main></html>\n",
-            title = escaped(&self.title),
-            as_at = self.as_at,
-            text = escaped(&self.text())
-        )
-    }
 }
 
 impl std::fmt::Display for RowPlace {
@@ -377,21 +297,6 @@ impl std::fmt::Display for RowPlace {
             file => write!(f, "{file} line {}", self.line),
         }
     }
-}
-
-fn listed(places: impl Iterator<Item = String>, rows: u64) -> String {
-    let shown: Vec<String> = places.take(5).collect();
-    let more = rows.saturating_sub(shown.len() as u64);
-    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
-}
-
-fn share(rows: u64, of: u64) -> f64 {
-    rows as f64 * 100.0 / of.max(1) as f64
-}
-
-pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 impl Report {

@@ -43,7 +43,7 @@ fn later_files_have_the_columns_and_types_of_the_first() {
     kept(&borough.check(), 20);
     book(&borough, "books/2.xlsx", ["Case reference", "Tenure", "Start", "Rent"], &rows[20..]);
     let said = borough.check();
-    assert!(!said.content && said.text.contains("2.xlsx: the sheet has no header"), "{}", said.text);
+    assert!(!said.content && said.text.contains("2.xlsx: sheet 'Sheet1': the sheet has no header"), "{}", said.text);
 
     borough.configure("path = \"*.parquet\"\nformat = \"parquet\"", "");
     parquet(&borough, "1.parquet", &rows[..20], Arc::new(Int64Array::from_iter_values(80..100)));

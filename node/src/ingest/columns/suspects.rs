@@ -183,9 +183,11 @@ impl Suspects {
             let label = |word: &String| begins.contains(&word.as_str());
             words.first().is_some_and(label) && (words.len() <= 3 || words.iter().any(|word| word == "total"))
         });
-        // A label alone may be a value such as `Total loss`. Equal sums alone may be chance.
+        // A label alone may be a name such as `All Things Iced`. Equal sums alone may be chance.
+        let first = cells.iter().flatten().next().map(|cell| words(cell)).unwrap_or_default();
+        let says_total = first.first().is_some_and(|word| matches!(word.as_str(), "total" | "totals" | "subtotal"));
         match (equal, labelled, sparse) {
-            (0, labelled, sparse) => labelled && sparse,
+            (0, labelled, sparse) => labelled && says_total && sparse,
             (1, labelled, sparse) => labelled || sparse,
             (..) => labelled || sparse || equal > other.saturating_mul(3),
         }
@@ -300,5 +302,13 @@ mod tests {
             &["e", "6", "Fire"],
         ];
         assert_eq!(found(&["ref", "number", "kind"], &rows), []);
+        // A short row whose name begins like a total.
+        let rows: [&[&str]; 4] = [
+            &["Cafe Oval", "7841", "5", "Oval", "x"],
+            &["Bar", "7842", "4", "Oval", "x"],
+            &["Inn", "1", "3", "Oval", "x"],
+            &["All Things Iced", "7841", "", "", ""],
+        ];
+        assert_eq!(found(&["name", "type", "rating", "ward", "kind"], &rows), []);
     }
 }

@@ -2,9 +2,11 @@
 
 mod cases;
 mod drafts;
+mod kinds;
 mod london;
 mod pages;
 mod random_tables;
+mod workbooks;
 
 use std::path::Path;
 use std::process::{Command, Output};

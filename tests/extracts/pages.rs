@@ -83,6 +83,12 @@ fn the_report_of_check_and_the_pairs_for_review_are_for_everybody() {
     {
         assert!(page.contains(has), "{has}: {}\n{page}", both(&checked));
     }
+    // *Attack: a record that is a page.*
+    for (key, file) in [("C900", &mut care), ("T900", &mut tax)] {
+        let street =
+            if key == "C900" { "<script>alert(1)</script>" } else { "\u{27}\u{22}><img src=x onerror=alert(2)>" };
+        file.push_str(&format!("{key},Ann,Quill900,05/06/1950,9,\"{}\",SW1 0AB\n", street.replace('"', "\"\"")));
+    }
     let people = "ref,given,surname,dob,no,street,postcode\n";
     folder.put("care.csv", format!("{people}{care}")).put("tax.csv", format!("{people}{tax}"));
     let service = |name: &str| {
@@ -104,6 +110,7 @@ fn the_report_of_check_and_the_pairs_for_review_are_for_everybody() {
         pairs.contains("<mark>") && pairs.contains("connect-src") || pairs.contains("default-src 'none'"),
         "{pairs}"
     );
+    assert!(!pairs.contains("<script>alert") && !pairs.contains("<img"), "{pairs}");
     for name in ["report", "pairs"] {
         let Some(found) = violations(&folder.path().join(format!("{name}.html"))) else { return };
         assert_eq!(found, "[]", "{name}");

@@ -7,7 +7,7 @@ use super::markers::Marker;
 use super::profile::{Profile, ValueKind, is_month};
 use super::suspects::{Suspects, Suspicion};
 use crate::ingest::dates::DayOrder;
-use crate::ingest::finding::Finding;
+use crate::ingest::finding::{Finding, listed};
 use crate::ingest::readings::money;
 
 /// What a mapping does with the columns of its sources.
@@ -124,13 +124,11 @@ fn is_value(name: &str) -> bool {
 /// The findings about rows that are no records, and that a mapping takes all the same. `taken`: their lines.
 pub(crate) fn of_rows(source: &str, taken: &BTreeMap<Suspicion, Vec<(String, u64)>>) -> Vec<Finding> {
     let of = |(suspicion, lines): (&Suspicion, &Vec<(String, u64)>)| {
-        let shown: Vec<String> = lines.iter().take(5).map(|(file, line)| format!("{file} line {line}")).collect();
-        let more = lines.len().saturating_sub(shown.len());
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let places = listed(lines.iter().map(|(file, line)| format!("{file} line {line}")), lines.len() as u64);
         let them = if lines.len() == 1 { "1 row looks".to_owned() } else { format!("{} rows look", lines.len()) };
         Finding::new(
             format!("{}:{source}", suspicion.name()),
-            format!("{}{more}", shown.join(", ")),
+            places,
             format!("{them} {}", suspicion.words()),
             "leave them out in the mapping's WHERE",
         )

@@ -50,8 +50,6 @@ pub(crate) struct Suspects {
     names: Vec<String>,
     columns: Vec<Sums>,
     rows: u64,
-    /// The filled cells of all rows together.
-    filled: u64,
     /// By file and line.
     found: BTreeMap<(String, u64), Suspicion>,
 }
@@ -65,9 +63,29 @@ struct Sums {
     /// Since the last total, and the number of values.
     since: i128,
     values: u64,
+    /// The cells that are filled.
+    filled: u64,
+    only: Only,
+}
+
+/// The one text that all rows of a file have in a column, such as the borough's name or the sheet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Only {
+    #[default]
+    Unseen,
+    Text(String),
+    Several,
 }
 
 impl Sums {
+    /// Whether a row says something here that no other row of its file says.
+    fn tells(&self, cell: Option<&str>) -> bool {
+        match &self.only {
+            Only::Text(text) => cell != Some(text.as_str()),
+            Only::Unseen | Only::Several => true,
+        }
+    }
+
     fn is_of_texts(&self) -> bool {
         self.texts > 1_000 && self.numbers == 0
     }
@@ -81,7 +99,9 @@ impl Suspects {
 
     /// Begins another file: its totals are those of its own rows.
     pub(crate) fn file(&mut self) {
-        self.columns.iter_mut().for_each(|column| (column.all, column.since, column.values) = (0, 0, 0));
+        for column in &mut self.columns {
+            (column.all, column.since, column.values, column.only) = (0, 0, 0, Only::Unseen);
+        }
     }
 
     /// Looks at a row. `None`: it is a record.
@@ -101,8 +121,14 @@ impl Suspects {
             return Some(suspicion);
         }
         self.rows = self.rows.saturating_add(1);
-        self.filled = self.filled.saturating_add(filled);
         for ((column, number), cell) in self.columns.iter_mut().zip(&numbers).zip(&cells) {
+            column.filled = column.filled.saturating_add(u64::from(cell.is_some()));
+            match (&column.only, cell) {
+                (Only::Unseen, Some(text)) => column.only = Only::Text((*text).to_owned()),
+                (Only::Text(only), cell) if *cell != Some(only.as_str()) => column.only = Only::Several,
+                (Only::Unseen, None) => column.only = Only::Several,
+                _ => {}
+            }
             match (number, cell) {
                 (Some(number), _) => {
                     column.numbers = column.numbers.saturating_add(1);
@@ -142,14 +168,15 @@ impl Suspects {
         if self.is_note(cells, filled) {
             return Some(Suspicion::Note);
         }
-        self.is_total(cells, numbers, filled).then_some(Suspicion::Total)
+        self.is_total(cells, numbers).then_some(Suspicion::Total)
     }
 
     /// One long text at the beginning of a row of several columns, after rows of several cells. A note that says so may be
     /// cut at its commas.
     fn is_note(&self, cells: &[Option<&str>], filled: u64) -> bool {
         let Some(Some(first)) = cells.first() else { return false };
-        let usual = self.filled.checked_div(self.rows).unwrap_or(0);
+        let all: u64 = self.columns.iter().map(|column| column.filled).sum();
+        let usual = all.checked_div(self.rows).unwrap_or(0);
         if usual < 3 || filled * 2 > usual {
             return false;
         }
@@ -160,7 +187,7 @@ impl Suspects {
     }
 
     /// Whether the numbers of a row are the sums of those above, since the last total or from the beginning.
-    fn is_total(&self, cells: &[Option<&str>], numbers: &[Option<i128>], filled: u64) -> bool {
+    fn is_total(&self, cells: &[Option<&str>], numbers: &[Option<i128>]) -> bool {
         let summed = self.columns.iter().zip(numbers).filter(|(column, _)| column.numbers >= FEWEST);
         let (mut equal, mut other) = (0_u64, 0_u64);
         for (column, number) in summed {
@@ -172,8 +199,12 @@ impl Suspects {
                 other = other.saturating_add(1);
             }
         }
+        // Cells that are the same in all rows make no row fuller.
+        let telling = || self.columns.iter().zip(cells).filter(|(column, cell)| column.tells(**cell));
+        let filled = telling().filter(|(_, cell)| cell.is_some()).count() as u64;
+        let usual: u64 = telling().map(|(column, _)| column.filled).sum();
         let sparse =
-            self.rows >= FEWEST && filled.saturating_mul(self.rows).saturating_mul(10) < self.filled.saturating_mul(7);
+            self.rows >= FEWEST && filled.saturating_mul(self.rows).saturating_mul(10) < usual.saturating_mul(7);
         if equal == 0 && !sparse {
             return false;
         }

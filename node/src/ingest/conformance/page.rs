@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use super::report::{ColumnReport, Rejected, Report, RowPlace};
-use super::words::{listed, share};
-use crate::ingest::finding::{Decided, Finding};
+use super::words::share;
+use crate::ingest::finding::{Decided, Finding, listed};
 use crate::ingest::html::escaped;
 
 /// The bands of a column that are shown.

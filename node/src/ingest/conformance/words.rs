@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Rejected, Report, RowPlace};
-use crate::ingest::finding::{Decided, Finding};
+use crate::ingest::finding::{Decided, Finding, listed};
 
 impl Report {
     /// One line for the operator's log.
@@ -116,13 +116,6 @@ impl Report {
         // Cells may hold control characters that a terminal would obey.
         out.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
     }
-}
-
-pub(super) fn listed(places: impl Iterator<Item = String>, rows: u64) -> String {
-    let shown: Vec<String> = places.take(5).collect();
-    let more = rows.saturating_sub(shown.len() as u64);
-    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
 }
 
 pub(super) fn share(rows: u64, of: u64) -> f64 {

@@ -437,7 +437,8 @@ fn expression(
     }
 }
 
-fn identifier(name: &str) -> String {
+/// A column's name in SQL.
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

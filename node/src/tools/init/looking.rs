@@ -8,10 +8,12 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::draft::identifier;
 use super::questions::Questions;
 use crate::ingest::columns::profile::Profile;
 use crate::ingest::columns::suspects::{Suspects, Suspicion};
-use crate::ingest::source::{Reader, Sink};
+use crate::ingest::finding::listed;
+use crate::ingest::source::{FILE, LINE, Reader, Sink};
 
 /// A source that was read once.
 #[derive(Default)]
@@ -19,8 +21,8 @@ pub(super) struct Looked {
     pub(super) profiles: Vec<Profile>,
     /// The rows that could not be read.
     pub(super) bad: Vec<(u64, String)>,
-    /// The lines of rows that look like no records.
-    suspects: BTreeMap<Suspicion, Vec<u64>>,
+    /// The files and lines of rows that look like no records.
+    suspects: BTreeMap<Suspicion, Vec<(String, u64)>>,
     /// A condition that leaves these rows out.
     pub(super) records: Option<String>,
 }
@@ -36,7 +38,7 @@ pub(super) fn look(reader: &dyn Reader) -> anyhow::Result<Looked> {
         bad: Vec::new(),
         lines: BTreeMap::new(),
         rows: Vec::new(),
-        file: String::new(),
+        files: Vec::new(),
     };
     reader.read(&mut looking)?;
     let records = looking.records();
@@ -49,10 +51,10 @@ struct Looking {
     profiles: Vec<Profile>,
     suspects: Suspects,
     bad: Vec<(u64, String)>,
-    lines: BTreeMap<Suspicion, Vec<u64>>,
+    lines: BTreeMap<Suspicion, Vec<(String, u64)>>,
     /// The cells of the suspects, the first of them.
     rows: Vec<Vec<Option<String>>>,
-    file: String,
+    files: Vec<String>,
 }
 
 /// The suspects whose cells are kept.
@@ -64,14 +66,16 @@ impl Looking {
         if self.rows.is_empty() {
             return None;
         }
-        let identifier = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let cells = |place: usize| self.rows.iter().map(move |row| row.get(place).and_then(Option::as_deref));
         let columns = || self.profiles.iter().enumerate();
         let always = |profile: &Profile| profile.present() == profile.rows && profile.rows > 0;
-        // A column that all records fill, and no suspect.
-        let blank = columns().find(|(place, profile)| always(profile) && cells(*place).all(|cell| cell.is_none()));
-        if let Some((_, profile)) = blank {
-            return Some(format!("{} IS NOT NULL", identifier(&profile.name)));
+        // The columns that all records fill, and no suspect. A later record may lack one of them, and not all.
+        let blank = columns().filter(|(place, profile)| always(profile) && cells(*place).all(|cell| cell.is_none()));
+        let blank: Vec<String> = blank.map(|(_, profile)| identifier(&profile.name)).collect();
+        match blank.as_slice() {
+            [] => {}
+            [only] => return Some(format!("{only} IS NOT NULL")),
+            several => return Some(format!("COALESCE({}) IS NOT NULL", several.join(", "))),
         }
         // A column in which all suspects have what no record has.
         let own = columns().find_map(|(place, profile)| {
@@ -81,19 +85,39 @@ impl Looking {
             (apart && !profile.overflows()).then_some((profile, texts))
         });
         if let Some((profile, texts)) = own {
-            let list: Vec<String> = texts.iter().map(|text| format!("'{}'", text.replace('\'', "''"))).collect();
+            let list: Vec<String> = texts.iter().map(|text| literal(text)).collect();
             let name = identifier(&profile.name);
             return Some(format!("({name} IS NULL OR trim({name}) NOT IN ({}))", list.join(", ")));
         }
-        let lines: Vec<String> = self.lines.values().flatten().map(ToString::to_string).collect();
-        Some(format!("__line NOT IN ({})", lines.join(", ")))
+        self.by_line()
     }
+
+    /// A condition that names the suspects' files and lines. `None`: two files of one name cannot be told apart.
+    fn by_line(&self) -> Option<String> {
+        let names: BTreeSet<&String> = self.files.iter().collect();
+        if names.len() < self.files.len() {
+            return None;
+        }
+        let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (file, line) in self.lines.values().flatten() {
+            files.entry(file).or_default().push(line.to_string());
+        }
+        let each = files
+            .iter()
+            .map(|(file, lines)| format!("NOT ({FILE} = {} AND {LINE} IN ({}))", literal(file), lines.join(", ")));
+        Some(each.collect::<Vec<_>>().join(" AND "))
+    }
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 impl Sink for Looking {
     fn row(&mut self, line: u64, values: &[Option<&str>]) -> anyhow::Result<()> {
-        if let Some(suspicion) = self.suspects.row(&self.file, line, values) {
-            self.lines.entry(suspicion).or_default().push(line);
+        let file = self.files.last().map_or("", String::as_str);
+        if let Some(suspicion) = self.suspects.row(file, line, values) {
+            self.lines.entry(suspicion).or_default().push((file.to_owned(), line));
             if self.rows.len() < KEPT {
                 self.rows.push(values.iter().map(|value| value.map(str::to_owned)).collect());
             }
@@ -120,7 +144,7 @@ impl Sink for Looking {
     fn blank(&mut self) {}
 
     fn file(&mut self, path: &str, _how: String) {
-        self.file = path.to_owned();
+        self.files.push(path.to_owned());
         self.suspects.file();
     }
 }
@@ -133,17 +157,12 @@ impl Looked {
     /// Tells the suspects, and asks about them.
     pub(super) fn tell(&self, source: &str, told: &mut String, questions: &mut Questions) {
         for (suspicion, lines) in &self.suspects {
-            let shown: Vec<String> = lines.iter().take(5).map(ToString::to_string).collect();
-            let more = lines.len().saturating_sub(shown.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let lines = format!("line {}{more}", shown.join(", "));
+            let lines = listed(lines.iter().map(|(file, line)| format!("{file} line {line}")), lines.len() as u64);
             let _infallible = writeln!(told, "  {lines}: {}", suspicion.words());
+            // The check asks about other such rows, that the mapping takes.
             questions.ask(
-                format!("{}:{source}", suspicion.name()),
-                format!(
-                    "{source}, {lines}: these look {}. The mapping leaves them out. Is that right?",
-                    suspicion.words()
-                ),
+                format!("left-out:{}:{source}", suspicion.name()),
+                format!("{lines}: these look {}. The mapping leaves them out. Is that right?", suspicion.words()),
             );
         }
     }

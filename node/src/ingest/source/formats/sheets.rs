@@ -1,7 +1,8 @@
 //! The sheets of workbooks, cell by cell: XLSX as a stream, and XLS and ODS as a whole.
 
 use std::fs::File;
-use std::io::{BufReader, Read, sink};
+use std::io::{BufRead, BufReader, Read, sink};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -14,6 +15,10 @@ const UNPACKED: u64 = 1 << 30;
 
 /// Bytes at most of a workbook that is read as a whole.
 const WHOLE: u64 = 64 << 20;
+
+/// Cells at most of a sheet that is read as a whole, and bytes of one tag of its text.
+const MOST_CELLS: u64 = 5_000_000;
+const LONGEST_TAG: u64 = 1 << 20;
 
 /// Columns of a sheet at most. Cells beyond are an accident of formatting.
 const WIDEST: usize = 4096;
@@ -68,11 +73,14 @@ impl Book {
             }
             if extension == "ods" {
                 unpacks_within(path, UNPACKED)?;
+                repeats_within(path, MOST_CELLS)?;
             }
-            return Ok(Self::Whole(Box::new(open_workbook_auto(path).context("it is no workbook")?)));
+            let book = guarded(|| open_workbook_auto(path).context("it is no workbook"))?;
+            return Ok(Self::Whole(Box::new(book)));
         }
         unpacks_within(path, UNPACKED)?;
-        Ok(Self::Stream(Box::new(open_workbook(path).context("it is no XLSX workbook")?)))
+        let book = guarded(|| open_workbook(path).context("it is no XLSX workbook"))?;
+        Ok(Self::Stream(Box::new(book)))
     }
 
     /// The names of its sheets of cells that people see.
@@ -106,7 +114,7 @@ impl Book {
             Self::Stream(book) => {
                 let mut cells = book.worksheet_cells_reader(sheet)?;
                 let mut row = Row::of(0);
-                while let Some(cell) = cells.next_cell()? {
+                while let Some(cell) = guarded(|| Ok(cells.next_cell()?))? {
                     let (number, column) = cell.get_position();
                     let (number, column) = (u64::from(number).saturating_add(1), usize::try_from(column)?);
                     if number != row.number {
@@ -122,7 +130,7 @@ impl Book {
                 }
             }
             Self::Whole(book) => {
-                let range = book.worksheet_range(sheet)?;
+                let range = guarded(|| Ok(book.worksheet_range(sheet)?))?;
                 let (first, left) = range.start().unwrap_or_default();
                 for (number, cells) in (u64::from(first).saturating_add(1)..).zip(range.rows()) {
                     let mut row = Row::of(number);
@@ -180,6 +188,52 @@ fn moment_text(moment: &ExcelDateTime) -> String {
     match (hour, minute, second) {
         (0, 0, 0) => format!("{year:04}-{month:02}-{day:02}"),
         _ => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"),
+    }
+}
+
+/// A step of the library's readers. *Attack: a damaged workbook.* Some of the library's checks end in a panic.
+fn guarded<T>(step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(step))
+        .unwrap_or_else(|_| bail!("the workbook is damaged: save it again as XLSX or CSV"))
+}
+
+/// Refuses an ODS workbook whose sheets become too large. *Attack: a few bytes that repeat a cell a million times.* The
+/// library makes every cell up to the last one.
+fn repeats_within(path: &Path, most: u64) -> anyhow::Result<()> {
+    let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?)).context("it is no ODS workbook")?;
+    let mut content = BufReader::new(archive.by_name("content.xml").context("it is no ODS workbook")?);
+    let (mut rows, mut widest, mut blank) = (0_u64, 0_u64, 0_u64);
+    let (mut repeat, mut column, mut last) = (1_u64, 0_u64, 0_u64);
+    let mut tag = Vec::new();
+    loop {
+        tag.clear();
+        if (&mut content).take(LONGEST_TAG).read_until(b'>', &mut tag)? == 0 {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&tag);
+        let Some((_, tag)) = text.rsplit_once('<') else { continue };
+        let repeated = |attribute: &str| {
+            let number = tag.split_once(attribute).and_then(|(_, rest)| rest.split(['"', '\'']).nth(1)?.parse().ok());
+            number.unwrap_or(1_u64)
+        };
+        if tag.starts_with("table:table-row") {
+            (repeat, column, last) = (repeated("number-rows-repeated"), 0, 0);
+        } else if tag.starts_with("table:table-cell") || tag.starts_with("table:covered-table-cell") {
+            column = column.saturating_add(repeated("number-columns-repeated"));
+            if tag.contains("value-type") || !tag.ends_with("/>") {
+                last = column;
+            }
+        } else if tag.starts_with("/table:table-row") && last > 0 {
+            rows = rows.saturating_add(blank).saturating_add(repeat);
+            (widest, blank) = (widest.max(last), 0);
+        } else if tag.starts_with("/table:table-row") {
+            blank = blank.saturating_add(repeat);
+        } else if tag.starts_with("table:table ") {
+            (rows, widest, blank) = (0, 0, 0);
+        }
+        if rows.saturating_mul(widest) > most {
+            bail!("a sheet has more than {} million cells: save it as XLSX or CSV", most / 1_000_000);
+        }
     }
 }
 

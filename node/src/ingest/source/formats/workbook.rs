@@ -163,9 +163,14 @@ impl FileFormat for Workbook {
     fn read_file(&self, path: &Path, columns: &SchemaRef, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let mut book = Book::open(path)?;
         let sheets = self.sheets_of(&book)?;
-        let shown = if self.sheets.is_empty() { "1".to_owned() } else { sheets.join(", ") };
-        sink.file(&file_name(path), format!("XLSX, sheet {shown}"));
+        let name = file_name(path);
         for sheet in &sheets {
+            // Lines are those of a sheet.
+            match self.sheets.as_slice() {
+                [] => sink.file(&name, "workbook, sheet 1".to_owned()),
+                [_] => sink.file(&name, format!("workbook, sheet {sheet}")),
+                _ => sink.file(&format!("{name} [{sheet}]"), format!("workbook, sheet {sheet}")),
+            }
             self.read_sheet(&mut book, sheet, columns, sink).with_context(|| format!("sheet '{sheet}'"))?;
         }
         Ok(())

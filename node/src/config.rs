@@ -182,13 +182,13 @@ impl Config {
             )));
         }
         perturbation.table().map_err(|e| invalid(format!("[perturbation] {e}: try it with `loda-node ptable`")))?;
-        let dataset = |entry: DatasetEntry| entry.parse(base).map_err(invalid);
+        let dataset = |entry: DatasetEntry| entry.parse(&file.borough, base).map_err(invalid);
         let state = base.join(file.state);
         let residents = file.residents.map(|entry| entry.parse(base)).transpose().map_err(invalid)?;
         Ok(Self {
             file: path.to_owned(),
             program: None,
-            borough: file.borough,
+            borough: file.borough.clone(),
             listen: file.listen,
             dial_out: file.dial_out,
             agreement: base.join(file.agreement),

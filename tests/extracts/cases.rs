@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use loda_demo::boroughs::{BOROUGHS, Borough};
+
 use super::{Folder, rows};
 use crate::support;
 
@@ -149,4 +151,38 @@ fn damaged_keys_births_and_scales() {
     folder.put("contracts/t.toml", folder.contract("t").replace("scale = 7", "scale = 4"));
     let (report, served) = folder.check();
     assert!(!served, "{report}");
+}
+
+/// The commonest table of London's open data: its borough column names the row, and is no unit of a draft.
+#[test]
+fn tables_of_one_row_for_each_borough() {
+    type Row = fn(&Borough) -> Vec<String>;
+    fn people(b: &Borough) -> String {
+        b.population.to_string()
+    }
+    let forms: [(&str, &str, Row); 6] = [
+        ("codes and names", "Code,Area,Population", |b| vec![b.gss.into(), b.name.into(), people(b)]),
+        ("codes alone", "code,population_2021", |b| vec![b.gss.into(), people(b)]),
+        ("names alone", "Borough,Population", |b| vec![b.name.into(), people(b)]),
+        ("names in capitals", "LA_NAME;POP;INNER", |b| {
+            vec![b.name.to_uppercase(), people(b), b.inner_london.to_string()]
+        }),
+        ("names in words", "Local authority,Homes", |b| vec![format!("London Borough of {}", b.name), people(b)]),
+        ("names with signs", "area|people", |b| vec![b.name.replace(' ', "_").to_lowercase(), people(b)]),
+    ];
+    for (name, header, form) in forms {
+        let delimiter = if header.contains(';') {
+            ";"
+        } else if header.contains('|') {
+            "|"
+        } else {
+            ","
+        };
+        let lines: Vec<String> = BOROUGHS.iter().map(|b| form(b).join(delimiter)).collect();
+        let folder = Folder::new();
+        folder.put("a.csv", format!("{header}\n{}\n", lines.join("\n")));
+        let said = folder.init(LAMBETH, "t", &["a.csv"]);
+        let (report, _) = folder.checked();
+        assert_eq!(rows(&report), (1, 1), "{name}: {said}\n{report}\n{}", folder.read("node.toml"));
+    }
 }

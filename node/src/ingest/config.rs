@@ -8,6 +8,7 @@ use arrow::array::{AsArray, Date32Array, RecordBatch};
 use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
 use loda_contract::{Column, Contract, Domain, Grain, Role};
+use loda_identity::Gss;
 use serde::Deserialize;
 
 use crate::epochs::iso;
@@ -19,6 +20,8 @@ use crate::ingest::source::{Source, SourceEntry};
 #[derive(Clone, Debug)]
 pub struct DatasetConfig {
     pub contract: PathBuf,
+    /// The borough whose rows the mapping gives.
+    pub borough: Gss,
     pub as_at: AsAt,
     /// It gives the contract's columns by name.
     pub mapping: Mapping,
@@ -201,7 +204,7 @@ impl DatasetEntry {
     ///
     /// # Errors
     /// The error says which settings do not fit together, and gives the fix.
-    pub(crate) fn parse(self, base: &Path) -> Result<DatasetConfig, String> {
+    pub(crate) fn parse(self, borough: &Gss, base: &Path) -> Result<DatasetConfig, String> {
         let as_at = match self.as_at.as_str() {
             "today" => AsAt::Today,
             "newest-file" => AsAt::NewestFile,
@@ -236,6 +239,7 @@ impl DatasetEntry {
         });
         Ok(DatasetConfig {
             contract: base.join(self.contract),
+            borough: borough.clone(),
             as_at,
             mapping,
             thresholds: self.thresholds,

@@ -13,7 +13,7 @@ use futures::StreamExt;
 use loda_contract::{Column, Contract, Domain, Role, Unit};
 
 use crate::epochs;
-use crate::ingest::columns::judgement::of_rows;
+use crate::ingest::columns::judgement::{Uses, of_rows};
 use crate::ingest::columns::suspects::Suspicion;
 use crate::ingest::config::{DatasetConfig, Thresholds};
 use crate::ingest::conformance::report::Report;
@@ -25,7 +25,7 @@ use crate::ingest::mapping::cause;
 use crate::ingest::residents::Residents;
 use crate::ingest::source::{FILE, Intake, LINE, Source};
 use crate::ingest::sql_functions::Helpers;
-use crate::ingest::unit_ids::{Dictionary, RecordSecret};
+use crate::ingest::unit_ids::{Dictionary, Hash, RecordSecret};
 use crate::snapshot::{self, Snapshot, SnapshotRows, is_kept, kept_type, snapshot_schema};
 
 /// Whether a snapshot is written, or only reported on.
@@ -91,7 +91,10 @@ pub(crate) async fn ingest(
         let columns = conforming(contract, &batch, &mut findings)?;
         let batch = units.identify(contract, columns, &schema)?;
         outside = outside.saturating_add(config.outside(contract, &batch));
-        kept.push(batch);
+        // A check needs no row any more. It may be one of millions on a small machine.
+        if mode != Mode::Check {
+            kept.push(batch);
+        }
     }
     let as_at = config.day();
     let mut report = Report {
@@ -110,9 +113,20 @@ pub(crate) async fn ingest(
         drift: Vec::new(),
         refusals: Vec::new(),
     };
-    let of_sources = mapping.sources.iter().flat_map(Source::findings).chain(intake.findings(&mapped.uses));
+    let uses = Uses { own: Some(config.borough.clone()), ..mapped.uses };
+    let of_sources = mapping.sources.iter().flat_map(Source::findings).chain(intake.findings(&uses));
+    // A first extract without a row is one that failed, until somebody says that there is nothing to tell.
+    let empty =
+        (report.kept == 0 && report.sources.values().all(|source| source.rows == 0) && onto.is_none()).then(|| {
+            Finding::new(
+                "empty",
+                "all sources",
+                "have no row",
+                "export them again, or decide that there is nothing to tell",
+            )
+        });
     let unread = unread_too_often(&unread.shares(), &config.thresholds);
-    let found = of_sources.chain(taken.findings()).chain(findings.rounded()).chain(unread);
+    let found = of_sources.chain(empty).chain(taken.findings()).chain(findings.rounded()).chain(unread);
     report.decide(found, &config.questions, &config.decided);
     // The last snapshot's rows count even if its report is lost.
     let last_rows = match &last {
@@ -208,9 +222,10 @@ pub(crate) struct Units {
 struct DomainUnits {
     /// The name under which hashes are keyed. A positional domain belongs to its dataset alone.
     scope: String,
-    dictionary: Dictionary,
-    /// The number of rows in this ingest, by unit, or by content in a positional domain.
-    seen: HashMap<Vec<u8>, u64>,
+    /// `None`: nothing is written, and no id is given.
+    dictionary: Option<Dictionary>,
+    /// The number of rows in this ingest, by the hash of the unit, or of the content in a positional domain.
+    seen: HashMap<Hash, u64>,
     repeated: u64,
     /// For a positional domain: the ids in the snapshot that the new rows are added to. The dictionary may know other
     /// ids, of records that are gone or were never served. A reading of all files would number records without them.
@@ -235,8 +250,8 @@ impl Units {
                 None => format!("{}.{}", contract.dataset, unit.domain),
             };
             let dictionary = match mode {
-                Mode::Write { .. } => Dictionary::open(&folder.join(&scope))?,
-                Mode::Check => Dictionary::in_memory(),
+                Mode::Write { .. } => Some(Dictionary::open(&folder.join(&scope))?),
+                Mode::Check => None,
             };
             let there = match onto {
                 Some(snapshot) if unit.column.is_none() => snapshot.ids(&unit.domain)?,
@@ -269,13 +284,14 @@ impl Units {
         for (unit, domain) in contract.units.iter().zip(&mut self.domains) {
             let names = unit_names(contract, unit, &columns, rows)?;
             let mut ids = Vec::with_capacity(rows);
-            for mut name in names {
+            for name in names {
                 let named = |before: u64| [name.as_slice(), &before.to_be_bytes()].concat();
-                let before = domain.seen.entry(name.clone()).or_insert_with(|| {
+                let mut hash = self.secret.unit(&domain.scope, &name);
+                let before = domain.seen.entry(hash).or_insert_with(|| {
                     let mut before = 0;
-                    if !domain.there.is_empty() {
+                    if let Some(dictionary) = domain.dictionary.as_ref().filter(|_| !domain.there.is_empty()) {
                         // The records of earlier files have the first numbers.
-                        let id = |before| domain.dictionary.get(&self.secret.unit(&domain.scope, &named(before)));
+                        let id = |before| dictionary.get(&self.secret.unit(&domain.scope, &named(before)));
                         let is_there =
                             |id: u64| usize::try_from(id).is_ok_and(|id| domain.there.get(id) == Some(&true));
                         while id(before).is_some_and(is_there) {
@@ -286,13 +302,12 @@ impl Units {
                 });
                 if unit.column.is_none() {
                     // Equal records are told apart by how many came before, so their ids survive a refresh.
-                    name = named(*before);
+                    hash = self.secret.unit(&domain.scope, &named(*before));
                 } else if *before > 0 {
                     domain.repeated += 1;
                 }
                 *before += 1;
-                let hash = self.secret.unit(&domain.scope, &name);
-                ids.push(domain.dictionary.id(hash));
+                ids.push(domain.dictionary.as_mut().map_or(0, |dictionary| dictionary.id(hash)));
             }
             kept.push(Arc::new(UInt64Array::from(ids)));
         }
@@ -307,7 +322,7 @@ impl Units {
     }
 
     pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
-        self.domains.iter_mut().try_for_each(|d| d.dictionary.sync())
+        self.domains.iter_mut().filter_map(|d| d.dictionary.as_mut()).try_for_each(Dictionary::sync)
     }
 }
 

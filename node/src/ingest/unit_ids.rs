@@ -87,8 +87,7 @@ impl RecordSecret {
 
 /// One domain's dictionary.
 pub(crate) struct Dictionary {
-    /// `None` for a check, which leaves nothing behind.
-    file: Option<File>,
+    file: File,
     ids: HashMap<Hash, u64>,
     fresh: Vec<u8>,
 }
@@ -110,11 +109,7 @@ impl Dictionary {
             let hash: Hash = entry.try_into().context("a dictionary entry has another width")?;
             ids.insert(hash, id as u64);
         }
-        Ok(Self { file: Some(file), ids, fresh: Vec::new() })
-    }
-
-    pub(crate) fn in_memory() -> Self {
-        Self { file: None, ids: HashMap::new(), fresh: Vec::new() }
+        Ok(Self { file, ids, fresh: Vec::new() })
     }
 
     pub(crate) fn get(&self, hash: &Hash) -> Option<u64> {
@@ -132,10 +127,8 @@ impl Dictionary {
 
     /// Makes new ids durable. This comes before the snapshot that uses them is durable.
     pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.fresh)?;
-            file.sync_all()?;
-        }
+        self.file.write_all(&self.fresh)?;
+        self.file.sync_all()?;
         self.fresh.clear();
         Ok(())
     }

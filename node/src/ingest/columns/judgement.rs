@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use loda_identity::Gss;
+
 use super::identifying::identifies;
 use super::markers::Marker;
 use super::profile::{Profile, ValueKind, is_month};
@@ -18,6 +20,8 @@ pub(crate) struct Uses {
     pub(crate) functions: BTreeSet<(String, String)>,
     /// The columns in its conditions.
     pub(crate) filters: BTreeSet<String>,
+    /// The borough whose rows it gives.
+    pub(crate) own: Option<Gss>,
 }
 
 /// The columns and rows of a source as they were read.
@@ -98,13 +102,27 @@ fn rounded(source: &str, profile: &Profile) -> Option<Finding> {
     Some(Finding::new(
         format!("rounded:{}", profile.name),
         format!("source {source}, column '{}'", profile.name),
-        format!("{:.0} % of its numbers end in 000: a spreadsheet may have rounded them", share * 100.0),
+        format!(
+            "{:.0} % of its numbers end in 000 or stand as 1.2E+11: a spreadsheet may have rounded them",
+            share * 100.0
+        ),
         "export the column as text; joins on such numbers are wrong",
     ))
 }
 
 fn boroughs(source: &str, profile: &Profile, uses: &Uses) -> Option<Finding> {
-    if !profile.holds_boroughs() || uses.filters.contains(&profile.name) {
+    if uses.filters.contains(&profile.name) {
+        return None;
+    }
+    if uses.own.as_ref().is_some_and(|own| profile.holds_others(own)) {
+        return Some(Finding::new(
+            format!("boroughs:{}", profile.name),
+            format!("source {source}, column '{}'", profile.name),
+            "names other boroughs, and never this one".to_owned(),
+            "read your own borough's extract",
+        ));
+    }
+    if !profile.holds_boroughs() {
         return None;
     }
     Some(Finding::new(

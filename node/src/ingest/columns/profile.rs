@@ -32,6 +32,14 @@ const LIFETIME: i64 = 40 * 365;
 /// The digits at its end that a spreadsheet makes zeros of a long number.
 const ROUNDED: &str = "000";
 
+/// Whether a text is a long number as a spreadsheet shows it: `1.00021E+11`.
+fn has_exponent(text: &str) -> bool {
+    let Some((number, exponent)) = text.split_once(['E', 'e']) else { return false };
+    let Some(exponent) = exponent.strip_prefix('+') else { return false };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits(&number.replacen('.', "", 1)) && exponent.parse::<u32>().is_ok_and(|exponent| (8..=20).contains(&exponent))
+}
+
 /// One column of a source.
 #[derive(Debug, Default)]
 pub(crate) struct Profile {
@@ -143,9 +151,10 @@ impl Profile {
             _ => {}
         }
         let number = text.trim_end_matches(".0");
-        if number.len() >= 9 && number.bytes().all(|b| b.is_ascii_digit()) {
+        let with_exponent = has_exponent(text);
+        if with_exponent || (number.len() >= 9 && number.bytes().all(|b| b.is_ascii_digit())) {
             self.long_numbers = self.long_numbers.saturating_add(1);
-            self.rounded = self.rounded.saturating_add(u64::from(number.ends_with(ROUNDED)));
+            self.rounded = self.rounded.saturating_add(u64::from(with_exponent || number.ends_with(ROUNDED)));
         }
         if uprn(text).is_some() && text.len() >= 7 {
             fits(ValueKind::Uprn);
@@ -216,6 +225,17 @@ impl Profile {
         found.map(|(text, (found, rows))| (text.as_str(), *found, *rows)).collect()
     }
 
+    /// A letter that stands for nothing in another column of the source stands for nothing in this one too.
+    pub(crate) fn stands_for_nothing(&mut self, text: &str) {
+        let Some((found, rows)) = self.markers.get_mut(text).filter(|(found, _)| *found == Marker::AmongNumbers) else {
+            return;
+        };
+        *found = Marker::Word;
+        self.looked_at = self.looked_at.saturating_sub(*rows);
+        self.among_numbers = self.among_numbers.saturating_sub(*rows);
+        self.values.remove(text);
+    }
+
     /// Whether it has more values than are remembered.
     pub(crate) fn overflows(&self) -> bool {
         self.overflowed
@@ -260,6 +280,12 @@ impl Profile {
         words(&self.name)
             .last()
             .is_some_and(|last| ["id", "no", "ref", "number", "code", "key"].contains(&last.as_str()))
+    }
+
+    /// Whether most of its values name boroughs, and none of them this one.
+    pub(crate) fn holds_others(&self, own: &Gss) -> bool {
+        let named: u64 = self.boroughs.values().sum();
+        named > 0 && named * 2 >= self.looked_at && !self.boroughs.contains_key(own)
     }
 
     /// Whether it tells to which borough a row belongs: nearly all its values name one, and not all the same.

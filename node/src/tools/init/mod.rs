@@ -57,6 +57,8 @@ struct Group {
     format: Format,
     header: Header,
     sheets: Vec<String>,
+    /// Whether records may end before the last columns.
+    pad: bool,
     unpivot: Option<Unpivot>,
     looked: Looked,
     rows: u64,
@@ -71,19 +73,20 @@ pub(crate) fn init(request: &Request) -> anyhow::Result<String> {
     let mut questions = Questions::default();
     let mut groups = grouped(request, &mut told, &mut questions)?;
     for group in &mut groups {
-        let source = group.source();
-        let reader = source.reader()?;
-        let found = look(reader.as_ref())?;
-        group.rows = found.rows();
+        let mut found = look(group.source().reader()?.as_ref())?;
         let early = found.bad.iter().filter(|(_, why)| why.contains("ends early")).count() as u64;
+        // So many are no damage: the system leaves out empty columns at the end.
+        group.pad = early > found.rows() / 10;
+        if group.pad {
+            found = look(group.source().reader()?.as_ref())?;
+        }
+        group.rows = found.rows();
         if early > group.rows / 100 {
-            questions.ask(
-                format!("early:{}", group.name),
-                format!(
-                    "{}: {early} rows end early. If the system leaves out empty columns at the end, set pad = true for it.",
-                    group.name
-                ),
-            );
+            let then = match group.pad {
+                true => "Does the system leave out empty columns at the end? They are read so (pad = true).",
+                false => "If the system leaves out empty columns at the end, set pad = true for it.",
+            };
+            questions.ask(format!("early:{}", group.name), format!("{}: {early} rows end early. {then}", group.name));
         }
         let _infallible = writeln!(told, "{}: {} rows in {} files", group.name, group.rows, group.files.len());
         for (line, why) in found.bad.iter().take(5) {
@@ -91,6 +94,9 @@ pub(crate) fn init(request: &Request) -> anyhow::Result<String> {
         }
         found.tell(&group.name, &mut told, &mut questions);
         group.looked = found;
+    }
+    for group in &mut groups {
+        group.letters_that_stand_for_nothing();
     }
     // A wide table becomes long before it is described.
     for group in &mut groups {
@@ -213,7 +219,7 @@ fn grouped(request: &Request, told: &mut String, questions: &mut Questions) -> a
             None => {
                 let name = format!("source_{}", groups.len() + 1);
                 let (files, looked) = (vec![file.clone()], Looked::default());
-                let group = Group { name, files, format, header, sheets, unpivot: None, looked, rows: 0 };
+                let group = Group { name, files, format, header, sheets, pad: false, unpivot: None, looked, rows: 0 };
                 groups.push((key, group));
             }
         }
@@ -253,7 +259,7 @@ impl Group {
                 plain(Box::new(WorkbookSource { paths: paths("xlsx"), sheets, header }))
             }
             Format::Csv | Format::Sqlite | Format::Postgres => {
-                let rules = CsvRules { header, ..CsvRules::default() };
+                let rules = CsvRules { header, pad: self.pad, ..CsvRules::default() };
                 plain(Box::new(CsvSource { paths: paths("csv"), rules }))
             }
         }
@@ -277,6 +283,18 @@ impl Group {
         self.looked.profiles = kept;
         self.unpivot = Some(Unpivot { keep, name: "month".to_owned(), value: "value".to_owned() });
         Ok(())
+    }
+}
+
+impl Group {
+    /// A letter that marks a missing number is no code of another column.
+    fn letters_that_stand_for_nothing(&mut self) {
+        let of =
+            |profile: &Profile| profile.missing().into_iter().map(|(text, ..)| text.to_owned()).collect::<Vec<_>>();
+        let texts: BTreeSet<String> = self.looked.profiles.iter().flat_map(of).collect();
+        for profile in &mut self.looked.profiles {
+            texts.iter().for_each(|text| profile.stands_for_nothing(text));
+        }
     }
 }
 
@@ -417,6 +435,9 @@ fn dataset_entry(
                 let _infallible = writeln!(entry, "columns = {}   # no record names them", list(names));
             }
             Header::At(_) => {}
+        }
+        if group.pad {
+            entry.push_str("pad = true   # records may end before the last columns\n");
         }
         if !group.sheets.is_empty() {
             let _infallible = writeln!(entry, "sheet = {}", list(&group.sheets));

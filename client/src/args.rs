@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Ask London's boroughs a question. Only protected figures leave a borough, and every answer says
 /// what is withheld and which borough is missing.
 #[derive(Debug, Parser)]
-#[command(name = "loda", version, after_help = AFTER, max_term_width = 100)]
+#[command(name = "loda", version, after_help = AFTER, max_term_width = 80)]
 pub(crate) struct Loda {
     /// The configuration file [default: $LODA_CONFIG, else ./loda.toml]
     #[arg(long, global = true, value_name = "FILE")]

@@ -8,7 +8,7 @@ use loda_proto::v1::{Progress, State};
 use loda_answer::boroughs;
 
 /// The number of boroughs that are named before "and n more".
-const NAMED: usize = 4;
+const NAMED: usize = 2;
 
 /// The progress line. It prints nothing if standard error is not a terminal.
 pub(crate) struct ProgressLine(ProgressBar);
@@ -17,7 +17,7 @@ impl ProgressLine {
     pub(crate) fn new(is_terminal: bool) -> Self {
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:20} {wide_msg} {elapsed:>4}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:10} {wide_msg} {elapsed:>4}") {
             bar.set_style(style);
         }
         bar.set_message("preparing");
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(
             words(&progress),
             "1 of 7 answered, 1 refused, 1 held for a person; \
-             waiting for Camden, Hackney, Hammersmith and Fulham, Haringey and 1 more"
+             waiting for Camden, Hackney and 3 more"
         );
     }
 }

@@ -210,7 +210,7 @@ fn wire_column(column: &Column) -> v1::TableColumn {
             format!("{} to {}, by {}", plain(from), plain(to), grain.name())
         }
         Role::Dimension(Domain::Booleans) => "true | false".to_owned(),
-        Role::Dimension(Domain::Open) => "open".to_owned(),
+        Role::Dimension(Domain::Open) => "any; groups that are too small are not listed".to_owned(),
         Role::Measure { lower, upper, edges, clamp, .. } => {
             let plain = |units: &i128| match column.kind {
                 ColumnType::Decimal(_) => Value::Decimal(*units).plain(column.kind),
@@ -219,7 +219,7 @@ fn wire_column(column: &Column) -> v1::TableColumn {
             let edges: Vec<String> = edges.iter().map(plain).collect();
             let sums =
                 clamp.map_or_else(String::new, |(from, to)| format!("; in sums {} to {}", plain(&from), plain(&to)));
-            format!("{} to {}{sums}; edges {}", plain(lower), plain(upper), edges.join(", "))
+            format!("{} to {}{sums}; compared with {}", plain(lower), plain(upper), edges.join(", "))
         }
         Role::Unit(domain) => format!("COUNT(DISTINCT {}) counts each {domain}", column.name),
         Role::Identifier => "never leaves the borough".to_owned(),
@@ -239,7 +239,11 @@ fn wire_column(column: &Column) -> v1::TableColumn {
 fn reference_column(field: &Field) -> v1::TableColumn {
     v1::TableColumn {
         name: field.name().clone(),
-        r#type: field.data_type().to_string(),
+        r#type: match (field.data_type(), column_type(field.data_type())) {
+            (_, Some(kind)) => kind.to_string(),
+            (DataType::Float64, None) => "number".to_owned(),
+            (other, None) => other.to_string(),
+        },
         role: "public".to_owned(),
         nullable: field.is_nullable(),
         ..Default::default()

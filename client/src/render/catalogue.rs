@@ -4,6 +4,7 @@ use loda_proto::v1::{Table, TableColumn};
 use serde_json::{Value, json};
 
 use super::table::grid;
+use super::wrap::wrapped;
 use loda_answer::plain;
 use loda_answer::statement::units_in_words;
 
@@ -27,6 +28,11 @@ pub fn catalogue(tables: &[Table], width: Option<u16>) -> String {
 pub fn table_details(table: &Table, width: Option<u16>) -> String {
     let mut text = format!("{}: {}\n", plain::line(&table.name), plain::line(&table.title));
     text.push_str(&format!("protection: {}", plain::line(&table.protection)));
+    match table.protection.as_str() {
+        "cell-key" => text.push_str(" (each figure is changed a little at random; small counts are withheld)"),
+        "threshold" => text.push_str(" (figures of few units, or of few large ones, are withheld)"),
+        _ => {}
+    }
     if !table.units.is_empty() {
         text.push_str(&format!("; counts {}", units_in_words(&table.units)));
     }
@@ -44,6 +50,15 @@ pub fn table_details(table: &Table, width: Option<u16>) -> String {
     };
     let rows: Vec<_> = table.columns.iter().map(row).collect();
     text.push_str(&grid(&names, &[], &rows, width));
+    let told = [
+        ("dimension", "A dimension can be grouped by, and compared with any of its values."),
+        ("measure", "A measure can be summed and averaged, and compared with the numbers that are named."),
+    ];
+    let has = |role: &str| table.columns.iter().any(|column| column.role == role);
+    let told: Vec<&str> = told.into_iter().filter(|(role, _)| has(role)).map(|(_, words)| words).collect();
+    if !told.is_empty() {
+        text.push_str(&wrapped(&format!("\n{}\n", told.join("\n")), width));
+    }
     text
 }
 
@@ -86,8 +101,13 @@ mod tests {
 
     #[test]
     fn a_table_is_listed_and_described() {
-        let column =
-            TableColumn { name: "age".into(), r#type: "Int64".into(), values: "0 to 120".into(), ..Default::default() };
+        let column = TableColumn {
+            name: "age".into(),
+            r#type: "Int64".into(),
+            values: "0 to 120".into(),
+            role: "dimension".into(),
+            ..Default::default()
+        };
         let table = Table {
             name: "people".into(),
             title: "Residents\u{7}".into(),
@@ -102,6 +122,7 @@ mod tests {
         assert!(narrow.contains("social_care_clients"), "{narrow}");
         let details = table_details(&table, None);
         assert!(details.contains("counts people; held by 33 boroughs") && details.contains("0 to 120"), "{details}");
+        assert!(details.ends_with("compared with any of its values.\n") && !details.contains("A measure"), "{details}");
         assert_eq!(catalogue_json(&[table])[0]["columns"][0]["type"], "Int64");
     }
 }

@@ -33,8 +33,8 @@ fn one(fragment: &Fragment) -> String {
     text.push_str(&plain::indented(&fragment.words, "  "));
     text.push_str("\n  as SQL\n");
     text.push_str(&plain::indented(&fragment.sql, "    "));
-    text.push_str(&format!("\n  sha256  {}\n", plain::line(&fragment.sha256)));
-    text.push_str(&format!("  grid    {}\n", grid(fragment.grid)));
+    text.push_str(&format!("\n  cells   {}\n", grid(fragment.grid)));
+    text.push_str(&format!("  in logs {}\n", plain::line(&fragment.sha256)));
     text.push_str(&verdicts(&fragment.verdicts));
     text
 }

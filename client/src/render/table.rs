@@ -11,6 +11,9 @@ use loda_answer::{decimals_of, plain};
 /// A line below the header, and no other lines.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
+/// How a moment that is a day ends.
+const MIDNIGHT: &str = "T00:00:00";
+
 /// A longer word may be broken.
 const LONGEST_WORD: usize = 28;
 
@@ -27,7 +30,7 @@ pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
     let styles: Vec<Style> = ungrouped(answer, &columns)
         .into_iter()
         .zip(&columns)
-        .map(|(bare, column)| Style { bare, decimals: decimals(answer, column) })
+        .map(|(bare, column)| Style { bare, of_days: of_days(answer, column), decimals: decimals(answer, column) })
         .collect();
     let done: Result<(), std::convert::Infallible> = each_row(answer, &columns, limit, |cells, reason| {
         let format = |((cell, column), style): ((&Cell, &Column), &Style)| text(cell, column.kind, *style);
@@ -101,6 +104,7 @@ fn ungrouped(answer: &Answer, columns: &[Column]) -> Vec<bool> {
 #[derive(Clone, Copy)]
 struct Style {
     bare: bool,
+    of_days: bool,
     /// The decimals that mean something. `None`: this is not known.
     decimals: Option<usize>,
 }
@@ -108,7 +112,33 @@ struct Style {
 /// The decimals that the column's error leaves: digits beyond it say nothing.
 fn decimals(answer: &Answer, column: &Column) -> Option<usize> {
     let error = answer.statement.errors.iter().find(|error| error.column == column.name)?;
-    decimals_of(error.standard_error).map(|decimals| usize::try_from(decimals).unwrap_or(0))
+    let told = decimals_of(error.standard_error).map(|decimals| usize::try_from(decimals).unwrap_or(0))?;
+    // Figures that the question rounds have no more decimals than it gives them.
+    let mut written = 0;
+    each_value(answer, column, |value| {
+        written = written.max(value.split_once('.').map_or(0, |(_, decimals)| decimals.len()));
+    });
+    Some(told.min(written))
+}
+
+/// Whether all moments of a column are midnights: days, as `DATE_TRUNC` gives them.
+fn of_days(answer: &Answer, column: &Column) -> bool {
+    let (mut any, mut all) = (false, column.kind == CellKind::Other);
+    if all {
+        each_value(answer, column, |value| (any, all) = (true, all && value.ends_with(MIDNIGHT)));
+    }
+    any && all
+}
+
+fn each_value(answer: &Answer, column: &Column, mut of: impl FnMut(&str)) {
+    let one = std::slice::from_ref(column);
+    let done: Result<(), std::convert::Infallible> = each_row(answer, one, usize::MAX, |cells, _| {
+        if let [Cell::Value(value)] = cells {
+            of(value);
+        }
+        Ok(())
+    });
+    let Ok(()) = done;
 }
 
 fn text(cell: &Cell, kind: CellKind, style: Style) -> String {
@@ -120,6 +150,7 @@ fn text(cell: &Cell, kind: CellKind, style: Style) -> String {
         Cell::Value(value) if kind == CellKind::Float => thousands(&rounded(value, style.decimals)),
         Cell::Value(value) if kind == CellKind::Decimal => thousands(&cut(value, style.decimals)),
         Cell::Value(value) if kind.is_number() && !style.bare => thousands(value),
+        Cell::Value(value) if style.of_days => plain::line(value.strip_suffix(MIDNIGHT).unwrap_or(value)),
         Cell::Value(value) => plain::line(value),
     }
 }
@@ -157,6 +188,8 @@ fn rounded_to_four(value: &str, parsed: Result<f64, std::num::ParseFloatError>) 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::indexing_slicing)]
+    use std::sync::Arc;
+
     use super::*;
     use loda_answer::sample::sample;
     use loda_proto::v1::ColumnError;
@@ -217,5 +250,26 @@ mod tests {
         answer.statement.errors = vec![of("people", 2.2), of("share", 0.06)];
         let text = table(&answer, Some(80));
         assert!(text.contains("1,234,567") && text.contains("0.250") && text.contains("0.333\n"), "{text}");
+    }
+
+    #[test]
+    fn rounded_figures_and_midnights_are_shown_as_they_are_meant() {
+        use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch, TimestampSecondArray};
+
+        let days: ArrayRef = Arc::new(TimestampSecondArray::from(vec![Some(1_735_689_600), None, Some(0)]));
+        let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![Some(1_735_689_601), None, Some(0)]));
+        let dates: ArrayRef = Arc::new(Date32Array::from(vec![Some(1), None, Some(2)]));
+        let share: ArrayRef = Arc::new(Float64Array::from(vec![Some(33.8), Some(40.0), Some(-0.5)]));
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            [("days", days), ("times", times), ("dates", dates), ("share", share)]
+                .map(|(name, array)| (name, array, true)),
+        )
+        .unwrap();
+        let mut answer = Answer { schema: batch.schema(), batches: vec![batch], statement: Default::default() };
+        answer.statement.errors = vec![ColumnError { column: "share".into(), standard_error: 0.02, at_most: 0.02 }];
+        let text = table(&answer, Some(80));
+        assert!(text.contains(" 33.8") && !text.contains("33.80") && text.contains("-0.5"), "{text}");
+        assert!(text.contains("2025-01-01 ") && text.contains("2025-01-01T00:00:01"), "{text}");
+        assert!(text.contains("1970-01-01T00:00:00") && text.contains("1970-01-02"), "{text}");
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Merged {
     partial: u32,
     estimated: u32,
     /// The number of boroughs whose data end before its time, or begin after.
-    no_data: u32,
+    pub(crate) no_data: u32,
     /// Why the last of these has none.
     beyond: Option<String>,
     pub(crate) known: Estimate,

@@ -34,6 +34,8 @@ pub(crate) struct MergedPart {
     /// Whether a figure adds up cells while others of its cells are not released, and whether a figure holds estimates.
     pub(crate) in_part: bool,
     pub(crate) estimated: bool,
+    /// Whether a borough's data do not reach a figure.
+    pub(crate) no_data: bool,
     /// For each perturbed output.
     pub(crate) errors: Vec<Option<StandardError>>,
     /// For each output that is a quantile: the edges of the bins in which it lies, one pair for each row.
@@ -165,6 +167,7 @@ pub(crate) fn merge(
     let batch = output_columns::batch(part, leaf, &groups, sparse, missing)?;
     let in_part = groups.values().any(|group| part.outputs.iter().any(|output| group.in_part(output) > 0));
     let estimated = groups.values().any(|group| part.outputs.iter().any(|output| group.estimated(output).is_some()));
+    let no_data = groups.values().flat_map(|group| &group.figures).any(|figure| figure.no_data > 0);
     let errors = part.outputs.iter().map(|output| figure_errors::error(part, output, &groups)).collect();
     let of_output = |(place, output): (usize, &Output)| {
         let Output::Quantile(bins) = output else { return None };
@@ -172,7 +175,7 @@ pub(crate) fn merge(
         Some((place, groups.values().filter_map(of_group).collect()))
     };
     let bins = part.outputs.iter().enumerate().filter_map(of_output).collect();
-    Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, errors, bins, unfit, open })
+    Ok(MergedPart { batch, values, withheld, lacks, in_part, estimated, no_data, errors, bins, unfit, open })
 }
 
 /// One borough's figures of a cell, without those that are combined with one that it did not release in full. `alone`:

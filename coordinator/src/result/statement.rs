@@ -127,6 +127,8 @@ fn wire_part(
         lacks: lacks.collect(),
         lacking: merged.lacks.len() as u64,
         open: merged.open,
+        estimated: merged.estimated,
+        no_data: merged.no_data,
         notes: notes(part, merged, &figure_names),
         units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }

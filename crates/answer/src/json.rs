@@ -107,6 +107,9 @@ fn part(part: &Part) -> Value {
         "boroughs": part.boroughs.iter().map(borough).collect::<Vec<_>>(),
         "lacking": part.lacking,
         "open": part.open,
+        "estimated": part.estimated,
+        "no_data": part.no_data,
+        "assessed": part.assessed,
         "lacks": part.lacks.iter().map(lack).collect::<Vec<_>>(),
         "notes": part.notes,
     })

@@ -21,18 +21,25 @@ pub enum Detail {
 
 /// For each part its headline, notes, missing boroughs and withheld values. After the parts, the errors of the answer's
 /// columns, the notes and a verdict.
-/// Parts that read alike are written once. The text is safe for a terminal.
+/// Parts with one headline are written under it, each line once. The text is safe for a terminal.
 pub fn statement(statement: &Statement, detail: Detail) -> String {
-    let mut parts: Vec<[String; 2]> = Vec::new();
+    let mut parts: Vec<(String, Vec<String>)> = Vec::new();
     for part in &statement.parts {
-        let words = [headline(part), body(part, detail)];
-        if !parts.contains(&words) {
-            parts.push(words);
+        let (headline, body) = (headline(part), body(part, detail));
+        let place = parts.iter().position(|(known, _)| *known == headline).unwrap_or_else(|| {
+            parts.push((headline, Vec::new()));
+            parts.len().saturating_sub(1)
+        });
+        let Some((_, lines)) = parts.get_mut(place) else { continue };
+        for item in items(&body) {
+            if !lines.contains(&item) {
+                lines.push(item);
+            }
         }
     }
     let mut text = String::new();
-    for [headline, body] in parts {
-        text.push_str(&format!("{headline}\n{body}"));
+    for (headline, lines) in parts {
+        text.push_str(&format!("{headline}\n{}", lines.concat()));
     }
     text.push_str(&errors(statement));
     for note in &statement.notes {
@@ -40,6 +47,18 @@ pub fn statement(statement: &Statement, detail: Detail) -> String {
     }
     text.push_str(&ending(statement));
     text
+}
+
+/// The items of a part's body: each line with the lines that are indented below it.
+fn items(body: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for line in body.split_inclusive('\n') {
+        match items.last_mut() {
+            Some(item) if line.starts_with("    ") => item.push_str(line),
+            _ => items.push(line.to_owned()),
+        }
+    }
+    items
 }
 
 /// As in "council_tax (as at 2025-12-31): about households; 33 of 33 boroughs answered".
@@ -167,13 +186,13 @@ fn missing(part: &Part) -> String {
     text
 }
 
-/// As in "standard error: people ±2.2; share ±0.011 (at most ±0.024)".
+/// As in "standard error: people ±2.2; share ±0.011 (±0.024 at the least certain row)".
 fn errors(statement: &Statement) -> String {
     let of_column = |error: &ColumnError| {
         let column = plain::line(&error.column);
         let mean = rough(error.standard_error);
         let most = if error.at_most > error.standard_error * 1.1 {
-            format!(" (up to ±{})", rough(error.at_most))
+            format!(" (±{} at the least certain row)", rough(error.at_most))
         } else {
             String::new()
         };
@@ -253,8 +272,12 @@ fn ending(statement: &Statement) -> String {
     let anything_withheld = statement.parts.iter().any(|part| part.open || part.withheld > 0 || part.lacking > 0);
     let nobody = !statement.parts.is_empty() && statement.parts.iter().all(asks_nobody);
     let unanswered = is_unanswered(statement);
+    let estimated = statement.parts.iter().any(|part| part.estimated);
+    let no_data = statement.parts.iter().any(|part| part.no_data);
     let verdict = match (is_whole(statement), anything_withheld) {
         (false, _) if nobody => "NOBODY WAS ASKED: the conditions leave no borough",
+        (true, false) if no_data => "all boroughs answered; their data do not reach some figures, which are [z]",
+        (true, false) if estimated => "all boroughs answered; figures marked 'estimated' hold estimates of small cells",
         (true, false) => "complete, nothing withheld",
         (true, true) => "all boroughs answered; some figures are withheld",
         (false, _) if unanswered => "NO ANSWER: no borough that was asked answered",
@@ -393,6 +416,30 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_estimates_or_lacks_data_is_not_told_as_complete() {
+        let verdict = |part: Part| {
+            let parts = vec![part];
+            statement(&Statement { complete: true, parts, ..Default::default() }, Detail::Plain)
+        };
+        let part = || stop_search(vec![borough(1, "answered")]);
+        assert!(verdict(part()).ends_with("complete, nothing withheld\n"));
+        let estimated = verdict(Part { estimated: true, ..part() });
+        assert!(estimated.ends_with("hold estimates of small cells\n"), "{estimated}");
+        let beyond = verdict(Part { estimated: true, no_data: true, ..part() });
+        assert!(beyond.ends_with("which are [z]\n"), "{beyond}");
+    }
+
+    #[test]
+    fn parts_with_one_headline_share_it() {
+        let part = |withheld: u64| Part { withheld, ..stop_search(vec![borough(1, "answered")]) };
+        let parts = vec![part(1), part(2), part(1)];
+        let text = statement(&Statement { complete: true, parts, ..Default::default() }, Detail::Plain);
+        assert_eq!(text.matches("1 of 1 borough answered").count(), 1, "{text}");
+        assert_eq!(text.matches("  protected: ").count(), 1, "{text}");
+        assert_eq!(text.matches("  withheld: ").count(), 2, "{text}");
+    }
+
+    #[test]
     fn everything_missing_is_named() {
         let answers = [(1, "answered"), (7, "refused"), (8, "refused"), (12, "no answer"), (13, "unheard of")];
         let lack = Lack {
@@ -441,7 +488,7 @@ mod tests {
         let errors =
             vec![error("people", 2.236, 2.3), error("share", 0.011_49, 0.0239), error("cost", 9_546.0, 9_546.0)];
         let text = statement(&Statement { errors, ..Default::default() }, Detail::Plain);
-        let expected = "standard error: people ±2.2; share ±0.011 (up to ±0.024); cost ±9,500 (19 of 20 figures";
+        let expected = "standard error: people ±2.2; share ±0.011 (±0.024 at the least certain row); cost ±9,500 (19 of 20 figures";
         assert!(text.contains(expected), "{text}");
         assert_eq!([0.0, -1.0, f64::NAN].map(decimals_of), [None; 3]);
     }

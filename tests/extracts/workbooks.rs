@@ -98,7 +98,7 @@ fn a_total_of_one_sheet_takes_no_record_of_another() {
         }
         let mut sum = 0;
         for row in 1..41_u32 {
-            let fee = row * 7 % 31 + 2;
+            let fee = row * 7 % 31 + if year == "2023" { 2 } else { 3 };
             // A total that only its sheet and line tell apart: a record of the other sheet has as few cells and the same fee,
             // on its line.
             let (name, fee) = match (year, row) {

@@ -115,18 +115,8 @@ pub(crate) async fn ingest(
     };
     let uses = Uses { own: Some(config.borough.clone()), ..mapped.uses };
     let of_sources = mapping.sources.iter().flat_map(Source::findings).chain(intake.findings(&uses));
-    // A first extract without a row is one that failed, until somebody says that there is nothing to tell.
-    let empty =
-        (report.kept == 0 && report.sources.values().all(|source| source.rows == 0) && onto.is_none()).then(|| {
-            Finding::new(
-                "empty",
-                "all sources",
-                "have no row",
-                "export them again, or decide that there is nothing to tell",
-            )
-        });
     let unread = unread_too_often(&unread.shares(), &config.thresholds);
-    let found = of_sources.chain(empty).chain(taken.findings()).chain(findings.rounded()).chain(unread);
+    let found = of_sources.chain(taken.findings()).chain(findings.rounded()).chain(unread);
     report.decide(found, &config.questions, &config.decided);
     // The last snapshot's rows count even if its report is lost.
     let last_rows = match &last {

@@ -57,8 +57,6 @@ struct Group {
     format: Format,
     header: Header,
     sheets: Vec<String>,
-    /// Whether records may end before the last columns.
-    pad: bool,
     unpivot: Option<Unpivot>,
     looked: Looked,
     rows: u64,
@@ -73,20 +71,17 @@ pub(crate) fn init(request: &Request) -> anyhow::Result<String> {
     let mut questions = Questions::default();
     let mut groups = grouped(request, &mut told, &mut questions)?;
     for group in &mut groups {
-        let mut found = look(group.source().reader()?.as_ref())?;
-        let early = found.bad.iter().filter(|(_, why)| why.contains("ends early")).count() as u64;
-        // So many are no damage: the system leaves out empty columns at the end.
-        group.pad = early > found.rows() / 10;
-        if group.pad {
-            found = look(group.source().reader()?.as_ref())?;
-        }
+        let found = look(group.source().reader()?.as_ref())?;
         group.rows = found.rows();
+        let early = found.bad.iter().filter(|(_, why)| why.contains("ends early")).count() as u64;
         if early > group.rows / 100 {
-            let then = match group.pad {
-                true => "Does the system leave out empty columns at the end? They are read so (pad = true).",
-                false => "If the system leaves out empty columns at the end, set pad = true for it.",
-            };
-            questions.ask(format!("early:{}", group.name), format!("{}: {early} rows end early. {then}", group.name));
+            questions.ask(
+                format!("early:{}", group.name),
+                format!(
+                    "{}: {early} rows end early. If the system leaves out empty columns at the end, set pad = true for it.",
+                    group.name
+                ),
+            );
         }
         let _infallible = writeln!(told, "{}: {} rows in {} files", group.name, group.rows, group.files.len());
         for (line, why) in found.bad.iter().take(5) {
@@ -219,7 +214,7 @@ fn grouped(request: &Request, told: &mut String, questions: &mut Questions) -> a
             None => {
                 let name = format!("source_{}", groups.len() + 1);
                 let (files, looked) = (vec![file.clone()], Looked::default());
-                let group = Group { name, files, format, header, sheets, pad: false, unpivot: None, looked, rows: 0 };
+                let group = Group { name, files, format, header, sheets, unpivot: None, looked, rows: 0 };
                 groups.push((key, group));
             }
         }
@@ -259,7 +254,7 @@ impl Group {
                 plain(Box::new(WorkbookSource { paths: paths("xlsx"), sheets, header }))
             }
             Format::Csv | Format::Sqlite | Format::Postgres => {
-                let rules = CsvRules { header, pad: self.pad, ..CsvRules::default() };
+                let rules = CsvRules { header, ..CsvRules::default() };
                 plain(Box::new(CsvSource { paths: paths("csv"), rules }))
             }
         }
@@ -435,9 +430,6 @@ fn dataset_entry(
                 let _infallible = writeln!(entry, "columns = {}   # no record names them", list(names));
             }
             Header::At(_) => {}
-        }
-        if group.pad {
-            entry.push_str("pad = true   # records may end before the last columns\n");
         }
         if !group.sheets.is_empty() {
             let _infallible = writeln!(entry, "sheet = {}", list(&group.sheets));

@@ -186,3 +186,22 @@ fn tables_of_one_row_for_each_borough() {
         assert_eq!(rows(&report), (1, 1), "{name}: {said}\n{report}\n{}", folder.read("node.toml"));
     }
 }
+
+/// The page for a borough's first hour says what the programs say.
+#[test]
+fn the_example_of_the_first_hour_is_as_the_page_says() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/first-hour.md")).unwrap();
+    let blocks = |kind: &str| -> Vec<String> {
+        let begins = format!("```{kind}\n");
+        page.split(&begins).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+    };
+    let folder = Folder::new();
+    let extract = blocks("csv").remove(0);
+    let said = folder.put("repairs.csv", extract).init(LAMBETH, "repairs", &["repairs.csv"]);
+    let (report, served) = folder.checked();
+    assert!(served && rows(&report) == (9, 9), "{said}\n{report}");
+    let [asked, kept] = &blocks("text")[..] else { panic!("{page}") };
+    for (lines, output) in [(asked, said), (kept, report)] {
+        assert!(lines.lines().all(|line| output.contains(line)), "{lines}\nnot in\n{output}");
+    }
+}

@@ -111,18 +111,16 @@ fn rounded(source: &str, profile: &Profile) -> Option<Finding> {
 }
 
 fn boroughs(source: &str, profile: &Profile, uses: &Uses) -> Option<Finding> {
-    if uses.filters.contains(&profile.name) {
-        return None;
-    }
+    // Whatever the mapping's conditions say: a right one would keep no row.
     if uses.own.as_ref().is_some_and(|own| profile.holds_others(own)) {
         return Some(Finding::new(
-            format!("boroughs:{}", profile.name),
+            format!("other-borough:{}", profile.name),
             format!("source {source}, column '{}'", profile.name),
             "names other boroughs, and never this one".to_owned(),
             "read your own borough's extract",
         ));
     }
-    if !profile.holds_boroughs() {
+    if !profile.holds_boroughs() || uses.filters.contains(&profile.name) {
         return None;
     }
     Some(Finding::new(

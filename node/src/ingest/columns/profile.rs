@@ -282,10 +282,12 @@ impl Profile {
             .is_some_and(|last| ["id", "no", "ref", "number", "code", "key"].contains(&last.as_str()))
     }
 
-    /// Whether most of its values name boroughs, and none of them this one.
+    /// Whether most of its values name boroughs, and none of them this one. Where not every value was looked at, a few rows
+    /// of this one may stand among those of several.
     pub(crate) fn holds_others(&self, own: &Gss) -> bool {
         let named: u64 = self.boroughs.values().sum();
-        named > 0 && named * 2 >= self.looked_at && !self.boroughs.contains_key(own)
+        let certain = self.boroughs.len() == 1 || (self.rows <= LOOKED_AT && !self.overflowed);
+        named > 0 && named * 2 >= self.looked_at && !self.boroughs.contains_key(own) && certain
     }
 
     /// Whether it tells to which borough a row belongs: nearly all its values name one, and not all the same.

@@ -1,7 +1,7 @@
 //! The sheets of workbooks, cell by cell: XLSX as a stream, and XLS and ODS as a whole.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, sink};
+use std::io::{BufReader, Read, sink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use calamine::{
     Data, DataRef, ExcelDateTime, Reader as _, SheetType, SheetVisible, Sheets, Xlsx, open_workbook, open_workbook_auto,
 };
+use quick_xml::events::{BytesStart, Event};
 
 /// Bytes of an unpacked workbook at most. A small file can hold gigabytes of zeros.
 const UNPACKED: u64 = 1 << 30;
@@ -16,9 +17,8 @@ const UNPACKED: u64 = 1 << 30;
 /// Bytes at most of a workbook that is read as a whole.
 const WHOLE: u64 = 64 << 20;
 
-/// Cells at most of a sheet that is read as a whole, and bytes of one tag of its text.
+/// Cells at most of a sheet that is read as a whole.
 const MOST_CELLS: u64 = 5_000_000;
-const LONGEST_TAG: u64 = 1 << 20;
 
 /// Columns of a sheet at most. Cells beyond are an accident of formatting.
 const WIDEST: usize = 4096;
@@ -198,43 +198,53 @@ fn guarded<T>(step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
 }
 
 /// Refuses an ODS workbook whose sheets become too large. *Attack: a few bytes that repeat a cell a million times.* The
-/// library makes every cell up to the last one.
+/// library makes every cell up to the last one. The XML is read as the library reads it, so that no spelling of a tag
+/// hides a repetition from the one and not from the other.
 fn repeats_within(path: &Path, most: u64) -> anyhow::Result<()> {
     let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?)).context("it is no ODS workbook")?;
-    let mut content = BufReader::new(archive.by_name("content.xml").context("it is no ODS workbook")?);
+    let content = archive.by_name("content.xml").context("it is no ODS workbook")?;
+    let mut xml = quick_xml::Reader::from_reader(BufReader::new(content));
+    let config = xml.config_mut();
+    (config.check_end_names, config.check_comments, config.expand_empty_elements) = (false, false, true);
     let (mut rows, mut widest, mut blank) = (0_u64, 0_u64, 0_u64);
     let (mut repeat, mut column, mut last) = (1_u64, 0_u64, 0_u64);
-    let mut tag = Vec::new();
+    let mut buffer = Vec::new();
     loop {
-        tag.clear();
-        if (&mut content).take(LONGEST_TAG).read_until(b'>', &mut tag)? == 0 {
-            return Ok(());
-        }
-        let text = String::from_utf8_lossy(&tag);
-        let Some((_, tag)) = text.rsplit_once('<') else { continue };
-        let repeated = |attribute: &str| {
-            let number = tag.split_once(attribute).and_then(|(_, rest)| rest.split(['"', '\'']).nth(1)?.parse().ok());
-            number.unwrap_or(1_u64)
-        };
-        if tag.starts_with("table:table-row") {
-            (repeat, column, last) = (repeated("number-rows-repeated"), 0, 0);
-        } else if tag.starts_with("table:table-cell") || tag.starts_with("table:covered-table-cell") {
-            column = column.saturating_add(repeated("number-columns-repeated"));
-            if tag.contains("value-type") || !tag.ends_with("/>") {
-                last = column;
+        buffer.clear();
+        match xml.read_event_into(&mut buffer).context("it is no ODS workbook")? {
+            Event::Eof => return Ok(()),
+            Event::Start(tag) => match tag.name().as_ref() {
+                "table:table" => (rows, widest, blank) = (0, 0, 0),
+                "table:table-row" => (repeat, column, last) = (repeated(&tag, "table:number-rows-repeated")?, 0, 0),
+                "table:table-cell" | "table:covered-table-cell" => {
+                    column = column.saturating_add(repeated(&tag, "table:number-columns-repeated")?);
+                    if tag.attributes_raw().contains("value") || tag.attributes_raw().contains("formula") {
+                        last = column;
+                    }
+                }
+                // What stands in a cell.
+                name if name.starts_with("text:") => last = column,
+                _ => {}
+            },
+            Event::End(tag) if tag.name().as_ref() == "table:table-row" => {
+                blank = blank.saturating_add(repeat);
+                if last > 0 {
+                    (rows, blank) = (rows.saturating_add(blank), 0);
+                    widest = widest.max(last);
+                }
             }
-        } else if tag.starts_with("/table:table-row") && last > 0 {
-            rows = rows.saturating_add(blank).saturating_add(repeat);
-            (widest, blank) = (widest.max(last), 0);
-        } else if tag.starts_with("/table:table-row") {
-            blank = blank.saturating_add(repeat);
-        } else if tag.starts_with("table:table ") {
-            (rows, widest, blank) = (0, 0, 0);
+            _ => {}
         }
         if rows.saturating_mul(widest) > most {
             bail!("a sheet has more than {} million cells: save it as XLSX or CSV", most / 1_000_000);
         }
     }
+}
+
+/// How often a row or cell is repeated.
+fn repeated(tag: &BytesStart<'_>, attribute: &str) -> anyhow::Result<u64> {
+    let Some(found) = tag.try_get_attribute(attribute)? else { return Ok(1) };
+    found.value.parse().with_context(|| format!("{attribute} is no number: save it as XLSX or CSV"))
 }
 
 /// Unpacks every part without keeping it, and stops above the limit. The sizes that an archive states may be false.

@@ -174,7 +174,10 @@ impl FederatedAggregate {
                 let column = bare_name(column);
                 return Err(Refusal::new(
                     Rule::Linkage,
-                    format!("'{column}' may stand in several boroughs: counting each once over London needs linkage"),
+                    format!(
+                        "'{column}' may stand in several boroughs, and is not recognised from one borough to another: \
+                         each cannot be counted once over London"
+                    ),
                     format!(
                         "COUNT(DISTINCT (borough, {column})) counts each once in every borough that holds it, exactly"
                     ),

@@ -20,7 +20,7 @@ use loda_question::{Refusal, Rule};
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::plan::advice::engine_errors::{Fault, fault_of, refusal_of, unplanned};
+use crate::plan::advice::engine_errors::{Cause, Fault, fault_of, refusal_of, unplanned};
 use crate::plan::advice::{Checked, Names, check, repaired};
 use crate::plan::forms::without_empty_scans;
 use crate::plan::growing_functions;
@@ -35,8 +35,9 @@ pub(crate) const SCHEMA: &str = "public";
 /// How many slips of one statement an advice mends.
 const MOST_REPAIRS: usize = 6;
 
-/// The rules that a slip or another dialect of SQL can break. Other refusals say what may be asked.
-const MENDED: [Rule; 10] = [
+/// The rules that a slip or another dialect of SQL can break, or whose nearest question is known. Other refusals say what
+/// may be asked.
+const MENDED: [Rule; 14] = [
     Rule::Sql,
     Rule::Unknown,
     Rule::Value,
@@ -47,6 +48,10 @@ const MENDED: [Rule; 10] = [
     Rule::Grain,
     Rule::Rows,
     Rule::Linkage,
+    Rule::Dimensions,
+    Rule::Key,
+    Rule::Aggregate,
+    Rule::BandEdge,
 ];
 
 /// A statement with open parameters.
@@ -154,18 +159,15 @@ impl Planner {
         }
         let mut sql = sql.to_owned();
         for _repair in 0..MOST_REPAIRS {
-            let Some(better) = repaired(&sql, &cause, &self.names) else { break };
-            match self.planned(&better, tables.split()).await {
-                Ok(_) => {
-                    // What stands in place of the question has another meaning.
-                    let known = match refusal.rule {
-                        Rule::Value | Rule::Linkage | Rule::Rows => format!("{}. ", refusal.advice),
-                        _ => String::new(),
-                    };
-                    return Refusal { advice: format!("{known}Write: {better}"), ..refusal };
+            let mut next = None;
+            for better in repaired(&sql, &cause, &self.names) {
+                match self.planned(&better, tables.split()).await {
+                    Ok(_) => return Refusal { advice: format!("{}Write: {better}", lead(&refusal)), ..refusal },
+                    Err(fault) => next = next.or(Some((better, fault.cause))),
                 }
-                Err(fault) => (sql, cause) = (better, fault.cause),
             }
+            let Some(next) = next.filter(|_| *cause != Cause::Columns) else { break };
+            (sql, cause) = next;
         }
         refusal
     }
@@ -209,6 +211,18 @@ impl Planner {
         // Last, so that a question that no rule allows is refused by that rule.
         check(&plan, &tables.domains(), &state, Checked::Values)?;
         Ok(SplitPlan { explain, ..split })
+    }
+}
+
+/// What is said before a statement that has another meaning than the question.
+fn lead(refusal: &Refusal) -> String {
+    match refusal.rule {
+        Rule::Value | Rule::Linkage | Rule::Key | Rule::Aggregate | Rule::BandEdge => format!("{}. ", refusal.advice),
+        Rule::Rows => "Ask for figures. ".to_owned(),
+        Rule::Dimensions => "Combine fewer columns, such as these (borough does not count; what people share, as a \
+                             household's tenure, counts as 2). "
+            .to_owned(),
+        _ => String::new(),
     }
 }
 

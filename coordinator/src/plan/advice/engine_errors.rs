@@ -1,6 +1,6 @@
 //! The engine's errors as refusals in plain words. No word of the engine reaches a person.
 
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 use loda_question::{Refusal, Rule};
 
@@ -35,6 +35,14 @@ pub(crate) enum Cause {
     Function,
     /// A unit is to be recognised in several boroughs.
     Linkage,
+    /// A figure combines too many columns.
+    Columns,
+    /// A figure for each unit is asked for.
+    Units,
+    /// The least or greatest value of a measure.
+    Extreme,
+    /// A measure outside its bands.
+    Bands,
     Other,
 }
 
@@ -51,6 +59,10 @@ impl From<Refusal> for Fault {
             Rule::Rows => Cause::Rows,
             Rule::Function => Cause::Function,
             Rule::Linkage => Cause::Linkage,
+            Rule::Dimensions => Cause::Columns,
+            Rule::Key => Cause::Units,
+            Rule::Aggregate => Cause::Extreme,
+            Rule::BandEdge => Cause::Bands,
             _ => Cause::Other,
         };
         Self { refusal, cause: Box::new(cause) }
@@ -137,6 +149,9 @@ pub(crate) fn fault_of(error: &DataFusionError, tables: &[String]) -> Fault {
 fn of_schema(error: &SchemaError) -> Fault {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
+            if let Some(fault) = in_another_table(field, valid_fields) {
+                return fault;
+            }
             let known: Vec<String> = valid_fields.iter().map(|column| column.name.clone()).collect();
             let meant = nearest_name(&field.name, known.iter().map(String::as_str));
             let meant = meant.map(|meant| format!("Did you mean {}? ", quoted(meant))).unwrap_or_default();
@@ -168,6 +183,25 @@ fn of_schema(error: &SchemaError) -> Fault {
             .into()
         }
     }
+}
+
+/// A column under the name of a table that does not have it, where another table here does.
+fn in_another_table(field: &Column, known: &[Column]) -> Option<Fault> {
+    let table = field.relation.as_ref()?;
+    let there = known.iter().find(|column| column.name == field.name)?.relation.as_ref()?;
+    let own: Vec<String> = known
+        .iter()
+        .filter(|column| column.relation.as_ref() == Some(table))
+        .take(MAX_LISTED)
+        .map(|column| quoted(&column.name))
+        .collect();
+    let own = if own.is_empty() { String::new() } else { format!(" The columns of {table} are {}", own.join(", ")) };
+    let refusal = Refusal::new(
+        Rule::Sql,
+        format!("{table} has no column '{}'", field.name),
+        format!("It is a column of {there}: {there}.{}.{own}", quoted(&field.name)),
+    );
+    Some(refusal.into())
 }
 
 fn of_parser(error: &ParserError) -> Refusal {

@@ -9,9 +9,11 @@
 //! | `dialects` | functions of other dialects |
 //! | `clauses` | clauses of other dialects, or in the wrong place |
 //! | `literals` | literals in the type of their column |
+//! | `allowed` | figures that protection refuses, as the nearest that it allows |
 //! | `protected` | records and units, as figures that can be asked |
 //! | `repair` | a statement that can be asked in place of one that cannot |
 
+mod allowed;
 mod clauses;
 mod dialects;
 pub(crate) mod engine_errors;

@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArgumentList, Ident};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use loda_contract::{ColumnType, Role, Value};
 use loda_question::plan::{CODE_END, CODES};
 
 use crate::catalogue::Catalogue;
@@ -15,6 +16,10 @@ pub(crate) struct Names {
     columns: BTreeMap<String, Vec<NamedColumn>>,
     /// Columns that name units which may stand in several boroughs.
     in_several: BTreeSet<String>,
+    /// Columns that name units.
+    units: BTreeSet<String>,
+    /// The edges at which a measure may be compared, as SQL, where all measures of the name have the same.
+    edges: BTreeMap<String, Vec<String>>,
 }
 
 pub(super) struct NamedColumn {
@@ -39,7 +44,13 @@ impl Names {
         });
         let units = catalogue.contracts.values().flat_map(|contract| &contract.units);
         let in_several = units.filter(|unit| !unit.borough_exclusive).filter_map(|unit| unit.column.clone());
-        Self { columns: tables.collect(), in_several: in_several.collect() }
+        let named = catalogue.contracts.values().flat_map(|contract| &contract.units);
+        Self {
+            columns: tables.collect(),
+            in_several: in_several.collect(),
+            units: named.filter_map(|unit| unit.column.clone()).collect(),
+            edges: edges(catalogue),
+        }
     }
 
     pub(crate) fn tables(&self) -> Vec<String> {
@@ -48,6 +59,15 @@ impl Names {
 
     pub(super) fn may_be_in_several(&self, name: &str) -> bool {
         self.in_several.contains(&name.to_lowercase())
+    }
+
+    pub(super) fn is_unit(&self, name: &str) -> bool {
+        self.units.contains(&name.to_lowercase())
+    }
+
+    /// The edges at which a measure of the name may be compared. `None`: there is none.
+    pub(super) fn edges(&self, name: &str) -> Option<&[String]> {
+        self.edges.get(&name.to_lowercase()).map(Vec::as_slice)
     }
 
     /// Whether a table has a column.
@@ -59,6 +79,26 @@ impl Names {
     fn columns(&self, name: &str) -> impl Iterator<Item = &NamedColumn> {
         self.columns.values().flatten().filter(move |column| column.name.eq_ignore_ascii_case(name))
     }
+}
+
+/// The edges of measures by name, without names that stand for several measures with different edges.
+fn edges(catalogue: &Catalogue) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut different = BTreeSet::new();
+    for column in catalogue.contracts.values().flat_map(|contract| &contract.columns) {
+        let Role::Measure { edges, .. } = &column.role else { continue };
+        let plain = |edge: &i128| match column.kind {
+            ColumnType::Decimal(_) => Value::Decimal(*edge).plain(column.kind),
+            _ => edge.to_string(),
+        };
+        let edges: Vec<String> = edges.iter().map(plain).collect();
+        let known = found.entry(column.name.clone()).or_insert_with(|| edges.clone());
+        if *known != edges || edges.is_empty() {
+            different.insert(column.name.clone());
+        }
+    }
+    found.retain(|name, _| !different.contains(name));
+    found
 }
 
 /// Whether an operator compares two values.

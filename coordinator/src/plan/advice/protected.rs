@@ -49,7 +49,7 @@ pub(super) fn counted(statement: &mut Statement, names: &Names) {
 }
 
 /// The borough of the first table that has one.
-fn borough_of_tables(from: &[TableWithJoins], names: &Names) -> Option<Expr> {
+pub(super) fn borough_of_tables(from: &[TableWithJoins], names: &Names) -> Option<Expr> {
     let tables =
         || from.iter().flat_map(|from| once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
     let first = tables().find(|table| match table {

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::allowed::{banded, counted_units, percentiles, with_fewer_columns};
 use super::clauses::{Clauses, Grouping};
 use super::dialects::{dialects, translated};
 use super::engine_errors::Cause;
@@ -24,8 +25,13 @@ use crate::plan::syntax::sql_bounds::readable_in;
 /// A longer statement is not advised: nobody would find the change.
 const MAX_ADVICE: usize = 2_000;
 
-/// The statement with what can be mended mended. `None`: nothing can, or the result is too long to read.
-pub(crate) fn repaired(sql: &str, cause: &Cause, names: &Names) -> Option<String> {
+/// The statement with what can be mended mended, the likeliest first. None: nothing can be, or the result is too long to
+/// read.
+pub(crate) fn repaired(sql: &str, cause: &Cause, names: &Names) -> Vec<String> {
+    attempts(sql, cause, names).unwrap_or_default()
+}
+
+fn attempts(sql: &str, cause: &Cause, names: &Names) -> Option<Vec<String>> {
     if sql.len() > MAX_ADVICE {
         return None;
     }
@@ -46,15 +52,23 @@ pub(crate) fn repaired(sql: &str, cause: &Cause, names: &Names) -> Option<String
         ControlFlow::Continue(())
     });
     let _whole: ControlFlow<()> = statement.visit(&mut Grouping);
-    of_cause(&mut statement, cause, names);
-    let _whole: ControlFlow<()> = visit_expressions_mut(&mut statement, |expr| {
-        typed(expr, names);
-        ControlFlow::Continue(())
-    });
-    let after = statement.to_string();
+    let meant = match cause {
+        Cause::Columns => with_fewer_columns(&statement),
+        cause => {
+            of_cause(&mut statement, cause, names);
+            vec![statement]
+        }
+    };
     // A text that the generic dialect does not read has been changed by being read and written.
-    let changed = after != before || Parser::parse_sql(&GenericDialect {}, sql).is_err();
-    (changed && after.len() <= MAX_ADVICE).then_some(after)
+    let foreign = Parser::parse_sql(&GenericDialect {}, sql).is_err();
+    let written = meant.into_iter().map(|mut statement| {
+        let _whole: ControlFlow<()> = visit_expressions_mut(&mut statement, |expr| {
+            typed(expr, names);
+            ControlFlow::Continue(())
+        });
+        statement.to_string()
+    });
+    Some(written.filter(|after| (foreign || *after != before) && after.len() <= MAX_ADVICE).collect())
 }
 
 /// A text with straight quotes, and with the dates of Access as other databases write them.
@@ -130,7 +144,10 @@ fn of_cause(statement: &mut Statement, cause: &Cause, names: &Names) {
         }
         Cause::Rows => counted(statement, names),
         Cause::Linkage => within_boroughs(statement, names),
-        Cause::Value { near: None, .. } | Cause::Other => {}
+        Cause::Units => counted_units(statement, names),
+        Cause::Extreme => percentiles(statement, names),
+        Cause::Bands => banded(statement, names),
+        Cause::Value { near: None, .. } | Cause::Columns | Cause::Other => {}
     }
 }
 

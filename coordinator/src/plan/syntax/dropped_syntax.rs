@@ -26,7 +26,7 @@ fn of_statement(statement: &Statement) -> Result<(), Refusal> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(what) => Err(Refusal::new(
             Rule::Operator,
-            format!("{what} is not in the algebra"),
+            format!("{what} is not understood here"),
             "Write SELECT … FROM … WHERE … GROUP BY … HAVING … ORDER BY … LIMIT",
         )),
     }

@@ -142,7 +142,7 @@ fn bounded(tokens: &[Token]) -> Result<(), Refusal> {
             Token::Word(w) if w.keyword == Keyword::TABLESAMPLE && w.quote_style.is_none() => {
                 // The planner would silently ignore it: the answer would not match the question.
                 let advice = "Leave out TABLESAMPLE: a sample is the asker's choice of records";
-                return Err(Refusal::new(Rule::Operator, "TABLESAMPLE is not in the algebra", advice));
+                return Err(Refusal::new(Rule::Operator, "TABLESAMPLE is not understood here", advice));
             }
             Token::Word(w) if w.value.to_lowercase().contains(NOTE) => {
                 let message = format!("names with {NOTE} are the federation's own");

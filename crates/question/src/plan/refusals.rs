@@ -26,7 +26,7 @@ pub(super) fn subquery() -> Refusal {
 
 /// An operator over rows that has no rule.
 pub(super) fn operator(what: &str, advice: &str) -> Refusal {
-    Refusal::new(Rule::Operator, format!("{what} is not in the algebra"), advice)
+    Refusal::new(Rule::Operator, format!("{what} cannot be asked here"), advice)
 }
 
 /// LIMIT below an aggregate.
@@ -52,7 +52,7 @@ pub(super) fn linkage(column: &str) -> Refusal {
     let column = bare_name(column);
     Refusal::new(
         Rule::Linkage,
-        format!("'{column}' may stand in several boroughs: recognising it over London needs linkage"),
+        format!("'{column}' may stand in several boroughs, and is not recognised from one borough to another"),
         format!(
             "Add borough beside it (a.borough = b.borough, GROUP BY borough, {column}): within each borough it is exact"
         ),

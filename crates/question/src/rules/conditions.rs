@@ -250,7 +250,7 @@ fn not_compared(column: &Column) -> Refusal {
     match &column.role {
         Role::Unit(_) | Role::Reference(_) => Refusal::new(
             Rule::Key,
-            format!("'{name}' is a joinable key: it is never compared, computed with or grouped"),
+            format!("'{name}' names single records for joins: it is never compared, computed with or grouped"),
             "Filter and group by dimensions",
         ),
         Role::Identifier => Refusal::new(

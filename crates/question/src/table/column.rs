@@ -110,6 +110,17 @@ impl ColumnRef {
     }
 }
 
+impl ColumnRef {
+    /// The column in words: where none is read, whether there is a row.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.column {
+            Some(_) => self.to_string(),
+            None => format!("having a row in {}", self.dataset),
+        }
+    }
+}
+
 impl fmt::Display for ColumnRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((dataset, column)) = &self.via {

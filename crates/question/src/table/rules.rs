@@ -129,18 +129,22 @@ impl Table {
         let mut heaviest: Vec<&TableColumn> = self.columns.iter().collect();
         heaviest.retain(|c| c.weight > 0);
         heaviest.sort_by_key(|c| std::cmp::Reverse(c.weight));
-        let columns = heaviest.iter().map(|c| format!("{} ({})", c.reference, c.weight)).collect::<Vec<_>>().join(", ");
+        let title = |c: &&TableColumn| match c.weight {
+            1 => c.reference.title(),
+            weight => format!("{} (counts as {weight})", c.reference.title()),
+        };
+        let columns = heaviest.iter().map(title).collect::<Vec<_>>().join(", ");
         let mut over = self.weight().saturating_sub(self.dimensions());
         let mut leave = Vec::new();
         // The lightest columns whose absence is enough.
         for column in self.columns.iter().rev() {
             if over > 0 && column.weight > 0 {
-                leave.push(column.reference.to_string());
+                leave.push(column.reference.title());
                 over = over.saturating_sub(column.weight);
             }
         }
         let shared = match heaviest.iter().any(|c| c.weight > 1) {
-            true => ". What people share, as a household's tenure, weighs 2",
+            true => ". What people share, as a household's tenure, counts as 2",
             false => "",
         };
         let smallest = self.datasets.iter().filter(|c| c.closure.dimensions == self.dimensions());
@@ -148,12 +152,12 @@ impl Table {
         Err(Refusal::new(
             Rule::Dimensions,
             format!(
-                "each figure of {smallest} may combine columns up to a weight of {}, and this one comes to {}: {columns}",
+                "a figure of {smallest} may combine {} columns, and this one combines {}: {columns}",
                 self.dimensions(),
                 self.weight()
             ),
             format!(
-                "Leave out {}, or another of them. Each figure of a statement, and each subquery, may combine other columns{shared}",
+                "Leave out {}, or others that come to as much. Each figure of a statement, and each subquery, may combine other columns{shared}",
                 leave.join(" and ")
             ),
         ))

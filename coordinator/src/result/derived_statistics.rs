@@ -3,6 +3,8 @@
 //! Exact sums are integers, so that variances lose no digits to cancellation. Perturbed sums may contradict each other;
 //! then there is no variance.
 
+use std::collections::BTreeSet;
+
 use loda_question::plan::Spread;
 use loda_question::table::Estimate;
 
@@ -53,6 +55,35 @@ pub(crate) fn spread(moments: &Moments, scales: (i8, i8), figures: Figures<'_>) 
         }
     };
     value.is_finite().then_some(value)
+}
+
+/// The standard error of a spread: how far it moves when each figure moves by its own standard error, as if the figures
+/// were off independently of each other.
+pub(crate) fn spread_off(
+    moments: &Moments,
+    scales: (i8, i8),
+    figures: Figures<'_>,
+    variances: &dyn Fn(usize) -> Option<f64>,
+) -> Option<f64> {
+    let places = [moments.count].into_iter().chain(moments.sums.iter().chain(&moments.squares).copied());
+    let places: BTreeSet<usize> = places.chain(moments.product).collect();
+    let mut square = 0.0;
+    for moving in places {
+        let error = Estimate::standard_error(variances(moving)?);
+        if error <= 0.0 {
+            continue;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "a step of about the error's size")]
+        let step = (error.round() as i128).max(1);
+        let moved = |by: i128| {
+            spread(moments, scales, &|figure| {
+                let value = figures(figure)?;
+                if figure == moving { value.checked_add(by) } else { Some(value) }
+            })
+        };
+        square += ((moved(step)? - moved(-step)?) / 2.0 * error / as_float(step)).powi(2);
+    }
+    Some(square.sqrt())
 }
 
 /// n p − a b, exact if it fits.
@@ -195,6 +226,46 @@ mod tests {
         let figures = [3, values.iter().sum(), values.iter().map(|v| v * v).sum()];
         let found = spread(&moments, (0, 0), &|f| figures.get(f).copied()).unwrap();
         assert!((found - 1.0).abs() < 1e-12, "{found}");
+    }
+
+    /// The stated error of each spread is the root of its mean square error when its figures have noise.
+    #[test]
+    fn a_spread_is_off_by_as_much_as_is_said() {
+        let kinds = [
+            Spread::Variance { sample: true },
+            Spread::Deviation { sample: true },
+            Spread::Covariance { sample: false },
+            Spread::Correlation,
+        ];
+        // Count, sums, squares and product of 2,000 pairs with a mean of 50 and 80.
+        let exact = [2_000_i128, 100_000, 160_000, 5_800_000, 14_600_000, 8_600_000];
+        let errors = [3.0, 250.0, 400.0, 20_000.0, 50_000.0, 30_000.0];
+        let mut seed = 11_u64;
+        let mut unit = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut normal = || (-2.0 * unit().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * unit()).cos();
+        for kind in kinds {
+            let moments = Moments { spread: kind, count: 0, sums: vec![1, 2], squares: vec![3, 4], product: Some(5) };
+            let moments = match kind {
+                Spread::Variance { .. } | Spread::Deviation { .. } => {
+                    Moments { sums: vec![1], squares: vec![3], product: None, ..moments }
+                }
+                Spread::Covariance { .. } | Spread::Correlation => moments,
+            };
+            let truth = spread(&moments, (0, 0), &|figure| exact.get(figure).copied()).unwrap();
+            let (mut wrong, mut said) = (0.0, 0.0);
+            for _ in 0..2_000 {
+                let noisy: Vec<i128> =
+                    exact.iter().zip(errors).map(|(value, error)| value + (error * normal()).round() as i128).collect();
+                let figures = |figure: usize| noisy.get(figure).copied();
+                wrong += (spread(&moments, (0, 0), &figures).unwrap() - truth).powi(2);
+                let variance = |figure: usize| errors.get(figure).map(|error| error * error);
+                said += spread_off(&moments, (0, 0), &figures, &variance).unwrap().powi(2);
+            }
+            assert!(((wrong / said).sqrt() - 1.0_f64).abs() < 0.1, "{kind:?}: {} and says {}", wrong, said);
+        }
     }
 
     /// The stated error of a quantile is the root of its mean square error when the counts below each edge have noise.

@@ -243,9 +243,9 @@ fn said(state: &Path, beginning: &str) -> Vec<String> {
     details.filter(|detail| detail.contains(beginning)).collect()
 }
 
-/// Copies a party's log and its head, to restore them later.
+/// Copies a party's log, its head and its checkpoint, to restore them later.
 fn copied(state: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let paths = ["log.jsonl", "log.head"].map(|name| state.join(name));
+    let paths = ["log.jsonl", "log.head", "log/checkpoint"].map(|name| state.join(name));
     paths.into_iter().map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
 }
 

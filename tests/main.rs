@@ -45,5 +45,6 @@ mod sources;
 mod structure;
 mod support;
 mod synthetic_london;
+mod transparency;
 mod utility;
 mod wire;

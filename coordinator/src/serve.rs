@@ -8,7 +8,7 @@ use anyhow::Context;
 use loda_identity::{Identity, SigningKey};
 use loda_ledger::{Entry, Log, SignedLines, Spool};
 use loda_proto::v1::query_server::QueryServer;
-use loda_service::{Operations, Program, State, TaskGroup, log, stop};
+use loda_service::{Operations, Program, State, TaskGroup, log, log_tree, stop};
 use loda_transport::{AuthoriseLayer, Dialled, Limits, incoming_with, server};
 use tokio::net::TcpListener;
 
@@ -61,6 +61,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
         let config = Config { program: Some(program), ..Config::load(config)? };
         let _alone = loda_service::alone(&config.state, "coordinator")?;
         let coordinator = Coordinator::open(config, queries.handle().clone())?;
+        let tree = log_tree::open(&coordinator.config.state, &coordinator.identity, "coordinator")?;
         let listener = coordinator.bind().await?;
         let draining = async {
             let _told = stop::signal().await;
@@ -76,6 +77,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
             () = draining => Ok(()),
             // The service manager restarts it.
             () = coordinator.queries.keep_log() => anyhow::bail!("the query log cannot be written any more"),
+            () = log_tree::keep(tree) => anyhow::bail!("no checkpoint of the query log can be signed any more"),
         }
     })
 }

@@ -16,7 +16,7 @@ use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
-use loda_service::{Measure, Operations, Program, State, TaskGroup, heads, log, measures, stop, successors};
+use loda_service::{Measure, Operations, Program, State, TaskGroup, heads, log, log_tree, measures, stop, successors};
 use loda_transport::{AuthoriseLayer, Limits, dial_out, incoming_with, server};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
@@ -78,6 +78,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         node.borough.say_tables();
         return Ok(());
     }
+    let tree = log_tree::open(&node.borough.config.state, &node.identity, node.borough.config.borough.as_str())?;
     serving.block_on(async {
         let listener = node.bind().await?;
         let draining = async {
@@ -94,6 +95,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
             () = draining => Ok(()),
             // The service manager starts the node again.
             () = node.queries.keep_log() => bail!("the query log cannot be written any more"),
+            () = log_tree::keep(tree) => bail!("no checkpoint of the query log can be signed any more"),
         }
     })
 }

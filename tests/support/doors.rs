@@ -213,7 +213,7 @@ pub fn has(program: &str) -> bool {
 /// A Python with the packages that the doors' clients need. `None`: there is no Python or no registry.
 pub fn python() -> Option<PathBuf> {
     static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let found = installed("python", "requirements.txt");
+        let found = installed("python", "requirements.txt", &[]);
         if found.is_none() {
             super::skip::tool("no Python with tests/doors/clients/requirements.txt can be had here");
         }
@@ -226,7 +226,7 @@ pub fn python() -> Option<PathBuf> {
 /// nothing is wrong with us.
 pub fn superset() -> Option<PathBuf> {
     static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let found = installed("superset", "superset.txt");
+        let found = installed("superset", "superset.txt", &[]);
         if found.is_none() {
             super::skip::host("Superset does not install here");
         }
@@ -235,8 +235,20 @@ pub fn superset() -> Option<PathBuf> {
     PYTHON.clone()
 }
 
-/// A Python with the packages of a list, made once beside the build.
-fn installed(name: &str, requirements: &str) -> Option<PathBuf> {
+/// A Python with a verifier of transparency logs. It asks for a newer Python than most machines have, and needs none.
+pub fn transparency() -> Option<PathBuf> {
+    static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let found = installed("transparency", "transparency.txt", &["--ignore-requires-python"]);
+        if found.is_none() {
+            super::skip::tool("no Python with tests/doors/clients/transparency.txt can be had here");
+        }
+        found
+    });
+    PYTHON.clone()
+}
+
+/// A Python with the packages of a list, made once beside the build. `more`: further options of pip's.
+fn installed(name: &str, requirements: &str, more: &[&str]) -> Option<PathBuf> {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors/clients").join(requirements);
     let wanted = std::fs::read(&requirements).unwrap();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -246,7 +258,7 @@ fn installed(name: &str, requirements: &str) -> Option<PathBuf> {
     }
     let run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
     let made = run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-        && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements));
+        && run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(more).arg("-r").arg(&requirements));
     if !made {
         return None;
     }

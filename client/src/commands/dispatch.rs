@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::session::Session;
-use super::{explain, federation, lists, manual, pki, query, token};
+use super::{audit, explain, federation, lists, manual, pki, query, token};
 use crate::args::{Command, Loda};
 
 /// Runs the command, and returns its exit code.
@@ -17,6 +17,7 @@ pub(crate) async fn dispatch(loda: Loda, session: &mut Session<'_>) -> Result<u8
         Command::Federation(federation) => federation::run(&federation.command, config, session).await,
         Command::Token(token) => token::run(&token.command, config, session).await,
         Command::Pki(pki) => pki::run(&pki.command, config, session),
+        Command::Audit(audit) => audit::run(&audit.command, session),
         Command::Completions { shell } => manual::completions(shell, session),
         Command::Manual { out } => manual::manual(&out, session),
     }

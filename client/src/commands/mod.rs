@@ -5,6 +5,7 @@
 //!                        └─ session: output and error, failure: exit code
 //! ```
 
+mod audit;
 mod connection;
 mod dispatch;
 mod explain;

@@ -1,7 +1,7 @@
 //! The head file: the number of a log's entries and the hash of the last one, in a file beside the log.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::log::LogError;
@@ -9,6 +9,26 @@ use crate::seen::Mark;
 
 /// The file's length in characters: a number, a space, a hash, a line end.
 const LENGTH: usize = 20 + 1 + 64 + 1;
+
+/// How often a head file is read that changes meanwhile.
+const TRIES: usize = 100;
+
+/// The number of entries that the head file beside a log gives: those that are acknowledged. The log's own process may be
+/// writing it, so what is read twice alike counts.
+pub(crate) fn entries_beside(log: &Path) -> std::io::Result<u64> {
+    let damaged = || std::io::Error::new(std::io::ErrorKind::InvalidData, "the log's head file is damaged");
+    let path = log.with_extension("head");
+    let mut before = std::fs::read(&path)?;
+    for _ in 0..TRIES {
+        let again = std::fs::read(&path)?;
+        if again == before {
+            let text = std::str::from_utf8(&again).map_err(|_| damaged())?;
+            return text.split(' ').next().and_then(|number| number.parse().ok()).ok_or_else(damaged);
+        }
+        before = again;
+    }
+    Err(damaged())
+}
 
 /// An open head file.
 pub(crate) struct HeadFile {
@@ -81,8 +101,17 @@ impl HeadFile {
 
     /// Writes a mark, without making it durable: after a crash the log may be ahead of this file.
     pub(crate) fn set(&mut self, mark: Mark) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(format!("{:020} {}\n", mark.entries, hex::encode(mark.hash)).as_bytes())
+        let text = format!("{:020} {}\n", mark.entries, hex::encode(mark.hash));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::FileExt::write_all_at(&self.file, text.as_bytes(), 0)
+        }
+        #[cfg(not(unix))]
+        {
+            use std::io::{Seek, SeekFrom, Write};
+            self.file.seek(SeekFrom::Start(0))?;
+            self.file.write_all(text.as_bytes())
+        }
     }
 
     /// Whether the file at the path is still the one that this process writes to.

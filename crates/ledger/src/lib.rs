@@ -2,11 +2,12 @@
 //!
 //! Without a log entry there is no answer: a party appends an entry before it runs a query and before it releases a result.
 //! If the append fails, the query fails. [`SignedLines`] is today's [`Log`]: it writes each entry as one signed JSON line that
-//! names the hash of the previous line. The transparency log of the design will replace it behind the same trait.
+//! names the hash of the previous line. [`PublishedTree`] makes a Merkle tree of the lines, in files.
 //!
 //! ```text
 //! entry ─► Log::append ─► signed_log ─► log.jsonl (one signed line an entry), log.head (number of entries, last hash)
 //! other party's head ─► other_logs ─► Doubt, or a mark in the next entry
+//! log.jsonl ─► tree::published: log/checkpoint, log/tile/… for anybody's tools
 //! ```
 
 #![deny(missing_docs)]
@@ -25,6 +26,7 @@ mod seen;
 mod sha256;
 mod signed_log;
 mod spool;
+pub mod tree;
 
 pub use check::verify_lines;
 pub use entry::Entry;
@@ -38,3 +40,4 @@ pub use seen::{Doubt, Head, Mark, Seen, of_key, shows};
 pub use sha256::sha256_hex;
 pub use signed_log::SignedLines;
 pub use spool::Spool;
+pub use tree::published::{CHECKPOINT, PublishedTree, checkpoint_key};

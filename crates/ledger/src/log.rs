@@ -82,6 +82,17 @@ pub enum LogError {
         /// The difference.
         what: String,
     },
+    /// The log is not the one of which a checkpoint was signed.
+    #[error(
+        "query log {path}: {what}. No checkpoint of it is signed: restore the log of that checkpoint from the backup; where \
+         it is lost, tell the federation before you move log, key and checkpoint away"
+    )]
+    Checkpoint {
+        /// The log's file, or that of its checkpoint.
+        path: String,
+        /// The fault.
+        what: String,
+    },
     /// The head file is missing or damaged.
     #[error(
         "query log: {path} cannot be read: {problem}; it says how many entries the log has: restore it from the backup"

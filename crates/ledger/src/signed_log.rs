@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loda_federation::SigningKey;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::check::{CheckedLog, check};
 use crate::entry::Entry;
@@ -114,14 +114,12 @@ impl Log for SignedLines {
         self.look(&mut state)?;
         let (mut previous, mut lines) = (state.index.previous(), Vec::new());
         for (sequence, entry) in (state.index.entries()..).zip(entries) {
-            let body = json!({
-                "sequence": sequence,
-                "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-                "previous": previous,
-                "head": true,
-                "what": entry,
-            })
-            .to_string();
+            let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            let body = serde_json::to_string(&Body { sequence, time, previous: &previous, head: true, what: entry });
+            let body = body.map_err(|fault| LogError::Write {
+                path: self.path.display().to_string(),
+                source: std::io::Error::other(fault),
+            })?;
             let signature = hex::encode(self.key.sign(body.as_bytes()));
             let line = format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}");
             let hash = hash(&line);
@@ -216,6 +214,19 @@ impl State {
         }
         None
     }
+}
+
+/// The signed part of a line.
+#[derive(Serialize)]
+struct Body<'a> {
+    sequence: u64,
+    /// As RFC 3339 writes it, in UTC, with milliseconds.
+    time: String,
+    /// SHA-256 of the line before, in hexadecimal.
+    previous: &'a str,
+    /// The head file exists.
+    head: bool,
+    what: &'a Entry,
 }
 
 /// The file system's record of a file.

@@ -3,6 +3,7 @@
 //! | content | module |
 //! |---|---|
 //! | the heads of query logs, on the wire | [`heads`] |
+//! | the tree of a query log, in files | [`log_tree`] |
 //! | messages to the operator, as text or JSON | [`log`] |
 //! | measurements | [`measures`] |
 //! | the memory that the process may use | [`memory`] |
@@ -19,6 +20,7 @@
 pub mod fair_queue;
 pub mod heads;
 pub mod log;
+pub mod log_tree;
 pub mod measures;
 pub mod memory;
 pub mod operations;

@@ -1,0 +1,248 @@
+//! A log of signed lines as a tree in files, so that anybody's tools can check it: `checkpoint` and `tile/` in a folder
+//! beside the log.
+//!
+//! The tree follows the log: each whole line is an entry, byte for byte, those of earlier software too. It can be made anew
+//! from the log at any time. What cannot be made anew is what was signed: a checkpoint is durable before anybody sees it,
+//! and none is signed that does not continue it. So a log that was cut, changed or restored from an older copy is told, and
+//! not signed.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use loda_federation::SigningKey;
+
+use crate::head_file;
+use crate::log::LogError;
+use crate::tree::checkpoint::Checkpoint;
+use crate::tree::files::{TreeFiles, write_whole};
+use crate::tree::note::{Note, Signs, Verifier};
+
+/// The name of the file that holds the newest checkpoint.
+pub const CHECKPOINT: &str = "checkpoint";
+
+/// The key that verifies the checkpoints of a party's log. `place`: `coordinator`, or a borough's GSS code. `log_key`: the
+/// party's, as the manifest has it. `None`: it is no key, or notes cannot hold the name.
+#[must_use]
+pub fn checkpoint_key(domain: &str, place: &str, log_key: &str) -> Option<Verifier> {
+    let key = hex::decode(log_key).ok()?.try_into().ok()?;
+    Verifier::new(&format!("{domain}/log/{place}"), Signs::Text, key)
+}
+
+/// Keeps the tree of one log.
+pub struct PublishedTree {
+    lines: PathBuf,
+    folder: PathBuf,
+    key: SigningKey,
+    verifier: Verifier,
+    tree: TreeFiles,
+    /// The bytes of the log that are in the tree.
+    read: u64,
+    /// The newest checkpoint that was signed.
+    signed: Option<Checkpoint>,
+}
+
+impl PublishedTree {
+    /// Makes the tree of the log at `lines` in a folder, and signs a checkpoint of it. `key` is the log's, and `verifier`
+    /// is made of it.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or the log does not continue the checkpoint in the folder.
+    pub fn open(lines: &Path, folder: &Path, key: SigningKey, verifier: Verifier) -> Result<Self, LogError> {
+        let path = folder.join(CHECKPOINT);
+        let signed =
+            match fs::read(&path) {
+                Ok(bytes) => {
+                    let read = Note::parse(&bytes).and_then(|note| Checkpoint::of_note(&note, &verifier));
+                    Some(read.map_err(|what| LogError::Checkpoint {
+                        path: path.display().to_string(),
+                        what: what.to_owned(),
+                    })?)
+                }
+                Err(fault) if fault.kind() == io::ErrorKind::NotFound => None,
+                Err(source) => return Err(LogError::Write { path: path.display().to_string(), source }),
+            };
+        let (lines, folder) = (lines.to_owned(), folder.to_owned());
+        let tree = TreeFiles::new(&folder);
+        let mut published = Self { lines, folder, key, verifier, tree, read: 0, signed };
+        published.publish()?;
+        // Files of the tree may have been lost, though the checkpoint was not.
+        let made = published.tree.publish();
+        made.map_err(|source| LogError::Write { path: published.folder.display().to_string(), source })?;
+        Ok(published)
+    }
+
+    /// Takes up the log's new entries, and signs a checkpoint if there are any.
+    ///
+    /// # Errors
+    /// As [`PublishedTree::open`].
+    pub fn publish(&mut self) -> Result<&Option<Checkpoint>, LogError> {
+        let fault = |path: &Path, source| LogError::Write { path: path.display().to_string(), source };
+        self.take_up().map_err(|source| fault(&self.lines, source))??;
+        let known = self.signed.as_ref().map_or(0, |signed| signed.size);
+        if self.tree.size() < known {
+            return Err(self.back(format!("it has {} entries, and {known} were signed", self.tree.size())));
+        }
+        if self.tree.size() > known || self.signed.is_none() {
+            let root = self.tree.root().map_err(|source| fault(&self.folder, source))?;
+            let checkpoint = Checkpoint { origin: self.verifier.name().to_owned(), size: self.tree.size(), root };
+            let not_text = || fault(&self.folder, io::Error::from(io::ErrorKind::InvalidData));
+            let mut note = Note::new(&checkpoint.text()).ok_or_else(not_text)?;
+            note.sign(&self.verifier, 0, &|text| self.key.sign(text));
+            self.tree.publish().map_err(|source| fault(&self.folder, source))?;
+            let path = self.folder.join(CHECKPOINT);
+            write_whole(&path, note.to_string().as_bytes()).map_err(|source| fault(&path, source))?;
+            self.signed = Some(checkpoint);
+        }
+        Ok(&self.signed)
+    }
+
+    /// Adds the lines that the tree does not have, as far as they are acknowledged: one that could not be written whole is
+    /// taken back, and must not have been signed.
+    fn take_up(&mut self) -> io::Result<Result<(), LogError>> {
+        let acknowledged = head_file::entries_beside(&self.lines)?;
+        let mut file = File::open(&self.lines)?;
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        while self.tree.size() < acknowledged {
+            line.clear();
+            let read = reader.read_until(b'\n', &mut line)?;
+            if line.pop() != Some(b'\n') {
+                return Ok(Ok(()));
+            }
+            self.tree.push(&line)?;
+            self.read = self.read.saturating_add(read as u64);
+            if let Some(signed) = self.signed.as_ref().filter(|signed| signed.size == self.tree.size())
+                && self.tree.root()? != signed.root
+            {
+                return Ok(Err(self.back(format!("its first {} entries are not those that were signed", signed.size))));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn back(&self, what: String) -> LogError {
+        LogError::Checkpoint { path: self.lines.display().to_string(), what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+    use crate::entry::Entry;
+    use crate::log::Log;
+    use crate::signed_log::SignedLines;
+    use crate::tree::files::check;
+
+    struct Place {
+        dir: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            SigningKey::generate().unwrap().0.save(&dir.path().join("key")).unwrap();
+            Self { dir }
+        }
+
+        fn key(&self) -> SigningKey {
+            SigningKey::load(&self.dir.path().join("key")).unwrap()
+        }
+
+        fn verifier(&self) -> Verifier {
+            checkpoint_key("london.example", "coordinator", &self.key().public_hex()).unwrap()
+        }
+
+        fn lines(&self) -> PathBuf {
+            self.dir.path().join("log.jsonl")
+        }
+
+        fn folder(&self) -> PathBuf {
+            self.dir.path().join("log")
+        }
+
+        fn log(&self, entries: usize) {
+            let log = SignedLines::open(&self.lines(), self.key()).unwrap();
+            let entries: Vec<Entry> = (0..entries).map(|number| Entry::admin(number.to_string())).collect();
+            log.append_all(&entries).unwrap();
+        }
+
+        fn open(&self) -> Result<PublishedTree, LogError> {
+            PublishedTree::open(&self.lines(), &self.folder(), self.key(), self.verifier())
+        }
+
+        /// The number of entries of the published tree, each checked.
+        fn checked(&self) -> u64 {
+            let note = Note::parse(&fs::read(self.folder().join(CHECKPOINT)).unwrap()).unwrap();
+            let checkpoint = Checkpoint::of_note(&note, &self.verifier()).unwrap();
+            let lines = fs::read_to_string(self.lines()).unwrap();
+            let mut expected = lines.lines();
+            check(&self.folder(), checkpoint.size, &checkpoint.root, &mut |_, entry| {
+                assert_eq!(entry, expected.next().unwrap().as_bytes());
+            })
+            .unwrap();
+            checkpoint.size
+        }
+    }
+
+    #[test]
+    fn a_tree_follows_its_log_and_is_taken_up_after_a_start() {
+        let place = Place::new();
+        place.log(300);
+        let mut published = place.open().unwrap();
+        assert_eq!(place.checked(), 300);
+        place.log(1);
+        assert_eq!(published.publish().unwrap().as_ref().unwrap().size, 301);
+        assert_eq!(place.checked(), 301);
+        drop(published);
+        place.log(500);
+        drop(place.open().unwrap());
+        assert_eq!(place.checked(), 801);
+        // What is written and not yet acknowledged is no entry: it may be taken back.
+        let whole = fs::read(place.lines()).unwrap();
+        for more in [&b"{\"entry\":"[..], b"{}\n"] {
+            fs::write(place.lines(), [&whole[..], more].concat()).unwrap();
+            drop(place.open().unwrap());
+            assert_eq!(place.checked(), 801);
+        }
+        // Lost files are made anew; the checkpoint is all that a start needs.
+        fs::write(place.lines(), &whole).unwrap();
+        fs::remove_dir_all(place.folder().join("tile")).unwrap();
+        drop(place.open().unwrap());
+        assert_eq!(place.checked(), 801);
+    }
+
+    #[test]
+    fn no_checkpoint_is_signed_of_a_log_that_went_back_or_was_changed() {
+        let place = Place::new();
+        place.log(600);
+        drop(place.open().unwrap());
+        let whole = fs::read_to_string(place.lines()).unwrap();
+        let signed = fs::read(place.folder().join(CHECKPOINT)).unwrap();
+        let lines: Vec<&str> = whole.lines().collect();
+        let cut = format!("{}\n", lines[..599].join("\n"));
+        let changed = whole.replacen("\"5\"", "\"6\"", 1);
+        let swapped = format!("{}\n{}\n{}\n", lines[1], lines[0], lines[2..].join("\n"));
+        let longer = format!("{changed}{}\n", lines[0]);
+        for (what, other) in
+            [("cut", cut), ("empty", String::new()), ("changed", changed), ("swapped", swapped), ("longer", longer)]
+        {
+            fs::write(place.lines(), other).unwrap();
+            let said = place.open().err().unwrap_or_else(|| panic!("{what} was signed"));
+            assert!(matches!(said, LogError::Checkpoint { .. }), "{what}: {said}");
+            assert_eq!(fs::read(place.folder().join(CHECKPOINT)).unwrap(), signed, "{what}");
+        }
+        // While it runs, too.
+        fs::write(place.lines(), &whole).unwrap();
+        let mut published = place.open().unwrap();
+        assert!(published.publish().is_ok());
+        // A checkpoint of another key, and a damaged one.
+        let other = SigningKey::generate().unwrap().0;
+        let thief = checkpoint_key("london.example", "coordinator", &other.public_hex()).unwrap();
+        assert!(PublishedTree::open(&place.lines(), &place.folder(), other, thief).is_err());
+        fs::write(place.folder().join(CHECKPOINT), "600").unwrap();
+        assert!(matches!(place.open().err(), Some(LogError::Checkpoint { .. })));
+    }
+}

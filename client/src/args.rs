@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod audit;
 pub(crate) mod federation;
 
 use std::path::PathBuf;
@@ -8,6 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Ask London's boroughs a question. Only protected figures leave a borough, and every answer says
 /// what is withheld and which borough is missing.
+///
+/// A node is a borough's own computer, with its data. The coordinator sends your question to the nodes
+/// and puts together what they release.
 #[derive(Debug, Parser)]
 #[command(name = "loda", version, after_help = AFTER, max_term_width = 80)]
 pub(crate) struct Loda {
@@ -62,6 +66,8 @@ pub(crate) enum Command {
     Pki(Pki),
     /// Show who belongs to the federation; join it, leave it, sign its next version
     Federation(federation::Federation),
+    /// Prove that a query log holds everything, from files that its party publishes
+    Audit(audit::Audit),
     /// Print completions for your shell: loda completions bash > ~/.local/share/bash-completion/completions/loda
     Completions {
         /// The shell

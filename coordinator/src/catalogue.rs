@@ -16,7 +16,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use loda_contract::{Column, ColumnType, Contract, Domain, Role, Value};
+use loda_contract::{Column, ColumnType, Contract, Domain, Role, Unit, Value};
 use loda_identity::Manifest;
 use loda_proto::v1;
 use loda_question::plan::{
@@ -170,9 +170,9 @@ impl Catalogue {
                 name: BOROUGH.to_owned(),
                 r#type: "text".to_owned(),
                 role: "dimension".to_owned(),
-                values: "GSS codes".to_owned(),
+                values: "its GSS code, as E09000007".to_owned(),
                 nullable: false,
-                description: "The borough whose node answers".to_owned(),
+                description: "The borough that answers".to_owned(),
             };
             let name = v1::TableColumn {
                 name: BOROUGH_NAME.to_owned(),
@@ -186,7 +186,7 @@ impl Catalogue {
                 title: contract.title.clone(),
                 protection: contract.protection.name().to_owned(),
                 units: contract.units.iter().map(|u| u.domain.clone()).collect(),
-                columns: ours.chain(contract.columns.iter().map(wire_column)).collect(),
+                columns: ours.chain(contract.columns.iter().map(|column| wire_column(contract, column))).collect(),
                 boroughs: holders(&contract.dataset),
             }
         });
@@ -201,13 +201,13 @@ impl Catalogue {
     }
 }
 
-fn wire_column(column: &Column) -> v1::TableColumn {
+fn wire_column(contract: &Contract, column: &Column) -> v1::TableColumn {
     let values = match &column.role {
         Role::Dimension(Domain::Codes(codes)) => codes.join(" | "),
         Role::Dimension(Domain::Range { min, max }) => format!("{min} to {max}"),
         Role::Dimension(Domain::Dates { from, to, grain }) => {
             let plain = |day: &i32| Value::Date(*day).plain(ColumnType::Date);
-            format!("{} to {}, by {}", plain(from), plain(to), grain.name())
+            format!("any from {} to {}, by {}", plain(from), plain(to), grain.name())
         }
         Role::Dimension(Domain::Booleans) => "true | false".to_owned(),
         Role::Dimension(Domain::Open) => "any; groups that are too small are not listed".to_owned(),
@@ -217,11 +217,19 @@ fn wire_column(column: &Column) -> v1::TableColumn {
                 _ => units.to_string(),
             };
             let edges: Vec<String> = edges.iter().map(plain).collect();
-            let sums =
-                clamp.map_or_else(String::new, |(from, to)| format!("; in sums {} to {}", plain(&from), plain(&to)));
-            format!("{} to {}{sums}; compared with {}", plain(lower), plain(upper), edges.join(", "))
+            let sums = clamp.map_or_else(String::new, |(from, to)| {
+                format!("; in sums {} to {}, and what is beyond counts as these", plain(&from), plain(&to))
+            });
+            format!("{} to {}{sums}; compared (< or >=) with {}", plain(lower), plain(upper), edges.join(", "))
         }
-        Role::Unit(domain) => format!("COUNT(DISTINCT {}) counts each {domain}", column.name),
+        Role::Unit(domain) => {
+            let of_unit = |unit: &&Unit| unit.column.as_deref() == Some(column.name.as_str());
+            let exclusive = contract.units.iter().find(of_unit).is_some_and(|unit| unit.borough_exclusive);
+            match exclusive {
+                true => format!("COUNT(DISTINCT {}) counts each {domain}", column.name),
+                false => format!("COUNT(DISTINCT (borough, {})) counts each {domain} of each borough", column.name),
+            }
+        }
         Role::Identifier => "never leaves the borough".to_owned(),
         Role::Reference(to) => format!("joins {to}"),
         Role::Text => "IS NULL and IS NOT NULL only".to_owned(),

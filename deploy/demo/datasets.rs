@@ -171,7 +171,7 @@ pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
     ),
     (
         "Pension Credit that could be claimed and is not: pounds a week, for inner and outer London. Sums are changed \
-         at random by about as much as one household can add, and the statement says how far off they are.",
+         at random in each borough by about as much as one household can add, and the statement says how far off they are.",
         "SELECT b.inner_london, COUNT(*) AS households, SUM(p.unclaimed) AS pounds_a_week, \
                 AVG(p.unclaimed) AS mean \
          FROM pension_credit p JOIN boroughs b ON p.borough = b.gss GROUP BY b.inner_london",

@@ -48,7 +48,6 @@ const TABLES: [(&str, &str); 11] = [
 ///
 /// At scale 1 there are 8.8 million residents, spread over the boroughs in proportion to their populations. `only`: the
 /// names of the tables to write.
-/// tables, by name.
 ///
 /// # Errors
 /// If the code is not a London borough's, or a file cannot be written.

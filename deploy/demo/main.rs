@@ -222,10 +222,18 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
             layout.boroughs.len(),
             started.elapsed().as_secs_f64()
         )?;
-        if let Some(data) = &arguments.data {
-            for note in notes(data).await? {
-                writeln!(out, "Note: {note}")?;
+        match &arguments.data {
+            Some(data) => {
+                for note in notes(data).await? {
+                    writeln!(out, "Note: {note}")?;
+                }
             }
+            None => writeln!(
+                out,
+                "Their people, homes and records are invented: a London at {:.1} % of its size, so that counts are small. \
+                 Schools and wards have their real size.",
+                DEMO * 100.0
+            )?,
         }
         let width = loda::Screen::detect().width;
         tour::tour(&client, arguments.data.is_some(), width, &mut out).await?;

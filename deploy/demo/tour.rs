@@ -16,7 +16,7 @@ pub async fn tour(client: &Client, real: bool, width: Option<u16>, out: &mut dyn
     for (number, (why, sql, purpose)) in questions.iter().enumerate() {
         writeln!(out, "\n── Question {} of {} ─ purpose: {purpose}", number + 1, questions.len())?;
         writeln!(out, "{}\n", loda::render::wrapped(why, width))?;
-        writeln!(out, "{}\n", loda::render::wrapped(&loda::render::laid_out(sql), width))?;
+        writeln!(out, "{}\n", loda::render::laid_out(sql, width))?;
         let started = Instant::now();
         let answer = client.query(sql, purpose, None, |_| {}).await?;
         writeln!(out, "{}", loda::render::table(&answer, width))?;

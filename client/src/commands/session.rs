@@ -31,10 +31,9 @@ impl Session<'_> {
                 let refused = wrapped(format!("refused: {message}\n  rule: {rule}\n"));
                 match advice.split_once(WRITE) {
                     _ if advice.is_empty() => refused,
-                    // SQL stays on one line: a break within a text would become part of it.
                     Some((known, sql)) => {
                         let known = wrapped(format!("  advice: {known}{}\n", WRITE.trim_end()));
-                        format!("{refused}{known}    {sql}\n")
+                        format!("{refused}{known}{}\n", render::laid_out(sql, self.screen.err_width))
                     }
                     None => refused + &wrapped(format!("  advice: {advice}\n")),
                 }
@@ -80,7 +79,9 @@ mod tests {
         Session { screen, out: &mut out, err: &mut err }.report(refused.into());
         let text = String::from_utf8_lossy(&err);
         assert!(
-            text.ends_with("  advice: Did you mean 'x y'? Write:\n    SELECT COUNT(*) FROM t WHERE a = 'x y'\n"),
+            text.ends_with(
+                "  advice: Did you mean 'x y'? Write:\n    SELECT COUNT(*)\n    FROM t\n    WHERE a = 'x y'\n"
+            ),
             "{text}"
         );
     }

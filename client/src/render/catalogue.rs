@@ -1,5 +1,7 @@
 //! The tables that can be asked.
 
+use std::collections::BTreeSet;
+
 use loda_proto::v1::{Table, TableColumn};
 use serde_json::{Value, json};
 
@@ -21,17 +23,30 @@ pub fn catalogue(tables: &[Table], width: Option<u16>) -> String {
         ]
     };
     let rows: Vec<_> = tables.iter().map(row).collect();
-    grid(&names, &[false, false, false, false, true], &rows, width)
+    let mut text = grid(&names, &[false, false, false, false, true], &rows, width);
+    let methods: BTreeSet<&str> = tables.iter().map(|table| table.protection.as_str()).collect();
+    let told = methods.into_iter().filter_map(|method| Some(format!("{method}: {}\n", method_in_words(method)?)));
+    text.push_str(&wrapped(&told.collect::<String>(), width));
+    text
+}
+
+/// What a method of protection does to figures, and whose tables have none.
+fn method_in_words(method: &str) -> Option<&'static str> {
+    match method {
+        "cell-key" => Some("each figure is changed a little at random; small counts are withheld"),
+        "threshold" => Some("figures of few units, or of few large ones, are withheld"),
+        "public" => Some("published: every record may be shown as it is"),
+        "reference" => Some("held by the coordinator, to join"),
+        _ => None,
+    }
 }
 
 /// One table with its columns and the allowed uses of each.
 pub fn table_details(table: &Table, width: Option<u16>) -> String {
     let mut text = format!("{}: {}\n", plain::line(&table.name), plain::line(&table.title));
     text.push_str(&format!("protection: {}", plain::line(&table.protection)));
-    match table.protection.as_str() {
-        "cell-key" => text.push_str(" (each figure is changed a little at random; small counts are withheld)"),
-        "threshold" => text.push_str(" (figures of few units, or of few large ones, are withheld)"),
-        _ => {}
+    if let Some(words) = method_in_words(&table.protection) {
+        text.push_str(&format!(" ({words})"));
     }
     if !table.units.is_empty() {
         text.push_str(&format!("; counts {}", units_in_words(&table.units)));
@@ -41,6 +56,7 @@ pub fn table_details(table: &Table, width: Option<u16>) -> String {
         1 => "; held by 1 borough\n\n".to_owned(),
         n => format!("; held by {n} boroughs\n\n"),
     });
+    text = wrapped(&text, width);
     let names = ["column", "type", "role", "what it is, and its values"].map(str::to_owned);
     let row = |column: &TableColumn| {
         let null = if column.nullable { "may be NULL" } else { "" };
@@ -52,6 +68,8 @@ pub fn table_details(table: &Table, width: Option<u16>) -> String {
     text.push_str(&grid(&names, &[], &rows, width));
     let told = [
         ("dimension", "A dimension can be grouped by, and compared with any of its values."),
+        ("unit", "A unit is what is counted, each once, with COUNT(DISTINCT …)."),
+        ("reference key", "A reference key joins a table of what is published, by the same code."),
         ("measure", "A measure can be summed and averaged, and compared with the numbers that are named."),
     ];
     let has = |role: &str| table.columns.iter().any(|column| column.role == role);
@@ -120,6 +138,11 @@ mod tests {
         assert!(list.contains("people") && list.contains("33") && !list.contains('\u{7}'), "{list}");
         let narrow = catalogue(&[Table { name: "social_care_clients".into(), ..table.clone() }], Some(60));
         assert!(narrow.contains("social_care_clients"), "{narrow}");
+        let protected = Table { protection: "cell-key".into(), ..table.clone() };
+        let list = catalogue(&[protected.clone(), protected.clone()], Some(60));
+        assert_eq!(list.matches("cell-key: each figure").count(), 1, "{list}");
+        let details = table_details(&protected, Some(60));
+        assert!(details.lines().all(|line| line.chars().count() <= 60), "{details}");
         let details = table_details(&table, None);
         assert!(details.contains("counts people; held by 33 boroughs") && details.contains("0 to 120"), "{details}");
         assert!(details.ends_with("compared with any of its values.\n") && !details.contains("A measure"), "{details}");

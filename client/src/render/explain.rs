@@ -17,7 +17,9 @@ pub fn explanation(prepared: &PrepareResponse) -> String {
         text.push('\n');
     }
     if !prepared.after_merge.is_empty() {
-        text.push_str("After the merge, on released values only, the coordinator does\n");
+        text.push_str(
+            "With the boroughs' released figures alone the coordinator then does these steps, the last one first\n",
+        );
         text.push_str(&plain_plan(&prepared.after_merge));
     }
     text
@@ -29,21 +31,21 @@ fn one(fragment: &Fragment) -> String {
         [only] => names(&[only]),
         many => format!("{} boroughs", many.len()),
     };
-    let mut text = format!("Fragment {} goes to {boroughs}\n", fragment.number);
+    let mut text = format!("Question {} goes to {boroughs}\n", fragment.number.saturating_add(1));
     text.push_str(&plain::indented(&fragment.words, "  "));
     text.push_str("\n  as SQL\n");
     text.push_str(&plain::indented(&fragment.sql, "    "));
-    text.push_str(&format!("\n  cells   {}\n", grid(fragment.grid)));
-    text.push_str(&format!("  in logs {}\n", plain::line(&fragment.sha256)));
+    text.push_str(&format!("\n  answer  {}\n", grid(fragment.grid)));
+    text.push_str(&format!("  fingerprint in the boroughs' logs\n          {}\n", plain::line(&fragment.sha256)));
     text.push_str(&verdicts(&fragment.verdicts));
     text
 }
 
 fn grid(cells: u64) -> String {
     match cells {
-        0 => "open: a group key without a list of its values".into(),
-        1 => "1 cell a borough".into(),
-        n => format!("{} cells a borough", thousands(&n.to_string())),
+        0 => "a group for each value that a borough has: there is no list of them".into(),
+        1 => "1 group from each borough".into(),
+        n => format!("{} groups from each borough", thousands(&n.to_string())),
     }
 }
 
@@ -109,8 +111,8 @@ mod tests {
         let after_merge = "Sort\n  Projection".into();
         let text = explanation(&PrepareResponse { fragments: vec![fragment], after_merge, ..Default::default() });
         for expected in [
-            "Fragment 1 goes to 2 boroughs\n  Count people\n  by outcome\n",
-            "96,000 cells a borough",
+            "Question 2 goes to 2 boroughs\n  Count people\n  by outcome\n",
+            "96,000 groups from each borough",
             "1 of 4 say yes",
             "Camden (E09000007), Croydon (E09000008) say no: grid: 3.1 million cells\n",
             "advice: band age by 10 years",

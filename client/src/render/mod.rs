@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod explain;
+mod heading;
 mod nodes;
 mod purposes;
 mod sql;

@@ -35,14 +35,13 @@ pub fn nodes(response: &NodesResponse, width: Option<u16>) -> String {
     let able = response.nodes.iter().filter(|node| can_take_part(node)).count();
     let common = common.map(|list| format!("Datasets, where only their number stands: {list}\n"));
     let common = wrapped(&common.unwrap_or_default(), width);
-    format!(
-        "{}{common}{} of {} nodes can take part; federation {}, manifest version {}\n",
-        grid(&names, &[], &rows, width),
-        able,
+    let ending = format!(
+        "{able} of {} nodes can take part; federation {}, version {} of its list of members\n",
         response.nodes.len(),
         plain::line(&response.federation),
         response.manifest_version
-    )
+    );
+    format!("{}{common}{}", grid(&names, &[], &rows, width), wrapped(&ending, width))
 }
 
 /// The nodes with the field names of the wire contract.

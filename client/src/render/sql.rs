@@ -6,10 +6,15 @@ const CLAUSES: [&str; 8] = ["FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT"
 /// Words that stand before JOIN.
 const SIDES: [&str; 5] = ["LEFT", "RIGHT", "INNER", "FULL", "CROSS"];
 
-/// The clauses of a statement, each on a line with a margin. What is in brackets stays in its line, and texts in quotes
-/// are not touched.
-pub fn laid_out(sql: &str) -> String {
+/// The margin of a clause, and of what follows it on further lines.
+const MARGIN: usize = 4;
+const FURTHER: usize = 8;
+
+/// The clauses of a statement, each on a line with a margin, and on further lines where it is wider than the terminal.
+/// Texts and names in quotes are not touched.
+pub fn laid_out(sql: &str, width: Option<u16>) -> String {
     let words = words(sql);
+    let width = width.map_or(usize::MAX, usize::from);
     let (mut lines, mut line, mut depth) = (Vec::new(), String::new(), 0_usize);
     let mut before = String::new();
     for (place, word) in words.iter().enumerate() {
@@ -19,20 +24,30 @@ pub fn laid_out(sql: &str) -> String {
                 .get(place.saturating_add(1))
                 .is_some_and(|next| ["JOIN", "OUTER"].contains(&&*next.to_uppercase()));
         let begins = CLAUSES.contains(&upper.as_str()) && !SIDES.contains(&before.as_str()) && before != "OUTER";
-        if depth == 0 && (joins || begins) && !line.is_empty() {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
+        let full = line.chars().count().saturating_add(word.chars().count()) >= width;
+        if line.is_empty() {
+            line = " ".repeat(MARGIN);
+        } else if depth == 0 && (joins || begins) {
+            lines.push(std::mem::replace(&mut line, " ".repeat(MARGIN)));
+        } else if full && line.trim_start().contains(' ') {
+            lines.push(std::mem::replace(&mut line, " ".repeat(FURTHER)));
+        } else {
             line.push(' ');
         }
         line.push_str(word);
-        if !word.starts_with('\'') {
-            depth = depth.saturating_add(word.matches('(').count()).saturating_sub(word.matches(')').count());
+        let mut quoted = false;
+        for sign in word.chars() {
+            match sign {
+                '\'' => quoted = !quoted,
+                '(' if !quoted => depth = depth.saturating_add(1),
+                ')' if !quoted => depth = depth.saturating_sub(1),
+                _ => {}
+            }
         }
         before = upper;
     }
     lines.push(line);
-    lines.iter().map(|line| format!("    {line}\n")).collect::<String>().trim_end_matches('\n').to_owned()
+    lines.join("\n")
 }
 
 /// The words of a statement. A text in quotes is part of one word.
@@ -67,9 +82,15 @@ mod tests {
         let sql = "SELECT b.name, COUNT(*) FILTER (WHERE adult) AS n\n  FROM roll r LEFT JOIN boroughs b ON b.gss = r.borough \
                    WHERE kind = 'from  where' GROUP BY b.name ORDER BY n";
         assert_eq!(
-            laid_out(sql),
+            laid_out(sql, None),
             "    SELECT b.name, COUNT(*) FILTER (WHERE adult) AS n\n    FROM roll r\n    LEFT JOIN boroughs b ON b.gss = r.borough\n    \
              WHERE kind = 'from  where'\n    GROUP BY b.name\n    ORDER BY n"
         );
+        let share = "SELECT COUNT(*) FILTER (WHERE tenure = 'Social rented') FROM residents";
+        assert!(laid_out(share, None).contains("\n    FROM residents"), "{}", laid_out(share, None));
+        let narrow = laid_out(sql, Some(40));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
+        assert!(narrow.contains("\n        ") && narrow.contains("'from  where'"), "{narrow}");
+        assert_eq!(laid_out(&narrow, None), laid_out(sql, None));
     }
 }

@@ -8,6 +8,9 @@ use loda_answer::Answer;
 use loda_answer::cells::{Cell, CellKind, Column, columns, each_row, needs_note, note, note_name, thousands};
 use loda_answer::{decimals_of, plain};
 
+use super::heading::heading;
+use super::wrap::wrapped;
+
 /// A line below the header, and no other lines.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
@@ -16,6 +19,12 @@ const MIDNIGHT: &str = "T00:00:00";
 
 /// A longer word may be broken.
 const LONGEST_WORD: usize = 28;
+
+/// A narrower column of notes is hard to read: the notes then stand below the table.
+const NARROW: usize = 24;
+
+/// What stands in place of a figure, and what it means.
+const SIGNS: [(&str, &str); 3] = [("[c]", "withheld"), ("[x]", "no answer"), ("[z]", "no data")];
 
 /// The whole answer. `width` is the terminal's, in columns; without it lines have any length.
 pub fn table(answer: &Answer, width: Option<u16>) -> String {
@@ -43,12 +52,56 @@ pub fn table_head(answer: &Answer, width: Option<u16>, limit: usize) -> String {
     });
     let Ok(()) = done;
 
-    let mut names: Vec<_> = columns.iter().map(|column| plain::line(&column.name)).collect();
+    let mut names: Vec<_> = columns.iter().map(|column| heading(&plain::line(&column.name))).collect();
+    let numbers: Vec<_> = columns.iter().map(|column| column.kind.is_number()).collect();
+    let signs = SIGNS.iter().filter(|(sign, _)| rows.iter().flatten().any(|cell| cell == sign));
+    let signs: Vec<String> = signs.map(|(sign, meaning)| format!("{sign} {meaning}")).collect();
+    let mut below = String::new();
     if with_note {
         names.push(plain::line(&note_name(&columns)));
+        let others = (0..columns.len()).map(|index| least_width(index, &names, &numbers, &rows));
+        let left = width.map(|width| usize::from(width).saturating_sub(others.sum()));
+        if left.is_some_and(|left| left < NARROW) {
+            names.pop();
+            below = notes_below(&mut rows);
+        }
     }
-    let numbers: Vec<_> = columns.iter().map(|column| column.kind.is_number()).collect();
-    grid(&names, &numbers, &rows, width)
+    let mut text = grid(&names, &numbers, &rows, width);
+    text.push_str(&wrapped(&below, width));
+    if !signs.is_empty() {
+        text.push_str(&format!("{}\n", signs.join("; ")));
+    }
+    text
+}
+
+/// Takes the notes out of the rows. Each is written once, after the numbers of its rows.
+fn notes_below(rows: &mut [Vec<String>]) -> String {
+    let mut notes: Vec<(String, Vec<usize>)> = Vec::new();
+    for (number, row) in (1..).zip(rows) {
+        let Some(note) = row.pop().filter(|note| !note.is_empty()) else { continue };
+        match notes.iter_mut().find(|(known, _)| *known == note) {
+            Some((_, of)) => of.push(number),
+            None => notes.push((note, vec![number])),
+        }
+    }
+    let line = |(note, of): &(String, Vec<usize>)| {
+        let rows = if of.len() == 1 { "row" } else { "rows" };
+        let of: Vec<String> = of.iter().map(usize::to_string).collect();
+        format!("note on {rows} {}: {note}\n", of.join(", "))
+    };
+    notes.iter().map(line).collect()
+}
+
+/// The least width of a column with its margins. A number broken over two lines would be read as two numbers, and a name
+/// as two names.
+fn least_width(index: usize, names: &[String], numbers: &[bool], rows: &[Vec<String>]) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(index)).chain(names.get(index));
+    let longest = if numbers.get(index).copied().unwrap_or(false) {
+        cells.map(|text| text.chars().count()).max().unwrap_or(0)
+    } else {
+        cells.flat_map(|text| text.split(' ')).map(|word| word.chars().count()).max().unwrap_or(0).min(LONGEST_WORD)
+    };
+    longest.saturating_add(2)
 }
 
 /// Rows of safe text under `names`. Columns marked in `numbers` are aligned right and never broken.
@@ -69,14 +122,7 @@ pub(crate) fn grid(names: &[String], numbers: &[bool], rows: &[Vec<String>], wid
         table.add_row(row.iter().enumerate().map(aligned));
     }
     for index in 0..names.len() {
-        let cells = rows.iter().filter_map(|row| row.get(index)).chain(names.get(index));
-        // A number broken over two lines would be read as two numbers, and a name as two names.
-        let longest = if is_number(index) {
-            cells.map(|text| text.chars().count()).max().unwrap_or(0)
-        } else {
-            cells.flat_map(|text| text.split(' ')).map(|word| word.chars().count()).max().unwrap_or(0).min(LONGEST_WORD)
-        };
-        let least = u16::try_from(longest.saturating_add(2)).unwrap_or(u16::MAX);
+        let least = u16::try_from(least_width(index, names, numbers, rows)).unwrap_or(u16::MAX);
         if let Some(column) = table.column_mut(index) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
         }
@@ -198,7 +244,7 @@ mod tests {
     fn numbers_are_grouped_and_nulls_marked() {
         let text = table(&sample([None, Some("c"), None, None]), Some(80));
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!((lines.len(), lines.last()), (7, Some(&"[c] withheld")), "{text}");
         assert!(lines[0].contains("outcome") && !text.contains("reason") && !text.contains("note"), "{text}");
         assert!(lines[2].contains("1,234,567") && lines[2].contains("0.25"), "{text}");
         assert!(lines[3].contains("=1+1") && lines[3].contains("[c]") && lines[3].contains("0.3333"), "{text}");
@@ -220,6 +266,14 @@ mod tests {
         let text = table(&sample([Some("lacks 1 borough: 1 withheld"), None, None, None]), Some(44));
         assert!(text.lines().all(|line| line.chars().count() <= 44), "{text}");
         assert!(text.contains("1,234,567") && text.contains("12,345.5"), "{text}");
+    }
+
+    #[test]
+    fn notes_without_room_stand_below_the_table() {
+        let marked = [Some("lacks 1 borough: 1 withheld"), None, Some("lacks 1 borough: 1 withheld"), Some("in part")];
+        let text = table(&sample(marked), Some(52));
+        assert!(text.contains("\nnote on rows 1, 3: lacks 1 borough: 1 withheld\nnote on row 4: in part\n"), "{text}");
+        assert!(!table(&sample(marked), Some(100)).contains("note on"), "{text}");
     }
 
     #[test]

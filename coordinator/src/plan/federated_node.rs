@@ -88,7 +88,7 @@ impl UserDefinedLogicalNodeCore for Federated {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fragment {}: {}", self.part, self.words)
+        write!(f, "answers to question {}: {}", self.part.saturating_add(1), self.words)
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {

@@ -55,7 +55,9 @@ impl QueryService {
     }
 
     async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {
-        let after_merge = prepared.split.plan.display_indent().to_string().replace("count(Int64(1))", "count(*)");
+        let steps = prepared.split.plan.display_indent().to_string();
+        let steps = steps.replace("count(Int64(1))", "count(*)").replace("count(*) AS count(*)", "count(*)");
+        let after_merge = steps.replace("Projection: ", "Columns: ");
         let verdicts = if ask_nodes { self.verdicts(prepared).await } else { Vec::new() };
         let mut verdicts = verdicts.into_iter();
         let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {

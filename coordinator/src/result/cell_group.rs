@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
+use loda_answer::cells::thousands;
 use loda_question::Measure;
 use loda_question::table::{CellFigure, Estimate};
 
@@ -221,7 +222,9 @@ impl Group {
         };
         let of_boroughs = |n: u32| if one { String::new() } else { format!(" in {n} of {} boroughs", self.boroughs) };
         let partial = (in_part > 0).then(|| format!("{IN_PART}{}", of_boroughs(in_part)));
-        let estimated = estimated.map(|(boroughs, units)| format!("about {units} estimated{}", of_boroughs(boroughs)));
+        let estimated = estimated.map(|(boroughs, units)| {
+            format!("about {} estimated{}", thousands(&units.to_string()), of_boroughs(boroughs))
+        });
         let notes: Vec<String> = lacks.into_iter().chain(partial).chain(estimated).collect();
         (!notes.is_empty()).then(|| notes.join("; "))
     }

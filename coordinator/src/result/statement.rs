@@ -40,15 +40,14 @@ pub(crate) fn statement(
     let mut notes = split.notes.clone();
     if merged.iter().any(|part| part.in_part) {
         notes.push(
-            "Figures of rows marked 'in part' add up the released cells of a table; cells of too few units are missing from \
-             them"
+            "Figures marked 'in part' add up groups that were released, without the groups that are too small to be released"
                 .to_owned(),
         );
     }
     if merged.iter().any(|part| part.estimated) {
         notes.push(
-            "Rows marked 'estimated' hold cells of too few units to be released: how many they hold is estimated from the \
-             released totals that they are part of"
+            "Figures marked 'estimated' include groups that are too small to be released: how many are in them is estimated \
+             from the released totals that they are part of, and 'about 5 estimated' says how many"
                 .to_owned(),
         );
     }
@@ -129,6 +128,7 @@ fn wire_part(
         open: merged.open,
         estimated: merged.estimated,
         no_data: merged.no_data,
+        in_part: merged.in_part,
         notes: notes(part, merged, &figure_names),
         units: part.scope.units.iter().map(|u| u.unit.domain.clone()).collect(),
     }
@@ -143,7 +143,7 @@ fn each_once<'a>(said: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 /// How a quantile is read.
-const EVENLY: &str = "Where in between is told as if values were spread evenly; its error is that of the counts";
+const EVENLY: &str = "Within a band, values are taken to be spread evenly; the error does not include this";
 
 /// What a reader has to know of a part's figures, besides their errors.
 fn notes(part: &FederatedAggregate, merged: &MergedPart, names: &[String]) -> Vec<String> {
@@ -157,8 +157,8 @@ fn notes(part: &FederatedAggregate, merged: &MergedPart, names: &[String]) -> Ve
         };
         let (name, from, to) = (bare_name(name), plain(from), plain(to));
         Some(format!(
-            "{name} above {to} counts as {to}, and below {from} as {from}: sums and means leave out the rest, and their \
-             errors do not tell of it"
+            "in sums, means and deviations a {name} above {to} counts as {to}, and one below {from} as {from}; the error \
+             does not include this"
         ))
     });
     let binned = merged.bins.iter().filter_map(|(output, bins)| {
@@ -168,8 +168,8 @@ fn notes(part: &FederatedAggregate, merged: &MergedPart, names: &[String]) -> Ve
         match bins.as_slice() {
             [] => None,
             [(from, to)] => Some(format!("{name} lies between {from} and {to}. {EVENLY}")),
-            _ if least < most => Some(format!("{name} is known within {least} to {most}. {EVENLY}")),
-            _ => Some(format!("{name} is known within {least}. {EVENLY}")),
+            _ if least < most => Some(format!("{name} is read from bands {least} to {most} wide. {EVENLY}")),
+            _ => Some(format!("{name} is read from bands {least} wide. {EVENLY}")),
         }
     });
     clamped.chain(binned).collect()

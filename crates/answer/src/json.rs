@@ -109,6 +109,7 @@ fn part(part: &Part) -> Value {
         "open": part.open,
         "estimated": part.estimated,
         "no_data": part.no_data,
+        "in_part": part.in_part,
         "assessed": part.assessed,
         "lacks": part.lacks.iter().map(lack).collect::<Vec<_>>(),
         "notes": part.notes,

@@ -23,22 +23,24 @@ pub enum Detail {
 /// columns, the notes and a verdict.
 /// Parts with one headline are written under it, each line once. The text is safe for a terminal.
 pub fn statement(statement: &Statement, detail: Detail) -> String {
-    let mut parts: Vec<(String, Vec<String>)> = Vec::new();
+    let mut sections: Vec<(String, Vec<&Part>)> = Vec::new();
     for part in &statement.parts {
-        let (headline, body) = (headline(part), body(part, detail));
-        let place = parts.iter().position(|(known, _)| *known == headline).unwrap_or_else(|| {
-            parts.push((headline, Vec::new()));
-            parts.len().saturating_sub(1)
-        });
-        let Some((_, lines)) = parts.get_mut(place) else { continue };
+        let headline = headline(part);
+        match sections.iter_mut().find(|(known, _)| *known == headline) {
+            Some((_, parts)) => parts.push(part),
+            None => sections.push((headline, vec![part])),
+        }
+    }
+    let mut text = String::new();
+    for (headline, parts) in sections {
+        let all = |words: &dyn Fn(&Part) -> String| parts.iter().map(|part| words(part)).collect::<String>();
+        let body = [all(&|part| body(part, detail)), withheld(&parts), all(&lacking)].concat();
+        let mut lines: Vec<String> = Vec::new();
         for item in items(&body) {
             if !lines.contains(&item) {
                 lines.push(item);
             }
         }
-    }
-    let mut text = String::new();
-    for (headline, lines) in parts {
         text.push_str(&format!("{headline}\n{}", lines.concat()));
     }
     text.push_str(&errors(statement));
@@ -103,8 +105,6 @@ fn body(part: &Part, detail: Detail) -> String {
     }
     text.push_str(&covers(part));
     text.push_str(&missing(part));
-    text.push_str(&withheld(part));
-    text.push_str(&lacking(part));
     text
 }
 
@@ -203,7 +203,7 @@ fn errors(statement: &Statement) -> String {
         return String::new();
     }
     let lacks = statement.parts.iter().any(|part| part.lacking > 0);
-    let of = if lacks { ", of the boroughs that are in a figure" } else { "" };
+    let of = if lacks { " (of the boroughs that are counted in a figure)" } else { "" };
     format!("standard error{of}: {} (19 of 20 figures are off by less than twice this)\n", errors.join("; "))
 }
 
@@ -224,21 +224,32 @@ pub fn decimals_of(error: f64) -> Option<i32> {
     (error.is_finite() && error > 0.0).then(|| (1.0 - error.log10().floor()).clamp(-15.0, 9.0) as i32)
 }
 
-fn withheld(part: &Part) -> String {
-    if part.open {
-        return "  groups that are too small are not listed, and how many they are is not said\n".to_owned();
+/// What the parts of one headline withhold, together: a reader of totals and their rows sees one answer.
+fn withheld(parts: &[&Part]) -> String {
+    let mut text = String::new();
+    if parts.iter().any(|part| part.open) {
+        text.push_str("  groups that are too small are not listed, and how many they are is not said\n");
     }
-    if part.withheld == 0 {
-        return String::new();
-    }
+    let sum = |of: &dyn Fn(&Part) -> u64| {
+        let told = parts.iter().filter(|part| !part.open).map(|part| of(part));
+        told.fold(0, u64::saturating_add)
+    };
     let number = |n: u64| thousands(&n.to_string());
-    let (withheld, all) = (number(part.withheld), number(part.values));
-    format!("  withheld: {withheld} of the {all} figures that this is made of. A figure that cannot be told is [c]\n")
+    let (withheld, all) = (sum(&|part| part.withheld), sum(&|part| part.values));
+    if withheld > 0 {
+        text.push_str(&format!(
+            "  withheld: {} of the {} figures that this is made of\n",
+            number(withheld),
+            number(all)
+        ));
+    }
+    text
 }
 
 fn lacking(part: &Part) -> String {
     let total = part.lacking.max(part.lacks.len() as u64);
-    if total == 0 {
+    let answered = part.boroughs.iter().any(|borough| borough.answer == "answered");
+    if total == 0 || !answered {
         return String::new();
     }
     let shown = part.lacks.len().min(LISTED);
@@ -269,15 +280,25 @@ fn lack_in_words(lack: &Lack) -> String {
 }
 
 fn ending(statement: &Statement) -> String {
-    let anything_withheld = statement.parts.iter().any(|part| part.open || part.withheld > 0 || part.lacking > 0);
+    // Of figures that are not listed it is not known why they lack cells.
+    let is_no_data = |lack: &Lack| lack.no_data > 0 && [lack.withheld, lack.refused, lack.no_answer] == [0; 3];
+    let lacks = |part: &Part| part.lacking > part.lacks.len() as u64 || !part.lacks.iter().all(is_no_data);
+    let anything_withheld = statement.parts.iter().any(|part| part.open || part.withheld > 0 || lacks(part));
+    let in_part = statement.parts.iter().any(|part| part.in_part);
     let nobody = !statement.parts.is_empty() && statement.parts.iter().all(asks_nobody);
     let unanswered = is_unanswered(statement);
     let estimated = statement.parts.iter().any(|part| part.estimated);
     let no_data = statement.parts.iter().any(|part| part.no_data);
+    let is_empty = |part: &Part| part.values == 0 && !part.open && part.method != "public";
+    let empty = !statement.parts.is_empty() && statement.parts.iter().all(is_empty);
     let verdict = match (is_whole(statement), anything_withheld) {
         (false, _) if nobody => "NOBODY WAS ASKED: the conditions leave no borough",
+        (true, false) if empty => "all boroughs answered; nothing in their data meets the conditions",
         (true, false) if no_data => "all boroughs answered; their data do not reach some figures, which are [z]",
-        (true, false) if estimated => "all boroughs answered; figures marked 'estimated' hold estimates of small cells",
+        (true, false) if in_part => "all boroughs answered; figures marked 'in part' leave out small groups",
+        (true, false) if estimated => {
+            "all boroughs answered; figures marked 'estimated' hold estimates of small groups"
+        }
         (true, false) => "complete, nothing withheld",
         (true, true) => "all boroughs answered; some figures are withheld",
         (false, _) if unanswered => "NO ANSWER: no borough that was asked answered",
@@ -424,9 +445,16 @@ mod tests {
         let part = || stop_search(vec![borough(1, "answered")]);
         assert!(verdict(part()).ends_with("complete, nothing withheld\n"));
         let estimated = verdict(Part { estimated: true, ..part() });
-        assert!(estimated.ends_with("hold estimates of small cells\n"), "{estimated}");
+        assert!(estimated.ends_with("hold estimates of small groups\n"), "{estimated}");
         let beyond = verdict(Part { estimated: true, no_data: true, ..part() });
         assert!(beyond.ends_with("which are [z]\n"), "{beyond}");
+        let in_part = verdict(Part { in_part: true, ..part() });
+        assert!(in_part.ends_with("leave out small groups\n"), "{in_part}");
+        let after = Lack { no_data: 33, ..Lack::default() };
+        let after = verdict(Part { no_data: true, lacking: 1, lacks: vec![after], ..part() });
+        assert!(after.ends_with("which are [z]\n"), "{after}");
+        let nothing = verdict(Part { values: 0, ..part() });
+        assert!(nothing.ends_with("nothing in their data meets the conditions\n"), "{nothing}");
     }
 
     #[test]
@@ -436,7 +464,7 @@ mod tests {
         let text = statement(&Statement { complete: true, parts, ..Default::default() }, Detail::Plain);
         assert_eq!(text.matches("1 of 1 borough answered").count(), 1, "{text}");
         assert_eq!(text.matches("  protected: ").count(), 1, "{text}");
-        assert_eq!(text.matches("  withheld: ").count(), 2, "{text}");
+        assert!(text.contains("  withheld: 4 of the 3,960 figures"), "{text}");
     }
 
     #[test]
@@ -466,7 +494,7 @@ mod tests {
             "1 of 5 boroughs answered\n",
             "  refused: Camden (E09000007), Croydon (E09000008): agreement: no agreement covers this purpose\n",
             "  no answer: Hackney (E09000012), Hammersmith and Fulham (E09000013)\n",
-            "  withheld: 1,234 of the 1,320 figures that this is made of. A figure",
+            "  withheld: 1,234 of the 1,320 figures that this is made of\n",
             "  incomplete: 40 London figures without every borough's figure, the first 10:\n",
             "    outcome = Arrest, n: 2 withheld, 1 no answer, 4 no data\n",
             "  data: stop_search until 2020-11-30: City of London (E09000001)\n",

@@ -89,7 +89,7 @@ fn figure_words(figure: &Figure, scope: &Scope) -> String {
         Measure::Units(name) => {
             let unit = scope.unit_index(name).and_then(|i| scope.units.get(i));
             let domain = unit.map_or(name.as_str(), |u| u.unit.domain.as_str());
-            format!("the number of different units of domain '{domain}'")
+            format!("the number of different units ({domain})")
         }
         Measure::Present(name) => format!("the number of {} with a {name}", rows_are(scope)),
         Measure::Sum(name) => format!("the sum of {name}"),

@@ -11,7 +11,7 @@ from superset.constants import TimeGrain
 from superset.db_engine_specs.base import BaseEngineSpec
 from superset.utils.core import create_ssl_cert_file
 
-COUNTED = re.compile(r"COUNT\(DISTINCT (\w+)\) counts each ([a-z]+)")
+COUNTED = re.compile(r"COUNT\(DISTINCT (?:\(borough, )?(\w+)\)+ counts each ([a-z]+)")
 
 
 class LodaEngineSpec(BaseEngineSpec):

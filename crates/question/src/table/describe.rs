@@ -11,16 +11,16 @@ impl Table {
             RowDomain::Rows(dataset) => format!("each row of {dataset}"),
         };
         let columns: Vec<String> =
-            self.columns.iter().map(|c| format!("{} (weight {})", c.reference, c.weight)).collect();
-        let columns = if columns.is_empty() { "no column".to_owned() } else { columns.join(", ") };
+            self.columns.iter().map(|c| format!("{} (counts as {})", c.reference.title(), c.weight)).collect();
+        let columns = if columns.is_empty() { String::new() } else { format!(" by {}", columns.join(", ")) };
         let figures: Vec<String> = self.functionals.iter().map(words).collect();
         format!(
-            "The table of {columns} over {rows}, weights {} of {}, and every table of fewer of these columns: {}. \
-             Figures are perturbed cell by cell; cells of fewer than {} units are withheld. \
-             Conditions are evaluated over released cells.",
+            "A table over {rows}{columns}, and its totals: {}. It uses {} of the {} columns that it may have. Each figure is \
+             changed a little at random, and those of fewer than {} are withheld. Conditions pick from the released figures, \
+             not from records.",
+            figures.join("; "),
             self.weight(),
             self.dimensions(),
-            figures.join("; "),
             self.threshold
         )
     }
@@ -47,7 +47,7 @@ impl Table {
 
 fn words(functional: &Functional) -> String {
     match functional {
-        Functional::Units(domain) => format!("the number of different units of domain '{domain}'"),
+        Functional::Units(domain) => format!("the number of different units ({domain})"),
         Functional::Rows => "the number of rows".to_owned(),
         Functional::Present(of) => format!("the number with a {of}"),
         Functional::Sum(of) => format!("the sum of {of}"),

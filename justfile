@@ -139,6 +139,10 @@ fuzz SECONDS="60":
 fuzz-identity SECONDS="60":
     cd fuzz && mkdir -p corpus/identity && RUSTC_BOOTSTRAP=1 cargo fuzz run identity corpus/identity seeds/identity -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
 
+# Fuzz the files of a published query log: notes, checkpoints, keys, bundles, proofs (needs cargo-fuzz)
+fuzz-ledger SECONDS="60":
+    cd fuzz && mkdir -p corpus/ledger && RUSTC_BOOTSTRAP=1 cargo fuzz run ledger corpus/ledger seeds/ledger -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
+
 # Fuzz what anybody sends to the doors: parameters, tokens, keys (needs cargo-fuzz; the first build takes long)
 fuzz-doors SECONDS="60":
     cd fuzz && mkdir -p corpus/doors && RUSTC_BOOTSTRAP=1 cargo fuzz run --features sql doors corpus/doors seeds/doors -- -max_total_time={{SECONDS}} -max_len=2048 -rss_limit_mb=4096

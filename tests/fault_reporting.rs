@@ -158,6 +158,7 @@ fn a_log_that_was_changed_while_nobody_looked_is_not_taken_up() {
         let names = ["log.jsonl", "log.head", "log.key"];
         let kept: Vec<(PathBuf, Vec<u8>)> = names
             .iter()
+            .chain(&["log/checkpoint"])
             .map(|name| state.join(name))
             .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
             .collect();
@@ -195,6 +196,15 @@ fn a_log_that_was_changed_while_nobody_looked_is_not_taken_up() {
                 }),
             ),
             ("log, number and key were removed", Box::new(|| names.iter().for_each(|name| remove(name)))),
+            (
+                // They go together, so that the checkpoint alone knows of more.
+                "an older log and its number were put back",
+                Box::new(|| {
+                    write("log.jsonl", &joined(&lines[..last]));
+                    write("log.head", &format!("{last:020} {}\n", loda_ledger::sha256_hex(lines[last - 1].as_bytes())));
+                }),
+            ),
+            ("the checkpoint was changed", Box::new(|| write("log/checkpoint", "1"))),
         ];
         for (what, change) in changes {
             change();

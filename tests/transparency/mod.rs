@@ -6,10 +6,10 @@ use std::process::Command;
 
 use loda_identity::SigningKey;
 use loda_ledger::tree::checkpoint::{Checkpoint, witnessed};
-use loda_ledger::tree::files::check;
+use loda_ledger::tree::files::{TreeFiles, check, read_note};
 use loda_ledger::tree::hash::leaf;
 use loda_ledger::tree::note::{Note, Signs, Verifier};
-use loda_ledger::tree::tile;
+use loda_ledger::tree::{proof, tile};
 use loda_ledger::{CHECKPOINT, Entry, Log, PublishedTree, SignedLines, checkpoint_key};
 
 use crate::support;
@@ -29,8 +29,12 @@ struct Published {
 
 impl Published {
     fn of(entries: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let (key, _) = SigningKey::generate().unwrap();
+        Self::signed_by(&key, entries)
+    }
+
+    fn signed_by(key: &SigningKey, entries: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         key.save(&dir.path().join("log.key")).unwrap();
         let log = checkpoint_key("london.example", "coordinator", &key.public_hex()).unwrap();
         let witness = |number: usize| {
@@ -75,22 +79,24 @@ impl Published {
         path
     }
 
-    /// What our own check says of a folder.
-    fn checked(&self, folder: &Path) -> Result<u64, String> {
-        let bytes = fs::read(folder.join(CHECKPOINT)).map_err(|fault| fault.to_string())?;
-        let note = Note::parse(&bytes)?;
+    /// What our own check says of a folder: its tree.
+    fn tree(&self, folder: &Path) -> Result<TreeFiles, String> {
+        let note = read_note(&folder.join(CHECKPOINT)).map_err(|fault| fault.to_string())?;
         let checkpoint = Checkpoint::of_note(&note, &self.log)?;
         let witnesses: Vec<Verifier> = self.witnesses.iter().map(|(key, _)| key.clone()).collect();
         if witnessed(&note, &witnesses) < WITNESSES {
             return Err("too few witnesses".to_owned());
         }
-        check(folder, checkpoint.size, &checkpoint.root, &mut |_, _| {}).map_err(|fault| fault.to_string())?;
-        Ok(checkpoint.size)
+        check(folder, checkpoint.size, &checkpoint.root, &mut |_, _| {}).map_err(|fault| fault.to_string())
+    }
+
+    fn checked(&self, folder: &Path) -> Result<u64, String> {
+        self.tree(folder).map(|tree| tree.size())
     }
 }
 
 fn note(folder: &Path) -> Note {
-    Note::parse(&fs::read(folder.join(CHECKPOINT)).unwrap()).unwrap()
+    read_note(&folder.join(CHECKPOINT)).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -163,7 +169,7 @@ fn rebundled(folder: &Path, name: &str, width: usize, with: impl FnOnce(&mut Vec
             tile::entries(bytes, width).unwrap().iter().map(|entry| entry.to_vec()).collect();
         with(&mut entries);
         bytes.clear();
-        entries.iter().for_each(|entry| tile::bundle(bytes, entry).unwrap());
+        entries.iter().for_each(|entry| bytes.append(&mut tile::bundled(entry).unwrap()));
     });
 }
 
@@ -300,5 +306,40 @@ fn other_peoples_tools_verify_a_log_and_reject_what_was_tampered_with() {
             "{what}"
         );
         assert!(python != Some(true), "{what}");
+    }
+}
+
+/// The strongest attacker holds the log's key, and has the witnesses sign too: every copy of the log is whole by itself. Who
+/// kept an older checkpoint sees that the log is another, or shorter.
+#[test]
+fn a_party_that_writes_its_log_again_is_found_by_an_older_checkpoint() {
+    let honest = Published::of(700);
+    let before = Checkpoint::parse(note(&honest.folder()).text()).unwrap();
+    let kept = honest.dir.path().join("kept");
+    fs::copy(honest.folder().join(CHECKPOINT), &kept).unwrap();
+    let python = support::doors::transparency();
+    let continues = |published: &Published| {
+        let tree = published.tree(&published.folder()).unwrap();
+        let now = Checkpoint::parse(note(&published.folder()).text()).unwrap();
+        let ours = before.size <= now.size && proof::root(&tree, before.size).unwrap() == before.root;
+        // The proof that a witness is sent says the same.
+        let sent = tree.consistency(before.size, now.size).unwrap_or_default();
+        assert_eq!(proof::continues(before.size, now.size, &sent, &before.root, &now.root), ours);
+        let theirs = python.as_ref().map(|python| {
+            let mut command = Command::new(python);
+            command.args(["-m", "aics_tlog", "verify-consistency", "--old-checkpoint"]).arg(&kept).arg("--tiles");
+            command.arg(published.folder()).args(["--log-key", &published.log.to_string()]);
+            command.output().unwrap().status.success()
+        });
+        (ours, theirs.unwrap_or(ours))
+    };
+    assert_eq!(continues(&honest), (true, true));
+    honest.grow(450);
+    assert_eq!(continues(&honest), (true, true), "a log may grow");
+    // Each of these is signed by the same key, and its files are whole.
+    for entries in [10, 699, 700, 701, 1_500] {
+        let forked = Published::signed_by(&honest.key(), entries);
+        assert_eq!(forked.checked(&forked.folder()), Ok(entries as u64));
+        assert_eq!(continues(&forked), (false, false), "{entries} entries");
     }
 }

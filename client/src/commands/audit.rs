@@ -1,6 +1,5 @@
 //! `loda audit`: proofs that a query log holds everything.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -8,12 +7,13 @@ use loda_answer::cells::thousands;
 use loda_answer::plain;
 use loda_identity::Manifest;
 use loda_ledger::tree::checkpoint::Checkpoint;
-use loda_ledger::tree::files::{TreeFiles, check};
-use loda_ledger::tree::note::{Note, Verifier};
+use loda_ledger::tree::files::{check, read_note};
+use loda_ledger::tree::note::Verifier;
 use loda_ledger::tree::proof;
 use loda_ledger::{CHECKPOINT, checkpoint_key};
 
 use super::failure::Failure;
+use super::federation::manifest::load;
 use super::session::Session;
 use crate::args::audit::AuditCommand;
 use crate::exit;
@@ -28,7 +28,7 @@ pub(super) fn run(command: &AuditCommand, session: &mut Session<'_>) -> Result<u
         AuditCommand::Verify { folder, manifest, since } => {
             let (key, now) = signed(&folder.join(CHECKPOINT), &load(manifest)?)?;
             let cannot = |source| Failure::File { action: "verify", path: folder.clone(), source };
-            check(folder, now.size, &now.root, &mut |_, _| {}).map_err(cannot)?;
+            let tree = check(folder, now.size, &now.root, &mut |_, _| {}).map_err(cannot)?;
             writeln!(session.out, "{}", plain::line(&now.origin))?;
             writeln!(session.out, "  signed by    {key}")?;
             writeln!(session.out, "  root         {}", hex::encode(now.root))?;
@@ -36,7 +36,6 @@ pub(super) fn run(command: &AuditCommand, session: &mut Session<'_>) -> Result<u
             writeln!(session.out, "  entries      {entries}: each is the one that was signed, and none is missing")?;
             if let Some(since) = since {
                 let (older_key, before) = signed(since, &load(manifest)?)?;
-                let tree = TreeFiles::open(folder, now.size).map_err(cannot)?;
                 let same = older_key == key && before.size <= now.size;
                 if !same || proof::root(&tree, before.size).map_err(cannot)? != before.root {
                     let what = format!("does not continue the log of {}", since.display());
@@ -51,10 +50,6 @@ pub(super) fn run(command: &AuditCommand, session: &mut Session<'_>) -> Result<u
     Ok(exit::COMPLETE)
 }
 
-fn load(path: &Path) -> Result<Manifest, Failure> {
-    Manifest::load(path).map_err(|fault| Failure::Usage(fault.to_string()))
-}
-
 /// The keys of the parties' logs.
 fn keys(manifest: &Manifest) -> Vec<Verifier> {
     let coordinator = ("coordinator", &manifest.coordinator.log_key);
@@ -67,7 +62,7 @@ fn keys(manifest: &Manifest) -> Vec<Verifier> {
 fn signed(path: &Path, manifest: &Manifest) -> Result<(Verifier, Checkpoint), Failure> {
     let fault = |source| Failure::File { action: "read", path: path.to_owned(), source };
     let wrong = |what: &str| fault(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
-    let note = Note::parse(&fs::read(path).map_err(fault)?).map_err(wrong)?;
+    let note = read_note(path).map_err(fault)?;
     let origin = Checkpoint::parse(note.text()).ok_or_else(|| wrong("it is no checkpoint"))?.origin;
     let key = keys(manifest).into_iter().find(|key| key.name() == origin);
     let key = key.ok_or_else(|| wrong("it is of a log that the manifest does not name"))?;

@@ -1,6 +1,6 @@
 //! `loda federation`: joining, leaving, signing. People exchange files; only `update` needs a network.
 
-mod manifest;
+pub(super) mod manifest;
 mod trial;
 
 use std::path::Path;

@@ -1,13 +1,13 @@
 //! One entry of the log.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Change, Event, EventKind};
 use crate::seen::Seen;
 
 /// One entry. It records a query and its outcome, never a figure. A text field that does not apply is empty.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "EntryLine")]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "EntryLine", into = "EntryLine")]
 pub struct Entry {
     /// The event that the entry records.
     pub event: Event,
@@ -27,8 +27,8 @@ pub struct Entry {
     pub seen: Vec<Seen>,
 }
 
-/// An entry as a line of the log holds it, when it is read.
-#[derive(Deserialize)]
+/// An entry as a line of the log holds it.
+#[derive(Serialize, Deserialize)]
 struct EntryLine {
     kind: EventKind,
     query: String,
@@ -38,37 +38,22 @@ struct EntryLine {
     agreement: String,
     fragment: String,
     detail: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seen: Vec<Seen>,
-}
-
-/// An entry as a line of the log holds it, when it is written.
-#[derive(Serialize)]
-struct WrittenEntry<'a> {
-    kind: EventKind,
-    query: &'a str,
-    analyst: &'a str,
-    purpose: &'a str,
-    dataset: &'a str,
-    agreement: &'a str,
-    fragment: &'a str,
-    detail: String,
-    #[serde(skip_serializing_if = "<[Seen]>::is_empty")]
-    seen: &'a [Seen],
-}
-
-impl Serialize for Entry {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { event, query, analyst, purpose, dataset, agreement, fragment, seen } = self;
-        let (kind, detail) = (event.kind(), event.detail());
-        WrittenEntry { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen }.serialize(serializer)
-    }
 }
 
 impl From<EntryLine> for Entry {
     fn from(line: EntryLine) -> Self {
         let EntryLine { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen } = line;
         Self { event: Event::read(kind, detail), query, analyst, purpose, dataset, agreement, fragment, seen }
+    }
+}
+
+impl From<Entry> for EntryLine {
+    fn from(entry: Entry) -> Self {
+        let Entry { event, query, analyst, purpose, dataset, agreement, fragment, seen } = entry;
+        let (kind, detail) = (event.kind(), event.detail());
+        Self { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The head file: the number of a log's entries and the hash of the last one, in a file beside the log.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::log::LogError;
@@ -101,17 +101,8 @@ impl HeadFile {
 
     /// Writes a mark, without making it durable: after a crash the log may be ahead of this file.
     pub(crate) fn set(&mut self, mark: Mark) -> std::io::Result<()> {
-        let text = format!("{:020} {}\n", mark.entries, hex::encode(mark.hash));
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::FileExt::write_all_at(&self.file, text.as_bytes(), 0)
-        }
-        #[cfg(not(unix))]
-        {
-            use std::io::{Seek, SeekFrom, Write};
-            self.file.seek(SeekFrom::Start(0))?;
-            self.file.write_all(text.as_bytes())
-        }
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(format!("{:020} {}\n", mark.entries, hex::encode(mark.hash)).as_bytes())
     }
 
     /// Whether the file at the path is still the one that this process writes to.

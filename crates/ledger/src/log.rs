@@ -56,6 +56,16 @@ pub enum LogError {
         /// The fault of the line.
         problem: &'static str,
     },
+    /// An entry is longer than a transparency log holds.
+    #[error(
+        "query log {path}: an entry of {bytes} bytes is too long to be logged: fewer boroughs or figures make it shorter"
+    )]
+    Long {
+        /// The log's file.
+        path: String,
+        /// The entry's length.
+        bytes: usize,
+    },
     /// This process has stopped writing, after a failed fsync or after another process changed the log.
     #[error("query log: an earlier write failed; restart once the disk is mended")]
     Stopped,

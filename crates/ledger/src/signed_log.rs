@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loda_federation::SigningKey;
-use serde::Serialize;
+use serde_json::json;
 
 use crate::check::{CheckedLog, check};
 use crate::entry::Entry;
@@ -18,6 +18,7 @@ use crate::index::Index;
 use crate::log::{Log, LogError};
 use crate::seen::Head;
 use crate::sha256::{Hash, hash};
+use crate::tree::tile::MAX_ENTRY;
 
 /// A file of lines `{"entry":{…},"signature":"…"}`. The signature covers the bytes of `entry`. These bytes hold a sequence
 /// number, the time and the SHA-256 of the previous line.
@@ -114,14 +115,20 @@ impl Log for SignedLines {
         self.look(&mut state)?;
         let (mut previous, mut lines) = (state.index.previous(), Vec::new());
         for (sequence, entry) in (state.index.entries()..).zip(entries) {
-            let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-            let body = serde_json::to_string(&Body { sequence, time, previous: &previous, head: true, what: entry });
-            let body = body.map_err(|fault| LogError::Write {
-                path: self.path.display().to_string(),
-                source: std::io::Error::other(fault),
-            })?;
+            let body = json!({
+                "sequence": sequence,
+                "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+                "previous": previous,
+                "head": true,
+                "what": entry,
+            })
+            .to_string();
             let signature = hex::encode(self.key.sign(body.as_bytes()));
             let line = format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}");
+            // A longer entry would keep all that follow out of the tree.
+            if line.len() > MAX_ENTRY {
+                return Err(LogError::Long { path: self.path.display().to_string(), bytes: line.len() });
+            }
             let hash = hash(&line);
             previous = hex::encode(hash);
             lines.push((line, hash));
@@ -214,19 +221,6 @@ impl State {
         }
         None
     }
-}
-
-/// The signed part of a line.
-#[derive(Serialize)]
-struct Body<'a> {
-    sequence: u64,
-    /// As RFC 3339 writes it, in UTC, with milliseconds.
-    time: String,
-    /// SHA-256 of the line before, in hexadecimal.
-    previous: &'a str,
-    /// The head file exists.
-    head: bool,
-    what: &'a Entry,
 }
 
 /// The file system's record of a file.
@@ -394,6 +388,18 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         std::fs::hard_link(&path, dir.path().join("copy")).unwrap();
         assert!(!log.is_stopped() && log.append(&entry("b")).is_ok());
+    }
+
+    /// An asker who makes an entry too long for the tree loses this question, and nobody loses the tree.
+    #[test]
+    fn an_entry_that_no_tree_holds_is_not_logged() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = SignedLines::open(&dir.path().join("log.jsonl"), SigningKey::generate().unwrap().0).unwrap();
+        let long = Entry { fragment: "ab".repeat(40_000), ..entry("a") };
+        assert!(matches!(log.append_all(&[entry("a"), long]), Err(LogError::Long { bytes: 80_000.., .. })));
+        assert!(log.fault().is_none() && !log.is_stopped());
+        log.append(&entry("b")).unwrap();
+        assert_eq!(log.head(0).now.entries, 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::commands::files::make_folder_of;
 use crate::commands::session::Session;
 
 /// Reads a manifest.
-pub(super) fn load(path: &Path) -> Result<Manifest, Failure> {
+pub(crate) fn load(path: &Path) -> Result<Manifest, Failure> {
     Manifest::load(path).map_err(|error: ManifestError| Failure::Usage(error.to_string()))
 }
 

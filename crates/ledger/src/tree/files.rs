@@ -1,17 +1,18 @@
 //! A tree in files, as any web server can serve them and any text tool can look at them.
 //!
 //! A tile is written once it is full, and then never again. What is not full stays in memory, and is written under the name
-//! of its width when a checkpoint needs it. A file is whole or not there: it is written beside its place, made durable, and
-//! renamed.
+//! of its width when a checkpoint needs it. A file is whole or not there.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::hash::Hash;
-use super::hash::leaf;
+use loda_federation::{FederationError, write_private};
+
+use super::hash::{Hash, leaf};
+use super::note::{MAX_NOTE, Note};
 use super::proof::{self, Nodes};
 use super::tile::{self, HEIGHT, Kind, MAX_ENTRY, Tile, WIDTH};
 
@@ -36,37 +37,6 @@ impl TreeFiles {
         Self { folder: folder.to_owned(), size: 0, open: Vec::new(), bundle: Vec::new(), read: Mutex::default() }
     }
 
-    /// Takes up a tree of `size` entries, from the files of a checkpoint of that size.
-    ///
-    /// # Errors
-    /// A file is missing or is not one of that tree.
-    pub fn open(folder: &Path, size: u64) -> io::Result<Self> {
-        let mut tree = Self { size, ..Self::new(folder) };
-        for tile in Tile::of_tree(size).filter(|tile| tile.width < WIDTH) {
-            match tile.kind {
-                Kind::Entries => {
-                    tree.bundle = read_file(folder, &tile)?;
-                    tile::entries(&tree.bundle, tile.width).ok_or_else(|| damaged(&tile))?;
-                }
-                Kind::Hashes(level) => {
-                    let hashes = tile::hashes(&read_file(folder, &tile)?, tile.width);
-                    *tree.open_at(level) = hashes.ok_or_else(|| damaged(&tile))?;
-                }
-            }
-        }
-        Ok(tree)
-    }
-
-    fn open_at(&mut self, level: u32) -> &mut Vec<Hash> {
-        let place = usize::try_from(level).unwrap_or(usize::MAX);
-        while self.open.len() <= place {
-            self.open.push(Vec::new());
-        }
-        // The loop has made room for it.
-        #[allow(clippy::indexing_slicing)]
-        &mut self.open[place]
-    }
-
     /// The number of entries.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -84,31 +54,40 @@ impl TreeFiles {
     /// Adds an entry. It is not durable before [`TreeFiles::publish`].
     ///
     /// # Errors
-    /// The entry is too long, or a full tile cannot be written.
+    /// The entry is too long, or a full tile cannot be written. The tree is then as it was.
     pub fn push(&mut self, entry: &[u8]) -> io::Result<()> {
-        if entry.len() > MAX_ENTRY {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an entry of over 65,535 bytes"));
+        let too_long = || io::Error::new(io::ErrorKind::InvalidInput, format!("an entry of over {MAX_ENTRY} bytes"));
+        let size = self.size.saturating_add(1);
+        let mut bundle = tile::bundled(entry).ok_or_else(too_long)?;
+        let full = |level: u32| (size >> (HEIGHT * level)).saturating_sub(1);
+        let ends_bundle = size.is_multiple_of(WIDTH as u64);
+        // What is full is on the disk before the tree counts it.
+        if ends_bundle {
+            bundle.splice(0..0, self.bundle.iter().copied());
+            self.write(&Tile { kind: Kind::Entries, index: full(1), width: WIDTH }, &bundle)?;
         }
-        let index = self.size / WIDTH as u64;
-        tile::bundle(&mut self.bundle, entry).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        self.size += 1;
-        if self.size.is_multiple_of(WIDTH as u64) {
-            let bundle = std::mem::take(&mut self.bundle);
-            self.write(&Tile { kind: Kind::Entries, index, width: WIDTH }, &bundle)?;
+        let (mut hash, mut level) = (leaf(entry), 0_u32);
+        let mut ended = 0;
+        for open in self.open.iter().take_while(|open| open.len().saturating_add(1) == WIDTH) {
+            let row = [open.as_slice(), &[hash]].concat();
+            level = level.saturating_add(1);
+            let tile = Tile { kind: Kind::Hashes(level.saturating_sub(1)), index: full(level), width: WIDTH };
+            self.write(&tile, row.as_flattened())?;
+            hash = tile::fold(&row, 0, HEIGHT).ok_or_else(|| damaged(&tile))?;
+            ended += 1;
         }
-        let (mut hash, mut level) = (leaf(entry), 0);
-        loop {
-            let open = self.open_at(level);
-            open.push(hash);
-            if open.len() < WIDTH {
-                return Ok(());
-            }
-            let full = std::mem::take(open);
-            let index = (self.size >> (HEIGHT * (level + 1))) - 1;
-            self.write(&Tile { kind: Kind::Hashes(level), index, width: WIDTH }, full.as_flattened())?;
-            hash = tile::fold(&full, 0, HEIGHT).unwrap_or_default();
-            level += 1;
+        self.size = size;
+        self.open.iter_mut().take(ended).for_each(Vec::clear);
+        match self.open.get_mut(ended) {
+            Some(open) => open.push(hash),
+            None => self.open.push(vec![hash]),
         }
+        if ends_bundle {
+            self.bundle.clear();
+        } else {
+            self.bundle.append(&mut bundle);
+        }
+        Ok(())
     }
 
     /// Writes the tiles that are not full, so that the files hold every entry.
@@ -134,14 +113,14 @@ impl TreeFiles {
             return Ok(());
         }
         write_whole(&path, bytes)?;
-        // What is full stands for its parts.
-        if tile.width == WIDTH {
-            let parts = path.with_extension("p");
-            if parts.is_dir() {
-                fs::remove_dir_all(&parts)?;
-            }
+        match tile.width {
+            // What is full stands for its parts.
+            WIDTH => match fs::remove_dir_all(path.with_extension("p")) {
+                Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(fault),
+                _ => Ok(()),
+            },
+            width => forget_parts(&path, width),
         }
-        Ok(())
     }
 
     /// The proof that entry `number` (from 0) is among the first `size`.
@@ -208,42 +187,78 @@ impl Nodes for TreeFiles {
     }
 }
 
+/// The bytes of a tile's file. Whoever hands over a folder decides how long its files are, so one that is too long for its
+/// name is not read.
 fn read_file(folder: &Path, tile: &Tile) -> io::Result<Vec<u8>> {
-    fs::read(folder.join(tile.path()))
-        .map_err(|fault| io::Error::new(fault.kind(), format!("{}: {fault}", tile.path())))
+    let each = match tile.kind {
+        Kind::Hashes(_) => size_of::<Hash>(),
+        Kind::Entries => MAX_ENTRY.saturating_add(2),
+    };
+    let bytes = read_up_to(&folder.join(tile.path()), tile.width.saturating_mul(each));
+    match bytes {
+        Ok(bytes) => bytes.ok_or_else(|| damaged(tile)),
+        Err(fault) => Err(io::Error::new(fault.kind(), format!("{}: {fault}", tile.path()))),
+    }
+}
+
+/// Removes the parts of a tile that are older than the last one before this. A copy that is being made may still want that
+/// one. All of them would take many times the room of the tile.
+fn forget_parts(newest: &Path, width: usize) -> io::Result<()> {
+    let Some(folder) = newest.parent() else { return Ok(()) };
+    let mut older: Vec<usize> = Vec::new();
+    for part in fs::read_dir(folder)? {
+        let number = part?.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
+        older.extend(number.filter(|number| *number < width));
+    }
+    older.sort_unstable();
+    older.pop();
+    older.iter().try_for_each(|number| fs::remove_file(folder.join(number.to_string())))
+}
+
+/// A file of at most so many bytes. `None`: it is longer.
+fn read_up_to(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let limit = (most as u64).saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= most).then_some(bytes))
+}
+
+/// Reads a signed note.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn read_note(path: &Path) -> io::Result<Note> {
+    let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    let bytes = read_up_to(path, MAX_NOTE)?.ok_or_else(|| wrong("it is too long for a note"))?;
+    Note::parse(&bytes).map_err(wrong)
 }
 
 fn damaged(tile: &Tile) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a file of this log", tile.path()))
 }
 
-/// Writes a file and makes it and its name durable.
+/// Writes a file durably, with the folders above it.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let beside = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    // Entries name people.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    write_private(path, bytes).map_err(|fault| match fault {
+        FederationError::File { source, .. } => source,
+        other => io::Error::other(other),
+    })
 }
 
 /// Checks that the files of a folder are the tree of a size and a root, to the last byte of the last entry, and passes
-/// each entry to `told`, in order.
+/// each entry to `told`, in order. Returns the tree.
 ///
 /// # Errors
 /// The first file that is missing or is not one of that tree.
-pub fn check(folder: &Path, size: u64, root: &Hash, told: &mut dyn FnMut(u64, &[u8])) -> io::Result<()> {
+pub fn check(folder: &Path, size: u64, root: &Hash, told: &mut dyn FnMut(u64, &[u8])) -> io::Result<TreeFiles> {
     let mut levels: Vec<Vec<Hash>> = Vec::new();
+    let mut bundle = Vec::new();
     let mut row: Vec<Hash> = Vec::new();
     let mut number = 0_u64;
     for tile in Tile::of_level(Kind::Entries, size) {
@@ -260,7 +275,7 @@ pub fn check(folder: &Path, size: u64, root: &Hash, told: &mut dyn FnMut(u64, &[
         }
         match tile.width {
             WIDTH => row.push(tile::fold(&leaves, 0, HEIGHT).unwrap_or_default()),
-            _ => levels.push(leaves),
+            _ => (levels, bundle) = (vec![leaves], bytes),
         }
     }
     if levels.is_empty() {
@@ -285,11 +300,11 @@ pub fn check(folder: &Path, size: u64, root: &Hash, told: &mut dyn FnMut(u64, &[
         levels.push(rest);
         row = above;
     }
-    let tree = TreeFiles { size, open: levels, ..TreeFiles::new(folder) };
+    let tree = TreeFiles { size, open: levels, bundle, ..TreeFiles::new(folder) };
     if tree.root()? != *root {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the root is not that of the checkpoint"));
     }
-    Ok(())
+    Ok(tree)
 }
 
 /// A tile of a checkpoint. A log that has grown since may hold it in full alone.
@@ -303,10 +318,7 @@ fn read_tile(folder: &Path, tile: &Tile) -> io::Result<Vec<u8>> {
     let cut = match tile.kind {
         Kind::Hashes(_) => bytes.get(..tile.width.saturating_mul(32)).map(<[u8]>::to_vec),
         Kind::Entries => tile::entries(&bytes, WIDTH).map(|entries| {
-            let mut cut = Vec::new();
-            let _whole: Option<()> =
-                entries.iter().take(tile.width).try_for_each(|entry| tile::bundle(&mut cut, entry));
-            cut
+            entries.iter().take(tile.width).filter_map(|entry| tile::bundled(entry)).collect::<Vec<_>>().concat()
         }),
     };
     cut.ok_or_else(|| damaged(&full))
@@ -332,11 +344,10 @@ mod tests {
             roots.push(tree.root().unwrap());
             if [1, 255, 256, 257, 400, 511, 512, 600].contains(&(number + 1)) {
                 tree.publish().unwrap();
-                check(dir.path(), tree.size(), &tree.root().unwrap(), &mut |number, bytes| {
-                    assert_eq!(bytes, entry(number))
-                })
-                .unwrap();
-                tree = TreeFiles::open(dir.path(), tree.size()).unwrap();
+                let root = tree.root().unwrap();
+                // What is read again grows as what was written does.
+                tree = check(dir.path(), tree.size(), &root, &mut |number, bytes| assert_eq!(bytes, entry(number)))
+                    .unwrap();
             }
         }
         tree.publish().unwrap();
@@ -356,6 +367,70 @@ mod tests {
         }
         // The number of full tiles is what is left of the parts of them.
         assert!(!dir.path().join("tile/0/000.p").exists() && dir.path().join("tile/0/002.p/188").exists());
+    }
+
+    /// A tile that cannot be written, as on a full disk, leaves the tree as it was: the same entry can follow.
+    #[test]
+    fn a_tile_that_cannot_be_written_counts_no_entry() {
+        let roots = |obstacles: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut tree = TreeFiles::new(dir.path());
+            (0..255).for_each(|number| tree.push(&entry(number)).unwrap());
+            let before = tree.root().unwrap();
+            for obstacle in obstacles {
+                fs::create_dir_all(dir.path().join(obstacle).join("full")).unwrap();
+                assert!(tree.push(&entry(255)).is_err(), "{obstacle}");
+                assert_eq!((tree.size(), tree.root().unwrap()), (255, before));
+                fs::remove_dir_all(dir.path().join(obstacle)).unwrap();
+            }
+            (255..600).for_each(|number| tree.push(&entry(number)).unwrap());
+            tree.publish().unwrap();
+            check(dir.path(), 600, &tree.root().unwrap(), &mut |number, bytes| assert_eq!(bytes, entry(number)))
+                .unwrap();
+            tree.root().unwrap()
+        };
+        assert_eq!(roots(&["tile/entries/000", "tile/0/000"]), roots(&[]));
+    }
+
+    /// Long entries and frequent checkpoints would else fill the disk: each part holds all that the one before it held.
+    #[test]
+    fn parts_take_no_more_room_than_two_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tree = TreeFiles::new(dir.path());
+        for number in 0..255 {
+            tree.push(&entry(number)).unwrap();
+            tree.publish().unwrap();
+        }
+        for level in ["0", "entries"] {
+            let parts = fs::read_dir(dir.path().join(format!("tile/{level}/000.p"))).unwrap();
+            let mut parts: Vec<_> = parts.map(|part| part.unwrap().file_name().into_string().unwrap()).collect();
+            parts.sort();
+            assert_eq!(parts, ["254", "255"]);
+        }
+        check(dir.path(), 255, &tree.root().unwrap(), &mut |_, _| {}).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_for_its_name_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tree = TreeFiles::new(dir.path());
+        tree.push(b"one").unwrap();
+        tree.publish().unwrap();
+        let root = tree.root().unwrap();
+        check(dir.path(), 1, &root, &mut |_, _| {}).unwrap();
+        // A hole of a terabyte, and a note as long.
+        let long = |path: &str| {
+            let file =
+                fs::OpenOptions::new().write(true).create(true).truncate(false).open(dir.path().join(path)).unwrap();
+            file.set_len(1 << 40).unwrap();
+        };
+        for path in ["tile/0/000.p/1", "tile/entries/000.p/1"] {
+            long(path);
+            assert!(check(dir.path(), 1, &root, &mut |_, _| {}).is_err(), "{path}");
+            tree.publish().unwrap();
+        }
+        long("checkpoint");
+        assert!(read_note(&dir.path().join("checkpoint")).is_err());
     }
 
     #[test]

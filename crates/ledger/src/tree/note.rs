@@ -182,19 +182,6 @@ impl Note {
         self.signatures.push(signature);
     }
 
-    /// Adds the signatures of another note of the same text. Whether it has the same.
-    pub fn join(&mut self, other: &Self) -> bool {
-        if self.text != other.text {
-            return false;
-        }
-        for signature in &other.signatures {
-            if !self.signatures.contains(signature) && self.signatures.len() < MAX_SIGNATURES {
-                self.signatures.push(signature.clone());
-            }
-        }
-        true
-    }
-
     /// The note with its first `most` signatures: some verifiers read no more than 16.
     #[must_use]
     pub fn with_first(&self, most: usize) -> Self {

@@ -6,7 +6,7 @@
 //! and none is signed that does not continue it. So a log that was cut, changed or restored from an older copy is told, and
 //! not signed.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use loda_federation::SigningKey;
 use crate::head_file;
 use crate::log::LogError;
 use crate::tree::checkpoint::Checkpoint;
-use crate::tree::files::{TreeFiles, write_whole};
+use crate::tree::files::{TreeFiles, read_note, write_whole};
 use crate::tree::note::{Note, Signs, Verifier};
 
 /// The name of the file that holds the newest checkpoint.
@@ -50,18 +50,13 @@ impl PublishedTree {
     /// A file cannot be read or written, or the log does not continue the checkpoint in the folder.
     pub fn open(lines: &Path, folder: &Path, key: SigningKey, verifier: Verifier) -> Result<Self, LogError> {
         let path = folder.join(CHECKPOINT);
-        let signed =
-            match fs::read(&path) {
-                Ok(bytes) => {
-                    let read = Note::parse(&bytes).and_then(|note| Checkpoint::of_note(&note, &verifier));
-                    Some(read.map_err(|what| LogError::Checkpoint {
-                        path: path.display().to_string(),
-                        what: what.to_owned(),
-                    })?)
-                }
-                Err(fault) if fault.kind() == io::ErrorKind::NotFound => None,
-                Err(source) => return Err(LogError::Write { path: path.display().to_string(), source }),
-            };
+        let wrong = |what: String| LogError::Checkpoint { path: path.display().to_string(), what };
+        let signed = match read_note(&path) {
+            Ok(note) => Some(Checkpoint::of_note(&note, &verifier).map_err(|what| wrong(what.to_owned()))?),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => None,
+            Err(fault) if fault.kind() == io::ErrorKind::InvalidData => return Err(wrong(fault.to_string())),
+            Err(source) => return Err(LogError::Write { path: path.display().to_string(), source }),
+        };
         let (lines, folder) = (lines.to_owned(), folder.to_owned());
         let tree = TreeFiles::new(&folder);
         let mut published = Self { lines, folder, key, verifier, tree, read: 0, signed };
@@ -130,6 +125,8 @@ impl PublishedTree {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+    use std::fs;
+
     use super::*;
     use crate::entry::Entry;
     use crate::log::Log;
@@ -175,7 +172,7 @@ mod tests {
 
         /// The number of entries of the published tree, each checked.
         fn checked(&self) -> u64 {
-            let note = Note::parse(&fs::read(self.folder().join(CHECKPOINT)).unwrap()).unwrap();
+            let note = read_note(&self.folder().join(CHECKPOINT)).unwrap();
             let checkpoint = Checkpoint::of_note(&note, &self.verifier()).unwrap();
             let lines = fs::read_to_string(self.lines()).unwrap();
             let mut expected = lines.lines();
@@ -212,6 +209,24 @@ mod tests {
         fs::remove_dir_all(place.folder().join("tile")).unwrap();
         drop(place.open().unwrap());
         assert_eq!(place.checked(), 801);
+    }
+
+    /// Nothing is signed while a tile cannot be written, and then the log as it is.
+    #[test]
+    fn a_full_disk_puts_no_entry_into_the_tree_twice() {
+        let place = Place::new();
+        place.log(200);
+        let mut published = place.open().unwrap();
+        place.log(400);
+        let obstacle = place.folder().join("tile/0/000");
+        fs::create_dir_all(obstacle.join("full")).unwrap();
+        for _ in 0..3 {
+            assert!(matches!(published.publish(), Err(LogError::Write { .. })));
+            assert_eq!(place.checked(), 200);
+        }
+        fs::remove_dir_all(obstacle).unwrap();
+        published.publish().unwrap();
+        assert_eq!(place.checked(), 600);
     }
 
     #[test]

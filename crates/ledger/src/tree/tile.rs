@@ -9,7 +9,7 @@
 
 use std::fmt::Write;
 
-use super::hash::{Hash, leaf, node};
+use super::hash::{Hash, node};
 
 /// The hashes of a whole tile, and the entries of a whole bundle.
 pub const WIDTH: usize = 256;
@@ -97,13 +97,11 @@ pub fn hashes(bytes: &[u8], width: usize) -> Option<Vec<Hash>> {
     (rest.is_empty() && hashes.len() == width).then(|| hashes.to_vec())
 }
 
-/// Adds an entry to a bundle's bytes. `None`: it is too long.
+/// An entry as a bundle holds it. `None`: it is too long.
 #[must_use]
-pub fn bundle(bytes: &mut Vec<u8>, entry: &[u8]) -> Option<()> {
+pub fn bundled(entry: &[u8]) -> Option<Vec<u8>> {
     let length = u16::try_from(entry.len()).ok()?;
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(entry);
-    Some(())
+    Some([length.to_be_bytes().as_slice(), entry].concat())
 }
 
 /// The entries of a bundle. `None`: it does not hold `width` whole ones.
@@ -116,12 +114,6 @@ pub fn entries(bytes: &[u8], width: usize) -> Option<Vec<&[u8]>> {
         rest = after;
     }
     (rest.is_empty() && entries.len() == width).then_some(entries)
-}
-
-/// Whether a bundle holds the entries whose hashes a tile holds.
-#[must_use]
-pub fn agree(entries: &[&[u8]], hashes: &[Hash]) -> bool {
-    entries.len() == hashes.len() && entries.iter().zip(hashes).all(|(entry, hash)| leaf(entry) == *hash)
 }
 
 #[cfg(test)]
@@ -153,13 +145,10 @@ mod tests {
 
     #[test]
     fn bundles_are_read_as_they_were_written_or_not_at_all() {
-        let mut bytes = Vec::new();
-        for entry in [&b"one"[..], b"", b"three"] {
-            bundle(&mut bytes, entry).unwrap();
-        }
+        let bytes = [&b"one"[..], b"", b"three"].map(|entry| bundled(entry).unwrap()).concat();
         assert_eq!(entries(&bytes, 3).unwrap(), [&b"one"[..], b"", b"three"]);
         assert!(entries(&bytes, 2).is_none() && entries(&bytes[..bytes.len() - 1], 3).is_none());
-        assert!(bundle(&mut bytes, &vec![0; MAX_ENTRY + 1]).is_none());
+        assert!(bundled(&vec![0; MAX_ENTRY + 1]).is_none() && bundled(&vec![0; MAX_ENTRY]).is_some());
         assert!(hashes(&[0; 64], 2).is_some() && hashes(&[0; 64], 1).is_none() && hashes(&[0; 63], 1).is_none());
     }
 }

@@ -253,6 +253,86 @@ fn advice_means_what_was_asked() {
     });
 }
 
+/// What protection refuses, and a text of the statement that is advised in its place. Each kind has five members and more.
+const PROTECTED: [(&str, Rule, &str); 24] = [
+    ("SELECT age_band, sex, tenure, ward, COUNT(*) FROM residents GROUP BY 1, 2, 3, 4", Rule::Dimensions, "GROUP BY"),
+    (
+        "SELECT age_band AS a, tenure AS t, COUNT(*) AS n FROM residents GROUP BY a, t ORDER BY t, n",
+        Rule::Dimensions,
+        "GROUP BY age_band",
+    ),
+    (
+        "SELECT borough, sex, age_band, tenure, COUNT(*) FROM residents GROUP BY borough, sex, age_band, tenure",
+        Rule::Dimensions,
+        "borough",
+    ),
+    (
+        "SELECT age_band, tenure, COUNT(*) AS n FROM residents WHERE sex = 'Female' AND ward = 'A' GROUP BY age_band, tenure",
+        Rule::Dimensions,
+        "",
+    ),
+    (
+        "SELECT AVG(n) FROM (SELECT age_band, sex, tenure, COUNT(*) AS n FROM residents GROUP BY age_band, sex, tenure) AS t",
+        Rule::Dimensions,
+        "GROUP BY",
+    ),
+    (
+        "SELECT age_band, sex, tenure, COUNT(*) AS n FROM residents GROUP BY age_band, sex, tenure HAVING COUNT(*) > 20",
+        Rule::Dimensions,
+        "HAVING COUNT(*) > 20",
+    ),
+    ("SELECT person_key, COUNT(*) FROM residents GROUP BY person_key", Rule::Key, "COUNT(DISTINCT person_key)"),
+    (
+        "SELECT household_key AS h, COUNT(*) AS n FROM residents GROUP BY h HAVING COUNT(*) > 3",
+        Rule::Key,
+        "COUNT(DISTINCT household_key)",
+    ),
+    ("SELECT uprn, ward, COUNT(*) FROM council_tax GROUP BY uprn, ward", Rule::Key, "GROUP BY ward"),
+    ("SELECT COUNT(*) FROM properties GROUP BY uprn", Rule::Key, "COUNT(DISTINCT uprn)"),
+    ("SELECT uprn, SUM(cost) AS total FROM repairs GROUP BY 1 ORDER BY 2", Rule::Key, "SUM(cost)"),
+    ("SELECT MAX(cost) FROM repairs", Rule::Aggregate, "PERCENTILE_CONT(0.99)"),
+    ("SELECT code, MIN(cost) AS least FROM repairs GROUP BY code", Rule::Aggregate, "PERCENTILE_CONT(0.01)"),
+    ("SELECT code, MAX(cost) - MIN(cost) AS wide FROM repairs GROUP BY code", Rule::Aggregate, "PERCENTILE_CONT(0.01)"),
+    ("SELECT need, MAX(weekly_cost) FROM social_care_clients GROUP BY need", Rule::Aggregate, "weekly_cost"),
+    ("SELECT MAX(cost) FILTER (WHERE code = 'Roof') FROM repairs", Rule::Aggregate, "FILTER (WHERE code = 'Roof')"),
+    ("SELECT code, cost, COUNT(*) FROM repairs GROUP BY code, cost", Rule::BandEdge, "cost_band"),
+    ("SELECT cost, COUNT(*) FROM repairs GROUP BY 1 ORDER BY 1", Rule::BandEdge, "cost_band"),
+    ("SELECT weekly_cost, COUNT(*) FROM social_care_clients GROUP BY weekly_cost", Rule::BandEdge, "weekly_cost_band"),
+    ("SELECT COUNT(*) FROM repairs WHERE cost > 300", Rule::BandEdge, "cost >= 250"),
+    ("SELECT COUNT(*) FROM repairs WHERE cost <= 250", Rule::BandEdge, "cost < 250"),
+    ("SELECT COUNT(*) FILTER (WHERE cost < 90) FROM repairs", Rule::BandEdge, "cost < 100"),
+    (
+        "SELECT code, COUNT(*) FROM repairs WHERE cost > 4000 AND code <> 'Roof' GROUP BY code",
+        Rule::BandEdge,
+        "code <> 'Roof'",
+    ),
+    ("SELECT SUM(CASE WHEN cost >= 999.99 THEN 1 ELSE 0 END) FROM repairs", Rule::BandEdge, "cost >= 1000"),
+];
+
+#[test]
+fn what_protection_refuses_is_advised_as_something_near_it() {
+    support::run(async {
+        let dry = dry();
+        let mut wrong = Vec::new();
+        for (sql, rule, has) in PROTECTED {
+            let Err(refusal) = dry.fragments(sql).await else {
+                wrong.push(format!("{sql}: asked"));
+                continue;
+            };
+            let better = advised(&dry, &refusal).await;
+            // A condition that the asker wrote is never left out: the figures would be of other people.
+            let conditions = sql.split_once(" WHERE ").and_then(|(_, rest)| rest.split(" GROUP BY").next());
+            let keeps = |better: &String| rule == Rule::BandEdge || conditions.is_none_or(|all| better.contains(all));
+            if refusal.rule != rule || !better.as_ref().is_none_or(|better| better.contains(has) && keeps(better)) {
+                wrong.push(format!("{sql}: {refusal}"));
+            } else if better.is_none() && !has.is_empty() {
+                wrong.push(format!("{sql}: nothing advised: {refusal}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
 #[test]
 fn no_word_of_the_engine_reaches_a_person() {
     const ENGINE: [&str; 9] =

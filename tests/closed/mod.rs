@@ -10,7 +10,7 @@ mod oracles;
 mod periods;
 mod unions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pooled::{contract, holdings, text};
 use crate::scenarios::ask;
@@ -30,7 +30,8 @@ fn figures_over_places_say_what_they_lack() {
         let federation = support::synthetic().await.unwrap();
         let holdings = holdings(federation).await;
         let (mut marked, mut listed) = (0, 0);
-        for gss in ["E09000002", "E09000003", "E09000004", "E09000022"] {
+        let boroughs: BTreeSet<&str> = holdings.iter().map(|held| held.gss.as_str()).collect();
+        for gss in boroughs {
             for (dataset, figure) in
                 [("pension_credit", "COUNT(*)"), ("residents", "COUNT(*)"), ("properties", "COUNT(DISTINCT uprn)")]
             {
@@ -64,9 +65,9 @@ fn figures_over_places_say_what_they_lack() {
                 assert_eq!(named, wards, "{gss} {dataset}");
             }
         }
-        // How many are marked depends on the noise that this run drew: a handful, and now and then none.
+        // Of four boroughs a run marks two to four figures, and now and then none; of all of them, dozens.
         println!("{marked} figures in part or estimated, {listed} places listed");
-        assert!(listed > 0);
+        assert!(marked > 0 && listed > 0);
     });
 }
 

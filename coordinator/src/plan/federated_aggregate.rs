@@ -165,6 +165,13 @@ impl FederatedAggregate {
         }
     }
 
+    /// The decimals of the one measure of a spread, or of its two.
+    pub(crate) fn scales_of(&self, moments: &Moments) -> (i8, i8) {
+        let scale = |sum: &usize| self.scales.get(*sum).copied().unwrap_or(0);
+        let first = moments.sums.first().map_or(0, scale);
+        (first, moments.sums.get(1).map_or(first, scale))
+    }
+
     /// Checks that an output counts no unit twice if two boroughs hold it.
     pub(crate) fn exclusive(&self, output: usize) -> Result<(), Refusal> {
         for figure in self.outputs.get(output).map(Output::needs).unwrap_or_default() {

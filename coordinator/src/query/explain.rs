@@ -57,7 +57,12 @@ impl QueryService {
     async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {
         let steps = prepared.split.plan.display_indent().to_string();
         let steps = steps.replace("count(Int64(1))", "count(*)").replace("count(*) AS count(*)", "count(*)");
-        let after_merge = steps.replace("Projection: ", "Columns: ");
+        // The engine's word stands at the beginning of a line, behind its margin.
+        let named = steps.lines().map(|line| match line.split_once("Projection: ") {
+            Some((margin, columns)) if margin.trim().is_empty() => format!("{margin}Columns: {columns}"),
+            _ => line.to_owned(),
+        });
+        let after_merge = named.collect::<Vec<_>>().join("\n");
         let verdicts = if ask_nodes { self.verdicts(prepared).await } else { Vec::new() };
         let mut verdicts = verdicts.into_iter();
         let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {

@@ -196,6 +196,15 @@ mod tests {
     )]
     use super::*;
 
+    /// Numbers of a normal distribution, the same for the same seed.
+    fn normals(mut seed: u64) -> impl FnMut() -> f64 {
+        let mut unit = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        move || (-2.0 * unit().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * unit()).cos()
+    }
+
     #[test]
     fn a_quantile_lies_within_its_bin_and_withheld_edges_merge_bins() {
         let bins =
@@ -240,12 +249,7 @@ mod tests {
         // Count, sums, squares and product of 2,000 pairs with a mean of 50 and 80.
         let exact = [2_000_i128, 100_000, 160_000, 5_800_000, 14_600_000, 8_600_000];
         let errors = [3.0, 250.0, 400.0, 20_000.0, 50_000.0, 30_000.0];
-        let mut seed = 11_u64;
-        let mut unit = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 11) as f64 / (1_u64 << 53) as f64
-        };
-        let mut normal = || (-2.0 * unit().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * unit()).cos();
+        let mut normal = normals(11);
         for kind in kinds {
             let moments = Moments { spread: kind, count: 0, sums: vec![1, 2], squares: vec![3, 4], product: Some(5) };
             let moments = match kind {
@@ -286,12 +290,7 @@ mod tests {
             };
             let exact = |figure: usize| Some(if figure == 0 { 5_000 } else { below(edges[figure - 1]) as i128 });
             let truth = quantile(&bins, &exact).unwrap();
-            let mut seed = 7_u64;
-            let mut unit = || {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (seed >> 11) as f64 / (1_u64 << 53) as f64
-            };
-            let mut normal = || (-2.0 * unit().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * unit()).cos();
+            let mut normal = normals(7);
             let (variance, rounds) = (400.0_f64, 2_000);
             let (mut wrong, mut said) = (0.0, 0.0);
             for _ in 0..rounds {

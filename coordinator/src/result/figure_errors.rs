@@ -62,11 +62,8 @@ fn error_of(part: &FederatedAggregate, output: &Output, group: &Group) -> Option
             derived_statistics::off(bins, &|figure| of(figure)?.sum, &variances)
         }
         Output::Spread(moments) => {
-            let scale = |place: usize| part.scales.get(place).copied().unwrap_or(0);
-            let first = moments.sums.first().map_or(0, |sum| scale(*sum));
-            let scales = (first, moments.sums.get(1).map_or(first, |sum| scale(*sum)));
             let variances = |figure: usize| of(figure).map(|figure| figure.known.variance);
-            derived_statistics::spread_off(moments, scales, &|figure| of(figure)?.sum, &variances)
+            derived_statistics::spread_off(moments, part.scales_of(moments), &|figure| of(figure)?.sum, &variances)
         }
     }
 }

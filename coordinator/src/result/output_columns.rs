@@ -104,8 +104,7 @@ fn output_array(
             }
         }
         Output::Spread(moments) => {
-            let scale = moments.sums.first().map_or(0, |sum| scale_of(*sum));
-            let scales = (scale, moments.sums.get(1).map_or(scale, |sum| scale_of(*sum)));
+            let scales = part.scales_of(moments);
             let values = groups.values().map(|g| derived_statistics::spread(moments, scales, &|figure| at(g, figure)));
             Ok(Arc::new(values.collect::<Float64Array>()))
         }

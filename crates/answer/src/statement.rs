@@ -293,8 +293,8 @@ fn ending(statement: &Statement) -> String {
     let empty = !statement.parts.is_empty() && statement.parts.iter().all(is_empty);
     let verdict = match (is_whole(statement), anything_withheld) {
         (false, _) if nobody => "NOBODY WAS ASKED: the conditions leave no borough",
-        (true, false) if empty => "all boroughs answered; nothing in their data meets the conditions",
         (true, false) if no_data => "all boroughs answered; their data do not reach some figures, which are [z]",
+        (true, false) if empty => "all boroughs answered; nothing in their data meets the conditions",
         (true, false) if in_part => "all boroughs answered; figures marked 'in part' leave out small groups",
         (true, false) if estimated => {
             "all boroughs answered; figures marked 'estimated' hold estimates of small groups"
@@ -451,7 +451,8 @@ mod tests {
         let in_part = verdict(Part { in_part: true, ..part() });
         assert!(in_part.ends_with("leave out small groups\n"), "{in_part}");
         let after = Lack { no_data: 33, ..Lack::default() };
-        let after = verdict(Part { no_data: true, lacking: 1, lacks: vec![after], ..part() });
+        // Of figures that no borough's data reach, none could be released.
+        let after = verdict(Part { no_data: true, values: 0, lacking: 1, lacks: vec![after], ..part() });
         assert!(after.ends_with("which are [z]\n"), "{after}");
         let nothing = verdict(Part { values: 0, ..part() });
         assert!(nothing.ends_with("nothing in their data meets the conditions\n"), "{nothing}");

@@ -8,44 +8,29 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::clauses::has_figure;
-use super::names::{Names, parsed};
+use super::names::{Names, name_of, parsed};
 use super::protected::borough_of_tables;
 
 /// The most statements that are tried in place of one that combines too many columns.
 const MOST_TRIED: usize = 12;
 
-/// The statement with fewer columns: first without one key of GROUP BY, then without two, then without a condition.
+/// The statement with fewer columns: without one key of GROUP BY, then without two.
 pub(super) fn with_fewer_columns(statement: &Statement) -> Vec<Statement> {
-    let keys = in_grouped(&mut statement.clone(), &mut |query| {
-        let select = select_of(query)?;
-        let keys = keys_of(select)?;
-        let conditions = select.selection.as_ref().map_or(0, |condition| conjuncts(condition).len());
-        Some((keys, conditions))
-    });
-    let Some((keys, conditions)) = keys else { return Vec::new() };
-    let mut left_out: Vec<(Vec<Expr>, Option<usize>)> = Vec::new();
+    let keys = in_grouped(&mut statement.clone(), &mut |query| keys_of(select_of(query)?)).unwrap_or_default();
+    let mut left_out: Vec<Vec<Expr>> = Vec::new();
     if keys.len() > 1 {
-        left_out.extend(keys.iter().rev().map(|key| (vec![key.clone()], None)));
+        left_out.extend(keys.iter().rev().map(|key| vec![key.clone()]));
     }
     if keys.len() > 2 {
         let pairs = keys.iter().rev().enumerate().flat_map(|(at, one)| {
             let others = keys.iter().rev().skip(at.saturating_add(1));
-            others.map(move |other| (vec![one.clone(), other.clone()], None))
+            others.map(move |other| vec![one.clone(), other.clone()])
         });
         left_out.extend(pairs);
     }
-    left_out.extend((0..conditions).rev().map(|condition| (Vec::new(), Some(condition))));
-    let without = |(keys, condition): (Vec<Expr>, Option<usize>)| {
+    let without = |keys: Vec<Expr>| {
         let mut fewer = statement.clone();
-        in_grouped(&mut fewer, &mut |query| {
-            if !keys.is_empty() {
-                leave_out(query, &keys)?;
-            }
-            if let Some(condition) = condition {
-                leave_out_condition(query, condition)?;
-            }
-            Some(())
-        })?;
+        in_grouped(&mut fewer, &mut |query| leave_out(query, &keys))?;
         Some(fewer)
     };
     left_out.into_iter().take(MOST_TRIED).filter_map(without).collect()
@@ -56,7 +41,7 @@ pub(super) fn counted_units(statement: &mut Statement, names: &Names) {
     in_grouped(statement, &mut |query| {
         let keys = keys_of(select_of(query)?)?;
         let units: Vec<Expr> =
-            keys.into_iter().filter(|key| last_name(key).is_some_and(|name| names.is_unit(name))).collect();
+            keys.into_iter().filter(|key| name_of(key).is_some_and(|name| names.is_unit(name))).collect();
         let unit = units.first()?.clone();
         leave_out(query, &units)?;
         let select = select_of(query)?;
@@ -100,7 +85,7 @@ fn percentile(expr: &Expr, names: &Names) -> Option<Expr> {
     };
     let plain = call.over.is_none() && list.clauses.is_empty();
     let all = !matches!(list.duplicate_treatment, Some(DuplicateTreatment::Distinct));
-    names.edges(last_name(of)?).filter(|_| plain && all)?;
+    names.edges(name_of(of)?).filter(|_| plain && all)?;
     let filter = call.filter.as_ref().map(|condition| format!(" FILTER (WHERE {condition})")).unwrap_or_default();
     parsed(&format!("PERCENTILE_CONT({share}) WITHIN GROUP (ORDER BY {of}){filter}"))
 }
@@ -117,8 +102,8 @@ pub(super) fn banded(statement: &mut Statement, names: &Names) {
     in_grouped(statement, &mut |query| {
         let select = select_of(query)?;
         let keys = keys_of(select)?;
-        let measure = keys.iter().find(|key| last_name(key).is_some_and(|name| names.edges(name).is_some()))?.clone();
-        let edges = names.edges(last_name(&measure)?)?;
+        let measure = keys.iter().find(|key| name_of(key).is_some_and(|name| names.edges(name).is_some()))?.clone();
+        let edges = names.edges(name_of(&measure)?)?;
         let mut cases = Vec::new();
         let mut from: Option<&str> = None;
         for edge in edges {
@@ -127,7 +112,7 @@ pub(super) fn banded(statement: &mut Statement, names: &Names) {
             from = Some(edge);
         }
         let bands = parsed(&format!("CASE {} ELSE '{} or more' END", cases.join(" "), from?))?;
-        let name = Ident::new(format!("{}_band", last_name(&measure)?));
+        let name = Ident::new(format!("{}_band", name_of(&measure)?));
         let is_measure = |expr: &Expr| *expr == measure;
         for item in &mut select.projection {
             if matches!(item, SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if is_measure(expr))
@@ -146,7 +131,7 @@ pub(super) fn banded(statement: &mut Statement, names: &Names) {
 fn at_edge(expr: &Expr, names: &Names) -> Option<Expr> {
     use BinaryOperator::{Gt, GtEq, Lt, LtEq};
     let Expr::BinaryOp { left, op: op @ (Gt | GtEq | Lt | LtEq), right } = expr else { return None };
-    let edges = names.edges(last_name(left)?)?;
+    let edges = names.edges(name_of(left)?)?;
     let number: f64 = right.to_string().parse().ok()?;
     let off = |edge: &&String| edge.parse().map_or(f64::INFINITY, |edge: f64| (edge - number).abs());
     let nearest = edges.iter().min_by(|a, b| off(a).total_cmp(&off(b)))?;
@@ -193,11 +178,11 @@ fn name_keys(select: &mut Select) -> bool {
     for key in keys.iter_mut() {
         let text = key.to_string();
         let place = text.parse::<usize>().ok().and_then(|number| projection.get(number.checked_sub(1)?));
-        let meant = place.or_else(|| {
-            projection.iter().find(
-                |item| matches!(item, SelectItem::ExprWithAlias { alias, expr } if alias.value == text && !has_figure(&SelectItem::UnnamedExpr(expr.clone()))),
-            )
-        });
+        let is_named = |item: &&SelectItem| match item {
+            SelectItem::ExprWithAlias { alias, .. } => alias.value == text && !has_figure(item),
+            _ => false,
+        };
+        let meant = place.or_else(|| projection.iter().find(is_named));
         if let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = meant {
             *key = expr.clone();
         }
@@ -238,37 +223,4 @@ fn leave_out(query: &mut Query, left_out: &[Expr]) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// Leaves one of the conditions in WHERE out.
-fn leave_out_condition(query: &mut Query, number: usize) -> Option<()> {
-    let select = select_of(query)?;
-    let condition = select.selection.take()?;
-    let mut parts = conjuncts(&condition);
-    if number < parts.len() {
-        parts.remove(number);
-    }
-    select.selection = parts.into_iter().cloned().reduce(|left, right| Expr::BinaryOp {
-        left: Box::new(left),
-        op: BinaryOperator::And,
-        right: Box::new(right),
-    });
-    Some(())
-}
-
-/// The conditions that AND joins.
-fn conjuncts(condition: &Expr) -> Vec<&Expr> {
-    match condition {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => [conjuncts(left), conjuncts(right)].concat(),
-        other => vec![other],
-    }
-}
-
-/// The name of a bare column.
-fn last_name(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Identifier(name) => Some(&name.value),
-        Expr::CompoundIdentifier(parts) => parts.last().map(|name| name.value.as_str()),
-        _ => None,
-    }
 }

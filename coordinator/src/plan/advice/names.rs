@@ -107,14 +107,18 @@ pub(super) fn is_comparison(op: &BinaryOperator) -> bool {
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
+/// The name of a bare column.
+pub(super) fn name_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Identifier(name) => Some(&name.value),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|name| name.value.as_str()),
+        _ => None,
+    }
+}
+
 /// The catalogue's column of a name, where all columns of that name have one type.
 pub(super) fn column_of<'a>(expr: &Expr, names: &'a Names) -> Option<&'a NamedColumn> {
-    let name = match expr {
-        Expr::Identifier(ident) => ident,
-        Expr::CompoundIdentifier(parts) => parts.last()?,
-        _ => return None,
-    };
-    let mut columns = names.columns(&name.value);
+    let mut columns = names.columns(name_of(expr)?);
     let first = columns.next()?;
     columns.all(|column| column.kind == first.kind).then_some(first)
 }

@@ -17,7 +17,7 @@ use super::clauses::{Clauses, Grouping};
 use super::dialects::{dialects, translated};
 use super::engine_errors::Cause;
 use super::literals::{iso_date_month_first, typed, weeks_as_months};
-use super::names::{Names, column_of, is_comparison, named, parsed};
+use super::names::{Names, column_of, is_comparison, name_of, named, parsed};
 use super::nearest::nearest_name;
 use super::protected::{called, counted, within_boroughs};
 use crate::plan::syntax::sql_bounds::readable_in;
@@ -215,16 +215,9 @@ fn beside(expr: &mut Expr, column: &str, change: &mut dyn FnMut(&mut Expr)) {
 }
 
 fn reads(expr: &Expr, column: &str) -> bool {
-    visit_expressions(expr, |e| {
-        let name = match e {
-            Expr::Identifier(ident) => Some(ident),
-            Expr::CompoundIdentifier(parts) => parts.last(),
-            _ => None,
-        };
-        match name {
-            Some(name) if name.value.eq_ignore_ascii_case(column) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
+    visit_expressions(expr, |e| match name_of(e) {
+        Some(name) if name.eq_ignore_ascii_case(column) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
     })
     .is_break()
 }

@@ -228,6 +228,7 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
                 dry_run: false,
                 authority: None,
                 log: None,
+                question_id: String::new(),
             };
             let request = support::logged(&mut node, &layout, request).await;
             let started = Instant::now();

@@ -35,6 +35,7 @@ fn request(fragment: Vec<u8>) -> v1::SubmitRequest {
         dry_run: false,
         authority: None,
         log: None,
+        question_id: String::new(),
     }
 }
 

@@ -13,6 +13,7 @@
 mod advice;
 mod algebra;
 mod appending;
+mod audit;
 mod campaign;
 mod clocks;
 mod closed;

@@ -39,6 +39,7 @@ pub async fn released_by(mut node: NodeClient<Channel>, layout: &Layout, gss: &s
         dry_run: false,
         authority: None,
         log: None,
+        question_id: String::new(),
     };
     let request = support::logged(&mut node, layout, request).await;
     let mut words = node.ask(request).await.unwrap().into_inner();

@@ -2,10 +2,13 @@
 
 pub(crate) mod audit;
 pub(crate) mod federation;
+mod list_format;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use list_format::ListFormat;
 
 /// Ask London's boroughs a question. Only protected figures leave a borough, and every answer says
 /// what is withheld and which borough is missing.
@@ -46,7 +49,8 @@ Exit codes:
   3  refused: rule, message and advice are on standard error
   4  partial: a borough refused or did not answer; the result is printed
   5  no answer at all, or too late
-  6  cancelled";
+  6  cancelled
+  7  the query logs do not agree, or one of them is not whole";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -66,7 +70,7 @@ pub(crate) enum Command {
     Pki(Pki),
     /// Show who belongs to the federation; join it, leave it, sign its next version
     Federation(federation::Federation),
-    /// Prove that a query log holds everything, from files that its party publishes
+    /// Find what was asked and released, and prove that nothing is missing (for auditors)
     Audit(audit::Audit),
     /// Print completions for your shell: loda completions bash > ~/.local/share/bash-completion/completions/loda
     Completions {
@@ -284,12 +288,6 @@ pub(crate) enum Format {
     Parquet,
     Arrow,
     Xlsx,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    Table,
-    Json,
 }
 
 #[derive(Debug, Args)]

@@ -115,6 +115,19 @@ impl Client {
         Ok(())
     }
 
+    /// A page of the coordinator's query log, or of a borough's. For auditors.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Transport`].
+    pub async fn read_log(&self, request: v1::ReadLogRequest) -> Result<v1::ReadLogResponse, ClientError> {
+        let mut rpc = self.rpc.clone();
+        let mut page = soon(rpc.read_log(request)).await?;
+        match page.refusal.take() {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(page),
+        }
+    }
+
     /// Plans a question without running it. With `ask_nodes` every node also gives its verdict.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub const PARTIAL: u8 = 4;
 pub const NO_ANSWER: u8 = 5;
 /// The query was cancelled by Ctrl-C, or elsewhere.
 pub const CANCELLED: u8 = 6;
+/// The parties' query logs do not agree, or one of them is not whole.
+pub const DISAGREES: u8 = 7;
 
 /// The exit code of a result with this statement.
 pub fn of_statement(statement: &Statement) -> u8 {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the words of a command line, and their execution | `args`, `command_line`, `commands` |
 //! | the coordinator's address and the asker's certificate | [`config`] |
+//! | what an auditor could read of the parties' logs | `audit` |
 //! | the way from a question to an answer | [`client`], [`answer`], [`error`] |
 //! | the look of answers and statements | [`render`] |
 //! | the meaning of the exit code | [`exit`] |
@@ -11,6 +12,7 @@
 //! Every text from the wire passes [`loda_answer::plain`] before it is printed.
 
 mod args;
+mod audit;
 pub mod client;
 mod command_line;
 mod commands;

@@ -38,6 +38,17 @@ impl ProgressLine {
     }
 }
 
+/// A line that counts what was read. It prints nothing if standard error is not a terminal.
+pub(crate) fn counting(all: usize, what: &'static str, is_terminal: bool) -> ProgressBar {
+    let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(all as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:10} {pos} of {len} {msg} {elapsed:>4}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}
+
 /// The text of the line, for example "30 of 33 answered, 1 refused; waiting for Camden, Hackney".
 pub(crate) fn words(progress: &Progress) -> String {
     let all = progress.boroughs.len();

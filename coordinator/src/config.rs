@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 use loda_identity::{Paths, TlsSection};
+use loda_ledger::payload::Retention;
 use loda_service::Program;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub struct Config {
     /// The local address for monitoring, if there is one.
     pub operations: Option<String>,
     pub limits: Limits,
+    /// For how long the words behind the query log are kept.
+    pub retention: Retention,
     pub references: Vec<Reference>,
     /// The doors for people's own tools, if there are any.
     pub doors: Option<DoorsConfig>,
@@ -143,6 +146,8 @@ struct File {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
+    retention: Retention,
+    #[serde(default)]
     reference: Vec<Reference>,
     doors: Option<DoorsEntry>,
 }
@@ -203,6 +208,7 @@ impl Config {
             state,
             operations: file.operations,
             limits: file.limits,
+            retention: file.retention,
             doors: file.doors.map(|doors| DoorsConfig {
                 listen: doors.listen,
                 certificate: base.join(doors.certificate),

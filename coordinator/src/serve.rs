@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use loda_identity::{Identity, SigningKey};
+use loda_ledger::payload::PayloadStore;
 use loda_ledger::{Entry, Log, SignedLines, Spool};
 use loda_proto::v1::query_server::QueryServer;
-use loda_service::{Operations, Program, State, TaskGroup, log, log_tree, stop};
+use loda_service::log_tree::LogTree;
+use loda_service::read_log::PAYLOADS;
+use loda_service::{Operations, Program, State, TaskGroup, log, retention, stop};
 use loda_transport::{AuthoriseLayer, Dialled, Limits, incoming_with, server};
 use tokio::net::TcpListener;
 
@@ -61,7 +64,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
         let config = Config { program: Some(program), ..Config::load(config)? };
         let _alone = loda_service::alone(&config.state, "coordinator")?;
         let coordinator = Coordinator::open(config, queries.handle().clone())?;
-        let tree = log_tree::open(&coordinator.config.state, &coordinator.identity, "coordinator")?;
+        let tree = LogTree::open(&coordinator.config.state, &coordinator.identity, "coordinator")?;
         let listener = coordinator.bind().await?;
         let draining = async {
             let _told = stop::signal().await;
@@ -70,6 +73,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
             coordinator.queries.note_refusals(true);
             // Leaves time to fetch the last answers.
             tokio::time::sleep(LAST_FETCH).await;
+            tree.finish();
         };
         // Open connections do not keep a stopped coordinator alive.
         tokio::select! {
@@ -77,7 +81,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
             () = draining => Ok(()),
             // The service manager restarts it.
             () = coordinator.queries.keep_log() => anyhow::bail!("the query log cannot be written any more"),
-            () = log_tree::keep(tree) => anyhow::bail!("no checkpoint of the query log can be signed any more"),
+            () = tree.clone().keep() => anyhow::bail!("no checkpoint of the query log can be signed any more"),
         }
     })
 }
@@ -116,6 +120,7 @@ impl Coordinator {
             planner: Arc::new(planner),
             lines: Box::new(Connections::new(identity.clone(), dialled.clone())),
             log: Arc::new(log),
+            payloads: Arc::new(PayloadStore::open(&config.state.join(PAYLOADS))?),
             unended,
             spool: Spool::open(&config.state.join("queries")).context("opening the folder of questions")?,
             environment: Environment::default(),
@@ -147,6 +152,7 @@ impl Coordinator {
         let workers = Arc::clone(&queries.workers);
         tokio::spawn(async move { workers.warm().await });
         tokio::spawn(Arc::clone(queries).keep_nodes());
+        tokio::spawn(retention::keep(queries.shared_log(), Arc::clone(&queries.payloads), self.config.retention));
         let age = Duration::from_secs(self.config.limits.connection_seconds);
         let limits = Limits { connection_life: age.saturating_add(GRACE), ..Limits::default() };
         let connections = incoming_with(listener, identity.clone(), limits, Some(self.dialled.clone()));

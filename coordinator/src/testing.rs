@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use loda_identity::Identity;
+use loda_ledger::payload::PayloadStore;
 use loda_ledger::{Entry, Log, Spool};
 use loda_proto::v1::query_server::QueryServer;
 use loda_service::TaskGroup;
@@ -68,6 +69,7 @@ impl CoordinatorParts {
             planner: Arc::clone(&self.planner),
             lines,
             log,
+            payloads: Arc::new(PayloadStore::in_memory()?),
             unended,
             spool: Spool::open(&spool)?,
             environment: Environment { clock, ids },

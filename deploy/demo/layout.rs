@@ -76,6 +76,12 @@ impl Layout {
         self.dir.join("analyst").join("loda.toml")
     }
 
+    /// The configuration of an auditor's client.
+    #[must_use]
+    pub fn auditor(&self) -> PathBuf {
+        self.dir.join("auditor").join("loda.toml")
+    }
+
     /// The authority that people's own tools must trust to use the doors.
     #[must_use]
     pub fn web_authority(&self) -> PathBuf {
@@ -212,6 +218,7 @@ impl Layout {
         write_private(&self.coordinator().join("web.key"), web.key_pem.as_bytes())?;
         write(&self.web_authority(), office.ca_pem())?;
         self.issue(&analysts, Role::Analyst("demo".to_owned()), &self.dir.join("analyst"))?;
+        self.issue(&analysts, Role::Auditor("demo".to_owned()), &self.dir.join("auditor"))?;
         let members = self.boroughs.iter().zip(1_u16..).map(|(borough, number)| {
             let gss: Gss = borough.gss.parse()?;
             let authority = self.make_authority(borough.gss)?;
@@ -243,7 +250,8 @@ impl Layout {
         manifest.check()?;
         write(&self.manifest(), &manifest.to_toml())?;
         let client = ["manifest = \"../manifest.toml\"", CLIENT_FILES].join("\n");
-        write(&self.client(), &client)
+        write(&self.client(), &client)?;
+        write(&self.auditor(), &client)
     }
 
     /// The address on which a borough's node listens. `None`: it dials out.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::NaiveDate;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use loda_contract::Contract;
@@ -24,6 +25,7 @@ use crate::refresh::subprocess;
 use loda_identity::write_private;
 
 use crate::ingest::conformance::page;
+use crate::tools::audit::{Wanted, audit};
 use crate::tools::decide::{Decision, decide};
 use crate::tools::doctor::doctor;
 use crate::tools::init::{Request, init};
@@ -93,6 +95,24 @@ enum Command {
     /// good, unless the steward decides otherwise in node.toml.
     #[command(after_help = ASSESS)]
     Assess(Assess),
+    /// Say what this node was asked, by whom and for what, and what left it: its own log, in words.
+    Audit {
+        /// The node's configuration file.
+        #[arg(long, value_name = "FILE", default_value = "node.toml")]
+        config: PathBuf,
+        /// Only questions that read this dataset.
+        #[arg(long, value_name = "DATASET")]
+        dataset: Option<String>,
+        /// The first day (UTC).
+        #[arg(long, value_name = "DAY")]
+        from: Option<NaiveDate>,
+        /// The last day (UTC).
+        #[arg(long, value_name = "DAY")]
+        until: Option<NaiveDate>,
+        /// How many questions are listed one by one, the newest.
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        most: usize,
+    },
     /// List the snapshots that are kept, and their sizes.
     Snapshots {
         /// The node's configuration file.
@@ -149,7 +169,7 @@ struct Assess {
     column: Option<String>,
     /// Until when the data will be served, as YYYY-MM-DD [default: as the agreement says].
     #[arg(long, value_name = "DATE")]
-    until: Option<chrono::NaiveDate>,
+    until: Option<NaiveDate>,
     /// Write what is found as a page too.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -270,6 +290,10 @@ fn run(before: &[&str], arguments: Arguments) -> anyhow::Result<()> {
             return residents(&config, review.as_deref(), page.as_deref());
         }
         Some(Command::Assess(arguments)) => return assess(&arguments),
+        Some(Command::Audit { config, dataset, from, until, most }) => {
+            let text = audit(&Config::load(&config)?, &Wanted { dataset, from, until, most })?;
+            return Ok(std::io::stdout().write_all(text.as_bytes())?);
+        }
         Some(Command::Snapshots { config }) => {
             let text = snapshots(&Config::load(&config)?)?;
             return Ok(std::io::stdout().write_all(text.as_bytes())?);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use loda_disclosure::TableParameters;
 use loda_identity::{Gss, Paths, TlsSection};
+use loda_ledger::payload::Retention;
 use loda_service::Program;
 use serde::Deserialize;
 
@@ -31,6 +32,9 @@ pub struct Config {
     /// The local port for monitoring, if there is one.
     pub operations: Option<String>,
     pub limits: Limits,
+    pub audit: Audit,
+    /// For how long the words behind the query log are kept.
+    pub retention: Retention,
     /// The parameters of the noise on counts of people.
     pub perturbation: TableParameters,
     /// The services that tell who is who, if there are any.
@@ -63,6 +67,20 @@ pub struct Limits {
     pub snapshots: usize,
 }
 
+/// What others may see of this node's query log.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Whether the federation's auditors may read its entries, with what was asked and how much was released.
+    pub open: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { open: true }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{path}: {source}")]
@@ -85,6 +103,10 @@ struct File {
     operations: Option<String>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    audit: Audit,
+    #[serde(default)]
+    retention: Retention,
     #[serde(default)]
     perturbation: PerturbationEntry,
     residents: Option<ResidentsEntry>,
@@ -196,6 +218,8 @@ impl Config {
             state,
             operations: file.operations,
             limits,
+            audit: file.audit,
+            retention: file.retention,
             perturbation,
             residents,
             datasets: file.dataset.into_iter().map(dataset).collect::<Result<Vec<_>, ConfigError>>()?,

@@ -11,12 +11,15 @@ use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
 use loda_identity::{Gss, Identity, SigningKey};
+use loda_ledger::payload::PayloadStore;
 use loda_ledger::{Change, Entry, Event, Log, SignedLines, Spool, of_key};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
 use loda_question::{Refusal, Rule};
-use loda_service::{Measure, Operations, Program, State, TaskGroup, heads, log, log_tree, measures, stop, successors};
+use loda_service::log_tree::LogTree;
+use loda_service::read_log::{self, PAYLOADS};
+use loda_service::{Measure, Operations, Program, State, TaskGroup, heads, log, measures, stop, successors};
 use loda_transport::{AuthoriseLayer, Limits, dial_out, incoming_with, server};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::WatchStream;
@@ -78,7 +81,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         node.borough.say_tables();
         return Ok(());
     }
-    let tree = log_tree::open(&node.borough.config.state, &node.identity, node.borough.config.borough.as_str())?;
+    let tree = LogTree::open(&node.borough.config.state, &node.identity, node.borough.config.borough.as_str())?;
     serving.block_on(async {
         let listener = node.bind().await?;
         let draining = async {
@@ -88,6 +91,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
             node.queries.note_refusals(true);
             // The answers that were released last are fetched in this time.
             tokio::time::sleep(LAST_FETCH).await;
+            tree.finish();
         };
         // Connections that stay open must not keep a stopped node running.
         tokio::select! {
@@ -95,7 +99,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
             () = draining => Ok(()),
             // The service manager starts the node again.
             () = node.queries.keep_log() => bail!("the query log cannot be written any more"),
-            () = log_tree::keep(tree) => bail!("no checkpoint of the query log can be signed any more"),
+            () = tree.clone().keep() => bail!("no checkpoint of the query log can be signed any more"),
         }
     })
 }
@@ -216,7 +220,9 @@ impl Node {
         });
         let work: Arc<dyn Work> = Arc::<Borough>::clone(&borough);
         let names = log_names(&identity, &borough.config.borough);
-        let queries = QueryService::open(&limits, log, spool, history, work, TaskGroup::new(queries), names)?;
+        let payloads = Arc::new(PayloadStore::open(&borough.config.state.join(PAYLOADS))?);
+        let queries =
+            QueryService::open(&limits, (log, payloads), spool, history, work, TaskGroup::new(queries), names)?;
         Ok(Self { borough, queries, identity })
     }
 
@@ -261,6 +267,7 @@ impl Node {
         self.queries.beside(refresh::keep(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         self.queries.beside(refresh::open_epochs(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         self.queries.beside(Arc::clone(&self.borough).keep_ready());
+        self.queries.beside(self.queries.keep_words(config.retention));
         self.queries.beside(keep_agreement(Arc::clone(&self.borough), Arc::clone(&self.queries)));
         tracing::info!(borough = %config.borough, datasets = self.borough.snapshots().len(), "serving");
         server(age)
@@ -419,6 +426,32 @@ impl NodeService for Node {
         }
         let job = self.queries.job(&id)?;
         Ok(Response::new(Box::pin(states(Arc::clone(&job)).chain(chunks(job)).map(told))))
+    }
+
+    async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Result<Response<v1::ReadLogResponse>, Status> {
+        let request = request.into_inner();
+        if !self.borough.config.audit.open {
+            let refusal = Refusal::new(
+                Rule::Log,
+                "this borough does not open its query log to the federation's auditors",
+                "Ask the borough: `open` under [audit] in its configuration decides",
+            );
+            return Ok(Response::new(v1::ReadLogResponse {
+                refusal: Some(wire_refusal(&refusal)),
+                ..Default::default()
+            }));
+        }
+        let wanted = read_log::wanted(&request).ok_or_else(|| Status::invalid_argument("conditions"))?;
+        let state = self.borough.config.state.clone();
+        let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request)).await;
+        match page {
+            Ok(Ok(page)) => Ok(Response::new(page)),
+            Ok(Err(fault)) => {
+                tracing::error!("the query log cannot be read: {fault:#}");
+                Err(Status::internal("internal"))
+            }
+            Err(_) => Err(Status::internal("internal")),
+        }
     }
 
     async fn cancel(

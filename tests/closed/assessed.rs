@@ -58,6 +58,7 @@ async fn asked(
         dry_run: false,
         authority: None,
         log: None,
+        question_id: String::new(),
     };
     let request = support::logged(client, layout, request).await;
     let mut words = client.ask(request).await.unwrap().into_inner();

@@ -207,6 +207,7 @@ impl Side {
             dry_run: asked.dry_run,
             authority: None,
             log: None,
+            question_id: String::new(),
         };
         support::logged(&mut self.client(), &self.layout, request).await
     }

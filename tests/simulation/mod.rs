@@ -63,6 +63,7 @@ fn stage(dir: &Path) -> Arc<Stage> {
                         dry_run: false,
                         authority: None,
                         log: None,
+                        question_id: String::new(),
                     };
                     rehearsed.learn(request).await.unwrap();
                 }

@@ -1,71 +1,66 @@
-//! `loda audit`: proofs that a query log holds everything.
+//! `loda audit`: what was asked and released, and proofs that nothing is missing.
 
-use std::io;
+mod logs;
+mod tree;
+
 use std::path::Path;
 
-use loda_answer::cells::thousands;
-use loda_answer::plain;
-use loda_identity::Manifest;
-use loda_ledger::tree::checkpoint::Checkpoint;
-use loda_ledger::tree::files::{check, read_note};
-use loda_ledger::tree::note::Verifier;
-use loda_ledger::tree::proof;
-use loda_ledger::{CHECKPOINT, checkpoint_key};
+use loda_answer::json;
+use loda_ledger::audit::{Days, reconcile};
 
 use super::failure::Failure;
-use super::federation::manifest::load;
 use super::session::Session;
+use crate::args::ListFormat;
 use crate::args::audit::AuditCommand;
-use crate::exit;
+use crate::{exit, render};
+use logs::Logs;
 
-pub(super) fn run(command: &AuditCommand, session: &mut Session<'_>) -> Result<u8, Failure> {
+pub(super) async fn run(
+    command: &AuditCommand,
+    config: Option<&Path>,
+    session: &mut Session<'_>,
+) -> Result<u8, Failure> {
+    let mut code = exit::COMPLETE;
     match command {
-        AuditCommand::Keys { manifest } => {
-            for key in keys(&load(manifest)?) {
-                writeln!(session.out, "{key}")?;
-            }
-        }
+        AuditCommand::Keys { manifest } => tree::print_keys(manifest, session)?,
         AuditCommand::Verify { folder, manifest, since } => {
-            let (key, now) = signed(&folder.join(CHECKPOINT), &load(manifest)?)?;
-            let cannot = |source| Failure::File { action: "verify", path: folder.clone(), source };
-            let tree = check(folder, now.size, &now.root, &mut |_, _| {}).map_err(cannot)?;
-            writeln!(session.out, "{}", plain::line(&now.origin))?;
-            writeln!(session.out, "  signed by    {key}")?;
-            writeln!(session.out, "  root         {}", hex::encode(now.root))?;
-            let entries = thousands(&now.size.to_string());
-            writeln!(session.out, "  entries      {entries}: each is the one that was signed, and none is missing")?;
-            if let Some(since) = since {
-                let (older_key, before) = signed(since, &load(manifest)?)?;
-                let same = older_key == key && before.size <= now.size;
-                if !same || proof::root(&tree, before.size).map_err(cannot)? != before.root {
-                    let what = format!("does not continue the log of {}", since.display());
-                    return Err(cannot(io::Error::new(io::ErrorKind::InvalidData, what)));
-                }
-                let entries = thousands(&before.size.to_string());
-                writeln!(session.out, "  continues    the {entries} entries of {}", since.display())?;
-            }
+            tree::verify(folder, manifest, since.as_deref(), session)?;
+        }
+        AuditCommand::Search(wanted) => {
+            let logs = Logs::open(config).await?;
+            let found = logs.search(wanted).await?;
+            let text = match wanted.format {
+                ListFormat::Table => render::questions(&found, session.screen.width),
+                ListFormat::Json => format!("{}\n", json::escaped_pretty(&render::questions_json(&found))),
+            };
+            session.out.write_all(text.as_bytes())?;
+        }
+        AuditCommand::Show { question } => {
+            let logs = Logs::open(config).await?;
+            let (question, boroughs) = logs.life(question).await?;
+            let text = render::question(&question, &boroughs, session.screen.width);
+            session.out.write_all(text.as_bytes())?;
+        }
+        AuditCommand::Reconcile { from, until } => {
+            let today = chrono::Utc::now().date_naive();
+            let until = until.unwrap_or(today);
+            let days = Days { from: from.unwrap_or(today).min(until), until };
+            let logs = Logs::open(config).await?;
+            let (coordinator, read) = logs.all(days, session.screen.shows_progress).await?;
+            let (boroughs, unread): (Vec<_>, Vec<_>) = read.into_iter().partition(|(_, log)| log.is_ok());
+            let boroughs: Vec<_> = boroughs.into_iter().filter_map(|(_, log)| log.ok()).collect();
+            let unread: Vec<_> = unread.into_iter().filter_map(|(name, log)| Some((name, log.err()?))).collect();
+            let found = reconcile(&coordinator, &boroughs, days);
+            code = match () {
+                () if !found.gaps.is_empty() || unread.iter().any(|(_, why)| why.is_damaged()) => exit::DISAGREES,
+                () if unread.is_empty() => exit::COMPLETE,
+                () => exit::PARTIAL,
+            };
+            let names = |gss: &str| logs.name(gss);
+            let text = render::reconciled(&found, days, boroughs.len(), &unread, &names, session.screen.width);
+            session.out.write_all(text.as_bytes())?;
         }
     }
     session.out.flush()?;
-    Ok(exit::COMPLETE)
-}
-
-/// The keys of the parties' logs.
-fn keys(manifest: &Manifest) -> Vec<Verifier> {
-    let coordinator = ("coordinator", &manifest.coordinator.log_key);
-    let members = manifest.members.iter().map(|member| (member.gss.as_str(), &member.log_key));
-    let all = [coordinator].into_iter().chain(members);
-    all.filter_map(|(place, key)| checkpoint_key(&manifest.domain, place, key)).collect()
-}
-
-/// A checkpoint that a log of the federation signed, and the log's key.
-fn signed(path: &Path, manifest: &Manifest) -> Result<(Verifier, Checkpoint), Failure> {
-    let fault = |source| Failure::File { action: "read", path: path.to_owned(), source };
-    let wrong = |what: &str| fault(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
-    let note = read_note(path).map_err(fault)?;
-    let origin = Checkpoint::parse(note.text()).ok_or_else(|| wrong("it is no checkpoint"))?.origin;
-    let key = keys(manifest).into_iter().find(|key| key.name() == origin);
-    let key = key.ok_or_else(|| wrong("it is of a log that the manifest does not name"))?;
-    let checkpoint = Checkpoint::of_note(&note, &key).map_err(wrong)?;
-    Ok((key, checkpoint))
+    Ok(code)
 }

@@ -17,7 +17,7 @@ pub(crate) async fn dispatch(loda: Loda, session: &mut Session<'_>) -> Result<u8
         Command::Federation(federation) => federation::run(&federation.command, config, session).await,
         Command::Token(token) => token::run(&token.command, config, session).await,
         Command::Pki(pki) => pki::run(&pki.command, config, session),
-        Command::Audit(audit) => audit::run(&audit.command, session),
+        Command::Audit(audit) => audit::run(&audit.command, config, session).await,
         Command::Completions { shell } => manual::completions(shell, session),
         Command::Manual { out } => manual::manual(&out, session),
     }

@@ -1,5 +1,6 @@
 //! Answers, plans and lists as text. [`loda_answer`] writes answers as files.
 
+mod audit;
 mod catalogue;
 mod explain;
 mod heading;
@@ -9,6 +10,7 @@ mod sql;
 mod table;
 mod wrap;
 
+pub(crate) use audit::{question, questions, questions_json, reconciled};
 pub use catalogue::{catalogue, catalogue_json, table_details};
 pub use explain::explanation;
 pub use loda_answer::{Detail, arrow, csv, json, parquet, statement, statement_json, workbook};

@@ -247,6 +247,10 @@ impl Query for Coordinator {
     async fn revoke_token(&self, _: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
+
+    async fn read_log(&self, _: Request<ReadLogRequest>) -> Result<Response<ReadLogResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
 }
 
 fn result() -> Vec<u8> {

@@ -172,6 +172,18 @@ impl QueryApi for GrpcDoor {
         Ok(Response::new(Box::pin(chunks)))
     }
 
+    async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Result<Response<v1::ReadLogResponse>, Status> {
+        let asker = caller(&request)?;
+        match self.service.read_log(&asker, request.into_inner()).await {
+            Ok(page) => Ok(Response::new(page)),
+            Err(Fault::Refused(refusal)) => {
+                let refusal = Some(wire_refusal(&refusal));
+                Ok(Response::new(v1::ReadLogResponse { refusal, ..Default::default() }))
+            }
+            Err(fault) => Err(status(&fault)),
+        }
+    }
+
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
         let asker = caller(&request)?;
         let query = self.query(&asker, &request.into_inner().query_id)?;

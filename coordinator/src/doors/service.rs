@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use loda_identity::{Manifest, Peer};
-use loda_ledger::{End, Search, SignedEntry};
+use loda_identity::{Gss, Manifest, Peer};
+use loda_ledger::End;
 use loda_proto::v1;
+use loda_question::{Refusal, Rule};
+use loda_service::read_log;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::catalogue::Catalogue;
 use crate::doors::fault::Fault;
 use crate::doors::limiter::PerAskerLimiter;
-use crate::doors::sign_in::asker::{Asker, Denied};
+use crate::doors::sign_in::asker::{Asker, Denied, Scope};
 use crate::doors::sign_in::tokens::{MadeToken, TokenFault, TokenInfo, Tokens, Wanted};
 use crate::plan::planner::OpenColumns;
 use crate::plan::split::Prepared;
@@ -28,13 +30,13 @@ pub(crate) struct DoorService {
     pub(crate) queries: Arc<QueryService>,
     pub(crate) tokens: Arc<Tokens>,
     limiter: PerAskerLimiter,
-    log: PathBuf,
+    state: PathBuf,
 }
 
 impl DoorService {
     /// `state`: the folder with the coordinator's log.
     pub(crate) fn new(queries: Arc<QueryService>, tokens: Arc<Tokens>, state: &Path) -> Self {
-        Self { queries, tokens, limiter: PerAskerLimiter::default(), log: state.join("log.jsonl") }
+        Self { queries, tokens, limiter: PerAskerLimiter::default(), state: state.to_owned() }
     }
 
     /// Waits for a place for an expensive call.
@@ -151,22 +153,47 @@ impl DoorService {
         self.queries.workers.write(&asker.id, result, page).await.ok_or(Fault::Internal)
     }
 
-    /// Entries of the coordinator's log as they were signed, and the sequence number of the next ones.
-    pub(crate) async fn search_log(
+    /// A page of the coordinator's log, or of a borough's. Reading what was asked and released is itself logged.
+    pub(crate) async fn read_log(
         &self,
         asker: &Asker,
-        search: Search,
-        start: u64,
-        limit: usize,
-    ) -> Result<(Vec<SignedEntry>, Option<u64>), Fault> {
+        request: v1::ReadLogRequest,
+    ) -> Result<v1::ReadLogResponse, Fault> {
+        asker.may(Scope::Audit)?;
         let _turn = self.turn(asker).await?;
-        let path = self.log.clone();
-        let found = tokio::task::spawn_blocking(move || loda_ledger::search(&path, &search, start, limit)).await;
-        let Ok(Ok(found)) = found else {
+        let Some(wanted) = read_log::wanted(&request) else {
+            let message = "a condition has at most 200 characters, and a day is written as 2026-05-31";
+            return Err(Refusal::new(Rule::Statement, message, "Write it so").into());
+        };
+        if request.texts && request.start == 0 {
+            let of = if request.borough.is_empty() { "the coordinator" } else { &request.borough };
+            let detail = format!("query log of {of} read, with what was asked and released");
+            self.queries.admin(&asker.id, detail).map_err(|fault| {
+                tracing::error!("{fault}");
+                Fault::Internal
+            })?;
+        }
+        if !request.borough.is_empty() {
+            let gss = request.borough.parse().ok().filter(|gss| self.manifest().member(gss).is_some());
+            let gss: Gss = gss.ok_or(Fault::NotFound("borough"))?;
+            let request = v1::ReadLogRequest { auditor: asker.id.to_string(), ..request };
+            return self.queries.nodes.read_log(&gss, request).await.map_err(|fault| {
+                tracing::warn!(borough = %gss, "its query log cannot be read: {fault:#}");
+                Refusal::new(
+                    Rule::Busy,
+                    "the borough's node cannot be reached, or did not answer in time",
+                    "Try again, or ask the borough for its log",
+                )
+                .into()
+            });
+        }
+        let state = self.state.clone();
+        let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request)).await;
+        let Ok(Ok(page)) = page else {
             tracing::error!("the log cannot be read");
             return Err(Fault::Internal);
         };
-        Ok(found)
+        Ok(page)
     }
 
     pub(crate) fn tokens(&self, asker: &Asker) -> Vec<TokenInfo> {

@@ -32,6 +32,9 @@ const WORDS: usize = 500;
 /// is gone costs little time.
 const ATTEMPTS: u32 = 4;
 
+/// How long a node may take for a page of its log.
+const READING: Duration = Duration::from_secs(30);
+
 /// The federation's nodes.
 pub(crate) struct Nodes {
     lines: Box<dyn NodeConnector>,
@@ -63,6 +66,8 @@ pub(crate) enum Answer {
 /// A fragment on its way to a borough.
 pub(crate) struct NodeRequest {
     pub(crate) query: String,
+    /// The id of the whole question.
+    pub(crate) question: String,
     pub(crate) analyst: String,
     pub(crate) purpose: String,
     pub(crate) targets: Vec<String>,
@@ -120,6 +125,15 @@ impl Nodes {
             }
             Ok(Err(_)) | Err(_) => Err("it cannot be reached"),
         }
+    }
+
+    /// A page of a node's query log, for an auditor.
+    ///
+    /// # Errors
+    /// The node cannot be reached, or does not answer in time.
+    pub(crate) async fn read_log(&self, gss: &Gss, request: v1::ReadLogRequest) -> anyhow::Result<v1::ReadLogResponse> {
+        let asked = async { anyhow::Ok(self.client(gss)?.read_log(request).await?.into_inner()) };
+        timeout(READING, asked).await?
     }
 
     /// Asks a node whether it would answer. Nothing runs.
@@ -353,6 +367,7 @@ impl NodeRequest {
     fn request(&self, time: Duration, log: Option<v1::LogHead>) -> v1::SubmitRequest {
         v1::SubmitRequest {
             query_id: self.query.clone(),
+            question_id: self.question.clone(),
             analyst: self.analyst.clone(),
             purpose: self.purpose.clone(),
             fragment: self.fragment.encode(),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use futures::future::join_all;
 use loda_identity::Gss;
-use loda_ledger::{End, Entry, Event, Seen, sha256_hex};
+use loda_ledger::payload::RecordClass;
+use loda_ledger::{Asked, End, Entry, Event, Seen};
 use loda_proto::v1;
 use loda_question::Rule;
 use loda_service::{AbortOnDropHandle, compute};
@@ -18,6 +19,7 @@ use crate::nodes::dispatch::{Answer, AnsweredTables, NodeRequest, share_periods}
 use crate::plan::federated_node::Federated;
 use crate::plan::split::{SplitPlan, bundles};
 use crate::query::query::Query;
+use crate::query::record;
 use crate::query::service::{FINISHING, QueryService};
 use crate::result::merge::{MergedPart, merge};
 use crate::result::query_result::QueryResult;
@@ -33,8 +35,12 @@ impl QueryService {
             return self.explain(query).await;
         }
         if !query.resumed() {
-            let sql_sha256 = sha256_hex(prepared.sql.as_bytes());
-            self.log.append(&self.entry(Event::Intent { sql_sha256 }, query))?;
+            // The words go to disk beside the entry. Nobody is asked before both are there.
+            let words = record::asked(prepared);
+            let told = self.payloads.put(RecordClass::Question, &words, || words.clone())?;
+            let asked = Asked::Committed(told.commitment());
+            self.log.append(&self.entry(Event::Intent { asked }, query))?;
+            told.wait()?;
         }
         query.set(v1::State::Running);
         let (mut answers, seen) = self.dispatch(query, deadline).await;
@@ -66,10 +72,14 @@ impl QueryService {
         let result = QueryResult { statement, arrow_ipc };
         anyhow::ensure!(query.close(), "it was cancelled");
         self.registry.keep(query, Some(&result));
-        let end = End::Answered { result_sha256: result.sha256(), boroughs: answered as u64 };
+        let words = record::released(&result.statement);
+        let told = self.payloads.put(RecordClass::Result, &words, || words.clone())?;
+        let (result_sha256, released) = (result.sha256(), Some(told.commitment()));
+        let end = End::Answered { result_sha256, boroughs: answered as u64, released };
         let outcome = self.entry(Event::Outcome(end), query);
         let outcome = Entry { seen, ..outcome };
         self.log.append(&outcome)?;
+        told.wait()?;
         self.nodes.logs.said(&outcome);
         Ok(result)
     }
@@ -85,6 +95,7 @@ impl QueryService {
             bundle.boroughs.iter().map(move |gss| {
                 let errand = NodeRequest {
                     query: fragment_id(query.id, number).to_string(),
+                    question: query.id.to_string(),
                     analyst: prepared.owner.to_string(),
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),

@@ -8,7 +8,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use futures::future::join_all;
 use loda_identity::Gss;
-use loda_ledger::sha256_hex;
+use loda_ledger::payload::RecordClass;
+use loda_ledger::{Asked, Entry, Event, sha256_hex};
 use loda_proto::v1;
 use loda_question::Refusal;
 use loda_service::Ended;
@@ -18,13 +19,13 @@ use crate::nodes::dispatch::{NodeRequest, Verdict};
 use crate::plan::split::Prepared;
 use crate::plan::split::bundles;
 use crate::query::query::Query;
-use crate::query::service::QueryService;
+use crate::query::record;
+use crate::query::service::{QueryService, datasets};
 use crate::result::post_process::explained_schema;
 use crate::result::query_result::QueryResult;
 
 impl QueryService {
-    /// EXPLAIN: a table of each borough's fragments, and whether the borough would answer. Nothing runs and nothing is
-    /// logged, as with an explanation from the client.
+    /// EXPLAIN: a table of each borough's fragments, and whether the borough would answer. Nothing runs.
     pub(crate) async fn explain(&self, query: &Query) -> anyhow::Result<QueryResult> {
         let prepared = &query.prepared;
         let (schema, batch) = table(&self.explanation_of(prepared, true).await)?;
@@ -54,7 +55,27 @@ impl QueryService {
         self.tasks.run(async move { inner.explanation_of(&prepared, ask_nodes).await }).await
     }
 
+    /// Logs that a question was explained, with its words. The first ones of each asker have an entry each.
+    fn log_explained(&self, prepared: &Prepared) -> anyhow::Result<()> {
+        let entry = |asked| Entry {
+            analyst: prepared.owner.to_string(),
+            purpose: prepared.purpose.clone(),
+            dataset: datasets(prepared),
+            ..Entry::of(Event::Explain { asked })
+        };
+        if !self.refusals.takes(&entry(Asked::Hashed(String::new()))) {
+            return Ok(());
+        }
+        let words = record::asked(prepared);
+        let told = self.payloads.put(RecordClass::Question, &words, || words.clone())?;
+        self.log.append(&entry(Asked::Committed(told.commitment())))?;
+        Ok(told.wait()?)
+    }
+
     async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {
+        if ask_nodes && let Err(fault) = self.log_explained(prepared) {
+            tracing::error!("{fault:#}");
+        }
         let steps = prepared.split.plan.display_indent().to_string();
         let steps = steps.replace("count(Int64(1))", "count(*)").replace("count(*) AS count(*)", "count(*)");
         // The engine's word stands at the beginning of a line, behind its margin.
@@ -88,6 +109,7 @@ impl QueryService {
             let verdicts = bundle.boroughs.iter().map(move |gss| {
                 let errand = NodeRequest {
                     query: Uuid::new_v4().to_string(),
+                    question: String::new(),
                     analyst: prepared.owner.to_string(),
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),

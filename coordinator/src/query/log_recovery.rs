@@ -34,7 +34,13 @@ impl LogRecovery {
                 };
                 self.ended.insert(id, hash);
             }
-            Event::Accept | Event::Refuse(_) | Event::Release { .. } | Event::Fail(_) | Event::Admin(_) => {}
+            Event::Accept { .. }
+            | Event::Explain { .. }
+            | Event::Refuse(_)
+            | Event::Release { .. }
+            | Event::Fail(_)
+            | Event::Admin(_)
+            | Event::Erase(_) => {}
         }
     }
 }

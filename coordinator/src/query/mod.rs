@@ -8,5 +8,6 @@ pub(crate) mod node_watch;
 pub(crate) mod purposes;
 #[allow(clippy::module_inception, reason = "the query itself, as the field calls it")]
 pub(crate) mod query;
+pub(crate) mod record;
 pub(crate) mod registry;
 pub(crate) mod service;

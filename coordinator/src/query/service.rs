@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use loda_identity::{Gss, Identity, Manifest, PeerId};
-use loda_ledger::{End, Entry, Event, Log, LogError, RefusalQuota, Refused, Spool, sha256_hex};
+use loda_ledger::payload::{PayloadStore, RecordClass};
+use loda_ledger::{Asked, End, Entry, Event, Log, LogError, RefusalQuota, Refused, Spool, sha256_hex};
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
 use loda_service::{Outcomes, Program, TaskGroup, Times};
@@ -24,6 +25,7 @@ use crate::query::allowance::Allowance;
 use crate::query::log_recovery::LogRecovery;
 use crate::query::purposes::Purposes;
 use crate::query::query::Query;
+use crate::query::record;
 use crate::query::registry::{Environment, QueryRegistry};
 use crate::work::Workers;
 
@@ -47,6 +49,8 @@ pub(crate) struct QueryService {
     pub(crate) workers: Arc<Workers>,
     pub(crate) nodes: Nodes,
     pub(super) log: Arc<dyn Log>,
+    /// The words behind the log's entries.
+    pub(crate) payloads: Arc<PayloadStore>,
     /// The questions that the log began and did not end before the last restart.
     pub(super) unended: Mutex<LogRecovery>,
     pub(super) refusals: RefusalQuota,
@@ -65,6 +69,7 @@ pub(crate) struct QueryServiceParts {
     pub(crate) planner: Arc<Planner>,
     pub(crate) lines: Box<dyn NodeConnector>,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) payloads: Arc<PayloadStore>,
     pub(crate) unended: LogRecovery,
     pub(crate) spool: Spool,
     pub(crate) environment: Environment,
@@ -81,6 +86,7 @@ impl QueryService {
             planner,
             lines,
             log,
+            payloads,
             mut unended,
             spool,
             environment,
@@ -106,6 +112,7 @@ impl QueryService {
             planner,
             workers,
             log,
+            payloads,
             tasks,
         })
     }
@@ -120,14 +127,14 @@ impl QueryService {
 
     pub(super) fn entry(&self, event: Event, query: &Query) -> Entry {
         let prepared = &query.prepared;
-        let datasets: Vec<String> = prepared.split.parts.iter().map(|p| p.scope.title()).collect();
         let fragments = bundles(&prepared.split).iter().map(|b| sha256_hex(&b.fragment.encode())).collect::<Vec<_>>();
         Entry {
             event,
             query: query.id.to_string(),
+            question: String::new(),
             analyst: prepared.owner.to_string(),
             purpose: prepared.purpose.clone(),
-            dataset: datasets.join(" "),
+            dataset: datasets(prepared),
             agreement: String::new(),
             fragment: fragments.join(" "),
             seen: Vec::new(),
@@ -147,6 +154,10 @@ impl QueryService {
         self.log.fault()
     }
 
+    pub(crate) fn shared_log(&self) -> Arc<dyn Log> {
+        Arc::clone(&self.log)
+    }
+
     /// Looks after the log. Completes when this process can never log again.
     pub(crate) async fn keep_log(&self) {
         // The check may read the whole log, so it does not run where calls are served.
@@ -158,8 +169,20 @@ impl QueryService {
             self.note_refusals(false);
             if second % 60 == 59 {
                 self.nodes.logs.note();
+                self.note_sign_ins();
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Logs how many sign-ins were refused since the last time. Who asked for them is not known.
+    fn note_sign_ins(&self) {
+        let refused: Vec<String> =
+            self.sign_ins.take().into_iter().map(|(code, count)| format!("{count} {code}")).collect();
+        if !refused.is_empty()
+            && let Err(fault) = self.log.append(&Entry::admin(format!("sign-ins refused: {}", refused.join(", "))))
+        {
+            tracing::error!("{fault}");
         }
     }
 
@@ -170,23 +193,27 @@ impl QueryService {
         }
         if end {
             self.nodes.logs.note();
+            self.note_sign_ins();
         }
     }
 
     /// Logs a question that was refused at planning.
-    fn refused(&self, owner: &PeerId, purpose: &str, sql: &str, refusal: &Refusal) -> Result<(), LogError> {
-        let refused = |sql_sha256| {
+    fn refused(&self, owner: &PeerId, purpose: &str, sql: &str, refusal: &Refusal) -> anyhow::Result<()> {
+        let refused = |asked| {
             let rule = refusal.rule.name().to_owned();
             Entry {
                 analyst: owner.to_string(),
                 purpose: purpose.chars().take(MAX_PURPOSE).collect(),
-                ..Entry::of(Event::Refuse(Refused::One { rule, sql_sha256 }))
+                ..Entry::of(Event::Refuse(Refused::One { rule, asked }))
             }
         };
         if !self.refusals.takes(&refused(None)) {
             return Ok(());
         }
-        self.log.append(&refused(Some(sha256_hex(sql.as_bytes()))))
+        let words = record::refused(sql, refusal);
+        let told = self.payloads.put(RecordClass::Question, &words, || words.clone())?;
+        self.log.append(&refused(Some(Asked::Committed(told.commitment()))))?;
+        Ok(told.wait()?)
     }
 
     async fn run(self: Arc<Self>, query: Arc<Query>, time: Duration) {
@@ -395,6 +422,11 @@ impl QueryService {
         let planned = planned.await;
         planned.unwrap_or_else(|_| Err(unplanned()))
     }
+}
+
+/// The names of a question's datasets, as entries hold them.
+pub(super) fn datasets(prepared: &Prepared) -> String {
+    prepared.split.parts.iter().map(|part| part.scope.title()).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a purpose has only the signs that a question may state.

@@ -65,3 +65,8 @@ pub(crate) fn split(line: &str) -> Option<(&str, Vec<u8>)> {
     let (body, signature) = inner.rsplit_once(",\"signature\":\"")?;
     Some((body, hex::decode(signature).ok()?))
 }
+
+/// The line of an entry's bytes with their signature in hexadecimal.
+pub(crate) fn line(body: &str, signature: &str) -> String {
+    format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}")
+}

@@ -13,6 +13,8 @@ pub struct Entry {
     pub event: Event,
     /// The query's id (a UUID).
     pub query: String,
+    /// At a node, the id that the coordinator gave the whole question. Empty if `query` is that id.
+    pub question: String,
     /// The asker's SPIFFE id.
     pub analyst: String,
     /// The purpose that the asker gave.
@@ -32,6 +34,8 @@ pub struct Entry {
 struct EntryLine {
     kind: EventKind,
     query: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    question: String,
     analyst: String,
     purpose: String,
     dataset: String,
@@ -44,16 +48,16 @@ struct EntryLine {
 
 impl From<EntryLine> for Entry {
     fn from(line: EntryLine) -> Self {
-        let EntryLine { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen } = line;
-        Self { event: Event::read(kind, detail), query, analyst, purpose, dataset, agreement, fragment, seen }
+        let EntryLine { kind, query, question, analyst, purpose, dataset, agreement, fragment, detail, seen } = line;
+        Self { event: Event::read(kind, detail), query, question, analyst, purpose, dataset, agreement, fragment, seen }
     }
 }
 
 impl From<Entry> for EntryLine {
     fn from(entry: Entry) -> Self {
-        let Entry { event, query, analyst, purpose, dataset, agreement, fragment, seen } = entry;
+        let Entry { event, query, question, analyst, purpose, dataset, agreement, fragment, seen } = entry;
         let (kind, detail) = (event.kind(), event.detail());
-        Self { kind, query, analyst, purpose, dataset, agreement, fragment, detail, seen }
+        Self { kind, query, question, analyst, purpose, dataset, agreement, fragment, detail, seen }
     }
 }
 
@@ -65,6 +69,7 @@ impl Entry {
         Self {
             event,
             query: empty(),
+            question: empty(),
             analyst: empty(),
             purpose: empty(),
             dataset: empty(),
@@ -84,6 +89,12 @@ impl Entry {
     #[must_use]
     pub fn of_dataset(dataset: &str, change: Change) -> Self {
         Self { dataset: dataset.to_owned(), ..Self::of(Event::Admin(change)) }
+    }
+
+    /// The id of the whole question.
+    #[must_use]
+    pub fn question(&self) -> &str {
+        if self.question.is_empty() { &self.query } else { &self.question }
     }
 
     /// The kind of the event.

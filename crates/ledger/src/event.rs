@@ -5,12 +5,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::payload::Commitment;
+
 /// The kind of an event. Lines hold its name in upper case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum EventKind {
     /// The coordinator is about to send a query.
     Intent,
+    /// The coordinator tells an asker what a question would send, and who would refuse it. Nothing runs.
+    Explain,
     /// A query ended at the coordinator. With an answer, the coordinator is about to release it.
     Outcome,
     /// A node is about to run a query.
@@ -23,6 +27,8 @@ pub enum EventKind {
     Fail,
     /// A change of an agreement or a snapshot, or another event that belongs to no query.
     Admin,
+    /// Words behind earlier entries are destroyed, because their time is over.
+    Erase,
 }
 
 /// An event with its details.
@@ -30,24 +36,56 @@ pub enum EventKind {
 pub enum Event {
     /// The coordinator is about to send a query.
     Intent {
-        /// The SHA-256 of the query's SQL, in hexadecimal.
-        sql_sha256: String,
+        /// What was asked.
+        asked: Asked,
+    },
+    /// The coordinator tells an asker what a question would send, and who would refuse it. Nothing runs.
+    Explain {
+        /// What would be asked.
+        asked: Asked,
     },
     /// A query ended at the coordinator.
     Outcome(End),
     /// A node is about to run a query.
-    Accept,
+    Accept {
+        /// What was asked. `None`: earlier software kept no words of it.
+        asked: Option<Commitment>,
+    },
     /// A party refuses a query.
     Refuse(Refused),
     /// A node is about to let figures leave.
     Release {
         /// The snapshots that the node read, and the method, in words.
         used: String,
+        /// What was released. `None`: earlier software kept no words of it.
+        released: Option<Commitment>,
     },
     /// A query ended at a node without a release.
     Fail(FailReason),
     /// A change that belongs to no query.
     Admin(Change),
+    /// Words behind earlier entries are destroyed, because their time is over. The entries stay.
+    Erase(Erased),
+}
+
+/// Words that are destroyed, with the keys that open their commitments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// What the words are about: `question` or `result`.
+    pub class: String,
+    /// They are of days before this one (ISO 8601).
+    pub before: String,
+    /// Their number.
+    pub texts: u64,
+}
+
+/// What was asked, as an entry names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A commitment to the words.
+    Committed(Commitment),
+    /// The SHA-256 of the SQL in hexadecimal, by earlier software.
+    Hashed(String),
 }
 
 /// How a query ended at the coordinator.
@@ -59,6 +97,8 @@ pub enum End {
         result_sha256: String,
         /// The number of boroughs that answered.
         boroughs: u64,
+        /// What was released, in words. `None`: earlier software kept none.
+        released: Option<Commitment>,
     },
     /// The asker cancelled it.
     Cancelled,
@@ -98,8 +138,8 @@ pub enum Refused {
     One {
         /// The name of the rule, without spaces.
         rule: String,
-        /// At the coordinator, the SHA-256 of the query's SQL, in hexadecimal.
-        sql_sha256: Option<String>,
+        /// What was asked, if its words are kept.
+        asked: Option<Asked>,
     },
     /// Several refusals without an entry of their own, in words.
     Rest(String),
@@ -145,12 +185,14 @@ impl Event {
     pub fn kind(&self) -> EventKind {
         match self {
             Self::Intent { .. } => EventKind::Intent,
+            Self::Explain { .. } => EventKind::Explain,
             Self::Outcome(_) => EventKind::Outcome,
-            Self::Accept => EventKind::Accept,
+            Self::Accept { .. } => EventKind::Accept,
             Self::Refuse(_) => EventKind::Refuse,
             Self::Release { .. } => EventKind::Release,
             Self::Fail(_) => EventKind::Fail,
             Self::Admin(_) => EventKind::Admin,
+            Self::Erase(_) => EventKind::Erase,
         }
     }
 
@@ -158,19 +200,20 @@ impl Event {
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
-            Self::Intent { sql_sha256 } => format!("sql {sql_sha256}"),
-            Self::Outcome(End::Answered { result_sha256, boroughs }) => {
-                format!("result {result_sha256}, {boroughs} answers")
+            Self::Intent { asked } | Self::Explain { asked } => asked.words(),
+            Self::Outcome(End::Answered { result_sha256, boroughs, released }) => {
+                format!("result {result_sha256}, {boroughs} answers{}", of_released(*released))
             }
             Self::Outcome(End::Other(words)) | Self::Fail(FailReason::Other(words)) => words.clone(),
             Self::Outcome(end) => end.name().to_owned(),
-            Self::Accept => String::new(),
-            Self::Refuse(Refused::One { rule, sql_sha256: None }) => rule.clone(),
-            Self::Refuse(Refused::One { rule, sql_sha256: Some(sql) }) => format!("{rule}, sql {sql}"),
+            Self::Accept { asked } => asked.map(|asked| Asked::Committed(asked).words()).unwrap_or_default(),
+            Self::Refuse(Refused::One { rule, asked: None }) => rule.clone(),
+            Self::Refuse(Refused::One { rule, asked: Some(asked) }) => format!("{rule}, {}", asked.words()),
             Self::Refuse(Refused::Rest(words)) | Self::Admin(Change::Note(words)) => words.clone(),
-            Self::Release { used } => used.clone(),
+            Self::Release { used, released } => format!("{used}{}", of_released(*released)),
             Self::Fail(reason) => reason.name().to_owned(),
             Self::Admin(Change::Opened(opened)) => opened.words(),
+            Self::Erase(Erased { class, before, texts }) => format!("{texts} {class} before {before}"),
         }
     }
 
@@ -178,19 +221,71 @@ impl Event {
     #[must_use]
     pub fn read(kind: EventKind, detail: String) -> Self {
         match kind {
-            EventKind::Intent => {
-                Self::Intent { sql_sha256: detail.strip_prefix("sql ").map(str::to_owned).unwrap_or(detail) }
-            }
+            EventKind::Intent => Self::Intent { asked: Asked::read(&detail).unwrap_or(Asked::Hashed(detail)) },
+            EventKind::Explain => Self::Explain { asked: Asked::read(&detail).unwrap_or(Asked::Hashed(detail)) },
             EventKind::Outcome => Self::Outcome(End::read(detail)),
-            EventKind::Accept => Self::Accept,
+            EventKind::Accept => Self::Accept {
+                asked: match Asked::read(&detail) {
+                    Some(Asked::Committed(asked)) => Some(asked),
+                    _ => None,
+                },
+            },
             EventKind::Refuse => Self::Refuse(Refused::read(detail)),
-            EventKind::Release => Self::Release { used: detail },
+            EventKind::Release => match split_released(&detail) {
+                (used, released @ Some(_)) => Self::Release { used: used.to_owned(), released },
+                _ => Self::Release { used: detail, released: None },
+            },
             EventKind::Fail => Self::Fail(FailReason::read(detail)),
             EventKind::Admin => Self::Admin(match Opened::read(&detail) {
                 Some(opened) => Change::Opened(opened),
                 None => Change::Note(detail),
             }),
+            EventKind::Erase => Self::Erase(Erased::read(&detail)),
         }
+    }
+}
+
+impl Event {
+    /// The commitments that the entry makes: to what was asked, or to what was released.
+    #[must_use]
+    pub fn commitment(&self) -> Option<Commitment> {
+        match self {
+            Self::Intent { asked: Asked::Committed(commitment) }
+            | Self::Explain { asked: Asked::Committed(commitment) }
+            | Self::Refuse(Refused::One { asked: Some(Asked::Committed(commitment)), .. }) => Some(*commitment),
+            Self::Accept { asked } => *asked,
+            Self::Outcome(End::Answered { released, .. }) | Self::Release { released, .. } => *released,
+            Self::Intent { .. } | Self::Explain { .. } | Self::Outcome(_) | Self::Refuse(_) => None,
+            Self::Fail(_) | Self::Admin(_) | Self::Erase(_) => None,
+        }
+    }
+}
+
+/// The words in front of the commitment to what was released.
+const RELEASED: &str = ", released ";
+
+fn of_released(released: Option<Commitment>) -> String {
+    released.map(|commitment| format!("{RELEASED}{commitment}")).unwrap_or_default()
+}
+
+fn split_released(detail: &str) -> (&str, Option<Commitment>) {
+    let found = detail.rsplit_once(RELEASED).and_then(|(rest, text)| Some((rest, text.parse().ok()?)));
+    found.map_or((detail, None), |(rest, commitment)| (rest, Some(commitment)))
+}
+
+impl Asked {
+    fn words(&self) -> String {
+        match self {
+            Self::Committed(commitment) => format!("asked {commitment}"),
+            Self::Hashed(sql) => format!("sql {sql}"),
+        }
+    }
+
+    fn read(words: &str) -> Option<Self> {
+        if let Some(sql) = words.strip_prefix("sql ") {
+            return Some(Self::Hashed(sql.to_owned()));
+        }
+        words.strip_prefix("asked ")?.parse().ok().map(Self::Committed)
     }
 }
 
@@ -211,9 +306,10 @@ impl End {
 
     fn read(detail: String) -> Self {
         let answered = || {
-            let (result, boroughs) = detail.strip_prefix("result ")?.split_once(", ")?;
+            let (words, released) = split_released(&detail);
+            let (result, boroughs) = words.strip_prefix("result ")?.split_once(", ")?;
             let boroughs = boroughs.strip_suffix(" answers")?.parse().ok()?;
-            Some(Self::Answered { result_sha256: result.to_owned(), boroughs })
+            Some(Self::Answered { result_sha256: result.to_owned(), boroughs, released })
         };
         let known = [Self::Cancelled, Self::Abandoned, Self::Error, Self::Deadline, Self::Restarted];
         let named = || known.into_iter().find(|end| end.name() == detail);
@@ -244,14 +340,22 @@ impl FailReason {
     }
 }
 
+impl Erased {
+    fn read(detail: &str) -> Self {
+        let mut words = detail.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        let (texts, class, _, before) = (word().parse().unwrap_or(0), word(), word(), word());
+        Self { class, before, texts }
+    }
+}
+
 impl Refused {
     fn read(detail: String) -> Self {
         // The names of rules have no spaces.
-        match detail.split_once(", sql ") {
-            Some((rule, sql)) if !rule.contains(' ') => {
-                Self::One { rule: rule.to_owned(), sql_sha256: Some(sql.to_owned()) }
-            }
-            None if !detail.contains(' ') => Self::One { rule: detail, sql_sha256: None },
+        let asked = detail.split_once(", ").and_then(|(rule, asked)| Some((rule, Asked::read(asked)?)));
+        match asked {
+            Some((rule, asked)) if !rule.contains(' ') => Self::One { rule: rule.to_owned(), asked: Some(asked) },
+            None if !detail.contains(' ') => Self::One { rule: detail, asked: None },
             _ => Self::Rest(detail),
         }
     }
@@ -294,22 +398,38 @@ mod tests {
         let text = str::to_owned;
         let opened =
             |span| Opened { span, name: text("2026Q4"), snapshot: 7, drawn: text("2026Q3"), sha256: text("ab") };
-        let answered = End::Answered { result_sha256: text("ab12"), boroughs: 33 };
-        let ends = [answered, End::Cancelled, End::Abandoned, End::Error, End::Deadline, End::Restarted];
+        let commitment = "0123456789abcdef".repeat(4).parse::<Commitment>().ok();
+        let committed = commitment.map(Asked::Committed);
+        let answered = |released| End::Answered { result_sha256: text("ab12"), boroughs: 33, released };
+        let ends = [
+            answered(None),
+            answered(commitment),
+            End::Cancelled,
+            End::Abandoned,
+            End::Error,
+            End::Deadline,
+            End::Restarted,
+        ];
         let reasons = [FailReason::Cancelled, FailReason::Agreement, FailReason::Error, FailReason::Deadline];
         let events = [
-            Event::Intent { sql_sha256: text("cd34") },
-            Event::Accept,
-            Event::Refuse(Refused::One { rule: text("agreement"), sql_sha256: None }),
-            Event::Refuse(Refused::One { rule: text("sql"), sql_sha256: Some(text("ef")) }),
+            Event::Intent { asked: Asked::Hashed(text("cd34")) },
+            Event::Accept { asked: None },
+            Event::Accept { asked: commitment },
+            Event::Refuse(Refused::One { rule: text("agreement"), asked: None }),
+            Event::Refuse(Refused::One { rule: text("agreement"), asked: committed.clone() }),
+            Event::Refuse(Refused::One { rule: text("sql"), asked: Some(Asked::Hashed(text("ef"))) }),
             Event::Refuse(Refused::Rest(text("7 more refusals within the hour: 7 sql of somebody"))),
-            Event::Release { used: text("stops snapshot 3 of 2026-11-01, cell-key") },
+            Event::Release { used: text("stops snapshot 3 of 2026-11-01, cell-key"), released: None },
+            Event::Release { used: text("stops snapshot 3 of 2026-11-01, cell-key"), released: commitment },
             Event::Admin(Change::Opened(opened(Span::Epoch))),
             Event::Admin(Change::Opened(opened(Span::Period))),
             Event::Admin(Change::Note(text("started, software 0.1.0"))),
             Event::Fail(FailReason::Restarted),
+            Event::Erase(Erased { class: text("question"), before: text("2026-01-01"), texts: 300 }),
         ];
-        let events = events.into_iter().chain(ends.map(Event::Outcome)).chain(reasons.map(Event::Fail));
+        let events = events.into_iter().chain(committed.clone().map(|asked| Event::Intent { asked }));
+        let events = events.chain(committed.map(|asked| Event::Explain { asked }));
+        let events = events.chain(ends.map(Event::Outcome)).chain(reasons.map(Event::Fail));
         for event in events {
             assert_eq!(Event::read(event.kind(), event.detail()), event);
         }

@@ -7,11 +7,13 @@
 //! ```text
 //! entry ─► Log::append ─► signed_log ─► log.jsonl (one signed line an entry), log.head (number of entries, last hash)
 //! other party's head ─► other_logs ─► Doubt, or a mark in the next entry
+//! words ─► payload ─► payloads.db (entries hold commitments)
 //! log.jsonl ─► tree::published: log/checkpoint, log/tile/… for anybody's tools
 //! ```
 
 #![deny(missing_docs)]
 
+pub mod audit;
 mod check;
 mod entry;
 mod event;
@@ -20,6 +22,7 @@ mod hourly;
 mod index;
 mod log;
 mod other_logs;
+pub mod payload;
 mod quota;
 mod search;
 mod seen;
@@ -30,12 +33,12 @@ pub mod tree;
 
 pub use check::verify_lines;
 pub use entry::Entry;
-pub use event::{Change, End, Event, EventKind, FailReason, Opened, Refused, Span};
+pub use event::{Asked, Change, End, Erased, Event, EventKind, FailReason, Opened, Refused, Span};
 pub use hourly::Hourly;
 pub use log::{Log, LogError};
 pub use other_logs::{Judged, OtherLogs};
 pub use quota::RefusalQuota;
-pub use search::{Search, SignedEntry, search};
+pub use search::{ReadEntry, Search, SignedEntry, search};
 pub use seen::{Doubt, Head, Mark, Seen, of_key, shows};
 pub use sha256::sha256_hex;
 pub use signed_log::SignedLines;

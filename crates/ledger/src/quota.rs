@@ -1,4 +1,4 @@
-//! Refusals in the log: the first ones of each asker have an entry each, the others are counted in one entry.
+//! Refusals and explanations in the log: the first ones of each asker have an entry each, the others are counted in one entry.
 //!
 //! Without this limit an asker without an agreement could fill the disk. A full disk stops the log, and with it every answer.
 
@@ -46,6 +46,7 @@ impl RefusalQuota {
         let whose = if rest.len() < APART { entry.analyst.clone() } else { "others".to_owned() };
         let rule = match &entry.event {
             Event::Refuse(Refused::One { rule, .. }) => rule.clone(),
+            Event::Explain { .. } => "explained".to_owned(),
             other => other.detail(),
         };
         let of = rest.entry((whose, rule)).or_default();
@@ -83,7 +84,7 @@ mod tests {
     fn no_number_of_refusals_makes_many_entries_and_none_is_lost() {
         let quota = RefusalQuota::default();
         let refusal = |who: String| {
-            let refused = Refused::One { rule: "agreement".to_owned(), sql_sha256: None };
+            let refused = Refused::One { rule: "agreement".to_owned(), asked: None };
             Entry { analyst: who, ..Entry::of(Event::Refuse(refused)) }
         };
         let one = (0..10_000).filter(|_| quota.takes(&refusal("one".to_owned()))).count();

@@ -7,14 +7,15 @@ use std::path::Path;
 use chrono::NaiveDate;
 use serde::Deserialize;
 
-use crate::check::split;
+use crate::check::{line, split};
 use crate::entry::Entry;
 use crate::log::LogError;
+use crate::sha256::sha256_hex;
 
 /// The conditions of a search. An entry must meet all of them; `None` accepts every entry.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
-    /// The query's id.
+    /// The id of a query, or of the whole question.
     pub query: Option<String>,
     /// The asker's SPIFFE id.
     pub analyst: Option<String>,
@@ -37,10 +38,38 @@ pub struct SignedEntry {
     pub signature: String,
 }
 
-#[derive(Deserialize)]
-struct Body {
-    time: String,
-    what: Entry,
+/// The contents of a signed entry.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ReadEntry {
+    /// The entry's number in its log, from 0.
+    pub sequence: u64,
+    /// When it was written, in UTC (RFC 3339).
+    pub time: String,
+    /// The SHA-256 of the line before, in hexadecimal; empty for the first.
+    pub previous: String,
+    /// The entry.
+    pub what: Entry,
+}
+
+impl SignedEntry {
+    /// Whether the key in hexadecimal signed it.
+    #[must_use]
+    pub fn is_signed_by(&self, public_hex: &str) -> bool {
+        hex::decode(&self.signature)
+            .is_ok_and(|signature| loda_federation::verify(public_hex, self.entry.as_bytes(), &signature))
+    }
+
+    /// The SHA-256 of its line in the log, in hexadecimal: the next entry names it.
+    #[must_use]
+    pub fn line_sha256(&self) -> String {
+        sha256_hex(line(&self.entry, &self.signature).as_bytes())
+    }
+
+    /// What it says. `None`: it is no entry.
+    #[must_use]
+    pub fn read(&self) -> Option<ReadEntry> {
+        serde_json::from_str(&self.entry).ok()
+    }
 }
 
 /// Finds at most `limit` entries from the sequence number `start` on. Also returns the number at which the next search
@@ -69,7 +98,7 @@ pub fn search(
             continue;
         }
         let Some((body, signature)) = std::str::from_utf8(&line).ok().and_then(split) else { continue };
-        if !serde_json::from_str::<Body>(body).is_ok_and(|body| search.is_met(&body)) {
+        if !serde_json::from_str::<ReadEntry>(body).is_ok_and(|body| search.is_met(&body)) {
             continue;
         }
         if found.len() >= limit {
@@ -80,14 +109,15 @@ pub fn search(
 }
 
 impl Search {
-    fn is_met(&self, body: &Body) -> bool {
+    fn is_met(&self, body: &ReadEntry) -> bool {
         let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
         let day: Option<NaiveDate> = body.time.get(..10).and_then(|day| day.parse().ok());
         let since = self.from.is_none_or(|from| day.is_some_and(|day| day >= from));
         let until = self.to.is_none_or(|to| day.is_some_and(|day| day <= to));
         let what = &body.what;
         let dataset = self.dataset.as_ref().is_none_or(|wanted| what.dataset.split(' ').any(|has| has == wanted));
-        let who = is(&self.query, &what.query) && is(&self.analyst, &what.analyst) && is(&self.purpose, &what.purpose);
+        let query = self.query.as_ref().is_none_or(|wanted| [&what.query, &what.question].contains(&wanted));
+        let who = query && is(&self.analyst, &what.analyst) && is(&self.purpose, &what.purpose);
         who && dataset && since && until
     }
 }

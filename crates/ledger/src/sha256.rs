@@ -13,7 +13,12 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 
 /// The hash of a line, without its line end.
 pub(crate) fn hash(line: &str) -> Hash {
+    hash_bytes(line.as_bytes())
+}
+
+/// SHA-256 of bytes.
+pub(crate) fn hash_bytes(bytes: &[u8]) -> Hash {
     let mut hash = Hash::default();
-    hash.iter_mut().zip(digest(&SHA256, line.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+    hash.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
     hash
 }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use loda_federation::SigningKey;
 use serde_json::json;
 
-use crate::check::{CheckedLog, check};
+use crate::check::{CheckedLog, check, line};
 use crate::entry::Entry;
 use crate::head_file::HeadFile;
 use crate::index::Index;
@@ -124,7 +124,7 @@ impl Log for SignedLines {
             })
             .to_string();
             let signature = hex::encode(self.key.sign(body.as_bytes()));
-            let line = format!("{{\"entry\":{body},\"signature\":\"{signature}\"}}");
+            let line = line(&body, &signature);
             // A longer entry would keep all that follow out of the tree.
             if line.len() > MAX_ENTRY {
                 return Err(LogError::Long { path: self.path.display().to_string(), bytes: line.len() });
@@ -253,7 +253,7 @@ mod tests {
     use crate::verify_lines;
 
     fn entry(query: &str) -> Entry {
-        Entry { query: query.to_owned(), dataset: "d".to_owned(), ..Entry::of(Event::Accept) }
+        Entry { query: query.to_owned(), dataset: "d".to_owned(), ..Entry::of(Event::Accept { asked: None }) }
     }
 
     #[test]

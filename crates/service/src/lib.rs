@@ -4,6 +4,8 @@
 //! |---|---|
 //! | the heads of query logs, on the wire | [`heads`] |
 //! | the tree of a query log, in files | [`log_tree`] |
+//! | entries of a query log, for an auditor | [`read_log`] |
+//! | the end of words behind a query log | [`retention`] |
 //! | messages to the operator, as text or JSON | [`log`] |
 //! | measurements | [`measures`] |
 //! | the memory that the process may use | [`memory`] |
@@ -25,6 +27,8 @@ pub mod measures;
 pub mod memory;
 pub mod operations;
 pub mod program;
+pub mod read_log;
+pub mod retention;
 pub mod state;
 pub mod stop;
 pub mod successors;

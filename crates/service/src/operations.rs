@@ -2,6 +2,7 @@
 //!
 //! It listens on loopback only and answers GET only. It tells counts of questions and the state of files.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +27,11 @@ use crate::measures::{Measure, Times};
 
 /// Counts of questions by outcome.
 #[derive(Clone, Default)]
-pub struct Outcomes(Family<Label, Counter>);
+pub struct Outcomes {
+    all: Family<Label, Counter>,
+    /// Those since they were last taken.
+    recent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Label {
@@ -36,7 +41,16 @@ struct Label {
 impl Outcomes {
     /// Counts one question.
     pub fn count(&self, outcome: &'static str) {
-        self.0.get_or_create(&Label { outcome }).inc();
+        self.all.get_or_create(&Label { outcome }).inc();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = recent.entry(outcome).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// How often each outcome came since the last call.
+    #[must_use]
+    pub fn take(&self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -72,7 +86,7 @@ impl Operations {
     ) -> Self {
         let state: Arc<dyn Fn() -> State + Send + Sync> = Arc::new(state);
         let mut registry = Registry::with_prefix("loda");
-        registry.register("questions", "Questions by what became of them", outcomes.0.clone());
+        registry.register("questions", "Questions by what became of them", outcomes.all.clone());
         registry.register("seconds", "How long the stages of questions take", times.0.clone());
         registry.register_collector(Box::new(Now { identity: identity.clone(), state: Arc::clone(&state) }));
         Self(Arc::new(Inner { identity, state, registry: Mutex::new(registry) }))
@@ -81,7 +95,7 @@ impl Operations {
     /// Adds the counts of other outcomes, under a name of their own.
     #[must_use]
     pub fn with(self, name: &'static str, help: &'static str, outcomes: &Outcomes) -> Self {
-        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, outcomes.0.clone());
+        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, outcomes.all.clone());
         self
     }
 

@@ -47,6 +47,7 @@ const MAY_CALL: &[(&str, &[Caller])] = &[
     ("/loda.v1.Node/Submit", &[Caller::Coordinator]),
     ("/loda.v1.Node/Ask", &[Caller::Coordinator]),
     ("/loda.v1.Node/Cancel", &[Caller::Coordinator]),
+    ("/loda.v1.Node/ReadLog", &[Caller::Coordinator]),
     ("/loda.v1.Query/Catalogue", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Nodes", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Purposes", &[Caller::Analyst]),
@@ -59,6 +60,7 @@ const MAY_CALL: &[(&str, &[Caller])] = &[
     ("/loda.v1.Query/NewToken", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/ListTokens", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/RevokeToken", &[Caller::Analyst, Caller::Auditor]),
+    ("/loda.v1.Query/ReadLog", &[Caller::Auditor]),
 ];
 
 /// Why a call was denied. The caller is told the code and nothing else.

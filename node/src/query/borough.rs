@@ -281,6 +281,10 @@ impl Work for Borough {
         Ok(accepted)
     }
 
+    fn meant(&self, asked: &Asked) -> Option<Fragment> {
+        Fragment::decode(&asked.fragment, &|dataset| self.snapshot(dataset).map(|s| s.contract)).ok()
+    }
+
     fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal> {
         let (agreement, today) = (self.agreement.now(), chrono::Utc::now().date_naive());
         let analyst = asked.analyst.to_string();

@@ -127,7 +127,7 @@ impl LogRecovery {
         self.others.note(&entry);
         let Ok(id) = Uuid::try_parse(&entry.query) else { return };
         match &entry.event {
-            Event::Accept => {
+            Event::Accept { .. } => {
                 self.ids.insert(id);
                 self.unended.insert(id, entry);
             }
@@ -138,7 +138,12 @@ impl LogRecovery {
             Event::Fail(_) => {
                 self.unended.remove(&id);
             }
-            Event::Intent { .. } | Event::Outcome(_) | Event::Refuse(_) | Event::Admin(_) => {}
+            Event::Intent { .. }
+            | Event::Explain { .. }
+            | Event::Outcome(_)
+            | Event::Refuse(_)
+            | Event::Admin(_)
+            | Event::Erase(_) => {}
         }
     }
 

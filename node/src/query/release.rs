@@ -9,7 +9,9 @@ use anyhow::Context;
 use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 use loda_disclosure::{Method, Released};
-use loda_ledger::{Event, Log};
+use loda_ledger::payload::record::{self, CellsReleased};
+use loda_ledger::payload::{PayloadStore, RecordClass};
+use loda_ledger::{Event, Log, sha256_hex};
 use loda_proto::v1::{ReleasedHeader, SnapshotUsed};
 use loda_question::Refusal;
 use prost::Message;
@@ -41,12 +43,14 @@ impl Release {
 /// Lets one release at a time through the log.
 pub(crate) struct Gate {
     log: Arc<dyn Log>,
+    /// The words behind the log's entries.
+    pub(crate) payloads: Arc<PayloadStore>,
     turn: Mutex<()>,
 }
 
 impl Gate {
-    pub(crate) fn new(log: Arc<dyn Log>) -> Self {
-        Self { log, turn: Mutex::new(()) }
+    pub(crate) fn new(log: Arc<dyn Log>, payloads: Arc<PayloadStore>) -> Self {
+        Self { log, payloads, turn: Mutex::new(()) }
     }
 
     pub(crate) fn shared(&self) -> Arc<dyn Log> {
@@ -100,13 +104,24 @@ impl Gate {
         let used = snapshots.iter().map(|s| format!("{} snapshot {} of {}", s.contract.dataset, s.id, s.as_at));
         let used = format!("{}, {}", used.collect::<Vec<_>>().join(", "), method.name());
         let datasets: Vec<&str> = snapshots.iter().map(|s| s.contract.dataset.as_str()).collect();
-        let entry = asked.entry(Event::Release { used }, &datasets.join(" "), agreement);
         let release = Release { header, arrow_ipc };
+        let result = sha256_hex(&release.arrow_ipc);
+        let told = self.payloads.put(RecordClass::Result, result.as_bytes(), || what_left(&result, batch))?;
+        let event = Event::Release { used, released: Some(told.commitment()) };
+        let entry = asked.entry(event, &datasets.join(" "), agreement);
         keep(&release);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // This is the last moment. The agreement may have ended while the query ran and waited.
         agreed()?;
         self.log.append_all(&accepted.ended(entry))?;
+        told.wait()?;
         Ok(release)
     }
+}
+
+/// What was released, for whoever reads the log.
+fn what_left(sha256: &str, batch: &RecordBatch) -> Vec<u8> {
+    let without: usize = batch.columns().iter().map(|column| column.null_count()).sum();
+    let (cells, without_value) = (batch.num_rows() as u64, without as u64);
+    record::to_text(&CellsReleased { sha256: sha256.to_owned(), cells, without_value })
 }

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use loda_contract::{Contract, Protection};
 use loda_disclosure::Released;
 use loda_identity::{Gss, PeerId};
+use loda_ledger::payload::record::{self, FragmentAsked};
 use loda_ledger::{Entry, Event};
 use loda_proto::v1::{Coverage, SubmitRequest};
 use loda_question::table::Table;
@@ -59,7 +60,7 @@ impl Fragment {
     ///
     /// # Errors
     /// The rule that refuses it.
-    fn decode(bytes: &[u8], contracts: Contracts<'_>) -> Result<Self, Refusal> {
+    pub(crate) fn decode(bytes: &[u8], contracts: Contracts<'_>) -> Result<Self, Refusal> {
         if Table::is_meant(bytes, LIMITS) {
             return Table::decode(bytes, LIMITS, contracts).map(|table| Self::Table(Box::new(table)));
         }
@@ -88,6 +89,15 @@ impl Fragment {
         }
     }
 
+    /// What is asked, for whoever reads the log: in words, and as SQL.
+    pub(crate) fn described(&self) -> Vec<u8> {
+        let (words, sql) = match self {
+            Self::Question(question) => (question.words(), question.sql()),
+            Self::Table(table) => (table.words(), table.sql()),
+        };
+        record::to_text(&FragmentAsked { words, sql })
+    }
+
     /// The names of the datasets, for logs and people.
     pub(crate) fn title(&self) -> String {
         match self {
@@ -100,6 +110,8 @@ impl Fragment {
 /// A request's own values, with types. A value that does not fit its type makes the request invalid.
 pub(crate) struct Asked {
     pub(crate) query: Uuid,
+    /// The id of the whole question. `None`: the coordinator is of earlier software.
+    question: Option<Uuid>,
     pub(crate) analyst: PeerId,
     pub(crate) purpose: String,
     pub(crate) fragment: Vec<u8>,
@@ -117,6 +129,8 @@ impl Asked {
     pub(crate) fn parse(request: SubmitRequest) -> Result<Self, Refusal> {
         let fault = |what: &str| Refusal::new(Rule::Fragment, what, "Send requests as the coordinator makes them");
         let query = Uuid::try_parse(&request.query_id).map_err(|_| fault("the query id is not a UUID"))?;
+        let question = Some(&request.question_id).filter(|id| !id.is_empty()).map(|id| Uuid::try_parse(id));
+        let question = question.transpose().map_err(|_| fault("the question's id is not a UUID"))?;
         let analyst = request.analyst.parse().map_err(|_| fault("the analyst is not a SPIFFE id"))?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_. /".contains(c);
         if request.purpose.is_empty() || request.purpose.len() > MAX_PURPOSE || !request.purpose.chars().all(plain) {
@@ -127,7 +141,7 @@ impl Asked {
         }
         let targets = request.targets.iter().map(|t| t.parse().map_err(|_| fault("a target is not a GSS code")));
         let targets = targets.collect::<Result<Vec<Gss>, Refusal>>()?;
-        Ok(Self { query, analyst, purpose: request.purpose, fragment: request.fragment, targets })
+        Ok(Self { query, question, analyst, purpose: request.purpose, fragment: request.fragment, targets })
     }
 
     pub(crate) fn fragment_hash(&self) -> String {
@@ -137,7 +151,8 @@ impl Asked {
     /// The text of everything that a query id stands for.
     pub(crate) fn identity(&self) -> String {
         let targets: Vec<&str> = self.targets.iter().map(Gss::as_str).collect();
-        format!("{}|{}|{}|{}", self.analyst, self.purpose, targets.join(","), self.fragment_hash())
+        let question = self.question.map(|id| format!("|{id}")).unwrap_or_default();
+        format!("{}|{}|{}|{}{question}", self.analyst, self.purpose, targets.join(","), self.fragment_hash())
     }
 
     /// A log entry of this query.
@@ -145,6 +160,7 @@ impl Asked {
         Entry {
             event,
             query: self.query.to_string(),
+            question: self.question.map(|id| id.to_string()).unwrap_or_default(),
             analyst: self.analyst.to_string(),
             purpose: self.purpose.clone(),
             dataset: dataset.to_owned(),

@@ -6,12 +6,14 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
+use loda_ledger::payload::{PayloadStore, Pending, RecordClass, Retention};
 use loda_ledger::{
-    Entry, Event, FailReason, Hourly, Log, LogError, OtherLogs, RefusalQuota, Refused, Seen, Spool, of_key,
+    Asked as AskedWords, Entry, Event, FailReason, Hourly, Log, LogError, OtherLogs, RefusalQuota, Refused, Seen,
+    Spool, of_key,
 };
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
-use loda_service::{FairQueue, Outcomes, TaskGroup, Times, heads};
+use loda_service::{FairQueue, Outcomes, TaskGroup, Times, heads, retention};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
@@ -20,7 +22,7 @@ use uuid::Uuid;
 use crate::config::Limits;
 use crate::query::registry::{Admission, Job, LogRecovery, QueryRegistry};
 use crate::query::release::{Gate, Release};
-use crate::query::request::{Accepted, Asked, AtHand};
+use crate::query::request::{Accepted, Asked, AtHand, Fragment};
 
 /// No deadline is shorter, so nobody learns from a deadline whether an answer takes a little longer.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -35,6 +37,9 @@ const JUDGING: usize = 4;
 pub(crate) trait Work: Send + Sync + 'static {
     /// Judges a request by contract and agreement.
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal>;
+
+    /// What a refused request asked, if that can be read.
+    fn meant(&self, asked: &Asked) -> Option<Fragment>;
 
     /// Refuses if the agreement in force no longer grants the accepted question. It may have ended meanwhile.
     fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal>;
@@ -94,7 +99,7 @@ impl QueryService {
     /// The log cannot be written.
     pub(crate) fn open(
         limits: &Limits,
-        log: Arc<dyn Log>,
+        (log, payloads): (Arc<dyn Log>, Arc<PayloadStore>),
         spool: Spool,
         mut history: LogRecovery,
         work: Arc<dyn Work>,
@@ -115,7 +120,7 @@ impl QueryService {
             outcomes: Outcomes::default(),
             times: Times::default(),
             work,
-            gate: Gate::new(log),
+            gate: Gate::new(log, payloads),
             turns: FairQueue::new(limits.running),
             judging: Arc::new(Semaphore::new(JUDGING)),
             longest: limits.query_time(),
@@ -152,6 +157,11 @@ impl QueryService {
     /// The head of this node's log, for a coordinator that has seen `seen` entries of it.
     pub(crate) fn head(&self, seen: u64) -> v1::LogHead {
         heads::told(&self.own, &self.gate.log().head(seen), self.others.newest(&of_key(&(self.coordinator)())).entries)
+    }
+
+    /// Destroys the words behind the log when their time is over.
+    pub(crate) fn keep_words(&self, keep: Retention) -> impl Future<Output = ()> + Send + 'static {
+        retention::keep(self.gate.shared(), Arc::clone(&self.gate.payloads), keep)
     }
 
     /// Looks after the log. Completes when this process will never log again.
@@ -253,12 +263,10 @@ impl QueryService {
         let (seen, mut accepted) = match judged {
             Ok(judged) => judged,
             Err(refusal) => {
-                let refused = Refused::One { rule: refusal.rule.name().to_owned(), sql_sha256: None };
-                let entry = asked.entry(Event::Refuse(refused), "", "");
                 // If the log only has to be shown once more, nothing is recorded yet.
                 let again = refusal.rule == Rule::Log && self.coordinator_fault().is_none();
-                if !again && self.refusals.takes(&entry) {
-                    self.append(&[entry])?;
+                if !again {
+                    self.log_refusal(&asked, &refusal)?;
                 }
                 self.outcomes.count("refused");
                 return Ok(Some(refusal));
@@ -283,18 +291,55 @@ impl QueryService {
             }
         };
         let dataset = &accepted.fragment.title();
-        let accept = Entry { seen: vec![seen], ..asked.entry(Event::Accept, dataset, &accepted.agreement) };
+        let accepts = |words: &Pending| {
+            let event = Event::Accept { asked: Some(words.commitment()) };
+            Entry { seen: vec![seen], ..asked.entry(event, dataset, &accepted.agreement) }
+        };
         let at_hand = self.work.at_hand(&asked, &accepted);
-        // While the log cannot be written, the asker is told so at once.
-        if let Some(cells) = at_hand.filter(|_| self.log_fault().is_none()) {
-            accepted.at_hand = Some(AtHand { cells, accept });
-        } else if let Err(status) = self.append(&[accept]) {
-            job.cancel();
-            return Err(status);
+        let begun = self.words(&asked, &accepted.fragment).and_then(|words| {
+            let accept = accepts(&words);
+            // While the log cannot be written, the asker is told so at once.
+            let at_hand = match at_hand.filter(|_| self.log_fault().is_none()) {
+                Some(cells) => Some(AtHand { cells, accept }),
+                None => {
+                    self.append(&[accept])?;
+                    None
+                }
+            };
+            words.wait().map_err(unavailable)?;
+            Ok(at_hand)
+        });
+        match begun {
+            Ok(at_hand) => accepted.at_hand = at_hand,
+            Err(status) => {
+                job.cancel();
+                return Err(status);
+            }
         }
         let queries = Arc::clone(self);
         self.tasks.spawn(async move { queries.run(&asked, &accepted, &job).await });
         Ok(None)
+    }
+
+    /// Begins to store what was asked.
+    fn words(&self, asked: &Asked, fragment: &Fragment) -> Result<Pending, Status> {
+        self.gate.payloads.put(RecordClass::Question, &asked.fragment, || fragment.described()).map_err(unavailable)
+    }
+
+    /// Logs a refusal, with what was asked.
+    fn log_refusal(&self, asked: &Asked, refusal: &Refusal) -> Result<(), Status> {
+        let entry = |words: Option<&Pending>, dataset: &str| {
+            let rule = refusal.rule.name().to_owned();
+            let words = words.map(|words| AskedWords::Committed(words.commitment()));
+            asked.entry(Event::Refuse(Refused::One { rule, asked: words }), dataset, "")
+        };
+        if !self.refusals.takes(&entry(None, "")) {
+            return Ok(());
+        }
+        let Some(fragment) = self.work.meant(asked) else { return self.append(&[entry(None, "")]) };
+        let words = self.words(asked, &fragment)?;
+        self.append(&[entry(Some(&words), &fragment.title())])?;
+        words.wait().map_err(unavailable)
     }
 
     /// Whether another question of an asker fits into this hour. If so, it counts.
@@ -308,10 +353,7 @@ impl QueryService {
     }
 
     fn append(&self, entries: &[Entry]) -> Result<(), Status> {
-        self.gate.log().append_all(entries).map_err(|fault| {
-            tracing::error!("{fault}");
-            Status::unavailable("log_unavailable")
-        })
+        self.gate.log().append_all(entries).map_err(unavailable)
     }
 
     /// Runs a query to its single end.
@@ -369,4 +411,9 @@ impl QueryService {
         let agreed = || self.work.agreed(asked, accepted);
         self.gate.release(asked, accepted, &*method, &cells, &keep, &agreed)
     }
+}
+
+fn unavailable(fault: impl std::fmt::Display) -> Status {
+    tracing::error!("{fault}");
+    Status::unavailable("log_unavailable")
 }

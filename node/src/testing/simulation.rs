@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
+use loda_ledger::payload::PayloadStore;
 use loda_ledger::{Entry, Log, Spool};
 use loda_proto::v1::SubmitRequest;
 use loda_proto::v1::node_server::NodeServer;
@@ -15,7 +16,7 @@ use loda_service::TaskGroup;
 use uuid::Uuid;
 
 use crate::query::registry::LogRecovery;
-use crate::query::request::{Accepted, Asked};
+use crate::query::request::{Accepted, Asked, Fragment};
 use crate::query::service::{QueryService, Work};
 use crate::serve::{Node, log_names};
 
@@ -64,7 +65,7 @@ impl CannedNode {
         let work = Arc::new(Working { rehearsed: Arc::clone(self), toil });
         let queries = QueryService::open(
             &self.node.borough.config.limits,
-            log,
+            (log, Arc::new(PayloadStore::in_memory()?)),
             spool,
             history,
             work,
@@ -85,6 +86,10 @@ struct Working {
 impl Work for Working {
     fn judge(&self, asked: &Asked) -> Result<Accepted, Refusal> {
         self.rehearsed.node.borough.judge(asked)
+    }
+
+    fn meant(&self, asked: &Asked) -> Option<Fragment> {
+        self.rehearsed.node.borough.meant(asked)
     }
 
     fn agreed(&self, asked: &Asked, accepted: &Accepted) -> Result<(), Refusal> {

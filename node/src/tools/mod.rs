@@ -1,5 +1,6 @@
 //! Commands that an operator runs by hand.
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod decide;
 pub(crate) mod doctor;

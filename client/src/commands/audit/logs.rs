@@ -1,0 +1,233 @@
+//! The logs of all parties, read through the coordinator and checked with the manifest's keys.
+
+use std::path::Path;
+
+use chrono::{Days as OfDays, Utc};
+use loda_answer::plain;
+use loda_identity::Manifest;
+use loda_ledger::SignedEntry;
+use loda_ledger::audit::{Days, Logged, PartyLog, Question, chained, each_signed, questions};
+use loda_ledger::payload::Opening;
+use loda_proto::v1::{self, ReadLogRequest};
+use tokio::task::JoinSet;
+
+use crate::args::audit::AuditSearch;
+use crate::audit::{BoroughEntries, Unread};
+use crate::client::Client;
+use crate::commands::connection::connect;
+use crate::commands::failure::Failure;
+use crate::commands::federation::manifest::load;
+use crate::config::Config;
+use crate::error::ClientError;
+
+/// The name of the coordinator among the parties.
+const COORDINATOR: &str = "coordinator";
+
+impl From<Unread> for Failure {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Damaged(fault) => Self::Client(ClientError::Transport(format!("the coordinator's log: {fault}"))),
+            Unread::NotShown(why) => Self::Client(ClientError::Transport(why)),
+        }
+    }
+}
+
+/// The way to the parties' logs.
+pub(super) struct Logs {
+    client: Client,
+    manifest: Manifest,
+}
+
+impl Logs {
+    pub(super) async fn open(config: Option<&Path>) -> Result<Self, Failure> {
+        let found = Config::find(config).map_err(ClientError::from)?;
+        Ok(Self { manifest: load(&found.manifest)?, client: connect(config).await? })
+    }
+
+    /// A borough's name; the code itself if it is none.
+    pub(super) fn name(&self, gss: &str) -> String {
+        let member = self.manifest.members.iter().find(|member| member.gss.as_str() == gss);
+        plain::line(member.map_or(gss, |member| &member.name))
+    }
+
+    fn key(&self, borough: &str) -> String {
+        let member = self.manifest.members.iter().find(|member| member.gss.as_str() == borough);
+        member.map_or(&self.manifest.coordinator.log_key, |member| &member.log_key).clone()
+    }
+
+    /// The questions that meet the conditions, with their words.
+    pub(super) async fn search(&self, wanted: &AuditSearch) -> Result<Vec<Question>, Failure> {
+        let analyst = wanted.analyst.clone().map(|name| match name.starts_with("spiffe://") {
+            true => name,
+            false => format!("spiffe://{}/analyst/{name}", self.manifest.domain),
+        });
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let day = |day: Option<chrono::NaiveDate>| day.map(|day| day.to_string()).unwrap_or_default();
+        let request = ReadLogRequest {
+            dataset: text(&wanted.dataset),
+            purpose: text(&wanted.purpose),
+            analyst: text(&analyst),
+            from: day(wanted.from),
+            // A question of the last evening may end on the next day.
+            until: day(wanted.until.and_then(|until| until.checked_add_days(OfDays::new(1)))),
+            texts: true,
+            ..Default::default()
+        };
+        let mut found = questions(self.entries("", request).await?);
+        let borough = match &wanted.borough {
+            None => None,
+            Some(named) => {
+                let is = |member: &&loda_identity::Member| {
+                    member.gss.as_str().eq_ignore_ascii_case(named) || member.name.eq_ignore_ascii_case(named)
+                };
+                let member = self.manifest.members.iter().find(is);
+                let unknown = || Failure::Usage(format!("there is no borough {named}\n  fix: see loda nodes"));
+                Some(member.ok_or_else(unknown)?.gss.to_string())
+            }
+        };
+        found.retain(|question| {
+            wanted.until.is_none_or(|until| question.begun.time.date_naive() <= until)
+                && wanted.rule.as_deref().is_none_or(|rule| question.rule() == Some(rule))
+                && borough.as_ref().is_none_or(|gss| {
+                    let sent = question.asked().map(|asked| asked.fragments).unwrap_or_default();
+                    sent.iter().any(|sent| sent.boroughs.contains(gss))
+                })
+        });
+        Ok(found)
+    }
+
+    /// One question, and what each borough's log says of it.
+    pub(super) async fn life(&self, named: &str) -> Result<(Question, Vec<BoroughEntries>), Failure> {
+        let none = || {
+            let fix = "fix: name it as `loda audit search` lists it";
+            Failure::Usage(format!("the coordinator's log has no question {named}\n  {fix}"))
+        };
+        let number = Some(named).filter(|named| named.len() < 8).and_then(|named| named.parse::<u64>().ok());
+        let (mut entries, id) = match number {
+            Some(start) => {
+                let request = ReadLogRequest { start, limit: 1, texts: true, ..Default::default() };
+                let one = self.client.read_log(request).await?.entries.into_iter().map(signed).collect();
+                let one = each_signed(one, &self.key("")).map_err(Unread::Damaged)?;
+                let id = one.first().filter(|first| first.number == start).ok_or_else(none)?.what.question().to_owned();
+                (one, id)
+            }
+            None => {
+                let all = questions(self.entries("", ReadLogRequest::default()).await?);
+                let mut like = all.iter().map(Question::id).filter(|id| !id.is_empty() && id.starts_with(named));
+                let (first, more) = (like.next().ok_or_else(none)?.to_owned(), like.count());
+                if more > 0 {
+                    return Err(Failure::Usage(format!("{named} begins {} ids\n  fix: write more of it", more + 1)));
+                }
+                (Vec::new(), first)
+            }
+        };
+        if !id.is_empty() {
+            let request = ReadLogRequest { query: id, texts: true, ..Default::default() };
+            entries = self.entries("", request).await?;
+        }
+        let question = questions(entries).into_iter().next().ok_or_else(none)?;
+        let sent = question.asked().map(|asked| asked.fragments).unwrap_or_default();
+        let asked: Vec<String> = sent.into_iter().flat_map(|sent| sent.boroughs).collect();
+        let mut boroughs = Vec::new();
+        let mut reading = JoinSet::new();
+        for member in self.manifest.members.iter().filter(|member| asked.iter().any(|gss| *gss == member.gss.as_str()))
+        {
+            let (gss, id) = (member.gss.to_string(), question.id().to_owned());
+            let (logs, place) = (self.clone(), boroughs.len());
+            boroughs.push(BoroughEntries { name: plain::line(&member.name), entries: Ok(Vec::new()) });
+            reading.spawn(async move {
+                let request = ReadLogRequest { query: id, texts: true, ..Default::default() };
+                (place, logs.entries(&gss, request).await)
+            });
+        }
+        while let Some(Ok((place, entries))) = reading.join_next().await {
+            if let Some(borough) = boroughs.get_mut(place) {
+                borough.entries = entries;
+            }
+        }
+        Ok((question, boroughs))
+    }
+
+    /// All parties' entries of some days, the coordinator's first, each without a gap.
+    pub(super) async fn all(
+        &self,
+        days: Days,
+        progress: bool,
+    ) -> Result<(PartyLog, Vec<(String, Result<PartyLog, Unread>)>), Failure> {
+        let coordinator = self.whole("", days).await?;
+        let mut reading = JoinSet::new();
+        for member in &self.manifest.members {
+            let (logs, gss, name) = (self.clone(), member.gss.to_string(), plain::line(&member.name));
+            reading.spawn(async move { (name, logs.whole(&gss, days).await) });
+        }
+        let bar = crate::progress::counting(self.manifest.members.len(), "query logs", progress);
+        let mut all = Vec::new();
+        while let Some(read) = reading.join_next().await {
+            bar.inc(1);
+            all.extend(read);
+        }
+        bar.finish_and_clear();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok((coordinator, all))
+    }
+
+    /// A party's entries of some days, of the day before and of the day after, without a gap.
+    async fn whole(&self, borough: &str, days: Days) -> Result<PartyLog, Unread> {
+        let read_at = Utc::now();
+        let one = OfDays::new(1);
+        let until = days.until.checked_add_days(one).unwrap_or(days.until);
+        let request = ReadLogRequest {
+            from: days.from.checked_sub_days(one).unwrap_or(days.from).to_string(),
+            until: until.to_string(),
+            texts: true,
+            ..Default::default()
+        };
+        let found = self.signed(borough, request).await?;
+        let key = self.key(borough);
+        Ok(PartyLog {
+            party: if borough.is_empty() { COORDINATOR.to_owned() } else { borough.to_owned() },
+            entries: chained(found, &key).map_err(Unread::Damaged)?,
+            key,
+            to_end: until >= read_at.date_naive(),
+            read_at,
+        })
+    }
+
+    /// Entries of a search, each checked by its signature.
+    async fn entries(&self, borough: &str, request: ReadLogRequest) -> Result<Vec<Logged>, Unread> {
+        each_signed(self.signed(borough, request).await?, &self.key(borough)).map_err(Unread::Damaged)
+    }
+
+    /// All pages of a search.
+    async fn signed(
+        &self,
+        borough: &str,
+        request: ReadLogRequest,
+    ) -> Result<Vec<(SignedEntry, Option<Opening>)>, ClientError> {
+        let (mut all, mut start) = (Vec::new(), request.start);
+        loop {
+            let request = ReadLogRequest { borough: borough.to_owned(), start, ..request.clone() };
+            let page = self.client.read_log(request).await?;
+            all.extend(page.entries.into_iter().map(signed));
+            match page.next {
+                Some(next) if next > start => start = next,
+                Some(_) => return Err(ClientError::Transport("a page of the query log leads nowhere".to_owned())),
+                None => return Ok(all),
+            }
+        }
+    }
+}
+
+impl Clone for Logs {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone(), manifest: self.manifest.clone() }
+    }
+}
+
+fn signed(logged: v1::LoggedEntry) -> (SignedEntry, Option<Opening>) {
+    let v1::LoggedEntry { entry, signature, opening } = logged;
+    // A key of another length opens nothing.
+    let opening =
+        opening.map(|opening| Opening { key: opening.key.try_into().unwrap_or_default(), text: opening.text });
+    (SignedEntry { entry, signature }, opening)
+}

@@ -92,7 +92,7 @@ fn an_auditor_finds_what_was_asked_and_what_a_party_leaves_out_is_named() {
     let mut own = Command::new(env!("CARGO_BIN_EXE_loda-demo"));
     own.args(["node", "audit", "--config"]).arg(layout.node(layout.boroughs[0].gss).join("node.toml"));
     let own = text(&own.output().unwrap());
-    for part in ["demo, residents", "for demo: answered: ", "values withheld", "tenure"] {
+    for part in ["demo, residents", "demo, purpose demo: answered; cells: ", "values withheld: ", "tenure"] {
         assert!(own.contains(part), "{part}: {own}");
     }
 

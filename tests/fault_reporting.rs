@@ -117,6 +117,12 @@ fn life(layout: &Layout, questions: usize) -> loda_proto::v1::Statement {
     })
 }
 
+/// The number of entries of which a party's checkpoint is signed.
+fn signed(state: &Path) -> usize {
+    let checkpoint = std::fs::read_to_string(state.join("log/checkpoint")).unwrap();
+    checkpoint.lines().nth(1).unwrap().parse().unwrap()
+}
+
 /// Starts a party, and returns its output if it ends. `None`: it serves.
 fn refused(role: &str, folder: &Path) -> Option<String> {
     let mut child = started(role, folder, Stdio::piped());
@@ -145,6 +151,14 @@ fn a_log_that_was_changed_while_nobody_looked_is_not_taken_up() {
             for _ in 0..3 {
                 client.query(BY_BOROUGH, "demo", None, |_| {}).await.unwrap();
             }
+            // A checkpoint is signed every ten seconds. It may be behind the log.
+            for folder in [layout.node(layout.boroughs[1].gss), layout.coordinator()] {
+                let began = Instant::now();
+                while signed(&folder.join("state")) < 4 {
+                    assert!(began.elapsed() < Duration::from_secs(30), "no checkpoint is signed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
             // A second process over the same state.
             for (role, folder) in [("node", layout.node(layout.boroughs[1].gss)), ("coordinator", layout.coordinator())]
             {
@@ -170,9 +184,7 @@ fn a_log_that_was_changed_while_nobody_looked_is_not_taken_up() {
         let mut swapped = lines.clone();
         swapped.swap(0, 1);
         let last = lines.len() - 1;
-        // The checkpoint is signed every ten seconds, so it may be behind the log.
-        let checkpoint = String::from_utf8(kept.last().unwrap().1.clone()).unwrap();
-        let older = checkpoint.lines().nth(1).unwrap().parse::<usize>().unwrap() - 1;
+        let older = signed(&state) - 1;
         type Change<'a> = Box<dyn Fn() + 'a>;
         let changes: Vec<(&str, Change<'_>)> = vec![
             ("its end was cut", Box::new(|| write("log.jsonl", &joined(&lines[..last])))),

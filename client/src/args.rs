@@ -253,7 +253,7 @@ For each fragment: in words and SQL what the boroughs are asked, the digest of
 the bytes they get, how many cells can come back, and who says no, why, and
 what would be allowed. Nothing is read.
 
-Exit codes: 0 all say yes, 3 refused by the coordinator or by all, 4 some
+Exit codes: 0 all would answer, 3 refused by the coordinator or by all, 4 some
 would not answer, 5 none was reached.";
 
 #[derive(Debug, Args)]

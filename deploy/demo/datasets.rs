@@ -151,7 +151,7 @@ pub const TOUR_SYNTHETIC: &[(&str, &str, &str)] = &[
         "demo",
     ),
     (
-        "Adult social care clients of London by need. Most boroughs support fewer than ten people for the \
+        "Adult social care clients of London by need. Many boroughs support fewer than ten people for the \
          rarer needs: those figures are withheld, and a note says how many boroughs a London figure lacks.",
         "SELECT need, COUNT(*) AS clients FROM social_care_clients \
          GROUP BY need ORDER BY clients DESC NULLS LAST",

@@ -218,24 +218,26 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         bar.finish_and_clear();
         writeln!(
             out,
-            "{} borough nodes and a coordinator run here, each a process of its own: {:.0} s.",
+            "{} boroughs' nodes and the coordinator that asks them run here, each a process of its own: {:.0} s.",
             layout.boroughs.len(),
             started.elapsed().as_secs_f64()
         )?;
+        let width = loda::Screen::detect().width;
         match &arguments.data {
             Some(data) => {
                 for note in notes(data).await? {
                     writeln!(out, "Note: {note}")?;
                 }
             }
-            None => writeln!(
-                out,
-                "Their people, homes and records are invented: a London at {:.1} % of its size, so that counts are small. \
-                 Schools and wards have their real size.",
-                DEMO * 100.0
-            )?,
+            None => {
+                let told = format!(
+                    "Their people, homes and records are invented: a London at {:.1} % of its size, so that counts are small. \
+                     The lists of schools and wards are whole.\n",
+                    DEMO * 100.0
+                );
+                write!(out, "{}", loda::render::wrapped(&told, width))?;
+            }
         }
-        let width = loda::Screen::detect().width;
         tour::tour(&client, arguments.data.is_some(), width, &mut out).await?;
         if arguments.once {
             return Ok(());

@@ -108,11 +108,11 @@ pub(crate) fn question(question: &Question, boroughs: &[BoroughEntries], width: 
     if boroughs.is_empty() {
         return text;
     }
-    let names = ["borough", "asked (entry)", "left (entry)", "cells", "withheld values", "otherwise"];
+    let names = ["borough", "asked", "released", "cells", "withheld", "otherwise"];
     let rows: Vec<_> = boroughs.iter().map(borough_row).collect();
     text.push('\n');
     text.push_str(&grid(&names.map(str::to_owned), &[false, true, true, true, true, false], &rows, width));
-    text.push_str(&wrapped("Each borough's entries are signed by the key that the manifest names for it\n", width));
+    text.push_str(&wrapped("asked, released: the numbers of the entries in the borough's log, each signed by the key that the manifest names for it\n", width));
     text
 }
 

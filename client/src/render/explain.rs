@@ -18,7 +18,7 @@ pub fn explanation(prepared: &PrepareResponse) -> String {
     }
     if !prepared.after_merge.is_empty() {
         text.push_str(
-            "With the boroughs' released figures alone the coordinator then does these steps, the last one first\n",
+            "From the figures that boroughs release, the coordinator then makes the answer. Read from the last line up:\n",
         );
         text.push_str(&plain_plan(&prepared.after_merge));
     }
@@ -36,7 +36,10 @@ fn one(fragment: &Fragment) -> String {
     text.push_str("\n  as SQL\n");
     text.push_str(&plain::indented(&fragment.sql, "    "));
     text.push_str(&format!("\n  answer  {}\n", grid(fragment.grid)));
-    text.push_str(&format!("  fingerprint in the boroughs' logs\n          {}\n", plain::line(&fragment.sha256)));
+    text.push_str(&format!(
+        "  in the boroughs' logs it is the one with the SHA-256\n          {}\n",
+        plain::line(&fragment.sha256)
+    ));
     text.push_str(&verdicts(&fragment.verdicts));
     text
 }
@@ -54,16 +57,15 @@ fn verdicts(verdicts: &[Verdict]) -> String {
         return String::new();
     }
     let said = |answer: &'static str| verdicts.iter().filter(move |verdict| verdict.answer == answer);
-    let mut text = "  asked   ".to_owned();
+    let mut text = "  agreed  ".to_owned();
     let yes = said("yes").count();
     text.push_str(&if yes == verdicts.len() {
-        format!("all {yes} say yes\n")
+        format!("all {yes} boroughs would answer\n")
     } else {
-        format!("{yes} of {} say yes\n", verdicts.len())
+        format!("{yes} of {} boroughs would answer\n", verdicts.len())
     });
     for (refusal, who) in by_refusal(said("no").map(|v| (v.borough.as_str(), v.refusal.as_ref()))) {
-        let verb = if who.len() == 1 { "says" } else { "say" };
-        text.push_str(&format!("          {} {verb} no: {}\n", names(&who), reason(&refusal)));
+        text.push_str(&format!("          {} would not: {}\n", names(&who), reason(&refusal)));
         if !refusal.advice.is_empty() {
             text.push_str(&format!("            advice: {}\n", plain::line(&refusal.advice)));
         }
@@ -113,8 +115,8 @@ mod tests {
         for expected in [
             "Question 2 goes to 2 boroughs\n  Count people\n  by outcome\n",
             "96,000 groups from each borough",
-            "1 of 4 say yes",
-            "Camden (E09000007), Croydon (E09000008) say no: grid: 3.1 million cells\n",
+            "1 of 4 boroughs would answer",
+            "Camden (E09000007), Croydon (E09000008) would not: grid: 3.1 million cells\n",
             "advice: band age by 10 years",
             "not reached: Ealing (E09000009)",
             "  Sort\n    Projection\n",
@@ -126,6 +128,6 @@ mod tests {
 
     #[test]
     fn one_voice_is_one_line() {
-        assert_eq!(verdicts(&[verdict(1, "yes"), verdict(2, "yes")]), "  asked   all 2 say yes\n");
+        assert_eq!(verdicts(&[verdict(1, "yes"), verdict(2, "yes")]), "  agreed  all 2 boroughs would answer\n");
     }
 }

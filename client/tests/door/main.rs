@@ -78,7 +78,7 @@ async fn explaining_asks_every_node_and_runs_nothing() {
     let federation = Federation::start(Scene::Complete).await;
     let (code, out, err) = ran(&federation, &["explain", "SELECT 1"]).await;
     assert_eq!((code, err.as_str()), (exit::PARTIAL, ""));
-    assert!(out.contains("1 of 2 say yes") && out.contains("Hackney (E09000012) says no"), "{out}");
+    assert!(out.contains("1 of 2 boroughs would answer") && out.contains("Hackney (E09000012) would not"), "{out}");
     assert_eq!(federation.calls.runs.load(SeqCst), 0);
 }
 

@@ -219,9 +219,7 @@ fn lead(refusal: &Refusal) -> String {
     match refusal.rule {
         Rule::Value | Rule::Linkage | Rule::Key | Rule::Aggregate | Rule::BandEdge => format!("{}. ", refusal.advice),
         Rule::Rows => "Ask for figures. ".to_owned(),
-        Rule::Dimensions => "Combine fewer columns, such as these (borough does not count; what people share, as a \
-                             household's tenure, counts as 2). "
-            .to_owned(),
+        Rule::Dimensions => "Combine fewer columns, such as these (borough does not count). ".to_owned(),
         _ => String::new(),
     }
 }

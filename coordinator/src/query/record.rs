@@ -9,6 +9,7 @@ use loda_proto::v1;
 use loda_question::Refusal;
 
 use crate::plan::split::{Prepared, bundles};
+use crate::plan::syntax::sql_bounds::MAX_SQL;
 
 /// A question, with what is sent to each borough.
 pub(super) fn asked(prepared: &Prepared) -> Vec<u8> {
@@ -24,7 +25,10 @@ pub(super) fn asked(prepared: &Prepared) -> Vec<u8> {
 /// A question that was refused before anybody was asked.
 pub(super) fn refused(sql: &str, refusal: &Refusal) -> Vec<u8> {
     let told = RefusalTold { rule: refusal.rule.name().to_owned(), message: refusal.message.clone() };
-    to_text(&QuestionAsked { sql: sql.to_owned(), fragments: Vec::new(), refusal: Some(told) })
+    // A text that is refused for its length is kept as far as one may be long.
+    let end = sql.floor_char_boundary(MAX_SQL);
+    let sql = sql.get(..end).unwrap_or_default().to_owned();
+    to_text(&QuestionAsked { sql, fragments: Vec::new(), refusal: Some(told) })
 }
 
 /// What a statement says was released.

@@ -143,7 +143,7 @@ fn each_once<'a>(said: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 /// How a quantile is read.
-const EVENLY: &str = "Within a band, values are taken to be spread evenly; the error does not include this";
+const EVENLY: &str = "Within a band, values are taken to be spread evenly; the ± does not allow for this";
 
 /// What a reader has to know of a part's figures, besides their errors.
 fn notes(part: &FederatedAggregate, merged: &MergedPart, names: &[String]) -> Vec<String> {

@@ -63,13 +63,13 @@ fn items(body: &str) -> Vec<String> {
     items
 }
 
-/// As in "council_tax (as at 2025-12-31): about households; 33 of 33 boroughs answered".
+/// As in "council_tax (as at 2025-12-31): counts households; 33 of 33 boroughs answered".
 fn headline(part: &Part) -> String {
     let asked = part.boroughs.iter().filter(|borough| borough.answer != "not asked").count();
     let answered = part.boroughs.iter().filter(|borough| borough.answer == "answered").count();
     let mut text = format!("{}{}: ", plain::line(&part.dataset), as_at(part));
     if !part.units.is_empty() {
-        text.push_str(&format!("about {}; ", units_in_words(&part.units)));
+        text.push_str(&format!("counts {}; ", units_in_words(&part.units)));
     }
     text.push_str(&format!("{answered} of {asked} borough{} answered", if asked == 1 { "" } else { "s" }));
     if part.london && answered > 1 && part.method != "public" {
@@ -186,13 +186,13 @@ fn missing(part: &Part) -> String {
     text
 }
 
-/// As in "standard error: people ±2.2; share ±0.011 (±0.024 at the least certain row)".
+/// As in "standard error: people ±2.2; share ±0.011 (±0.024 in the least certain row)".
 fn errors(statement: &Statement) -> String {
     let of_column = |error: &ColumnError| {
         let column = plain::line(&error.column);
         let mean = rough(error.standard_error);
         let most = if error.at_most > error.standard_error * 1.1 {
-            format!(" (±{} at the least certain row)", rough(error.at_most))
+            format!(" (±{} in the least certain row)", rough(error.at_most))
         } else {
             String::new()
         };
@@ -413,7 +413,7 @@ mod tests {
         let whole = Statement { complete: true, parts, query_id: "q7".into(), ..Default::default() };
         assert_eq!(
             statement(&whole, Detail::Plain),
-            "stop_search: about incidents, not people; 2 of 2 boroughs answered\n  \
+            "stop_search: counts incidents, not people; 2 of 2 boroughs answered\n  \
                protected: figures of few units, or of few large ones, are withheld\n\
              complete, nothing withheld; query q7\n"
         );
@@ -517,7 +517,7 @@ mod tests {
         let errors =
             vec![error("people", 2.236, 2.3), error("share", 0.011_49, 0.0239), error("cost", 9_546.0, 9_546.0)];
         let text = statement(&Statement { errors, ..Default::default() }, Detail::Plain);
-        let expected = "standard error: people ±2.2; share ±0.011 (±0.024 at the least certain row); cost ±9,500 (19 of 20 figures";
+        let expected = "standard error: people ±2.2; share ±0.011 (±0.024 in the least certain row); cost ±9,500 (19 of 20 figures";
         assert!(text.contains(expected), "{text}");
         assert_eq!([0.0, -1.0, f64::NAN].map(decimals_of), [None; 3]);
     }

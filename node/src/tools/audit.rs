@@ -62,7 +62,7 @@ pub(crate) fn audit(config: &Config, wanted: &Wanted) -> anyhow::Result<String> 
             }
             Event::Release { released, .. } => match text(*released)?.as_deref().and_then(of_text::<CellsReleased>) {
                 Some(CellsReleased { cells, without_value, .. }) => {
-                    format!("answered: {cells} cells, {without_value} values withheld")
+                    format!("answered; cells: {cells}, values withheld: {without_value}")
                 }
                 None => "answered".to_owned(),
             },
@@ -86,7 +86,7 @@ pub(crate) fn audit(config: &Config, wanted: &Wanted) -> anyhow::Result<String> 
     for line in lines.iter().skip(first) {
         let what = &line.begun.what;
         let name = what.analyst.rsplit('/').next().unwrap_or_default();
-        out.push_str(&format!("\n{}  {name}, for {}: {}\n", day(&line.begun), what.purpose, line.end));
+        out.push_str(&format!("\n{}  {name}, purpose {}: {}\n", day(&line.begun), what.purpose, line.end));
         match text(what.event.commitment())?.as_deref().and_then(of_text::<FragmentAsked>) {
             Some(asked) => out.push_str(&format!("  {}\n", asked.words)),
             None => out.push_str(&format!("  {} (its words are not kept)\n", what.dataset)),

@@ -12,12 +12,12 @@ impl Table {
         };
         let columns: Vec<String> =
             self.columns.iter().map(|c| format!("{} (counts as {})", c.reference.title(), c.weight)).collect();
-        let columns = if columns.is_empty() { String::new() } else { format!(" by {}", columns.join(", ")) };
+        let columns = if columns.is_empty() { String::new() } else { format!(", by {}", columns.join(" and ")) };
         let figures: Vec<String> = self.functionals.iter().map(words).collect();
         format!(
-            "A table over {rows}{columns}, and its totals: {}. It uses {} of the {} columns that it may have. Each figure is \
-             changed a little at random, and those of fewer than {} are withheld. Conditions pick from the released figures, \
-             not from records.",
+            "Figures over {rows}{columns}, with totals: {}. The columns count as {}, and {} is the most. Each figure is changed a \
+             little at random, and figures of fewer than {} are withheld. The question's conditions are not sent: they pick \
+             from the figures that boroughs release.",
             figures.join("; "),
             self.weight(),
             self.dimensions(),
@@ -47,7 +47,7 @@ impl Table {
 
 fn words(functional: &Functional) -> String {
     match functional {
-        Functional::Units(domain) => format!("the number of different units ({domain})"),
+        Functional::Units(domain) => format!("how many there are (each {domain} once)"),
         Functional::Rows => "the number of rows".to_owned(),
         Functional::Present(of) => format!("the number with a {of}"),
         Functional::Sum(of) => format!("the sum of {of}"),

@@ -130,10 +130,10 @@ impl Table {
         heaviest.retain(|c| c.weight > 0);
         heaviest.sort_by_key(|c| std::cmp::Reverse(c.weight));
         let title = |c: &&TableColumn| match c.weight {
-            1 => c.reference.title(),
-            weight => format!("{} (counts as {weight})", c.reference.title()),
+            1 => format!("{} (1)", c.reference.title()),
+            weight => format!("{} ({weight}, because people share it)", c.reference.title()),
         };
-        let columns = heaviest.iter().map(title).collect::<Vec<_>>().join(", ");
+        let columns = heaviest.iter().map(title).collect::<Vec<_>>().join(" and ");
         let mut over = self.weight().saturating_sub(self.dimensions());
         let mut leave = Vec::new();
         // The lightest columns whose absence is enough.
@@ -143,10 +143,6 @@ impl Table {
                 over = over.saturating_sub(column.weight);
             }
         }
-        let shared = match heaviest.iter().any(|c| c.weight > 1) {
-            true => ". What people share, as a household's tenure, counts as 2",
-            false => "",
-        };
         let smallest = self.datasets.iter().filter(|c| c.closure.dimensions == self.dimensions());
         let smallest = smallest.map(|c| c.dataset.as_str()).collect::<Vec<_>>().join(", ");
         Err(Refusal::new(
@@ -157,7 +153,7 @@ impl Table {
                 self.weight()
             ),
             format!(
-                "Leave out {}, or others that come to as much. Each figure of a statement, and each subquery, may combine other columns{shared}",
+                "Leave out {}, or others that come to as much. Each figure of a statement, and each subquery, may combine other columns",
                 leave.join(" and ")
             ),
         ))

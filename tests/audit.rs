@@ -143,6 +143,12 @@ fn an_auditor_finds_what_was_asked_and_what_a_party_leaves_out_is_named() {
     std::fs::write(of_borough.join("log.jsonl"), &kept).unwrap();
     assert_eq!(audit(&auditor, &["reconcile"]).status.code(), Some(4));
 
+    // Words that somebody deletes from the disk.
+    let words = layout.node(layout.boroughs[1].gss).join("state/payloads.db");
+    rusqlite::Connection::open(&words).unwrap().execute("DELETE FROM payload WHERE class = 'question'", []).unwrap();
+    let gap = audit(&auditor, &["reconcile"]);
+    assert!(gap.status.code() == Some(7) && text(&gap).contains("has no words any more"), "{}", text(&gap));
+
     // A coordinator whose log is changed while it runs writes and shows nothing any more. What one leaves out that is
     // started again with its own key is named by `loda_ledger::audit`, whose tests do that.
     rewrite(&layout.coordinator().join("state"), |entry| entry.question() != id);

@@ -39,7 +39,6 @@ pub use doors::grpc::GrpcDoor;
 pub use nodes::channels::{ChannelFault, NodeChannel, NodeConnector};
 pub use plan::dry_run::Dry;
 #[cfg(feature = "simulation")]
-pub use query::answering::fragment_id;
 pub use serve::{Coordinator, run};
 #[cfg(feature = "simulation")]
 pub use testing::{CoordinatorParts, Surroundings};

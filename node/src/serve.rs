@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
-use loda_identity::{Gss, Identity, SigningKey};
+use loda_identity::{Gss, Identity, PeerId, SigningKey};
 use loda_ledger::payload::PayloadStore;
 use loda_ledger::{Change, Entry, Event, Log, SignedLines, Spool, of_key};
 use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
@@ -442,6 +442,10 @@ impl NodeService for Node {
             }));
         }
         let wanted = read_log::wanted(&request).ok_or_else(|| Status::invalid_argument("conditions"))?;
+        let auditor: PeerId = request.auditor.parse().map_err(|_| Status::invalid_argument("auditor"))?;
+        if request.texts {
+            self.queries.note_reading(&auditor.to_string())?;
+        }
         let state = self.borough.config.state.clone();
         let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request)).await;
         match page {

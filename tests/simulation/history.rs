@@ -55,7 +55,7 @@ impl Baseline {
 
 /// The ids of a question's fragments at the nodes.
 fn fragments(query: Uuid) -> impl Iterator<Item = Uuid> {
-    (0..2).map(move |number| loda_coordinator::fragment_id(query, number))
+    (0..2).map(move |number| loda_ledger::fragment_id(query, number))
 }
 
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
@@ -129,7 +129,7 @@ pub fn check(world: &World, asked: &[Asked], baseline: &Baseline) -> Result<Vec<
                     for borough in part.boroughs.iter().filter(|b| b.answer == "answered") {
                         let node =
                             1 + world.stage.nodes.iter().position(|(gss, _)| gss.as_str() == borough.borough).unwrap();
-                        let fragment = loda_coordinator::fragment_id(Uuid::parse_str(&asked.id).unwrap(), number);
+                        let fragment = loda_ledger::fragment_id(Uuid::parse_str(&asked.id).unwrap(), number);
                         let released = releases.get(&(node, fragment));
                         ensure(released.is_some_and(|order| *order < story[1].order), || {
                             format!("{} came from node {node} without a RELEASE before it", asked.id)

@@ -90,20 +90,22 @@ pub(crate) fn question(question: &Question, boroughs: &[BoroughEntries], width: 
     }
     let ended = question.ended.as_ref().map(|ended| format!(" and {}", ended.number)).unwrap_or_default();
     say("entries", &format!("{}{ended} of the coordinator's log, each signed", begun.number));
-    let Some(asked) = question.asked() else {
+    let asked = question.asked();
+    if asked.is_none() {
         say("words", "not kept any more, or never: the log holds only a commitment to them");
-        return text;
-    };
-    if let Some(refusal) = &asked.refusal {
+    }
+    if let Some(refusal) = asked.as_ref().and_then(|asked| asked.refusal.as_ref()) {
         say("refused", &plain::line(&refusal.message));
     }
-    text.push_str(&format!("\n{}\n", laid_out(&plain::block(&asked.sql), width)));
-    for sent in &asked.fragments {
-        let to = match sent.boroughs.len() {
-            1 => "1 borough was sent".to_owned(),
-            boroughs => format!("{boroughs} boroughs were sent"),
-        };
-        text.push_str(&wrapped(&format!("\n{to}: {}\n", plain::line(&sent.words)), width));
+    if let Some(asked) = asked {
+        text.push_str(&format!("\n{}\n", laid_out(&plain::block(&asked.sql), width)));
+        for sent in &asked.fragments {
+            let to = match sent.boroughs.len() {
+                1 => "1 borough was sent".to_owned(),
+                boroughs => format!("{boroughs} boroughs were sent"),
+            };
+            text.push_str(&wrapped(&format!("\n{to}: {}\n", plain::line(&sent.words)), width));
+        }
     }
     if boroughs.is_empty() {
         return text;

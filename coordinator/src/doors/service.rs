@@ -165,27 +165,35 @@ impl DoorService {
             let message = "a condition has at most 200 characters, and a day is written as 2026-05-31";
             return Err(Refusal::new(Rule::Statement, message, "Write it so").into());
         };
-        if request.texts && request.start == 0 {
-            let of = if request.borough.is_empty() { "the coordinator" } else { &request.borough };
+        let gss = match request.borough.as_str() {
+            "" => None,
+            borough => {
+                let gss: Option<Gss> = borough.parse().ok().filter(|gss| self.manifest().member(gss).is_some());
+                Some(gss.ok_or(Fault::NotFound("borough"))?)
+            }
+        };
+        if request.texts {
+            let of = gss.as_ref().map_or("the coordinator", Gss::as_str);
             let detail = format!("query log of {of} read, with what was asked and released");
             self.queries.admin(&asker.id, detail).map_err(|fault| {
                 tracing::error!("{fault}");
                 Fault::Internal
             })?;
         }
-        if !request.borough.is_empty() {
-            let gss = request.borough.parse().ok().filter(|gss| self.manifest().member(gss).is_some());
-            let gss: Gss = gss.ok_or(Fault::NotFound("borough"))?;
+        if let Some(gss) = gss {
             let request = v1::ReadLogRequest { auditor: asker.id.to_string(), ..request };
-            return self.queries.nodes.read_log(&gss, request).await.map_err(|fault| {
+            let page = self.queries.nodes.read_log(&gss, request).await.map_err(|fault| {
                 tracing::warn!(borough = %gss, "its query log cannot be read: {fault:#}");
                 Refusal::new(
                     Rule::Busy,
                     "the borough's node cannot be reached, or did not answer in time",
                     "Try again, or ask the borough for its log",
                 )
-                .into()
-            });
+            })?;
+            return match page.refusal {
+                Some(v1::Refusal { message, advice, .. }) => Err(Refusal::new(Rule::Log, message, advice).into()),
+                None => Ok(page),
+            };
         }
         let state = self.state.clone();
         let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request)).await;

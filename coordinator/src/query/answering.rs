@@ -7,13 +7,11 @@ use anyhow::Context;
 use futures::future::join_all;
 use loda_identity::Gss;
 use loda_ledger::payload::RecordClass;
-use loda_ledger::{Asked, End, Entry, Event, Seen};
+use loda_ledger::{Asked, End, Entry, Event, Seen, fragment_id};
 use loda_proto::v1;
 use loda_question::Rule;
 use loda_service::{AbortOnDropHandle, compute};
-use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::nodes::dispatch::{Answer, AnsweredTables, NodeRequest, share_periods};
 use crate::plan::federated_node::Federated;
@@ -35,12 +33,10 @@ impl QueryService {
             return self.explain(query).await;
         }
         if !query.resumed() {
-            // The words go to disk beside the entry. Nobody is asked before both are there.
+            // Nobody is asked before the words and the entry are on disk.
             let words = record::asked(prepared);
-            let told = self.payloads.put(RecordClass::Question, &words, || words.clone())?;
-            let asked = Asked::Committed(told.commitment());
+            let asked = Asked::Committed(self.payloads.keep(RecordClass::Question, &words, || words.clone())?);
             self.log.append(&self.entry(Event::Intent { asked }, query))?;
-            told.wait()?;
         }
         query.set(v1::State::Running);
         let (mut answers, seen) = self.dispatch(query, deadline).await;
@@ -70,16 +66,14 @@ impl QueryService {
         }
         let answered = statement.parts.iter().flat_map(|p| &p.boroughs).filter(|b| b.answer == "answered").count();
         let result = QueryResult { statement, arrow_ipc };
+        let words = record::released(&result.statement);
+        let released = Some(self.payloads.keep(RecordClass::Result, &words, || words.clone())?);
         anyhow::ensure!(query.close(), "it was cancelled");
         self.registry.keep(query, Some(&result));
-        let words = record::released(&result.statement);
-        let told = self.payloads.put(RecordClass::Result, &words, || words.clone())?;
-        let (result_sha256, released) = (result.sha256(), Some(told.commitment()));
-        let end = End::Answered { result_sha256, boroughs: answered as u64, released };
+        let end = End::Answered { result_sha256: result.sha256(), boroughs: answered as u64, released };
         let outcome = self.entry(Event::Outcome(end), query);
         let outcome = Entry { seen, ..outcome };
         self.log.append(&outcome)?;
-        told.wait()?;
         self.nodes.logs.said(&outcome);
         Ok(result)
     }
@@ -163,17 +157,6 @@ impl QueryService {
         });
         join_all(cancels).await;
     }
-}
-
-/// The id of a fragment at the nodes. It is the same each time the query is sent.
-#[must_use]
-pub fn fragment_id(query: Uuid, number: usize) -> Uuid {
-    let mut named = query.as_bytes().to_vec();
-    named.extend_from_slice(&(number as u64).to_be_bytes());
-    let hash = digest(&SHA256, &named);
-    let mut bytes = [0_u8; 16];
-    bytes.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 fn leaves(split: &SplitPlan) -> anyhow::Result<Vec<Federated>> {

@@ -67,9 +67,8 @@ impl QueryService {
             return Ok(());
         }
         let words = record::asked(prepared);
-        let told = self.payloads.put(RecordClass::Question, &words, || words.clone())?;
-        self.log.append(&entry(Asked::Committed(told.commitment())))?;
-        Ok(told.wait()?)
+        let asked = self.payloads.keep(RecordClass::Question, &words, || words.clone())?;
+        Ok(self.log.append(&entry(Asked::Committed(asked)))?)
     }
 
     async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {

@@ -127,7 +127,6 @@ impl QueryService {
 
     pub(super) fn entry(&self, event: Event, query: &Query) -> Entry {
         let prepared = &query.prepared;
-        let fragments = bundles(&prepared.split).iter().map(|b| sha256_hex(&b.fragment.encode())).collect::<Vec<_>>();
         Entry {
             event,
             query: query.id.to_string(),
@@ -136,7 +135,7 @@ impl QueryService {
             purpose: prepared.purpose.clone(),
             dataset: datasets(prepared),
             agreement: String::new(),
-            fragment: fragments.join(" "),
+            fragment: fragments(prepared),
             seen: Vec::new(),
         }
     }
@@ -211,9 +210,8 @@ impl QueryService {
             return Ok(());
         }
         let words = record::refused(sql, refusal);
-        let told = self.payloads.put(RecordClass::Question, &words, || words.clone())?;
-        self.log.append(&refused(Some(Asked::Committed(told.commitment()))))?;
-        Ok(told.wait()?)
+        let asked = self.payloads.keep(RecordClass::Question, &words, || words.clone())?;
+        Ok(self.log.append(&refused(Some(Asked::Committed(asked))))?)
     }
 
     async fn run(self: Arc<Self>, query: Arc<Query>, time: Duration) {
@@ -299,6 +297,13 @@ impl QueryService {
                     continue;
                 }
             };
+            // What is sent now may differ from what the log says, after a change of software or members.
+            let differs = |logged: &Entry| logged.fragment != fragments(&prepared);
+            if result.is_none() && unended.get(&id).is_some_and(differs) {
+                self.registry.forget(&id);
+                tracing::error!(query = %id, "not taken up again: it would send something else than the log says");
+                continue;
+            }
             let query = self.registry.restore(id, prepared, &kept, begun);
             if let Some(result) = result {
                 // A cancellation comes too late, as before the restart.
@@ -427,6 +432,11 @@ impl QueryService {
 /// The names of a question's datasets, as entries hold them.
 pub(super) fn datasets(prepared: &Prepared) -> String {
     prepared.split.parts.iter().map(|part| part.scope.title()).collect::<Vec<_>>().join(" ")
+}
+
+/// The hashes of a question's fragments, as entries hold them.
+fn fragments(prepared: &Prepared) -> String {
+    bundles(&prepared.split).iter().map(|b| sha256_hex(&b.fragment.encode())).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a purpose has only the signs that a question may state.

@@ -1,9 +1,11 @@
 //! One entry of the log.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::event::{Change, Event, EventKind};
 use crate::seen::Seen;
+use crate::sha256::hash_bytes;
 
 /// One entry. It records a query and its outcome, never a figure. A text field that does not apply is empty.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,4 +104,15 @@ impl Entry {
     pub fn kind(&self) -> EventKind {
         self.event.kind()
     }
+}
+
+/// The id of a fragment at the nodes: of the question with this id, the fragment of this number. It is the same each time
+/// the question is sent.
+#[must_use]
+pub fn fragment_id(question: Uuid, number: usize) -> Uuid {
+    let mut named = question.as_bytes().to_vec();
+    named.extend_from_slice(&(number as u64).to_be_bytes());
+    let mut bytes = [0_u8; 16];
+    bytes.iter_mut().zip(hash_bytes(&named)).for_each(|(to, from)| *to = from);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

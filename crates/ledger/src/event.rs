@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::payload::Commitment;
+use crate::payload::{Commitment, RecordClass};
 
 /// The kind of an event. Lines hold its name in upper case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +246,17 @@ impl Event {
 }
 
 impl Event {
+    /// What the words behind the entry are about, if there may be any.
+    pub(crate) fn class(&self) -> Option<RecordClass> {
+        match self {
+            Self::Intent { .. } | Self::Explain { .. } | Self::Accept { .. } | Self::Refuse(_) => {
+                Some(RecordClass::Question)
+            }
+            Self::Outcome(_) | Self::Release { .. } => Some(RecordClass::Result),
+            Self::Fail(_) | Self::Admin(_) | Self::Erase(_) => None,
+        }
+    }
+
     /// The commitments that the entry makes: to what was asked, or to what was released.
     #[must_use]
     pub fn commitment(&self) -> Option<Commitment> {

@@ -32,7 +32,7 @@ mod spool;
 pub mod tree;
 
 pub use check::verify_lines;
-pub use entry::Entry;
+pub use entry::{Entry, fragment_id};
 pub use event::{Asked, Change, End, Erased, Event, EventKind, FailReason, Opened, Refused, Span};
 pub use hourly::Hourly;
 pub use log::{Log, LogError};

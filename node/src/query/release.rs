@@ -106,15 +106,14 @@ impl Gate {
         let datasets: Vec<&str> = snapshots.iter().map(|s| s.contract.dataset.as_str()).collect();
         let release = Release { header, arrow_ipc };
         let result = sha256_hex(&release.arrow_ipc);
-        let told = self.payloads.put(RecordClass::Result, result.as_bytes(), || what_left(&result, batch))?;
-        let event = Event::Release { used, released: Some(told.commitment()) };
+        let released = self.payloads.keep(RecordClass::Result, result.as_bytes(), || what_left(&result, batch))?;
+        let event = Event::Release { used, released: Some(released) };
         let entry = asked.entry(event, &datasets.join(" "), agreement);
         keep(&release);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // This is the last moment. The agreement may have ended while the query ran and waited.
         agreed()?;
         self.log.append_all(&accepted.ended(entry))?;
-        told.wait()?;
         Ok(release)
     }
 }

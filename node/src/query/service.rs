@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
-use loda_ledger::payload::{PayloadStore, Pending, RecordClass, Retention};
+use loda_ledger::payload::{Commitment, PayloadStore, RecordClass, Retention};
 use loda_ledger::{
     Asked as AskedWords, Entry, Event, FailReason, Hourly, Log, LogError, OtherLogs, RefusalQuota, Refused, Seen,
     Spool, of_key,
@@ -291,23 +291,15 @@ impl QueryService {
             }
         };
         let dataset = &accepted.fragment.title();
-        let accepts = |words: &Pending| {
-            let event = Event::Accept { asked: Some(words.commitment()) };
-            Entry { seen: vec![seen], ..asked.entry(event, dataset, &accepted.agreement) }
-        };
         let at_hand = self.work.at_hand(&asked, &accepted);
         let begun = self.words(&asked, &accepted.fragment).and_then(|words| {
-            let accept = accepts(&words);
+            let event = Event::Accept { asked: Some(words) };
+            let accept = Entry { seen: vec![seen], ..asked.entry(event, dataset, &accepted.agreement) };
             // While the log cannot be written, the asker is told so at once.
-            let at_hand = match at_hand.filter(|_| self.log_fault().is_none()) {
-                Some(cells) => Some(AtHand { cells, accept }),
-                None => {
-                    self.append(&[accept])?;
-                    None
-                }
-            };
-            words.wait().map_err(unavailable)?;
-            Ok(at_hand)
+            match at_hand.filter(|_| self.log_fault().is_none()) {
+                Some(cells) => Ok(Some(AtHand { cells, accept })),
+                None => self.append(&[accept]).map(|()| None),
+            }
         });
         match begun {
             Ok(at_hand) => accepted.at_hand = at_hand,
@@ -321,25 +313,33 @@ impl QueryService {
         Ok(None)
     }
 
-    /// Begins to store what was asked.
-    fn words(&self, asked: &Asked, fragment: &Fragment) -> Result<Pending, Status> {
-        self.gate.payloads.put(RecordClass::Question, &asked.fragment, || fragment.described()).map_err(unavailable)
+    /// Stores what was asked.
+    fn words(&self, asked: &Asked, fragment: &Fragment) -> Result<Commitment, Status> {
+        let kept = self.gate.payloads.keep(RecordClass::Question, &asked.fragment, || fragment.described());
+        kept.map_err(unavailable)
     }
 
     /// Logs a refusal, with what was asked.
     fn log_refusal(&self, asked: &Asked, refusal: &Refusal) -> Result<(), Status> {
-        let entry = |words: Option<&Pending>, dataset: &str| {
+        let entry = |words: Option<Commitment>, dataset: &str| {
             let rule = refusal.rule.name().to_owned();
-            let words = words.map(|words| AskedWords::Committed(words.commitment()));
-            asked.entry(Event::Refuse(Refused::One { rule, asked: words }), dataset, "")
+            asked.entry(Event::Refuse(Refused::One { rule, asked: words.map(AskedWords::Committed) }), dataset, "")
         };
         if !self.refusals.takes(&entry(None, "")) {
             return Ok(());
         }
         let Some(fragment) = self.work.meant(asked) else { return self.append(&[entry(None, "")]) };
         let words = self.words(asked, &fragment)?;
-        self.append(&[entry(Some(&words), &fragment.title())])?;
-        words.wait().map_err(unavailable)
+        self.append(&[entry(Some(words), &fragment.title())])
+    }
+
+    /// Logs that an auditor reads what was asked and released.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(crate) fn note_reading(&self, auditor: &str) -> Result<(), Status> {
+        let detail = "query log read, with what was asked and released";
+        self.append(&[Entry { analyst: auditor.to_owned(), ..Entry::admin(detail) }])
     }
 
     /// Whether another question of an asker fits into this hour. If so, it counts.

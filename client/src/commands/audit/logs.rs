@@ -6,7 +6,7 @@ use chrono::{Days as OfDays, Utc};
 use loda_answer::plain;
 use loda_identity::Manifest;
 use loda_ledger::SignedEntry;
-use loda_ledger::audit::{Days, Logged, PartyLog, Question, chained, each_signed, questions};
+use loda_ledger::audit::{Days, LogFault, Logged, PartyLog, Question, chained, each_signed, questions};
 use loda_ledger::payload::Opening;
 use loda_proto::v1::{self, ReadLogRequest};
 use tokio::task::JoinSet;
@@ -88,9 +88,10 @@ impl Logs {
         found.retain(|question| {
             wanted.until.is_none_or(|until| question.begun.time.date_naive() <= until)
                 && wanted.rule.as_deref().is_none_or(|rule| question.rule() == Some(rule))
-                && borough.as_ref().is_none_or(|gss| {
-                    let sent = question.asked().map(|asked| asked.fragments).unwrap_or_default();
-                    sent.iter().any(|sent| sent.boroughs.contains(gss))
+                // Whom a question was sent to is not known without its words.
+                && borough.as_ref().is_none_or(|gss| match question.asked() {
+                    Some(asked) => asked.fragments.iter().any(|sent| sent.boroughs.contains(gss)),
+                    None => question.was_sent(),
                 })
         });
         Ok(found)
@@ -122,23 +123,23 @@ impl Logs {
             }
         };
         if !id.is_empty() {
-            let request = ReadLogRequest { query: id, texts: true, ..Default::default() };
-            entries = self.entries("", request).await?;
+            entries = self.of_question("", &id).await?;
         }
         let question = questions(entries).into_iter().next().ok_or_else(none)?;
-        let sent = question.asked().map(|asked| asked.fragments).unwrap_or_default();
-        let asked: Vec<String> = sent.into_iter().flat_map(|sent| sent.boroughs).collect();
+        // Without the words of a question, all boroughs are looked at.
+        let sent = question.asked().map(|asked| asked.fragments);
+        let asked: Option<Vec<String>> = sent.map(|sent| sent.into_iter().flat_map(|sent| sent.boroughs).collect());
+        let was_asked = |gss: &str| match &asked {
+            Some(asked) => asked.iter().any(|asked| asked == gss),
+            None => question.was_sent(),
+        };
         let mut boroughs = Vec::new();
         let mut reading = JoinSet::new();
-        for member in self.manifest.members.iter().filter(|member| asked.iter().any(|gss| *gss == member.gss.as_str()))
-        {
+        for member in self.manifest.members.iter().filter(|member| was_asked(member.gss.as_str())) {
             let (gss, id) = (member.gss.to_string(), question.id().to_owned());
             let (logs, place) = (self.clone(), boroughs.len());
             boroughs.push(BoroughEntries { name: plain::line(&member.name), entries: Ok(Vec::new()) });
-            reading.spawn(async move {
-                let request = ReadLogRequest { query: id, texts: true, ..Default::default() };
-                (place, logs.entries(&gss, request).await)
-            });
+            reading.spawn(async move { (place, logs.of_question(&gss, &id).await) });
         }
         while let Some(Ok((place, entries))) = reading.join_next().await {
             if let Some(borough) = boroughs.get_mut(place) {
@@ -171,26 +172,36 @@ impl Logs {
         Ok((coordinator, all))
     }
 
-    /// A party's entries of some days, of the day before and of the day after, without a gap.
+    /// A party's entries from the day before to the log's end, without a gap. Whoever passes them on cannot leave out the
+    /// first ones either: the one in front of them is read too, and has to be older.
     async fn whole(&self, borough: &str, days: Days) -> Result<PartyLog, Unread> {
         let read_at = Utc::now();
-        let one = OfDays::new(1);
-        let until = days.until.checked_add_days(one).unwrap_or(days.until);
-        let request = ReadLogRequest {
-            from: days.from.checked_sub_days(one).unwrap_or(days.from).to_string(),
-            until: until.to_string(),
-            texts: true,
-            ..Default::default()
-        };
-        let found = self.signed(borough, request).await?;
+        let from = days.from.checked_sub_days(OfDays::new(1)).unwrap_or(days.from);
+        let first = ReadLogRequest { from: from.to_string(), limit: 1, ..Default::default() };
+        let first = self.client.read_log(ReadLogRequest { borough: borough.to_owned(), ..first }).await?.entries;
+        let first = first.into_iter().map(signed).next().and_then(|(entry, _)| entry.read());
+        // Without any entry of these days, all are read: nobody else's word counts for that.
+        let start = first.map_or(0, |first| first.sequence.saturating_sub(1));
+        let found = self.signed(borough, ReadLogRequest { start, texts: true, ..Default::default() }).await?;
         let key = self.key(borough);
-        Ok(PartyLog {
-            party: if borough.is_empty() { COORDINATOR.to_owned() } else { borough.to_owned() },
-            entries: chained(found, &key).map_err(Unread::Damaged)?,
-            key,
-            to_end: until >= read_at.date_naive(),
-            read_at,
-        })
+        let entries = chained(found, &key).map_err(Unread::Damaged)?;
+        // Every log has an entry of its party's first start.
+        let begins = |first: &Logged| first.number == 0 || first.time.date_naive() < from;
+        if !entries.first().is_some_and(|first| first.number == start && begins(first)) {
+            return Err(Unread::Damaged(LogFault::NotNext { expected: start }));
+        }
+        let party = if borough.is_empty() { COORDINATOR } else { borough }.to_owned();
+        Ok(PartyLog { party, key, entries, read_at })
+    }
+
+    /// The entries of one question. Others that are shown in their place are not taken for them.
+    async fn of_question(&self, borough: &str, id: &str) -> Result<Vec<Logged>, Unread> {
+        let request = ReadLogRequest { query: id.to_owned(), texts: true, ..Default::default() };
+        let entries = self.entries(borough, request).await?;
+        match entries.iter().all(|entry| entry.what.question() == id || entry.what.query == id) {
+            true => Ok(entries),
+            false => Err(Unread::NotShown("entries of another question were shown in its place".to_owned())),
+        }
     }
 
     /// Entries of a search, each checked by its signature.

@@ -72,7 +72,11 @@ pub fn each_signed(found: Vec<(SignedEntry, Option<Opening>)>, key: &str) -> Res
         if !signed.is_signed_by(key) {
             return Err(LogFault::NotSigned { after });
         }
-        all.push(logged(&signed, opening, after)?);
+        let next = logged(&signed, opening, after)?;
+        if after.is_some_and(|after| next.number <= after) {
+            return Err(LogFault::NotNext { expected: next.number });
+        }
+        all.push(next);
     }
     Ok(all)
 }

@@ -34,6 +34,15 @@ pub enum GapKind {
     OtherTarget,
     /// The party's log begins two questions with this id.
     Twice,
+    /// The words that the coordinator keeps of the question are not those of what the party was sent.
+    OtherWords,
+    /// Words behind entries of the party are gone, and its log does not say that their time was over.
+    NoWords {
+        /// The number of the first such entry.
+        first: u64,
+        /// The number of such entries.
+        entries: u64,
+    },
     /// An entry of the party is dated before an earlier one.
     Backdated {
         /// The entry's number.
@@ -80,6 +89,13 @@ impl fmt::Display for Gap {
                 write!(f, "{party} was asked, and the coordinator's log does not name it among those asked")
             }
             GapKind::Twice => write!(f, "the log of {party} begins two questions with this id"),
+            GapKind::OtherWords => {
+                write!(f, "the words that the coordinator keeps are not those of what {party} was sent")
+            }
+            GapKind::NoWords { first, entries } => write!(
+                f,
+                "{party} has no words any more behind {entries} entries, entry {first} the first, and no ERASE entry says why"
+            ),
             GapKind::Backdated { number } => {
                 write!(f, "entry {number} of {party} is dated before the one in front of it")
             }

@@ -1,8 +1,11 @@
 //! Questions as a log tells them: begun, and how they ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
 
 use crate::audit::entries::Logged;
+use crate::entry::fragment_id;
 use crate::event::{End, Event, Refused};
 use crate::payload::record::{QuestionAsked, ResultReleased, of_text};
 
@@ -47,6 +50,21 @@ impl Question {
     #[must_use]
     pub fn was_sent(&self) -> bool {
         matches!(self.begun.what.event, Event::Intent { .. })
+    }
+
+    /// The ids of its parts at the nodes, each with the question's own.
+    pub(super) fn part_ids(&self) -> impl Iterator<Item = (String, &str)> {
+        let id = Uuid::try_parse(self.id()).ok();
+        let parts = self.begun.what.fragment.split(' ').filter(|part| !part.is_empty()).count();
+        id.into_iter().flat_map(move |id| (0..parts).map(move |part| (fragment_id(id, part).to_string(), self.id())))
+    }
+
+    /// Whether the words that are kept name other fragments than the entry does.
+    pub(super) fn keeps_other_words(&self) -> bool {
+        let named: BTreeSet<&str> = self.begun.what.fragment.split(' ').filter(|part| !part.is_empty()).collect();
+        self.asked().is_some_and(|asked| {
+            asked.fragments.iter().map(|sent| sent.sha256.as_str()).collect::<BTreeSet<&str>>() != named
+        })
     }
 
     /// How it ended, if the log tells it.

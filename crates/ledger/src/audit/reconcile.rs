@@ -12,13 +12,15 @@ use crate::audit::entries::Logged;
 use crate::audit::gap::{Gap, GapKind};
 use crate::audit::questions::{Question, questions};
 use crate::event::{End, Event};
+use crate::payload::RecordClass;
+use crate::payload::record::{FragmentAsked, of_text};
 use crate::seen::of_key;
 
 /// How far the clocks of two parties, or of one party before and after, may differ.
 const CLOCKS: TimeDelta = TimeDelta::minutes(2);
 
-/// After this time every question has an end: no deadline is longer.
-const LONGEST: TimeDelta = TimeDelta::hours(1);
+/// After this time every question has an end.
+const LONGEST: TimeDelta = TimeDelta::hours(24);
 
 /// The days that are compared, both included.
 #[derive(Clone, Copy, Debug)]
@@ -35,17 +37,15 @@ impl Days {
     }
 }
 
-/// A party's entries of these days, and of the day before and after, without a gap.
+/// A party's entries from the day before these days to the log's end, without a gap.
 #[derive(Clone, Debug)]
 pub struct PartyLog {
     /// `coordinator`, or the borough's GSS code.
     pub party: String,
     /// The public key of its log, in hexadecimal.
     pub key: String,
-    /// The entries.
+    /// The entries, to the log's end as it was when they were read.
     pub entries: Vec<Logged>,
-    /// Whether they reach to the log's end, as it was when they were read.
-    pub to_end: bool,
     /// When they began to be read.
     pub read_at: DateTime<Utc>,
 }
@@ -71,8 +71,8 @@ struct Leg<'a> {
     failed: bool,
 }
 
-/// A borough's parts of questions, by question and fragment.
-type Legs<'a> = BTreeMap<(&'a str, &'a str), Leg<'a>>;
+/// A borough's parts of questions, by the question's id and the part's own.
+type Legs<'a> = BTreeMap<(String, &'a str), Leg<'a>>;
 
 /// The coordinator's questions that asked boroughs, by their ids.
 type Begun<'a> = HashMap<&'a str, &'a Question>;
@@ -93,17 +93,26 @@ pub fn reconcile(coordinator: &PartyLog, boroughs: &[PartyLog], days: Days) -> R
     }
     let of_days: Vec<&Question> = begun.values().copied().filter(|question| days.hold(&question.begun)).collect();
     found.questions = of_days.len();
+    // Earlier software logged the ids of parts alone.
+    let ids: HashMap<String, &str> = begun.values().flat_map(|question| question.part_ids()).collect();
     for question in &of_days {
+        if question.keeps_other_words() {
+            found.gaps.insert(coordinator.gap(question.id(), GapKind::OtherWords));
+        }
         if question.ended.is_none() && coordinator.read_at - question.begun.time > LONGEST {
             found.gaps.insert(coordinator.gap(question.id(), GapKind::NoEnd));
         }
     }
     for borough in boroughs {
-        let legs = legs(borough);
-        for ((question, fragment), leg) in &legs {
+        let legs = legs(borough, &ids);
+        for ((question, _), leg) in &legs {
             let Some(first) = leg.accepted.or(leg.released).filter(|first| days.hold(first)) else { continue };
             found.legs = found.legs.saturating_add(1);
-            let kinds = leg.judged(first, fragment, begun.get(question).copied(), borough, coordinator);
+            let of = begun.get(question.as_str()).copied();
+            let mut kinds = leg.judged(first, of, borough, coordinator);
+            if leg.released.is_some() && of.is_some_and(|of| none_came(borough, of, &legs)) {
+                kinds.push(GapKind::NotReceived);
+            }
             found.gaps.extend(kinds.into_iter().map(|kind| borough.gap(question, kind)));
         }
         let missing = of_days.iter().filter(|question| lacks(borough, question, &legs));
@@ -115,15 +124,21 @@ pub fn reconcile(coordinator: &PartyLog, boroughs: &[PartyLog], days: Days) -> R
         found.gaps.extend(back.map(|(_, next)| log.gap("", GapKind::Backdated { number: next.number })));
     }
     found.gaps.extend(logs.iter().flat_map(|log| log.marks_against(&logs)));
+    found.gaps.extend(logs.iter().filter_map(|log| log.without_words(days)));
     found
 }
 
-/// What a borough's log says of each part of each question.
-fn legs(borough: &PartyLog) -> Legs<'_> {
+/// What a borough's log says of each part of each question. `ids`: the question of each part's id.
+fn legs<'a>(borough: &'a PartyLog, ids: &HashMap<String, &str>) -> Legs<'a> {
     let mut legs = Legs::new();
     for entry in &borough.entries {
-        let leg = || (entry.what.question(), entry.what.fragment.as_str());
-        match &entry.what.event {
+        let what = &entry.what;
+        let question = match ids.get(&what.query) {
+            Some(question) if what.question.is_empty() => (*question).to_owned(),
+            _ => what.question().to_owned(),
+        };
+        let leg = || (question, what.query.as_str());
+        match &what.event {
             Event::Accept { .. } => legs.entry(leg()).or_default().accepted = Some(entry),
             Event::Release { .. } => legs.entry(leg()).or_default().released = Some(entry),
             Event::Fail(_) => legs.entry(leg()).or_default().failed = true,
@@ -139,7 +154,6 @@ impl Leg<'_> {
     fn judged(
         &self,
         first: &Logged,
-        fragment: &str,
         question: Option<&Question>,
         borough: &PartyLog,
         coordinator: &PartyLog,
@@ -158,20 +172,25 @@ impl Leg<'_> {
             }
             return kinds;
         };
-        let begun = &question.begun.what;
-        if !begun.fragment.split(' ').any(|sent| sent == fragment) {
+        let (begun, fragment) = (&question.begun.what, &first.what.fragment);
+        // The part's id is made of the question's and of the fragment's place.
+        let place = begun.fragment.split(' ').position(|sent| sent == fragment);
+        let named = question.part_ids().filter(|(id, _)| *id == first.what.query).count() == 1;
+        if place.is_none() || !named {
             kinds.push(GapKind::OtherFragment);
         }
         if begun.analyst != first.what.analyst || begun.purpose != first.what.purpose {
             kinds.push(GapKind::OtherAsker);
         }
-        let sent = question.asked().and_then(|asked| asked.fragments.into_iter().find(|sent| sent.sha256 == fragment));
-        if sent.is_some_and(|sent| !sent.boroughs.contains(&borough.party)) {
-            kinds.push(GapKind::OtherTarget);
-        }
-        if self.released.is_some() && answers(question, &borough.party).is_some_and(|all| all.iter().all(|said| !said))
-        {
-            kinds.push(GapKind::NotReceived);
+        if let Some(asked) = question.asked() {
+            let mut sent = asked.fragments.iter().filter(|sent| sent.sha256 == *fragment).peekable();
+            let told: Option<FragmentAsked> = first.text.as_deref().and_then(of_text);
+            if sent.peek().is_some_and(|sent| told.is_some_and(|told| told.sql != sent.sql)) {
+                kinds.push(GapKind::OtherWords);
+            }
+            if sent.peek().is_some() && !sent.any(|sent| sent.boroughs.contains(&borough.party)) {
+                kinds.push(GapKind::OtherTarget);
+            }
         }
         kinds
     }
@@ -186,23 +205,63 @@ fn answers(question: &Question, borough: &str) -> Option<Vec<bool>> {
     Some(parts.filter(|said| said.borough == borough).map(|said| said.answer == "answered").collect())
 }
 
+/// The hashes of what a borough was sent, as the words of a question say.
+fn sent_to(question: &Question, borough: &PartyLog) -> Vec<String> {
+    let sent = question.asked().map(|asked| asked.fragments).unwrap_or_default();
+    sent.into_iter().filter(|sent| sent.boroughs.contains(&borough.party)).map(|sent| sent.sha256).collect()
+}
+
+/// Whether the log of a borough has a release of this fragment of a question.
+fn has_released(question: &Question, fragment: &str, legs: &Legs<'_>) -> bool {
+    let from = (question.id().to_owned(), "");
+    let of_question = legs.range(from..).take_while(|((id, _), _)| id == question.id());
+    let mut released = of_question.filter_map(|(_, leg)| leg.released);
+    released.any(|released| released.what.fragment == fragment)
+}
+
 /// Whether the coordinator says that a borough answered, and the borough's log has no release of it.
 fn lacks(borough: &PartyLog, question: &Question, legs: &Legs<'_>) -> bool {
     let Some(answers) = answers(question, &borough.party) else { return false };
-    let released = |fragment: &str| legs.get(&(question.id(), fragment)).is_some_and(|leg| leg.released.is_some());
-    let sent = question.asked().map(|asked| asked.fragments).unwrap_or_default();
-    let mut sent = sent.iter().filter(|sent| sent.boroughs.contains(&borough.party)).peekable();
+    let sent = sent_to(question, borough);
     let answered = answers.iter().any(|said| *said);
     // Which part a fragment belongs to is not told, so one that failed leaves open which release is missing.
     let all = answered && answers.iter().all(|said| *said);
-    sent.peek().is_some()
-        && answered
-        && if all { !sent.all(|sent| released(&sent.sha256)) } else { !sent.any(|sent| released(&sent.sha256)) }
+    let mut released = sent.iter().map(|fragment| has_released(question, fragment, legs));
+    !sent.is_empty() && answered && if all { !released.all(|has| has) } else { !released.any(|has| has) }
+}
+
+/// Whether a borough's log says that all of its figures left, and the coordinator's that none came.
+fn none_came(borough: &PartyLog, question: &Question, legs: &Legs<'_>) -> bool {
+    let Some(answers) = answers(question, &borough.party) else { return false };
+    let sent = sent_to(question, borough);
+    let all = sent.iter().all(|fragment| has_released(question, fragment, legs));
+    !sent.is_empty() && all && answers.iter().all(|said| !said)
 }
 
 impl PartyLog {
     fn gap(&self, question: &str, kind: GapKind) -> Gap {
         Gap { party: self.party.clone(), question: question.to_owned(), kind }
+    }
+
+    /// Entries of these days whose words are gone though their time was not over.
+    fn without_words(&self, days: Days) -> Option<Gap> {
+        let erased: Vec<(RecordClass, NaiveDate)> = self
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.what.event {
+                Event::Erase(erased) => Some((RecordClass::of(&erased.class)?, erased.before.parse().ok()?)),
+                _ => None,
+            })
+            .collect();
+        let gone = |entry: &&Logged| {
+            let Some(class) = entry.what.event.class() else { return false };
+            let day = entry.time.date_naive();
+            let over = erased.iter().any(|(of, before)| *of == class && day < *before);
+            days.hold(entry) && entry.what.event.commitment().is_some() && entry.text.is_none() && !over
+        };
+        let mut gone = self.entries.iter().filter(gone);
+        let first = gone.next()?.number;
+        Some(self.gap("", GapKind::NoWords { first, entries: 1 + gone.count() as u64 }))
     }
 
     /// What this party has seen of the others' logs, where these show something else.
@@ -221,7 +280,7 @@ impl PartyLog {
                         gaps.push(log.gap("", GapKind::Forked { seen_by, at }));
                     }
                     // What was seen after the log was read is not expected in it.
-                    None if number > last.number && log.to_end && entry.time + CLOCKS < log.read_at => {
+                    None if number > last.number && entry.time + CLOCKS < log.read_at => {
                         gaps.push(log.gap("", GapKind::Shorter { seen_by, at }));
                     }
                     _ => {}
@@ -238,11 +297,12 @@ mod tests {
     use std::path::PathBuf;
 
     use loda_federation::SigningKey;
+    use uuid::Uuid;
 
     use super::*;
     use crate::audit::entries::{LogFault, chained};
-    use crate::entry::Entry;
-    use crate::event::Asked;
+    use crate::entry::{Entry, fragment_id};
+    use crate::event::{Asked, Erased};
     use crate::log::Log;
     use crate::payload::record::{BoroughReleased, FragmentSent, PartReleased, QuestionAsked, ResultReleased, to_text};
     use crate::payload::{Commitment, Opening};
@@ -250,6 +310,9 @@ mod tests {
     use crate::seen::Seen;
     use crate::signed_log::SignedLines;
 
+    const Q1: &str = "00000000-0000-4000-8000-000000000001";
+    const Q2: &str = "00000000-0000-4000-8000-000000000002";
+    const Q3: &str = "00000000-0000-4000-8000-000000000003";
     const BOROUGHS: [&str; 3] = ["E09000001", "E09000002", "E09000003"];
 
     /// The logs of a coordinator (the last one) and of three boroughs, written by the program's own log.
@@ -329,12 +392,15 @@ mod tests {
             let asked = self.text(to_text(&asked));
             let log = self.open(centre);
             log.append(&entry(Event::Intent { asked: Asked::Committed(asked) })).unwrap();
+            let told = FragmentAsked { words: "words".to_owned(), sql: "SELECT 1".to_owned() };
+            let told = self.text(to_text(&told));
             let mut marks = Vec::new();
             for party in 0..centre {
                 let of_centre = Seen { log: of_key(&self.keys[centre]), mark: log.head(0).now };
                 let node = self.open(party);
-                let at = |event| Entry { question: id.to_owned(), query: format!("{id} {party}"), ..entry(event) };
-                node.append(&Entry { seen: vec![of_centre], ..at(Event::Accept { asked: None }) }).unwrap();
+                let part = fragment_id(Uuid::parse_str(id).unwrap(), 0).to_string();
+                let at = |event| Entry { question: id.to_owned(), query: part.clone(), ..entry(event) };
+                node.append(&Entry { seen: vec![of_centre], ..at(Event::Accept { asked: Some(told) }) }).unwrap();
                 node.append(&at(Event::Release { used: "a snapshot".to_owned(), released: None })).unwrap();
                 marks.push(Seen { log: of_key(&self.keys[party]), mark: node.head(0).now });
             }
@@ -376,8 +442,7 @@ mod tests {
                 party: (*name).to_owned(),
                 key: self.keys[party].clone(),
                 entries: chained(self.signed(party), &self.keys[party]).unwrap(),
-                to_end: true,
-                read_at: Utc::now() + TimeDelta::hours(2),
+                read_at: Utc::now() + TimeDelta::hours(25),
             }
         }
 
@@ -391,7 +456,7 @@ mod tests {
 
     fn federation() -> Federation {
         let mut all = Federation::new();
-        ["q1", "q2", "q3"].into_iter().for_each(|id| all.ask(id));
+        [Q1, Q2, Q3].into_iter().for_each(|id| all.ask(id));
         all
     }
 
@@ -408,7 +473,7 @@ mod tests {
     const CHEATS: [Cheat; 14] = [
         (
             "a borough hides that it was asked",
-            |all| all.rewrite(0, |log| log.retain(|e| e.question != "q2")),
+            |all| all.rewrite(0, |log| log.retain(|e| e.question != Q2)),
             |k| *k == GapKind::NotReleased,
         ),
         ("a borough hides what left", |all| all.rewrite(0, |log| drop(log.remove(3))), |k| *k == GapKind::NotReleased),
@@ -419,7 +484,7 @@ mod tests {
         ),
         (
             "the coordinator hides a question",
-            |all| all.rewrite(3, |log| log.retain(|e| e.query != "q2")),
+            |all| all.rewrite(3, |log| log.retain(|e| e.query != Q2)),
             |k| *k == GapKind::NotBegun,
         ),
         ("the coordinator hides the end", |all| all.rewrite(3, |log| drop(log.pop())), |k| *k == GapKind::NoEnd),
@@ -510,13 +575,69 @@ mod tests {
         assert_eq!(chained(all.signed(3), &all.keys[0]).err(), Some(LogFault::NotSigned { after: Some(4) }));
     }
 
-    /// Erased words leave the comparison of entries; what was answered by whom is then not known.
+    /// Words that are gone are named, unless their time was over. Entries are compared without them.
     #[test]
     fn without_the_words_entries_are_still_compared() {
         let mut all = federation();
         all.texts.clear();
+        let parties: Vec<String> = all.reconciled().gaps.into_iter().map(|gap| gap.party).collect();
+        assert_eq!(parties, [BOROUGHS[0], BOROUGHS[1], BOROUGHS[2], "coordinator"]);
+        let tomorrow = Utc::now().date_naive().succ_opt().unwrap().to_string();
+        for party in 0..=BOROUGHS.len() {
+            for class in ["question", "result"] {
+                let erased = Erased { class: class.to_owned(), before: tomorrow.clone(), texts: 9 };
+                all.open(party).append(&Entry::of(Event::Erase(erased))).unwrap();
+            }
+        }
         assert_eq!(all.reconciled().gaps, BTreeSet::new());
-        all.rewrite(3, |log| log.retain(|entry| entry.query != "q1"));
-        assert!(all.reconciled().gaps.iter().any(|gap| gap.kind == GapKind::NotBegun && gap.question == "q1"));
+        all.rewrite(3, |log| log.retain(|entry| entry.query != Q1));
+        assert!(all.reconciled().gaps.iter().any(|gap| gap.kind == GapKind::NotBegun && gap.question == Q1));
+    }
+
+    /// A coordinator that keeps innocent words beside the hash of what it really sent.
+    #[test]
+    fn words_of_another_question_are_named() {
+        for sent in [vec![("fragment", "SELECT 2")], vec![]] {
+            let mut all = federation();
+            let fragments = sent.into_iter().map(|(sha256, sql)| FragmentSent {
+                sha256: format!("{sha256}-of-{Q2}"),
+                words: "words".to_owned(),
+                sql: sql.to_owned(),
+                boroughs: BOROUGHS.map(str::to_owned).to_vec(),
+            });
+            let innocent = QuestionAsked { sql: "SELECT 2".to_owned(), fragments: fragments.collect(), refusal: None };
+            let asked = Asked::Committed(all.text(to_text(&innocent)));
+            all.rewrite(3, |log| log[2].event = Event::Intent { asked });
+            let found = all.reconciled().gaps;
+            assert!(found.iter().any(|gap| gap.kind == GapKind::OtherWords && gap.question == Q2), "{found:?}");
+        }
+    }
+
+    /// A borough that is asked once more, under another id, for somebody whom the coordinator does not name.
+    #[test]
+    fn a_second_asker_of_the_same_fragment_is_named() {
+        let all = federation();
+        all.rewrite(0, |log| {
+            let other = |entry: &Entry| Entry {
+                query: "00000000-0000-4000-8000-00000000000b".to_owned(),
+                analyst: "spiffe://d/analyst/b".to_owned(),
+                ..entry.clone()
+            };
+            let again = [other(&log[0]), other(&log[1])];
+            log.splice(0..0, again);
+        });
+        let found = all.reconciled().gaps;
+        for kind in [GapKind::OtherAsker, GapKind::OtherFragment] {
+            assert!(found.iter().any(|gap| gap.kind == kind && gap.question == Q1), "{found:?}");
+        }
+    }
+
+    /// Earlier software logged the ids of parts, and no id of the question.
+    #[test]
+    fn parts_of_earlier_software_are_found_by_their_ids() {
+        let all = federation();
+        all.rewrite(0, |log| log.iter_mut().for_each(|entry| entry.question.clear()));
+        let found = all.reconciled().gaps;
+        assert!(found.iter().all(|gap| matches!(gap.kind, GapKind::Forked { .. })), "{found:?}");
     }
 }

@@ -4,7 +4,7 @@
 //! So a text can be erased when its time is over, and every proof of the log still verifies.
 //!
 //! ```text
-//! text ─► PayloadStore::put ─► payloads.db (text, key)      commitment ─► entry ─► log
+//! text ─► PayloadStore::keep ─► payloads.db (text, key)      commitment ─► entry ─► log
 //! ```
 
 mod commitment;
@@ -14,4 +14,4 @@ mod store;
 
 pub use commitment::{Commitment, Opening};
 pub use retention::{Retention, RetentionFault};
-pub use store::{PayloadFault, PayloadReader, PayloadStore, Pending, RecordClass};
+pub use store::{PayloadFault, PayloadReader, PayloadStore, RecordClass};

@@ -33,7 +33,20 @@ pub enum RetentionFault {
     /// The store cannot be read or written.
     #[error(transparent)]
     Payload(#[from] PayloadFault),
+    /// The clock is far beyond the newest text: it may be wrong, and everything would be destroyed.
+    #[error(
+        "it is {today} by this host's clock, and the newest words are of {newest}: nothing is destroyed before something is asked today"
+    )]
+    Clock {
+        /// The clock's day.
+        today: NaiveDate,
+        /// The day of the newest text.
+        newest: NaiveDate,
+    },
 }
+
+/// The most days between the newest text and today at which texts are destroyed.
+const IDLE: u64 = 400;
 
 impl Retention {
     /// Destroys the words whose time is over, and their keys. The log says so before: after a crash between the two, the
@@ -42,6 +55,10 @@ impl Retention {
     /// # Errors
     /// The log or the store cannot be written.
     pub fn apply(&self, log: &dyn Log, store: &PayloadStore, today: NaiveDate) -> Result<u64, RetentionFault> {
+        let newest = store.reader()?.newest()?.unwrap_or(today);
+        if newest.checked_add_days(Days::new(IDLE)).is_none_or(|latest| today > latest) {
+            return Err(RetentionFault::Clock { today, newest });
+        }
         let mut gone = 0_u64;
         for (class, days) in [(RecordClass::Question, self.asked_days), (RecordClass::Result, self.released_days)] {
             let Some(before) = today.checked_sub_days(Days::new(days.into())) else { continue };
@@ -77,10 +94,8 @@ mod tests {
         let log = SignedLines::open(&path, key).unwrap();
         let store = PayloadStore::open(&dir.path().join("payloads.db")).unwrap();
         let word = "Waltham-Forest-erased-word";
-        let told = store.put(RecordClass::Question, word.as_bytes(), || word.as_bytes().to_vec()).unwrap();
-        let commitment = told.commitment();
+        let commitment = store.keep(RecordClass::Question, word.as_bytes(), || word.as_bytes().to_vec()).unwrap();
         log.append(&Entry::of(Event::Intent { asked: Asked::Committed(commitment) })).unwrap();
-        told.wait().unwrap();
         let today = Utc::now().date_naive();
         let retention = Retention { asked_days: 30, ..Retention::default() };
         let after = |days: u64| today.checked_add_days(Days::new(days)).unwrap();
@@ -89,6 +104,10 @@ mod tests {
         assert_eq!(retention.apply(&log, &store, after(31)).unwrap(), 1);
         assert!(store.reader().unwrap().get(&commitment).unwrap().is_none());
         assert_eq!(retention.apply(&log, &store, after(31)).unwrap(), 0);
+        // A clock that is wrong by years destroys nothing.
+        let other = store.keep(RecordClass::Question, b"other", || b"other".to_vec()).unwrap();
+        assert!(matches!(retention.apply(&log, &store, after(3000)), Err(RetentionFault::Clock { .. })));
+        assert!(store.reader().unwrap().get(&other).unwrap().is_some());
         let found = std::fs::read_dir(dir.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
         assert_eq!(found.filter(|bytes| bytes.windows(word.len()).any(|part| part == word.as_bytes())).count(), 0);
         assert_eq!(verify_lines(&path, &public).unwrap(), 2);

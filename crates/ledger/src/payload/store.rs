@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{NaiveDate, Utc};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
@@ -19,6 +20,9 @@ const TOGETHER: usize = 256;
 
 /// The most texts of a day whose commitments are at hand, so that the same text is not stored again.
 const AT_HAND: usize = 4096;
+
+/// How often the write-ahead log is tried to be emptied.
+const TRIES: u32 = 50;
 
 /// What a text is about. Each class has its own time to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +39,11 @@ impl RecordClass {
             Self::Question => "question",
             Self::Result => "result",
         }
+    }
+
+    /// The class with this name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        [Self::Question, Self::Result].into_iter().find(|class| class.name() == name)
     }
 }
 
@@ -58,7 +67,7 @@ pub enum PayloadFault {
 pub struct PayloadStore {
     path: PathBuf,
     jobs: SyncSender<Job>,
-    stored: Arc<Mutex<Stored>>,
+    stored: Mutex<Stored>,
 }
 
 /// The texts that were stored today, by the hash of class and text.
@@ -68,50 +77,21 @@ struct Stored {
     known: HashMap<Hash, Commitment>,
 }
 
+impl Stored {
+    fn of(&mut self, day: NaiveDate) -> &mut HashMap<Hash, Commitment> {
+        if self.day != day {
+            *self = Self { day, known: HashMap::new() };
+        }
+        &mut self.known
+    }
+}
+
 enum Job {
     Put { class: RecordClass, day: NaiveDate, commitment: Commitment, opening: Opening, done: Done },
     Erase { class: RecordClass, before: NaiveDate, done: SyncSender<rusqlite::Result<u64>> },
 }
 
 type Done = SyncSender<Result<(), Arc<rusqlite::Error>>>;
-
-/// A text on its way to the disk.
-pub struct Pending {
-    commitment: Commitment,
-    /// `None`: the text is on disk already.
-    way: Option<Way>,
-}
-
-struct Way {
-    done: Receiver<Result<(), Arc<rusqlite::Error>>>,
-    path: PathBuf,
-    text: Hash,
-    day: NaiveDate,
-    stored: Arc<Mutex<Stored>>,
-}
-
-impl Pending {
-    /// The commitment. An entry that names it may be written meanwhile.
-    #[must_use]
-    pub fn commitment(&self) -> Commitment {
-        self.commitment
-    }
-
-    /// Waits until the text is on disk. Nothing that the text is about may happen before.
-    ///
-    /// # Errors
-    /// The text may not be on disk.
-    pub fn wait(self) -> Result<(), PayloadFault> {
-        let Some(Way { done, path, text, day, stored }) = self.way else { return Ok(()) };
-        let written = done.recv().map_err(|_| PayloadFault::Stopped("the writing thread has ended"))?;
-        written.map_err(|fault| PayloadStore::fault(&path, owned(&fault)))?;
-        let mut stored = lock(&stored);
-        if stored.day == day && stored.known.len() < AT_HAND {
-            stored.known.insert(text, self.commitment);
-        }
-        Ok(())
-    }
-}
 
 impl PayloadStore {
     /// Opens or creates the store.
@@ -145,44 +125,46 @@ impl PayloadStore {
                  CREATE INDEX IF NOT EXISTS payload_by_day ON payload(class, day);",
             )
             .map_err(fault)?;
+        // A crash may have come between an erasure and this.
+        empty_wal(&connection).map_err(fault)?;
         let (jobs, waiting) = sync_channel(TOGETHER);
         std::thread::Builder::new()
             .name("payloads".to_owned())
             .spawn(move || write_all(connection, &waiting))
             .map_err(|_| PayloadFault::Stopped("no thread can be started"))?;
-        Ok(Self { path: path.to_owned(), jobs, stored: Arc::default() })
+        Ok(Self { path: path.to_owned(), jobs, stored: Mutex::default() })
     }
 
-    /// Begins to store a text. `same`: bytes that stand for the text. A text that was stored today keeps its commitment,
-    /// and is not made again.
+    /// Stores a text, and returns its commitment once the text is on disk. `same`: bytes that stand for the text. A text
+    /// that was stored today keeps its commitment, and is not made again. The entry that names the commitment is written
+    /// after this, so no entry lacks its words.
     ///
     /// # Errors
-    /// There are no random bytes, or the writing thread has ended.
-    pub fn put(
+    /// The text may not be on disk.
+    pub fn keep(
         &self,
         class: RecordClass,
         same: &[u8],
         text: impl FnOnce() -> Vec<u8>,
-    ) -> Result<Pending, PayloadFault> {
+    ) -> Result<Commitment, PayloadFault> {
         let day = Utc::now().date_naive();
         let known_as = hash_bytes(&[class.name().as_bytes(), b"\n", same].concat());
-        {
-            let mut stored = lock(&self.stored);
-            if stored.day != day {
-                *stored = Stored { day, known: HashMap::new() };
-            }
-            if let Some(commitment) = stored.known.get(&known_as) {
-                return Ok(Pending { commitment: *commitment, way: None });
-            }
+        let known = lock(&self.stored).of(day).get(&known_as).copied();
+        if let Some(commitment) = known {
+            return Ok(commitment);
         }
         let opening = Opening::new(text()).ok_or(PayloadFault::Stopped("the system gives no random bytes"))?;
         let commitment = opening.commitment();
         let (done, wait) = sync_channel(1);
-        let job = Job::Put { class, day, commitment, opening, done };
-        self.jobs.send(job).map_err(|_| PayloadFault::Stopped("the writing thread has ended"))?;
-        let stored = Arc::clone(&self.stored);
-        let way = Way { done: wait, path: self.path.clone(), text: known_as, day, stored };
-        Ok(Pending { commitment, way: Some(way) })
+        self.jobs.send(Job::Put { class, day, commitment, opening, done }).map_err(|_| ended())?;
+        let written = wait.recv().map_err(|_| ended())?;
+        written.map_err(|fault| Self::fault(&self.path, owned(&fault)))?;
+        let mut stored = lock(&self.stored);
+        let known = stored.of(day);
+        if known.len() < AT_HAND {
+            known.insert(known_as, commitment);
+        }
+        Ok(commitment)
     }
 
     /// What reads the store.
@@ -200,9 +182,8 @@ impl PayloadStore {
     pub fn erase(&self, class: RecordClass, before: NaiveDate) -> Result<u64, PayloadFault> {
         lock(&self.stored).known.clear();
         let (done, wait) = sync_channel(1);
-        let stopped = || PayloadFault::Stopped("the writing thread has ended");
-        self.jobs.send(Job::Erase { class, before, done }).map_err(|_| stopped())?;
-        wait.recv().map_err(|_| stopped())?.map_err(|source| Self::fault(&self.path, source))
+        self.jobs.send(Job::Erase { class, before, done }).map_err(|_| ended())?;
+        wait.recv().map_err(|_| ended())?.map_err(|source| Self::fault(&self.path, source))
     }
 
     fn fault(path: &Path, source: rusqlite::Error) -> PayloadFault {
@@ -240,6 +221,17 @@ impl PayloadReader {
         Ok(u64::try_from(counted).unwrap_or(0))
     }
 
+    /// The day of the newest text. `None`: there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn newest(&self) -> Result<Option<NaiveDate>, PayloadFault> {
+        let newest =
+            self.connection.query_row("SELECT MAX(day) FROM payload", [], |row| row.get::<_, Option<String>>(0));
+        let newest = newest.map_err(|source| PayloadStore::fault(&self.path, source))?;
+        Ok(newest.and_then(|day| day.parse().ok()))
+    }
+
     /// The opening of a commitment. `None`: it was never stored, or is erased.
     ///
     /// # Errors
@@ -254,6 +246,10 @@ impl PayloadReader {
         // A text that was changed in the file does not open its commitment.
         Ok(row.filter(|opening| opening.opens(commitment)))
     }
+}
+
+fn ended() -> PayloadFault {
+    PayloadFault::Stopped("the writing thread has ended")
 }
 
 /// SQLite's errors cannot be copied, and several texts may share one.
@@ -319,9 +315,20 @@ fn insert(connection: &mut Connection, puts: &[Put]) -> rusqlite::Result<()> {
 fn delete(connection: &Connection, class: RecordClass, before: NaiveDate) -> rusqlite::Result<u64> {
     let gone = connection
         .execute("DELETE FROM payload WHERE class = ?1 AND day < ?2", params![class.name(), before.to_string()])?;
-    // The write-ahead log holds copies of pages until it is emptied.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    empty_wal(connection)?;
     Ok(gone as u64)
+}
+
+/// Empties the write-ahead log: it holds copies of pages until then. Readers of a page may hold it up for a moment.
+fn empty_wal(connection: &Connection) -> rusqlite::Result<()> {
+    for _ in 0..TRIES {
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
 }
 
 #[cfg(test)]
@@ -333,8 +340,8 @@ mod tests {
         PayloadStore::open(&dir.path().join("payloads.db")).unwrap()
     }
 
-    fn put(store: &PayloadStore, class: RecordClass, text: &str) -> Result<Pending, PayloadFault> {
-        store.put(class, text.as_bytes(), || text.as_bytes().to_vec())
+    fn keep(store: &PayloadStore, class: RecordClass, text: &str) -> Commitment {
+        store.keep(class, text.as_bytes(), || text.as_bytes().to_vec()).unwrap()
     }
 
     fn get(store: &PayloadStore, commitment: &Commitment) -> Option<Opening> {
@@ -342,15 +349,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_there_after_it_was_awaited_and_its_commitment_opens() {
+    fn a_text_is_there_before_its_commitment_is_told_and_opens_it() {
         let dir = tempfile::tempdir().unwrap();
         let first = store(&dir);
-        let pending = put(&first, RecordClass::Question, "SELECT 1").unwrap();
-        let commitment = pending.commitment();
-        pending.wait().unwrap();
+        let commitment = keep(&first, RecordClass::Question, "SELECT 1");
         // The same text of the same day is not stored again; of another class it is.
-        assert_eq!(put(&first, RecordClass::Question, "SELECT 1").unwrap().commitment(), commitment);
-        assert_ne!(put(&first, RecordClass::Result, "SELECT 1").unwrap().commitment(), commitment);
+        assert_eq!(keep(&first, RecordClass::Question, "SELECT 1"), commitment);
+        assert_ne!(keep(&first, RecordClass::Result, "SELECT 1"), commitment);
         drop(first);
         let opening = get(&store(&dir), &commitment).unwrap();
         assert!(opening.text == b"SELECT 1" && opening.opens(&commitment));
@@ -366,11 +371,8 @@ mod tests {
             let of = |number: usize| {
                 let store = &store;
                 scope.spawn(move || {
-                    let texts = (0..50).map(|text| put(store, RecordClass::Result, &format!("{number} {text}")));
-                    let pending: Vec<Pending> = texts.map(Result::unwrap).collect();
-                    let all: Vec<Commitment> = pending.iter().map(Pending::commitment).collect();
-                    pending.into_iter().for_each(|pending| pending.wait().unwrap());
-                    all
+                    let texts = (0..50).map(|text| keep(store, RecordClass::Result, &format!("{number} {text}")));
+                    texts.collect::<Vec<Commitment>>()
                 })
             };
             let threads: Vec<_> = (0..8).map(of).collect();
@@ -387,12 +389,8 @@ mod tests {
         let store = store(&dir);
         let word = "Waltham-Forest-erased-word";
         let text = |number: usize| format!("SELECT {word} {number} {}", "filler ".repeat(number % 900));
-        let pending: Vec<Pending> = (0..300).map(|n| put(&store, RecordClass::Question, &text(n)).unwrap()).collect();
-        let commitments: Vec<Commitment> = pending.iter().map(Pending::commitment).collect();
-        pending.into_iter().for_each(|pending| pending.wait().unwrap());
-        let kept = put(&store, RecordClass::Result, "a result").unwrap();
-        let result = kept.commitment();
-        kept.wait().unwrap();
+        let commitments: Vec<Commitment> = (0..300).map(|n| keep(&store, RecordClass::Question, &text(n))).collect();
+        let result = keep(&store, RecordClass::Result, "a result");
         let found = || {
             let files = std::fs::read_dir(dir.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
             files.filter(|bytes| bytes.windows(word.len()).any(|part| part == word.as_bytes())).count()
@@ -410,9 +408,7 @@ mod tests {
     fn a_text_that_was_changed_in_the_file_is_not_told() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
-        let pending = put(&store, RecordClass::Question, "SELECT 1").unwrap();
-        let commitment = pending.commitment();
-        pending.wait().unwrap();
+        let commitment = keep(&store, RecordClass::Question, "SELECT 1");
         let other = Connection::open(dir.path().join("payloads.db")).unwrap();
         other.execute("UPDATE payload SET text = CAST('SELECT 2' AS BLOB)", []).unwrap();
         assert_eq!(get(&store, &commitment), None);

@@ -236,9 +236,6 @@ impl Input {
                 self.compare(left, op, right, schema)
             }
             Expr::Not(of) => Ok(Predicate::Not(Box::new(self.predicate(of, schema)?))),
-            // Whether a column can be without a value is the contract's to say: tools write `key IS NOT NULL` of all keys.
-            Expr::IsNull(of) if always_there(of, schema) => Ok(Predicate::Constant(Some(false))),
-            Expr::IsNotNull(of) if always_there(of, schema) => Ok(Predicate::Constant(Some(true))),
             Expr::IsNull(of) => Ok(Predicate::IsNull(self.scalar(of, schema)?)),
             Expr::IsNotNull(of) => Ok(Predicate::Not(Box::new(Predicate::IsNull(self.scalar(of, schema)?)))),
             Expr::InList(InList { expr, list, negated }) => {
@@ -378,9 +375,4 @@ fn predicate_rule(what: &str) -> Refusal {
 /// Whether an expression is a literal that is not NULL.
 fn is_known(expr: &Expr) -> bool {
     constant(expr).is_some_and(|literal| !literal.is_null())
-}
-
-/// Whether an expression is a column that has a value in every row.
-fn always_there(expr: &Expr, schema: &DFSchema) -> bool {
-    matches!(expr, Expr::Column(column) if schema.field_from_column(column).is_ok_and(|field| !field.is_nullable()))
 }

@@ -6,7 +6,7 @@
 //! *Attack: a table of the asker's own.* Joined to records, a list of units would pick them one by one. Only datasets of the
 //! contracts and the coordinator's reference tables are read.
 
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, ExprSchema};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Aggregate, BinaryExpr, Distinct, Expr, LogicalPlan, Operator, Subquery};
@@ -82,8 +82,10 @@ impl Reader<'_> {
             }
             LogicalPlan::Filter(filter) => {
                 let mut input = self.correlated(&filter.input, outer)?;
-                for condition in split_conjunction(&filter.predicate) {
-                    self.condition(&mut input, condition, filter.input.schema(), outer)?;
+                let schema = filter.input.schema();
+                let conditions = split_conjunction(&filter.predicate);
+                for condition in conditions.into_iter().filter(|condition| !always_holds(condition, schema)) {
+                    self.condition(&mut input, condition, schema, outer)?;
                 }
                 Ok(input)
             }
@@ -389,4 +391,10 @@ impl Reader<'_> {
         }
         Ok(input)
     }
+}
+
+/// Whether a condition says of a column that it has a value, and the contract says so already. Tools write it of all keys.
+fn always_holds(condition: &Expr, schema: &DFSchema) -> bool {
+    let has_value = |column: &Column| schema.field_from_column(column).is_ok_and(|field| !field.is_nullable());
+    matches!(condition, Expr::IsNotNull(of) if matches!(&**of, Expr::Column(column) if has_value(column)))
 }

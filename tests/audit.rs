@@ -1,4 +1,4 @@
-//! An auditor finds what was asked and released, and what a party leaves out of its log is named.
+//! An auditor finds what was asked and released, and is told of logs and words that were changed.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -43,7 +43,7 @@ fn rewrite(state: &Path, keeps: impl Fn(&Entry) -> bool) {
 }
 
 #[test]
-fn an_auditor_finds_what_was_asked_and_what_a_party_leaves_out_is_named() {
+fn an_auditor_finds_what_was_asked_and_is_told_of_what_was_changed() {
     let federation = support::run(async {
         let closed = |layout: &loda_demo::layout::Layout| {
             let config = layout.node(layout.boroughs[2].gss).join("node.toml");
@@ -125,23 +125,13 @@ fn an_auditor_finds_what_was_asked_and_what_a_party_leaves_out_is_named() {
     assert_eq!(whole.status.code(), Some(4), "{}", text(&whole));
     assert!(text(&whole).contains("The logs that were read agree") && text(&whole).contains("does not open"));
 
-    // A borough leaves out a question, with its own key. The coordinator's log knows of it.
-    let of_borough = layout.node(layout.boroughs[0].gss).join("state");
-    let kept = std::fs::read(of_borough.join("log.jsonl")).unwrap();
-    rewrite(&of_borough, |entry| entry.question() != id);
-    let gap = audit(&auditor, &["reconcile"]);
-    println!("{}", text(&gap));
-    assert_eq!(gap.status.code(), Some(7), "{}", text(&gap));
-    assert!(text(&gap).contains(&id) && text(&gap).contains("seen another log of"), "{}", text(&gap));
-    std::fs::write(of_borough.join("log.jsonl"), &kept).unwrap();
-
-    // A line that somebody without the key changed.
-    let changed = String::from_utf8(kept.clone()).unwrap().replacen("\"purpose\":\"demo\"", "\"purpose\":\"other\"", 1);
-    std::fs::write(of_borough.join("log.jsonl"), changed).unwrap();
-    let gap = audit(&auditor, &["reconcile"]);
-    assert!(gap.status.code() == Some(7) && text(&gap).contains("is missing, or is not the one"), "{}", text(&gap));
-    std::fs::write(of_borough.join("log.jsonl"), &kept).unwrap();
-    assert_eq!(audit(&auditor, &["reconcile"]).status.code(), Some(4));
+    // Reading words is an entry of the log that is read, so a log that is changed while its node runs shows nothing any
+    // more, and the borough is named. What a party leaves out that is started again on such a log is named by the
+    // comparison, whose own tests do that (`loda_ledger::audit`).
+    rewrite(&layout.node(layout.boroughs[0].gss).join("state"), |entry| entry.question() != id);
+    let stopped = audit(&auditor, &["reconcile"]);
+    let named = format!("{}: ", layout.boroughs[0].name);
+    assert!(stopped.status.code() == Some(4) && text(&stopped).contains(&named), "{}", text(&stopped));
 
     // Words that somebody deletes from the disk.
     let words = layout.node(layout.boroughs[1].gss).join("state/payloads.db");
@@ -149,8 +139,7 @@ fn an_auditor_finds_what_was_asked_and_what_a_party_leaves_out_is_named() {
     let gap = audit(&auditor, &["reconcile"]);
     assert!(gap.status.code() == Some(7) && text(&gap).contains("has no words any more"), "{}", text(&gap));
 
-    // A coordinator whose log is changed while it runs writes and shows nothing any more. What one leaves out that is
-    // started again with its own key is named by `loda_ledger::audit`, whose tests do that.
+    // The coordinator likewise.
     rewrite(&layout.coordinator().join("state"), |entry| entry.question() != id);
     let stopped = audit(&auditor, &["reconcile"]);
     assert_eq!(stopped.status.code(), Some(1), "{}", text(&stopped));

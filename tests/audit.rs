@@ -139,7 +139,7 @@ fn an_auditor_finds_what_was_asked_and_is_told_of_what_was_changed() {
     let gap = audit(&auditor, &["reconcile"]);
     assert!(gap.status.code() == Some(7) && text(&gap).contains("has no words any more"), "{}", text(&gap));
 
-    // The coordinator likewise.
+    // A coordinator whose log is changed shows nothing either.
     rewrite(&layout.coordinator().join("state"), |entry| entry.question() != id);
     let stopped = audit(&auditor, &["reconcile"]);
     assert_eq!(stopped.status.code(), Some(1), "{}", text(&stopped));

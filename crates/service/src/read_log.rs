@@ -15,7 +15,7 @@ const BYTES: usize = 2 << 20;
 /// The most characters of a condition.
 const WORDS: usize = 200;
 
-/// The file of the log, and of the texts, in a state folder.
+/// The file of the log, in a state folder.
 const LOG: &str = "log.jsonl";
 /// The file of the texts behind a log's entries, in a state folder.
 pub const PAYLOADS: &str = "payloads.db";

@@ -118,7 +118,7 @@ impl Gate {
     }
 }
 
-/// What was released, for whoever reads the log.
+/// The words of what was released, for readers of the log.
 fn what_left(sha256: &str, batch: &RecordBatch) -> Vec<u8> {
     let without: usize = batch.columns().iter().map(|column| column.null_count()).sum();
     let (cells, without_value) = (batch.num_rows() as u64, without as u64);

@@ -89,7 +89,7 @@ impl Fragment {
         }
     }
 
-    /// What is asked, for whoever reads the log: in words, and as SQL.
+    /// What is asked, in words and as SQL, for readers of the log.
     pub(crate) fn described(&self) -> Vec<u8> {
         let (words, sql) = match self {
             Self::Question(question) => (question.words(), question.sql()),

@@ -172,8 +172,8 @@ impl Logs {
         Ok((coordinator, all))
     }
 
-    /// A party's entries from the day before to the log's end, without a gap. Whoever passes them on cannot leave out the
-    /// first ones either: the one in front of them is read too, and has to be older.
+    /// A party's entries from the day before to the log's end, without a gap. The coordinator, which passes them on,
+    /// cannot leave out the first ones: the entry in front of them is read too, and has to be older.
     async fn whole(&self, borough: &str, days: Days) -> Result<PartyLog, Unread> {
         let read_at = Utc::now();
         let from = days.from.checked_sub_days(OfDays::new(1)).unwrap_or(days.from);

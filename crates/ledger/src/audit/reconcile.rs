@@ -1,8 +1,8 @@
 //! Compares what the coordinator's log and the nodes' logs say of the same questions.
 //!
 //! Each party's log is checked by itself first ([`super::chained`]). Here they are held against each other: an entry that
-//! one side should have and has not is a gap, whoever left it out. What no comparison shows: a question that the
-//! coordinator and all boroughs that it asked leave out together, from logs of which nobody else has seen a checkpoint.
+//! one side should have and does not have is a gap. No comparison shows a question that the coordinator and all boroughs
+//! that it asked leave out together, if nobody else has a checkpoint of their logs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,6 +1,6 @@
 //! Commitments: HMAC-SHA-256 of a text under a random key of its own.
 //!
-//! A plain hash of a short text tells the text to whoever tries all texts. Without the key, a commitment tells nothing.
+//! Somebody who hashes all likely texts finds a short text by its plain hash. Without the key, a commitment tells nothing.
 
 use std::fmt;
 use std::str::FromStr;

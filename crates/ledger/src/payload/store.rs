@@ -289,7 +289,7 @@ fn write_all(mut connection: Connection, jobs: &Receiver<Job>) {
         }
         let written = insert(&mut connection, &puts).map_err(Arc::new);
         for (.., done) in puts {
-            // Whoever waited may have gone away.
+            // The caller may have gone away.
             let _told = done.send(written.clone()).is_ok();
         }
         if let Some((class, before, done)) = erase {

@@ -187,7 +187,7 @@ impl Nodes for TreeFiles {
     }
 }
 
-/// The bytes of a tile's file. Whoever hands over a folder decides how long its files are, so one that is too long for its
+/// The bytes of a tile's file. The sender of a folder decides how long its files are, so one that is too long for its
 /// name is not read.
 fn read_file(folder: &Path, tile: &Tile) -> io::Result<Vec<u8>> {
     let each = match tile.kind {

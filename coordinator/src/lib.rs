@@ -38,7 +38,6 @@ pub use doors::grpc::GrpcDoor;
 #[cfg(feature = "simulation")]
 pub use nodes::channels::{ChannelFault, NodeChannel, NodeConnector};
 pub use plan::dry_run::Dry;
-#[cfg(feature = "simulation")]
 pub use serve::{Coordinator, run};
 #[cfg(feature = "simulation")]
 pub use testing::{CoordinatorParts, Surroundings};

@@ -245,6 +245,13 @@ fn outcomes(seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
     seeds.map(|seed| runtime.block_on(ask(seed))).collect()
 }
 
+/// Conditions on decimals of different precisions, which the engine cannot estimate.
+#[test]
+fn what_had_no_answer_once_has_one() {
+    let all = outcomes([1_009_908].into_iter());
+    assert!(all.iter().all(|outcome| matches!(outcome, Outcome::Held { .. })), "it has none again");
+}
+
 #[test]
 fn every_value_is_true_or_null_or_marked() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());

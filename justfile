@@ -65,6 +65,10 @@ marked PLANS="100000" FIRST="1000000":
 messy TABLES="200":
     LODA_TABLES={{TABLES}} LODA_DRAFTS={{TABLES}} cargo test --release --test federation extracts -- --nocapture
 
+# A log on a disk that fails, and on a machine that stops, at every call to the file system: just crash-points 100000
+crash-points POINTS="100000" ROUNDS="24":
+    TMPDIR=/dev/shm LODA_CRASH_POINTS={{POINTS}} LODA_CRASH_ROUNDS={{ROUNDS}} cargo test --release --test federation crash_points -- --nocapture
+
 # Statements that would cost a coordinator everything, for so many seconds: just hostile-sql 3600
 hostile-sql SECONDS="3600" SEED="1":
     LODA_HOSTILE_SECONDS={{SECONDS}} LODA_SEED={{SEED}} cargo test --release --test federation hostile_sql -- --nocapture

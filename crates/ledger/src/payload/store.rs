@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{NaiveDate, Utc};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
@@ -21,8 +21,8 @@ const TOGETHER: usize = 256;
 /// The most texts of a day whose commitments are at hand, so that the same text is not stored again.
 const AT_HAND: usize = 4096;
 
-/// How often the write-ahead log is tried to be emptied.
-const TRIES: u32 = 50;
+/// How long the write-ahead log is tried to be emptied. SQLite itself waits some seconds for a lock.
+const EMPTYING: Duration = Duration::from_secs(8);
 
 /// What a text is about. Each class has its own time to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -321,7 +321,8 @@ fn delete(connection: &Connection, class: RecordClass, before: NaiveDate) -> rus
 
 /// Empties the write-ahead log: it holds copies of pages until then. Readers of a page may hold it up for a moment.
 fn empty_wal(connection: &Connection) -> rusqlite::Result<()> {
-    for _ in 0..TRIES {
+    let began = Instant::now();
+    while began.elapsed() < EMPTYING {
         let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         if busy == 0 {
             return Ok(());

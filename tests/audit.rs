@@ -103,6 +103,15 @@ fn an_auditor_finds_what_was_asked_and_is_told_of_what_was_changed() {
     });
     let explained = text(&audit(&auditor, &["search", "--dataset", "repairs"]));
     assert!(explained.contains("explained, not asked") && explained.contains("answered by 4"), "{explained}");
+    let explained = found(&auditor, &["--dataset", "repairs"]);
+    let number = explained.iter().find(|question| question["end"].is_null()).unwrap()["entry"].to_string();
+    let shown = audit(&auditor, &["show", &number]);
+    let of_boroughs = text(&shown).contains(layout.boroughs[0].name);
+    assert!(
+        shown.status.success() && text(&shown).contains("4 boroughs would be sent") && !of_boroughs,
+        "{}",
+        text(&shown)
+    );
 
     // An analyst reads no log.
     let denied = audit(&layout.client(), &["search"]);

@@ -50,7 +50,8 @@ Exit codes:
   4  partial: a borough refused or did not answer; the result is printed
   5  no answer at all, or too late
   6  cancelled
-  7  the query logs do not agree, or one of them is not whole";
+  7  the query logs do not agree with each other or with the answer, or one
+     of them is not whole";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -242,6 +243,9 @@ lost and does not come back. Exit codes: see loda --help.";
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) question: Question,
+    /// Also what each borough is sent as SQL, and its SHA-256 in the logs
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 const EXPLAIN: &str = "\
@@ -249,9 +253,8 @@ Example:
   loda explain -p demo 'SELECT tenure, COUNT(*) FROM residents
                         GROUP BY tenure'
 
-For each fragment: in words and SQL what the boroughs are asked, the digest of
-the bytes they get, how many cells can come back, and who says no, why, and
-what would be allowed. Nothing is read.
+In words what the boroughs are asked, how many figures can come back, and who
+says no, why, and what would be allowed. Nothing is read.
 
 Exit codes: 0 all would answer, 3 refused by the coordinator or by all, 4 some
 would not answer, 5 none was reached.";

@@ -216,13 +216,13 @@ fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         bar.set_message("boroughs that have read their data");
         let client = processes.ready(Duration::from_secs(300), &mut |n| bar.set_position(n as u64)).await?;
         bar.finish_and_clear();
-        writeln!(
-            out,
-            "{} boroughs' nodes and the coordinator that asks them run here, each a process of its own: {:.0} s.",
+        let width = loda::Screen::detect().width;
+        let running = format!(
+            "{} boroughs' nodes and the coordinator that asks them run here, each a process of its own: {:.0} s.\n",
             layout.boroughs.len(),
             started.elapsed().as_secs_f64()
-        )?;
-        let width = loda::Screen::detect().width;
+        );
+        write!(out, "{}", loda::render::wrapped(&running, width))?;
         match &arguments.data {
             Some(data) => {
                 for note in notes(data).await? {
@@ -278,13 +278,18 @@ fn invitation(dir: &Path, real: bool) -> String {
         true => String::new(),
         false => format!(" --config {}", dir.join("analyst/loda.toml").display()),
     };
+    // Cargo names itself to the programs that it runs.
+    let program = match (std::env::var_os("CARGO"), std::env::current_exe()) {
+        (None, Ok(program)) => program.display().to_string(),
+        _ => "cargo run --release --".to_owned(),
+    };
     format!(
         "\nThe federation serves until Ctrl-C. In another terminal, in this folder:\n\n  \
-         cargo run --release -- loda{config} catalogue\n  \
-         cargo run --release -- loda{config} purposes\n  \
-         cargo run --release -- loda{config} query -p demo \\\n    \
+         {program} loda{config} catalogue\n  \
+         {program} loda{config} purposes\n  \
+         {program} loda{config} query -p demo \\\n    \
            \"SELECT borough, COUNT(*) AS n FROM {table} GROUP BY borough\"\n  \
-         cargo run --release -- loda{config} explain -p demo \\\n    \
+         {program} loda{config} explain -p demo \\\n    \
            \"SELECT borough, COUNT(*) AS n FROM {table} GROUP BY borough\"\n\n\
          Every node's log and settings are in {}/nodes.\n",
         dir.display()

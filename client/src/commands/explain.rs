@@ -14,7 +14,8 @@ pub(super) async fn run(explain: &Explain, config: Option<&Path>, session: &mut 
     let sql = explain.question.text()?;
     let client = connect(config).await?;
     let prepared = client.prepare(&sql, &explain.question.purpose, true).await?;
-    let text = render::wrapped(&render::explanation(&prepared), session.screen.width);
+    let detail = if explain.verbose { render::Detail::Verbose } else { render::Detail::Plain };
+    let text = render::wrapped(&render::explanation(&prepared, detail), session.screen.width);
     session.out.write_all(text.as_bytes())?;
     session.out.flush()?;
     Ok(code(&prepared))

@@ -1,5 +1,6 @@
 //! What auditors see: questions, the life of one, and what the parties' logs do not agree on.
 
+use chrono::Datelike;
 use loda_answer::cells::thousands;
 use loda_answer::plain;
 use loda_ledger::audit::{Days, Logged, Question, Reconciled};
@@ -20,11 +21,17 @@ pub(crate) fn questions(found: &[Question], width: Option<u16>) -> String {
     if found.is_empty() {
         return "no question meets these conditions\n".to_owned();
     }
-    let names = ["asked (UTC)", "question", "asker", "purpose", "datasets", "outcome"].map(str::to_owned);
+    // A year that all share stands over them once.
+    let years: std::collections::BTreeSet<i32> = found.iter().map(|question| question.begun.time.year()).collect();
+    let (asked, format) = match years.first() {
+        Some(year) if years.len() == 1 => (format!("asked in {year} (UTC)"), "%-d %b %H:%M"),
+        _ => ("asked (UTC)".to_owned(), "%Y-%m-%d %H:%M"),
+    };
+    let names = [asked.as_str(), "question", "asker", "purpose", "datasets", "outcome"].map(str::to_owned);
     let row = |question: &Question| {
         let begun = &question.begun;
         vec![
-            begun.time.format("%Y-%m-%d %H:%M").to_string(),
+            begun.time.format(format).to_string(),
             short_id(question),
             asker(&begun.what.analyst),
             plain::line(&begun.what.purpose),
@@ -100,9 +107,11 @@ pub(crate) fn question(question: &Question, boroughs: &[BoroughEntries], width: 
     if let Some(asked) = asked {
         text.push_str(&format!("\n{}\n", laid_out(&plain::block(&asked.sql), width)));
         for sent in &asked.fragments {
-            let to = match sent.boroughs.len() {
-                1 => "1 borough was sent".to_owned(),
-                boroughs => format!("{boroughs} boroughs were sent"),
+            let to = match (sent.boroughs.len(), question.was_sent()) {
+                (1, true) => "1 borough was sent".to_owned(),
+                (boroughs, true) => format!("{boroughs} boroughs were sent"),
+                (1, false) => "1 borough would be sent".to_owned(),
+                (boroughs, false) => format!("{boroughs} boroughs would be sent"),
             };
             text.push_str(&wrapped(&format!("\n{to}: {}\n", plain::line(&sent.words)), width));
         }
@@ -110,11 +119,11 @@ pub(crate) fn question(question: &Question, boroughs: &[BoroughEntries], width: 
     if boroughs.is_empty() {
         return text;
     }
-    let names = ["borough", "asked", "released", "cells", "withheld", "otherwise"];
+    let names = ["borough", "asked", "released", "cells sent", "of them empty", "refused or failed"];
     let rows: Vec<_> = boroughs.iter().map(borough_row).collect();
     text.push('\n');
     text.push_str(&grid(&names.map(str::to_owned), &[false, true, true, true, true, false], &rows, width));
-    text.push_str(&wrapped("asked, released: the numbers of the entries in the borough's log, each signed by the key that the manifest names for it\n", width));
+    text.push_str(&wrapped("asked, released: the numbers of the entries in the borough's log, each signed by the key that the manifest names for it. Cells sent: figures that left the borough; what it withholds is not sent, or is empty\n", width));
     text
 }
 
@@ -179,7 +188,7 @@ pub(crate) fn reconciled(
     let mut text = wrapped(
         &format!(
             "{span}: {} questions, {} parts of them at boroughs; {} entries of the logs of the coordinator and {boroughs} \
-             boroughs, each signed and none missing between two\n",
+             boroughs, each signed and none missing\n",
             number(found.questions),
             number(found.legs),
             number(found.entries)
@@ -191,7 +200,9 @@ pub(crate) fn reconciled(
     }
     if found.gaps.is_empty() {
         let all = if unread.is_empty() { "All logs agree" } else { "The logs that were read agree" };
-        let whole = format!("{all}: every question has both its sides and an end, and no other question was asked\n");
+        let whole = format!(
+            "{all}: every question stands in the coordinator's log, with its end, and in the logs of the boroughs that it went to, and they know of no other\n"
+        );
         return text + &wrapped(&whole, width);
     }
     for gap in found.gaps.iter().take(LISTED) {

@@ -3,29 +3,29 @@
 use loda_proto::v1::{Fragment, PrepareResponse, Verdict};
 
 use loda_answer::cells::thousands;
-use loda_answer::plain;
 use loda_answer::statement::{by_refusal, names, reason};
+use loda_answer::{Detail, plain};
 
 /// Each fragment with its verdicts, and the coordinator's steps after the merge.
-pub fn explanation(prepared: &PrepareResponse) -> String {
+pub fn explanation(prepared: &PrepareResponse, detail: Detail) -> String {
     let mut text = String::new();
     if prepared.fragments.is_empty() {
         text.push_str("No borough is asked: the coordinator answers from its own reference tables.\n\n");
     }
     for fragment in &prepared.fragments {
-        text.push_str(&one(fragment));
+        text.push_str(&one(fragment, detail));
         text.push('\n');
     }
     if !prepared.after_merge.is_empty() {
         text.push_str(
-            "From the figures that boroughs release, the coordinator then makes the answer. Read from the last line up:\n",
+            "From the figures that boroughs release, the coordinator then makes the answer. The last line is the first step:\n",
         );
         text.push_str(&plain_plan(&prepared.after_merge));
     }
     text
 }
 
-fn one(fragment: &Fragment) -> String {
+fn one(fragment: &Fragment, detail: Detail) -> String {
     let boroughs = match fragment.boroughs.as_slice() {
         [] => "no borough".to_owned(),
         [only] => names(&[only]),
@@ -33,13 +33,17 @@ fn one(fragment: &Fragment) -> String {
     };
     let mut text = format!("Question {} goes to {boroughs}\n", fragment.number.saturating_add(1));
     text.push_str(&plain::indented(&fragment.words, "  "));
-    text.push_str("\n  as SQL\n");
-    text.push_str(&plain::indented(&fragment.sql, "    "));
+    if detail == Detail::Verbose {
+        text.push_str("\n  as SQL\n");
+        text.push_str(&plain::indented(&fragment.sql, "    "));
+    }
     text.push_str(&format!("\n  answer  {}\n", grid(fragment.grid)));
-    text.push_str(&format!(
-        "  in the boroughs' logs it is the one with the SHA-256\n          {}\n",
-        plain::line(&fragment.sha256)
-    ));
+    if detail == Detail::Verbose {
+        text.push_str(&format!(
+            "  in the boroughs' logs it is the one with the SHA-256\n          {}\n",
+            plain::line(&fragment.sha256)
+        ));
+    }
     text.push_str(&verdicts(&fragment.verdicts));
     text
 }
@@ -111,7 +115,10 @@ mod tests {
             ..Default::default()
         };
         let after_merge = "Sort\n  Projection".into();
-        let text = explanation(&PrepareResponse { fragments: vec![fragment], after_merge, ..Default::default() });
+        let text = explanation(
+            &PrepareResponse { fragments: vec![fragment], after_merge, ..Default::default() },
+            Detail::Verbose,
+        );
         for expected in [
             "Question 2 goes to 2 boroughs\n  Count people\n  by outcome\n",
             "96,000 groups from each borough",

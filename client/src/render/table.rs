@@ -128,9 +128,23 @@ pub(crate) fn grid(names: &[String], numbers: &[bool], rows: &[Vec<String>], wid
         }
     }
     let mut text = table.trim_fmt();
+    // The arrangement may give a column more than is left beside the least widths of the others.
+    let over = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    if let Some(width) = width {
+        for less in 1..=LESS {
+            if over(&text) <= usize::from(width) {
+                break;
+            }
+            table.set_width(width.saturating_sub(less));
+            text = table.trim_fmt();
+        }
+    }
     text.push('\n');
     text
 }
+
+/// The most columns of the screen by which a table is made narrower to fit it.
+const LESS: u16 = 12;
 
 /// For each column, whether its whole numbers have no commas: they are unprotected and all below 10,000, like years.
 fn ungrouped(answer: &Answer, columns: &[Column]) -> Vec<bool> {
@@ -262,6 +276,24 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_can_fit_does() {
+        let names = ["asked (UTC)", "question", "asker", "purpose", "datasets", "outcome"].map(str::to_owned);
+        let row = |datasets: &str, outcome: &str| {
+            ["2026-11-30 19:02", "75225993", "demo", "demo", datasets, outcome].map(str::to_owned).to_vec()
+        };
+        let rows = [
+            row("residents", "answered by 8; 16 values, 0 withheld"),
+            row("social_care_clients", "answered by 8; 8 values, 0 withheld"),
+            row("", "refused: rows-stay-home"),
+        ];
+        for width in 80..=130 {
+            let text = grid(&names, &[], &rows, Some(width));
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= usize::from(width), "{width}: {text}");
+        }
+    }
+
+    #[test]
     fn a_narrow_terminal_breaks_words_and_not_numbers() {
         let text = table(&sample([Some("lacks 1 borough: 1 withheld"), None, None, None]), Some(44));
         assert!(text.lines().all(|line| line.chars().count() <= 44), "{text}");
@@ -319,7 +351,12 @@ mod tests {
                 .map(|(name, array)| (name, array, true)),
         )
         .unwrap();
-        let mut answer = Answer { schema: batch.schema(), batches: vec![batch], statement: Default::default() };
+        let mut answer = Answer {
+            schema: batch.schema(),
+            batches: vec![batch],
+            statement: Default::default(),
+            sha256: String::new(),
+        };
         answer.statement.errors = vec![ColumnError { column: "share".into(), standard_error: 0.02, at_most: 0.02 }];
         let text = table(&answer, Some(80));
         assert!(text.contains(" 33.8") && !text.contains("33.80") && text.contains("-0.5"), "{text}");

@@ -157,12 +157,16 @@ impl Planner {
         if !MENDED.contains(&refusal.rule) || readable(sql).is_err() {
             return refusal;
         }
+        let lead = match cause.as_ref() {
+            Cause::Column(..) => format!("{}. ", refusal.advice),
+            _ => lead(&refusal),
+        };
         let mut sql = sql.to_owned();
         for _repair in 0..MOST_REPAIRS {
             let mut next = None;
             for better in repaired(&sql, &cause, &self.names) {
                 match self.planned(&better, tables.split()).await {
-                    Ok(_) => return Refusal { advice: format!("{}Write: {better}", lead(&refusal)), ..refusal },
+                    Ok(_) => return Refusal { advice: format!("{lead}Write: {better}"), ..refusal },
                     Err(fault) => next = next.or(Some((better, fault.cause))),
                 }
             }

@@ -81,7 +81,7 @@ impl Split {
         let named = contract.columns.iter().find(|column| !kept(column) && used.contains(&column.name))?;
         let shown: Vec<&str> = contract.columns.iter().filter(kept).map(|column| column.name.as_str()).collect();
         Some(Refusal::new(
-            Rule::Rows,
+            Rule::Identifier,
             format!("rows have no '{}': nodes keep no names, identifiers and free text", named.name),
             format!("Write: SELECT borough, {} FROM {dataset}", shown.join(", ")),
         ))

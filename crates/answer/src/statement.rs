@@ -192,7 +192,7 @@ fn errors(statement: &Statement) -> String {
         let column = plain::line(&error.column);
         let mean = rough(error.standard_error);
         let most = if error.at_most > error.standard_error * 1.1 {
-            format!(" (±{} in the least certain row)", rough(error.at_most))
+            format!(", ±{} in the least certain row", rough(error.at_most))
         } else {
             String::new()
         };
@@ -203,8 +203,8 @@ fn errors(statement: &Statement) -> String {
         return String::new();
     }
     let lacks = statement.parts.iter().any(|part| part.lacking > 0);
-    let of = if lacks { " (of the boroughs that are counted in a figure)" } else { "" };
-    format!("standard error{of}: {} (19 of 20 figures are off by less than twice this)\n", errors.join("; "))
+    let of = if lacks { ", of what each figure counts" } else { "" };
+    format!("standard error{of}: {}. 19 of 20 figures are within twice their error\n", errors.join("; "))
 }
 
 /// A number with two significant digits.
@@ -517,7 +517,8 @@ mod tests {
         let errors =
             vec![error("people", 2.236, 2.3), error("share", 0.011_49, 0.0239), error("cost", 9_546.0, 9_546.0)];
         let text = statement(&Statement { errors, ..Default::default() }, Detail::Plain);
-        let expected = "standard error: people ±2.2; share ±0.011 (±0.024 in the least certain row); cost ±9,500 (19 of 20 figures";
+        let expected =
+            "standard error: people ±2.2; share ±0.011, ±0.024 in the least certain row; cost ±9,500. 19 of 20 figures";
         assert!(text.contains(expected), "{text}");
         assert_eq!([0.0, -1.0, f64::NAN].map(decimals_of), [None; 3]);
     }

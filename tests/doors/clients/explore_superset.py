@@ -293,7 +293,7 @@ def run(trial: Trial, options) -> None:
         path = f"datasource/table/{ids[table]}/column/{column}/values/"
         trial.sql(call(f"values of {table}.{column}", rule, "GET", path).get("result"))
     samples = "/datasource/samples?force=true&datasource_type=table&datasource_id="
-    for table, rule in [("residents", "rows-stay-home"), ("schools", "rows-stay-home"), ("virtual", "")]:
+    for table, rule in [("residents", "rows-stay-home"), ("schools", "identifier"), ("virtual", "")]:
         call(f"samples of {table}", rule, "POST", f"{samples}{ids[table]}", {})
 
     for title, table, query, rule in CHARTS:

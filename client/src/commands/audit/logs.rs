@@ -129,9 +129,9 @@ impl Logs {
         // Without the words of a question, all boroughs are looked at.
         let sent = question.asked().map(|asked| asked.fragments);
         let asked: Option<Vec<String>> = sent.map(|sent| sent.into_iter().flat_map(|sent| sent.boroughs).collect());
-        let was_asked = |gss: &str| match &asked {
-            Some(asked) => asked.iter().any(|asked| asked == gss),
-            None => question.was_sent(),
+        // Nothing of an explanation stands in the boroughs' logs.
+        let was_asked = |gss: &str| {
+            question.was_sent() && asked.as_ref().is_none_or(|asked| asked.iter().any(|asked| asked == gss))
         };
         let mut boroughs = Vec::new();
         let mut reading = JoinSet::new();

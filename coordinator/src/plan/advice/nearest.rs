@@ -33,6 +33,8 @@ const WORDS: &[(&str, &str)] = &[
     ("house in multiple occupation", "hmo"),
     ("prs", "private"),
     ("dementia", "memory"),
+    ("gender", "sex"),
+    ("dwelling", "property"),
     // Ofsted's grades.
     ("1", "outstanding"),
     ("2", "good"),

@@ -43,7 +43,9 @@ pub(super) fn not_a_key() -> Refusal {
     Refusal::new(
         Rule::Join,
         "records are compared with others by something other than one unit that both have",
-        "Use column IN (SELECT …) or EXISTS with an equality of the unit on both sides",
+        "Join published tables by borough and the column that both have: JOIN wards w ON r.borough = w.borough AND \
+         r.ward = w.ward. For records about people, homes or households: column IN (SELECT …), or EXISTS, with an \
+         equality of the person, home or household on both sides",
     )
 }
 

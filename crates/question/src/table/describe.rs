@@ -11,16 +11,19 @@ impl Table {
             RowDomain::Rows(dataset) => format!("each row of {dataset}"),
         };
         let columns: Vec<String> =
-            self.columns.iter().map(|c| format!("{} (counts as {})", c.reference.title(), c.weight)).collect();
+            self.columns.iter().map(|c| format!("{}{}", c.reference.title(), weighed(c.weight))).collect();
         let columns = if columns.is_empty() { String::new() } else { format!(", by {}", columns.join(" and ")) };
         let figures: Vec<String> = self.functionals.iter().map(words).collect();
         format!(
-            "Figures over {rows}{columns}, with totals: {}. The columns count as {}, and {} is the most. Each figure is changed a \
-             little at random, and figures of fewer than {} are withheld. The question's conditions are not sent: they pick \
-             from the figures that boroughs release.",
+            "Figures over {rows}{columns}, with totals: {}. At most {} may be combined, and this combines {}. Each figure is \
+             changed a little at random, and figures of fewer than {} are withheld. Conditions are never sent: they pick from \
+             the figures that boroughs release.",
             figures.join("; "),
+            match self.dimensions() {
+                1 => "1 column".to_owned(),
+                most => format!("{most} columns"),
+            },
             self.weight(),
-            self.dimensions(),
             self.threshold
         )
     }
@@ -42,6 +45,15 @@ impl Table {
         let select: Vec<String> = columns.iter().cloned().chain(figures).collect();
         let cube = if columns.is_empty() { String::new() } else { format!(" GROUP BY CUBE ({})", columns.join(", ")) };
         format!("SELECT {} FROM \"{}\"{cube}", select.join(", "), self.domain.table_name())
+    }
+}
+
+/// What a column weighs, where it is not one column.
+fn weighed(weight: u32) -> String {
+    match weight {
+        0 => " (which adds no column)".to_owned(),
+        1 => String::new(),
+        more => format!(" (which counts as {more} columns, because people share it)"),
     }
 }
 

@@ -1,17 +1,22 @@
 //! The coordinator's services, as an asker uses them.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use loda_identity::{Identity, Paths, PeerId, Role};
+use loda_ledger::sha256_hex_of;
 use loda_proto::v1::query_client::QueryClient;
 use loda_proto::v1::{self, State};
+use prost::Message;
 use tokio::time::{sleep, timeout as within};
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use crate::config::{Config, ConfigError};
 use crate::error::ClientError;
-use loda_answer::Answer;
+use crate::recorded::{self, Keys, Recorded};
+use loda_answer::{Answer, plain};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// The time for calls that do not wait for data. It is longer than a node's reply takes, because Prepare may ask every
@@ -26,9 +31,16 @@ const RETRIES: u32 = 5;
 const MESSAGE: usize = 16 << 20;
 
 /// A connection to the coordinator, in one asker's name. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     rpc: QueryClient<Channel>,
+    identity: Identity,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -47,7 +59,7 @@ impl Client {
         let coordinator = PeerId { domain: manifest.domain.clone(), role: Role::Coordinator };
         let channel = loda_transport::channel(&address, &identity, &coordinator, CONNECT)
             .map_err(|error| ClientError::transport(&address, &error))?;
-        Ok(Self { rpc: QueryClient::new(channel).max_decoding_message_size(MESSAGE) })
+        Ok(Self { rpc: QueryClient::new(channel).max_decoding_message_size(MESSAGE), identity })
     }
 
     /// The tables that can be asked.
@@ -113,6 +125,26 @@ impl Client {
         let mut rpc = self.rpc.clone();
         soon(rpc.revoke_token(v1::RevokeTokenRequest { id: id.to_owned() })).await?;
         Ok(())
+    }
+
+    /// The place of a fetched answer in the coordinator's query log, checked against the manifest's keys. `None`: the
+    /// coordinator shows none, because its software is older.
+    ///
+    /// # Errors
+    /// [`ClientError::NotRecorded`] if the log does not hold this answer, or [`ClientError::Transport`].
+    pub async fn recorded(&self, answer: &Answer) -> Result<Option<Recorded>, ClientError> {
+        let mut rpc = self.rpc.clone();
+        let query_id = &answer.statement.query_id;
+        let told = match within(CALL, rpc.recorded(v1::RecordedRequest { query_id: query_id.clone() })).await {
+            Ok(Err(status)) if status.code() == Code::Unimplemented => return Ok(None),
+            told => soon(async { told.unwrap_or_else(|_| Err(Status::unavailable("no reply"))) }).await?,
+        };
+        if told.entry.is_empty() {
+            return Ok(None);
+        }
+        let keys = Keys::of(&self.identity.manifest()).ok_or("the manifest's domain is no name of a log");
+        let checked = keys.and_then(|keys| recorded::check(&told, &keys, query_id, &answer.sha256));
+        checked.map(Some).map_err(|fault| ClientError::NotRecorded { query: plain::line(query_id), fault })
     }
 
     /// A page of the coordinator's query log, or of a borough's. For auditors.
@@ -273,7 +305,7 @@ impl Client {
         query_id: &str,
         on_progress: &mut impl FnMut(&v1::Progress),
         failures: &mut u32,
-    ) -> Result<Option<(State, Option<v1::Refusal>)>, tonic::Status> {
+    ) -> Result<Option<(State, Option<v1::Refusal>)>, Status> {
         let mut rpc = self.rpc.clone();
         let mut states = rpc.watch(v1::WatchRequest { query_id: query_id.into() }).await?.into_inner();
         while let Some(progress) = states.message().await? {
@@ -316,12 +348,12 @@ pub(crate) fn identity(config: &Config) -> Result<Identity, ConfigError> {
 }
 
 enum Fetching {
-    Call(tonic::Status),
+    Call(Status),
     Content(ClientError),
 }
 
 /// A unary call's message, in [`CALL`].
-async fn soon<T>(call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>) -> Result<T, ClientError> {
+async fn soon<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, ClientError> {
     match within(CALL, call).await {
         Ok(reply) => Ok(reply?.into_inner()),
         Err(_) => Err(ClientError::Transport(format!("the coordinator did not reply in {} s", CALL.as_secs()))),
@@ -343,11 +375,11 @@ fn released(outcome: State) -> Result<(), ClientError> {
 
 /// Whether another attempt can help: the other end is away, or the connection ended (connections have a maximum age). A
 /// status with a cause was made in this process. A status without a cause came from the coordinator.
-fn is_passing(status: &tonic::Status) -> bool {
+fn is_passing(status: &Status) -> bool {
     let made_here = std::error::Error::source(status).is_some();
     match status.code() {
-        tonic::Code::Unavailable => true,
-        tonic::Code::Unknown | tonic::Code::Internal | tonic::Code::Cancelled => made_here,
+        Code::Unavailable => true,
+        Code::Unknown | Code::Internal | Code::Cancelled => made_here,
         _ => false,
     }
 }
@@ -372,7 +404,7 @@ const LIMIT: usize = 1 << 30;
 /// Collects the chunks of a Fetch.
 #[derive(Default)]
 struct Chunks {
-    statement: Option<v1::Statement>,
+    statement: Option<Vec<u8>>,
     ipc: Vec<u8>,
 }
 
@@ -391,7 +423,12 @@ impl Chunks {
         let Some(statement) = self.statement else {
             return Err(ClientError::Transport("the coordinator sent a result without its statement".into()));
         };
-        Answer::read(&self.ipc, statement).map_err(|fault| ClientError::Transport(fault.to_string()))
+        let length = (statement.len() as u64).to_be_bytes();
+        let sha256 = sha256_hex_of(&[&length, &statement, &self.ipc]);
+        let statement = v1::Statement::decode(statement.as_slice());
+        let statement = statement.map_err(|fault| ClientError::transport("the statement cannot be read", &fault))?;
+        let answer = Answer::read(&self.ipc, statement).map_err(|fault| ClientError::Transport(fault.to_string()))?;
+        Ok(Answer { sha256, ..answer })
     }
 }
 

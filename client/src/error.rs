@@ -28,6 +28,17 @@ pub enum ClientError {
     /// The query was cancelled, here or elsewhere.
     #[error("cancelled")]
     Cancelled,
+    /// The coordinator's log does not hold the answer that came.
+    #[error(
+        "the answer does not agree with the coordinator's query log: {fault}. Do not use it: tell an auditor of the \
+         federation the query's id, {query}"
+    )]
+    NotRecorded {
+        /// The id of the query.
+        query: String,
+        /// What does not hold.
+        fault: &'static str,
+    },
     /// The connection failed, or a message on it is not valid.
     #[error("{0}")]
     Transport(String),

@@ -19,7 +19,7 @@ pub const PARTIAL: u8 = 4;
 pub const NO_ANSWER: u8 = 5;
 /// The query was cancelled by Ctrl-C, or elsewhere.
 pub const CANCELLED: u8 = 6;
-/// The parties' query logs do not agree, or one of them is not whole.
+/// The parties' query logs do not agree, one of them is not whole, or an answer is not in them.
 pub const DISAGREES: u8 = 7;
 
 /// The exit code of a result with this statement.
@@ -45,6 +45,7 @@ pub fn of_error(error: &ClientError) -> u8 {
         ClientError::Refused { .. } => REFUSED,
         ClientError::NoAnswer => NO_ANSWER,
         ClientError::Cancelled => CANCELLED,
+        ClientError::NotRecorded { .. } => DISAGREES,
     }
 }
 
@@ -83,6 +84,8 @@ mod tests {
         assert_eq!(of_error(&refused), REFUSED);
         assert_eq!(of_error(&ClientError::NoAnswer), NO_ANSWER);
         assert_eq!(of_error(&ClientError::Cancelled), CANCELLED);
+        let other = ClientError::NotRecorded { query: String::new(), fault: "" };
+        assert_eq!(of_error(&other), DISAGREES);
         assert_eq!(of_error(&ClientError::Transport("x".into())), FAILED);
     }
 }

@@ -20,6 +20,7 @@ pub mod config;
 pub mod error;
 pub mod exit;
 mod progress;
+mod recorded;
 pub mod render;
 mod screen;
 
@@ -28,4 +29,5 @@ pub use command_line::{run, run_on};
 pub use config::{Config, ConfigError};
 pub use error::ClientError;
 pub use loda_answer::{self as answer, Answer};
+pub use recorded::Recorded;
 pub use screen::Screen;

@@ -10,11 +10,19 @@ use loda_answer::boroughs;
 /// The number of boroughs that are named before "and n more".
 const NAMED: usize = 2;
 
+/// The characters beside the text: the bar, the time and spaces.
+const BESIDE: usize = 17;
+
 /// The progress line. It prints nothing if standard error is not a terminal.
-pub(crate) struct ProgressLine(ProgressBar);
+pub(crate) struct ProgressLine {
+    bar: ProgressBar,
+    /// The characters that the text may have.
+    room: usize,
+}
 
 impl ProgressLine {
-    pub(crate) fn new(is_terminal: bool) -> Self {
+    /// `width`: that of the terminal, if there is one.
+    pub(crate) fn new(is_terminal: bool, width: Option<u16>) -> Self {
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         if let Ok(style) = ProgressStyle::with_template("{bar:10} {wide_msg} {elapsed:>4}") {
@@ -24,17 +32,18 @@ impl ProgressLine {
         if is_terminal {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        Self(bar)
+        let room = width.map_or(usize::MAX, |width| usize::from(width).saturating_sub(BESIDE));
+        Self { bar, room }
     }
 
     pub(crate) fn show(&self, progress: &Progress) {
-        self.0.set_length(progress.boroughs.len() as u64);
-        self.0.set_position(count(progress, |state| !is_pending(state)) as u64);
-        self.0.set_message(words(progress));
+        self.bar.set_length(progress.boroughs.len() as u64);
+        self.bar.set_position(count(progress, |state| !is_pending(state)) as u64);
+        self.bar.set_message(words(progress, self.room));
     }
 
     pub(crate) fn clear(self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
@@ -49,8 +58,9 @@ pub(crate) fn counting(all: usize, what: &'static str, is_terminal: bool) -> Pro
     bar
 }
 
-/// The text of the line, for example "30 of 33 answered, 1 refused; waiting for Camden, Hackney".
-pub(crate) fn words(progress: &Progress) -> String {
+/// The text of the line, for example "30 of 33 answered, 1 refused; waiting for Camden, Hackney". Where `room` is short, it
+/// names fewer boroughs: half a name or half a number would be another one.
+fn words(progress: &Progress, room: usize) -> String {
     let all = progress.boroughs.len();
     if all == 0 {
         return "waiting for the coordinator".into();
@@ -69,14 +79,19 @@ pub(crate) fn words(progress: &Progress) -> String {
     }
     let waiting: Vec<_> =
         progress.boroughs.iter().filter(|b| is_pending(b.state())).map(|b| boroughs::short(&b.borough)).collect();
-    if !waiting.is_empty() {
-        let named: Vec<_> = waiting.iter().take(NAMED).map(String::as_str).collect();
-        text.push_str(&format!("; waiting for {}", named.join(", ")));
-        if waiting.len() > NAMED {
-            text.push_str(&format!(" and {} more", waiting.len() - NAMED));
-        }
+    if waiting.is_empty() {
+        return text;
     }
-    text
+    let named = |most: usize| {
+        let names: Vec<_> = waiting.iter().take(most).map(String::as_str).collect();
+        match waiting.len().saturating_sub(names.len()) {
+            0 => format!("{text}; waiting for {}", names.join(", ")),
+            all if names.is_empty() => format!("{text}; waiting for {all}"),
+            more => format!("{text}; waiting for {} and {more} more", names.join(", ")),
+        }
+    };
+    let fits = (0..=NAMED).rev().map(named).find(|words| words.chars().count() <= room);
+    fits.unwrap_or_else(|| text.clone())
 }
 
 fn is_pending(state: State) -> bool {
@@ -106,10 +121,14 @@ mod tests {
         ];
         let boroughs = states.map(|(n, state)| BoroughState { borough: format!("E090000{n:02}"), state: state as i32 });
         let progress = Progress { state: State::Running as i32, boroughs: boroughs.to_vec(), ..Default::default() };
-        assert_eq!(
-            words(&progress),
-            "1 of 7 answered, 1 refused, 1 held for a person; \
-             waiting for Camden, Hackney and 3 more"
-        );
+        let start = "1 of 7 answered, 1 refused, 1 held for a person";
+        for (room, rest) in [
+            (usize::MAX, "; waiting for Camden, Hackney and 3 more"),
+            (80, "; waiting for Camden and 4 more"),
+            (70, "; waiting for 5"),
+            (20, ""),
+        ] {
+            assert_eq!(words(&progress, room), format!("{start}{rest}"), "{room}");
+        }
     }
 }

@@ -45,6 +45,7 @@ pub struct Coordinator {
     identity: Identity,
     config: Arc<Config>,
     dialled: Dialled,
+    tree: LogTree,
 }
 
 /// Runs a coordinator until it is told to stop. `program`: the command that starts it again for [`crate::work()`].
@@ -64,7 +65,7 @@ pub fn run(config: &Path, program: Program) -> anyhow::Result<()> {
         let config = Config { program: Some(program), ..Config::load(config)? };
         let _alone = loda_service::alone(&config.state, "coordinator")?;
         let coordinator = Coordinator::open(config, queries.handle().clone())?;
-        let tree = LogTree::open(&coordinator.config.state, &coordinator.identity, "coordinator")?;
+        let tree = coordinator.tree.clone();
         let listener = coordinator.bind().await?;
         let draining = async {
             let _told = stop::signal().await;
@@ -112,6 +113,7 @@ impl Coordinator {
             unended.note(entry);
         })?;
         log.append(&Entry::admin(format!("started, software {}", env!("CARGO_PKG_VERSION"))))?;
+        let tree = LogTree::open(&config.state, &identity, "coordinator")?;
         let dialled = Dialled::default();
         let queries = QueryService::of(QueryServiceParts {
             limits: config.limits,
@@ -120,6 +122,7 @@ impl Coordinator {
             planner: Arc::new(planner),
             lines: Box::new(Connections::new(identity.clone(), dialled.clone())),
             log: Arc::new(log),
+            tree: Some(tree.clone()),
             payloads: Arc::new(PayloadStore::open(&config.state.join(PAYLOADS))?),
             unended,
             spool: Spool::open(&config.state.join("queries")).context("opening the folder of questions")?,
@@ -129,7 +132,7 @@ impl Coordinator {
         });
         let tokens = Arc::new(Tokens::open(&config.state)?);
         let doors = Arc::new(DoorService::new(Arc::clone(&queries), tokens, &config.state));
-        Ok(Self { queries, doors, identity, config: Arc::new(config), dialled })
+        Ok(Self { queries, doors, identity, config: Arc::new(config), dialled, tree })
     }
 
     /// Binds the address that the configuration names.
@@ -152,6 +155,7 @@ impl Coordinator {
         let workers = Arc::clone(&queries.workers);
         tokio::spawn(async move { workers.warm().await });
         tokio::spawn(Arc::clone(queries).keep_nodes());
+        tokio::spawn(Arc::clone(queries).keep_confirmed());
         tokio::spawn(retention::keep(queries.shared_log(), Arc::clone(&queries.payloads), self.config.retention));
         let age = Duration::from_secs(self.config.limits.connection_seconds);
         let limits = Limits { connection_life: age.saturating_add(GRACE), ..Limits::default() };

@@ -69,6 +69,7 @@ impl CoordinatorParts {
             planner: Arc::clone(&self.planner),
             lines,
             log,
+            tree: None,
             payloads: Arc::new(PayloadStore::in_memory()?),
             unended,
             spool: Spool::open(&spool)?,

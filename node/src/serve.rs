@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,20 +9,15 @@ use anyhow::{Context, bail};
 use futures::stream::select;
 use futures::{Stream, StreamExt};
 use loda_contract::Contract;
-use loda_identity::{Gss, Identity, PeerId, SigningKey};
+use loda_identity::{Gss, Identity, SigningKey};
 use loda_ledger::payload::PayloadStore;
-use loda_ledger::{Change, Entry, Event, Log, SignedLines, Spool, of_key};
-use loda_proto::v1::node_server::{Node as NodeService, NodeServer};
-use loda_proto::v1::told::Word;
-use loda_proto::{CHUNK, VERSIONS, v1};
-use loda_question::{Refusal, Rule};
+use loda_ledger::{Change, Entry, Event, Log, SignedLines, Spool, Witness, of_key, witness_key};
+use loda_proto::v1::node_server::NodeServer;
 use loda_service::log_tree::LogTree;
-use loda_service::read_log::{self, PAYLOADS};
-use loda_service::{Measure, Operations, Program, State, TaskGroup, heads, log, measures, stop, successors};
+use loda_service::read_log::PAYLOADS;
+use loda_service::{Measure, Operations, Program, State, TaskGroup, log, measures, stop};
 use loda_transport::{AuthoriseLayer, Limits, dial_out, incoming_with, server};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::WatchStream;
-use tonic::{Request, Response, Status};
 
 use crate::assess::{Believed, Standing, rests_on};
 use crate::config::Config;
@@ -35,7 +29,7 @@ use crate::query::agreement::{Agreed, Agreement};
 use crate::query::borough::Borough;
 use crate::query::disclose::Methods;
 use crate::query::engine::DataFusionEngine;
-use crate::query::registry::{Job, LogRecovery};
+use crate::query::registry::LogRecovery;
 use crate::query::service::{LogNames, QueryService, Work};
 use crate::refresh::{self, subprocess};
 use crate::snapshot::Snapshot;
@@ -51,12 +45,17 @@ const LAST_FETCH: Duration = Duration::from_millis(700);
 /// When a connection reaches its age, its calls get this long to end.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// The folder of what this node has confirmed of other logs, below its state folder.
+const WITNESS: &str = "witness";
+
 /// A node that has ingested its data and can serve.
 #[derive(Clone)]
 pub struct Node {
     pub(crate) borough: Arc<Borough>,
     pub(crate) queries: Arc<QueryService>,
     pub(crate) identity: Identity,
+    /// Confirms checkpoints of the coordinator's log.
+    pub(crate) witness: Arc<Witness>,
 }
 
 /// Runs a node until it is told to stop.
@@ -127,6 +126,9 @@ impl Node {
                 log_key.display()
             );
         }
+        let witness = witness_key(&manifest.domain, config.borough.as_str(), &key.public_hex());
+        let witness = witness.context("the domain of the federation is no name of a witness")?;
+        let witness = Witness::new(&config.state.join(WITNESS), SigningKey::load(&log_key)?, witness);
         let mut history = LogRecovery::default();
         let mut opened = Openings::default();
         let mut decided = BTreeSet::new();
@@ -191,7 +193,10 @@ impl Node {
             }
         }
         log.append(&agreement.entry())?;
-        let assessments = assessments(&config, &agreement.now(), &held, &|entry| Ok(log.append(entry)?))?;
+        let assessments = assessments(&config, &agreement.now(), &held, &|entry| {
+            log.append(entry)?;
+            Ok(())
+        })?;
         for held in &held {
             for (key, Decided { by, on, why }) in &held.config.decided {
                 let told = format!("{DECIDED}{key}, by {by} on {on}: {why}").escape_debug().to_string();
@@ -223,7 +228,7 @@ impl Node {
         let payloads = Arc::new(PayloadStore::open(&borough.config.state.join(PAYLOADS))?);
         let queries =
             QueryService::open(&limits, (log, payloads), spool, history, work, TaskGroup::new(queries), names)?;
-        Ok(Self { borough, queries, identity })
+        Ok(Self { borough, queries, identity, witness: Arc::new(witness) })
     }
 
     /// Binds the address that the configuration names, if it names one.
@@ -367,134 +372,5 @@ fn optional<S: Stream>(stream: Option<S>) -> impl Stream<Item = S::Item> {
     match stream {
         Some(stream) => stream.left_stream(),
         None => futures::stream::pending().right_stream(),
-    }
-}
-
-#[tonic::async_trait]
-impl NodeService for Node {
-    type AskStream = Pin<Box<dyn Stream<Item = Result<v1::Told, Status>> + Send>>;
-
-    async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
-        let v1::DescribeRequest { versions: spoken, log, manifest_version: theirs, successors } = request.into_inner();
-        let borough = self.borough.config.borough.to_string();
-        let Some(version) = VERSIONS.into_iter().find(|v| spoken.contains(v)) else {
-            let refusal = Refusal::new(
-                Rule::Version,
-                format!("this node speaks protocol versions {VERSIONS:?}"),
-                "Upgrade the older side: neighbouring versions understand each other",
-            );
-            return Ok(Response::new(v1::DescribeResponse {
-                borough,
-                refusal: Some(wire_refusal(&refusal)),
-                ..Default::default()
-            }));
-        };
-        // Reading and keeping manifests waits for the disk.
-        let identity = self.identity.clone();
-        let manifest_version = tokio::task::spawn_blocking(move || successors::heard(&identity, &successors));
-        let manifest_version = manifest_version.await.map_err(|_| Status::internal("internal"))?;
-        Ok(Response::new(v1::DescribeResponse {
-            version,
-            borough,
-            software: env!("CARGO_PKG_VERSION").to_owned(),
-            datasets: self.borough.held(),
-            refusal: None,
-            log: Some(self.queries.head(log.map_or(0, |log| log.seen))),
-            manifest_version,
-            successors: successors::told(&self.identity, theirs),
-            grants: self.borough.agreement.now().grants(),
-        }))
-    }
-
-    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        let refusal = self.queries.submit(request.into_inner()).await?;
-        Ok(Response::new(v1::SubmitResponse { refusal: refusal.as_ref().map(wire_refusal) }))
-    }
-
-    async fn ask(&self, request: Request<v1::SubmitRequest>) -> Result<Response<Self::AskStream>, Status> {
-        let request = request.into_inner();
-        let id = request.query_id.clone();
-        let seen = request.log.as_ref().map_or(0, |log| log.seen);
-        let queries = Arc::clone(&self.queries);
-        let told = move |word: Word| {
-            let log = heads::comes_with(&word).then(|| queries.head(seen));
-            Ok(v1::Told { word: Some(word), log })
-        };
-        if let Some(refusal) = self.queries.submit(request).await? {
-            let refused = [told(Word::Refusal(wire_refusal(&refusal)))];
-            return Ok(Response::new(Box::pin(futures::stream::iter(refused))));
-        }
-        let job = self.queries.job(&id)?;
-        Ok(Response::new(Box::pin(states(Arc::clone(&job)).chain(chunks(job)).map(told))))
-    }
-
-    async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Result<Response<v1::ReadLogResponse>, Status> {
-        let request = request.into_inner();
-        if !self.borough.config.audit.open {
-            let refusal = Refusal::new(
-                Rule::Log,
-                "this borough does not open its query log to the federation's auditors",
-                "Ask the borough: `open` under [audit] in its configuration decides",
-            );
-            return Ok(Response::new(v1::ReadLogResponse {
-                refusal: Some(wire_refusal(&refusal)),
-                ..Default::default()
-            }));
-        }
-        let wanted = read_log::wanted(&request).ok_or_else(|| Status::invalid_argument("conditions"))?;
-        let auditor: PeerId = request.auditor.parse().map_err(|_| Status::invalid_argument("auditor"))?;
-        if request.texts {
-            self.queries.note_reading(&auditor.to_string())?;
-        }
-        let state = self.borough.config.state.clone();
-        let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request)).await;
-        match page {
-            Ok(Ok(page)) => Ok(Response::new(page)),
-            Ok(Err(fault)) => {
-                tracing::error!("the query log cannot be read: {fault:#}");
-                Err(Status::internal("internal"))
-            }
-            Err(_) => Err(Status::internal("internal")),
-        }
-    }
-
-    async fn cancel(
-        &self,
-        request: Request<v1::CancelNodeRequest>,
-    ) -> Result<Response<v1::CancelNodeResponse>, Status> {
-        self.queries.job(&request.into_inner().query_id)?.cancel();
-        Ok(Response::new(v1::CancelNodeResponse {}))
-    }
-}
-
-/// A job's states as they come, up to the one that ends it. `Released` is left out, because the chunks stand for it.
-fn states(job: Arc<Job>) -> impl Stream<Item = Word> + Send {
-    // The stream holds the job, so the job's sender outlives the watcher.
-    futures::stream::unfold(Some((WatchStream::new(job.watch()), job)), |watching| async {
-        let (mut states, job) = watching?;
-        let state = states.next().await.filter(|state| *state != v1::State::Released)?;
-        let next = (!state.is_final()).then_some((states, job));
-        Some((Word::State(state.into()), next))
-    })
-}
-
-/// The chunks of a job's answer, the same each time. Empty if the job has released nothing.
-fn chunks(job: Arc<Job>) -> impl Stream<Item = Word> + Send {
-    let (mut offset, mut header) = (0_usize, true);
-    futures::stream::iter(std::iter::from_fn(move || {
-        let release = job.release()?;
-        let rest = release.arrow_ipc.get(offset..).filter(|rest| header || !rest.is_empty())?;
-        let chunk = rest.get(..CHUNK - 1024).unwrap_or(rest);
-        offset = offset.saturating_add(chunk.len());
-        let first = std::mem::take(&mut header).then(|| release.header.clone());
-        Some(Word::Chunk(v1::ReleasedChunk { header: first, arrow_ipc: chunk.to_vec() }))
-    }))
-}
-
-fn wire_refusal(refusal: &Refusal) -> v1::Refusal {
-    v1::Refusal {
-        rule: refusal.rule.name().to_owned(),
-        message: refusal.message.clone(),
-        advice: refusal.advice.clone(),
     }
 }

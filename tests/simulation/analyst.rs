@@ -8,6 +8,7 @@ use arrow::ipc::reader::StreamReader;
 use loda_coordinator::NodeChannel;
 use loda_proto::v1;
 use loda_proto::v1::query_client::QueryClient;
+use prost::Message;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
@@ -127,7 +128,8 @@ impl Analyst {
                 }
                 let batches: Result<Vec<_>, _> = StreamReader::try_new(Cursor::new(bytes), None).unwrap().collect();
                 let rows = text(&batches.unwrap(), 99);
-                Ok(End::Answered { rows, statement: Box::new(statement.unwrap()) })
+                let statement = v1::Statement::decode(statement.unwrap().as_slice()).unwrap();
+                Ok(End::Answered { rows, statement: Box::new(statement) })
             }
             other => Ok(End::Said(other)),
         }

@@ -413,7 +413,7 @@ impl Disk {
 }
 
 impl Log for Disk {
-    fn append_all(&self, entries: &[Entry]) -> Result<(), LogError> {
+    fn append_all(&self, entries: &[Entry]) -> Result<u64, LogError> {
         if !self.lives() {
             resume_unwind(Box::new(Died));
         }
@@ -435,6 +435,7 @@ impl Log for Disk {
             });
             return Err(LogError::Write { path: "log".to_owned(), source });
         }
+        let first = self.world.state.lock().unwrap().hosts[self.host].log.len() as u64;
         for entry in entries {
             let (before, after) = (self.world.strikes(40), self.world.strikes(40));
             if !before {
@@ -445,7 +446,7 @@ impl Log for Disk {
                 resume_unwind(Box::new(Died));
             }
         }
-        Ok(())
+        Ok(first)
     }
 
     fn head(&self, at: u64) -> Head {

@@ -27,7 +27,7 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
         return detach(&client, &sql, query, session).await;
     }
 
-    let line = ProgressLine::new(session.screen.shows_progress);
+    let line = ProgressLine::new(session.screen.shows_progress, session.screen.err_width);
     let timeout = query.timeout.map(|seconds| Duration::from_secs(seconds.into()));
     let interrupted = async {
         // Without a handler Ctrl-C ends the process, so there is nothing to wait for.
@@ -43,6 +43,7 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
     };
     line.clear();
     let answer = asked?;
+    let recorded = recorded(&client, &answer).await?;
 
     let for_reading = query.format() == Format::Table && query.out.is_none();
     // Where nobody answered, the statement alone says something.
@@ -57,8 +58,26 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
         let detail = if query.verbose { render::Detail::Verbose } else { render::Detail::Plain };
         let statement = render::wrapped(&render::statement(&answer.statement, detail), session.screen.err_width);
         session.err.write_all(statement.as_bytes())?;
+        if let Some(recorded) = recorded {
+            session.err.write_all(render::wrapped(&recorded, session.screen.err_width).as_bytes())?;
+        }
     }
     Ok(exit::of_statement(&answer.statement))
+}
+
+/// What the coordinator's log says of an answer. An answer that it contradicts is not shown.
+async fn recorded(client: &Client, answer: &Answer) -> Result<Option<String>, Failure> {
+    if answer.statement.parts.is_empty() {
+        // No borough was asked.
+        return Ok(None);
+    }
+    let sentence = match client.recorded(answer).await {
+        Ok(Some(recorded)) => recorded.sentence(),
+        Ok(None) => "not shown to be recorded: the coordinator gives no proof that its query log holds this".to_owned(),
+        Err(fault @ ClientError::NotRecorded { .. }) => return Err(fault.into()),
+        Err(fault) => format!("whether this is recorded could not be checked: {fault}"),
+    };
+    Ok(Some(format!("{sentence}\n")))
 }
 
 async fn detach(client: &Client, sql: &str, query: &Query, session: &mut Session<'_>) -> Result<u8, Failure> {
@@ -99,6 +118,17 @@ fn write_answer(answer: &Answer, query: &Query, session: &mut Session<'_>) -> Re
         None if query.format() == Format::Table && session.screen.width.is_some() => {
             let text = render::table_head(answer, session.screen.width, HEAD);
             session.out.write_all(text.as_bytes())?;
+            session.out.flush()?;
+            if answer.rows() == 0 {
+                writeln!(session.err, "no rows: no group meets the question's conditions")?;
+            }
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            if widest > session.screen.width.map_or(usize::MAX, usize::from) {
+                let wide = format!(
+                    "the table is {widest} characters wide: widen the terminal, ask for fewer columns, or --out FILE.csv\n"
+                );
+                session.err.write_all(render::wrapped(&wide, session.screen.err_width).as_bytes())?;
+            }
             if let Some(more @ 1..) = answer.rows().checked_sub(HEAD) {
                 let more = loda_answer::cells::thousands(&more.to_string());
                 writeln!(session.err, "… and {more} more rows; for all of them: --out FILE.csv")?;
@@ -183,6 +213,13 @@ mod tests {
             write_answer(&answer, &query(Format::Table, None), session).unwrap();
         });
         assert_eq!((out.lines().count(), err.as_str()), (242, ""));
+        answer.batches.clear();
+        for (width, words) in [(80, "no rows: "), (8, "characters wide")] {
+            let (_, err) = on(Some(width), |session| {
+                write_answer(&answer, &query(Format::Table, None), session).unwrap();
+            });
+            assert!(err.contains(words), "{err}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use arrow::ipc::writer::StreamWriter;
 use loda_identity::SigningKey;
 use loda_proto::v1::query_server::{Query, QueryServer};
 use loda_proto::v1::*;
+use prost::Message;
 use tokio::task::JoinHandle;
 use tokio_stream::{Stream, StreamExt, iter, pending};
 use tonic::{Request, Response, Status};
@@ -224,6 +225,7 @@ impl Query for Coordinator {
             .enumerate()
             .map(|(number, piece)| {
                 let statement = (number == 0).then(|| statement.clone());
+                let statement = statement.map(|statement| statement.encode_to_vec());
                 Ok(ResultChunk { statement, arrow_ipc: piece.to_vec() })
             })
             .collect();
@@ -245,6 +247,10 @@ impl Query for Coordinator {
     }
 
     async fn revoke_token(&self, _: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn recorded(&self, _: Request<RecordedRequest>) -> Result<Response<RecordedResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

@@ -24,7 +24,8 @@ async fn a_complete_answer() {
     let federation = Federation::start(Scene::Complete).await;
     let (code, out, err) = ran(&federation, &["query", "SELECT 1", "--format", "csv", "-p", "test"]).await;
     assert_eq!((code, out.as_str()), (exit::COMPLETE, "outcome,n\nArrest,1234\nCaution,[c]\n"), "{err}");
-    assert_eq!(err.lines().count(), 4, "{err}");
+    assert_eq!(err.lines().count(), 5, "{err}");
+    assert!(err.contains("not shown to be recorded"), "{err}");
     assert!(err.contains("stop_search: 2 of 2 boroughs answered") && err.contains("purpose: test"), "{err}");
 }
 

@@ -10,6 +10,7 @@ use loda_proto::{CHUNK, v1};
 use loda_question::Rule;
 use loda_service::successors;
 use loda_transport::PeerInfo;
+use prost::Message;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -166,7 +167,7 @@ impl QueryApi for GrpcDoor {
             let rest = result.arrow_ipc.get(offset..).filter(|rest| first || !rest.is_empty())?;
             let chunk = rest.get(..CHUNK / 2).unwrap_or(rest);
             offset = offset.saturating_add(chunk.len());
-            let statement = std::mem::take(&mut first).then(|| result.statement.clone());
+            let statement = std::mem::take(&mut first).then(|| result.statement.encode_to_vec());
             Some(Ok(v1::ResultChunk { statement, arrow_ipc: chunk.to_vec() }))
         }));
         Ok(Response::new(Box::pin(chunks)))
@@ -182,6 +183,13 @@ impl QueryApi for GrpcDoor {
             }
             Err(fault) => Err(status(&fault)),
         }
+    }
+
+    async fn recorded(&self, request: Request<v1::RecordedRequest>) -> Result<Response<v1::RecordedResponse>, Status> {
+        let asker = caller(&request)?;
+        let query = self.query(&asker, &request.into_inner().query_id)?;
+        let recorded = self.service.recorded(&asker, &query).await.map_err(|fault| status(&fault))?;
+        Ok(Response::new(recorded.unwrap_or_default()))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {

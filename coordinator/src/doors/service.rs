@@ -204,6 +204,15 @@ impl DoorService {
         Ok(page)
     }
 
+    /// The log's entry of an answer, with the proof that the log holds it.
+    pub(crate) async fn recorded(&self, asker: &Asker, query: &Query) -> Result<Option<v1::RecordedResponse>, Fault> {
+        let _turn = self.turn(asker).await?;
+        self.queries.recorded(query, &self.state.join("log.jsonl")).await.map_err(|fault| {
+            tracing::error!("an entry of the log cannot be proven: {fault:#}");
+            Fault::Internal
+        })
+    }
+
     pub(crate) fn tokens(&self, asker: &Asker) -> Vec<TokenInfo> {
         self.tokens.of(&asker.id)
     }

@@ -136,6 +136,15 @@ impl Nodes {
         timeout(READING, asked).await?
     }
 
+    /// Asks a node to confirm a checkpoint of our log.
+    ///
+    /// # Errors
+    /// The node cannot be reached, does not answer in time, or is of earlier software.
+    pub(crate) async fn cosign(&self, gss: &Gss, request: v1::CosignRequest) -> anyhow::Result<v1::CosignResponse> {
+        let asked = async { anyhow::Ok(self.client(gss)?.cosign(request).await?.into_inner()) };
+        timeout(CONNECT, asked).await?
+    }
+
     /// Asks a node whether it would answer. Nothing runs.
     pub(crate) async fn judge(&self, gss: &Gss, errand: &NodeRequest) -> Verdict {
         let asked = async {

@@ -5,3 +5,4 @@ pub(crate) mod channels;
 pub(crate) mod decode_cells;
 pub(crate) mod dispatch;
 pub(crate) mod log_heads;
+pub(crate) mod witnesses;

@@ -73,7 +73,8 @@ impl QueryService {
         let end = End::Answered { result_sha256: result.sha256(), boroughs: answered as u64, released };
         let outcome = self.entry(Event::Outcome(end), query);
         let outcome = Entry { seen, ..outcome };
-        self.log.append(&outcome)?;
+        let number = self.log.append(&outcome)?;
+        let _first = query.outcome.set(number);
         self.nodes.logs.said(&outcome);
         Ok(result)
     }

@@ -68,7 +68,8 @@ impl QueryService {
         }
         let words = record::asked(prepared);
         let asked = self.payloads.keep(RecordClass::Question, &words, || words.clone())?;
-        Ok(self.log.append(&entry(Asked::Committed(asked)))?)
+        self.log.append(&entry(Asked::Committed(asked)))?;
+        Ok(())
     }
 
     async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {

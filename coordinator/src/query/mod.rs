@@ -9,5 +9,6 @@ pub(crate) mod purposes;
 #[allow(clippy::module_inception, reason = "the query itself, as the field calls it")]
 pub(crate) mod query;
 pub(crate) mod record;
+mod recorded;
 pub(crate) mod registry;
 pub(crate) mod service;

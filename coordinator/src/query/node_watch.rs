@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use loda_identity::{Gss, Member};
+use loda_ledger::Entry;
 use loda_proto::v1;
 use loda_service::{Measure, measures, successors};
 
@@ -13,6 +14,9 @@ use crate::query::service::{QueryService, is_plain};
 
 /// How often the nodes are asked.
 const NODES: Duration = Duration::from_secs(10);
+
+/// The number of first rounds of confirmations that follow each other at once.
+const SOON: u64 = 20;
 
 /// The longest time to exchange manifest versions with one node.
 const HANDING: Duration = Duration::from_secs(10);
@@ -37,6 +41,13 @@ impl QueryService {
             Measure::new("node_log_doubted", help, i64::from(doubted)).of("borough", member.gss.as_str())
         };
         all.extend(self.manifest().members.iter().map(doubted));
+        let refusing = self.witnesses.refusing();
+        let help = "Whether a borough says that this log does not continue what it confirmed";
+        let refuses = |member: &Member| {
+            let refuses = refusing.contains_key(&member.gss);
+            Measure::new("log_refused_by", help, i64::from(refuses)).of("borough", member.gss.as_str())
+        };
+        all.extend(self.manifest().members.iter().map(refuses));
         all
     }
 
@@ -52,6 +63,28 @@ impl QueryService {
             let known = self.describe_all().await.into_iter().map(|node| (node.borough, node.reachable)).collect();
             *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = known;
             tokio::time::sleep(NODES).await;
+        }
+    }
+
+    /// Has the boroughs confirm the log, as far as it has come.
+    pub(crate) async fn keep_confirmed(self: Arc<Self>) {
+        let Some(tree) = self.tree.clone() else { return };
+        for round in 0_u64.. {
+            match self.witnesses.round(&self.nodes, &self.manifest(), &tree).await {
+                Ok(refused) => {
+                    for (gss, why) in refused {
+                        let what = format!("{gss} does not confirm the query log: {why}");
+                        tracing::error!("{what}");
+                        if let Err(fault) = self.log.append(&Entry::admin(what)) {
+                            tracing::error!("{fault}");
+                        }
+                    }
+                }
+                Err(fault) => tracing::error!("the query log cannot be shown to the boroughs: {fault:#}"),
+            }
+            // Nodes that start with the coordinator are there a moment later.
+            let pause = if round < SOON { Duration::from_secs(1) } else { NODES };
+            tokio::time::sleep(pause).await;
         }
     }
 

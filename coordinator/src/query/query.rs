@@ -27,6 +27,8 @@ pub(crate) struct Query {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) progress: Progress,
     pub(crate) result: OnceLock<QueryResult>,
+    /// The number of the log's entry of the answer, if this process wrote it.
+    pub(crate) outcome: OnceLock<u64>,
     /// Why a step after the merge failed, where the asker's own SQL is the cause.
     pub(crate) refusal: OnceLock<Refusal>,
     terms: Terms,
@@ -118,6 +120,7 @@ impl Query {
             prepared,
             progress: Progress::default(),
             result: OnceLock::new(),
+            outcome: OnceLock::new(),
             refusal: OnceLock::new(),
             terms,
             state: watch::Sender::new(State::Queued),

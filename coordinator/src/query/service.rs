@@ -9,6 +9,7 @@ use loda_ledger::payload::{PayloadStore, RecordClass};
 use loda_ledger::{Asked, End, Entry, Event, Log, LogError, RefusalQuota, Refused, Spool, sha256_hex};
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
+use loda_service::log_tree::LogTree;
 use loda_service::{Outcomes, Program, TaskGroup, Times};
 use tokio::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::config::Limits;
 use crate::nodes::channels::NodeConnector;
 use crate::nodes::dispatch::Nodes;
 use crate::nodes::log_heads::NodeLogs;
+use crate::nodes::witnesses::Witnesses;
 use crate::plan::advice::engine_errors::{refusal_inside, unplanned};
 use crate::plan::planner::{OpenColumns, Planner};
 use crate::plan::split::Prepared;
@@ -49,6 +51,9 @@ pub(crate) struct QueryService {
     pub(crate) workers: Arc<Workers>,
     pub(crate) nodes: Nodes,
     pub(super) log: Arc<dyn Log>,
+    /// The tree of the log, from which others check it.
+    pub(super) tree: Option<LogTree>,
+    pub(super) witnesses: Witnesses,
     /// The words behind the log's entries.
     pub(crate) payloads: Arc<PayloadStore>,
     /// The questions that the log began and did not end before the last restart.
@@ -69,6 +74,7 @@ pub(crate) struct QueryServiceParts {
     pub(crate) planner: Arc<Planner>,
     pub(crate) lines: Box<dyn NodeConnector>,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) tree: Option<LogTree>,
     pub(crate) payloads: Arc<PayloadStore>,
     pub(crate) unended: LogRecovery,
     pub(crate) spool: Spool,
@@ -86,6 +92,7 @@ impl QueryService {
             planner,
             lines,
             log,
+            tree,
             payloads,
             mut unended,
             spool,
@@ -112,6 +119,8 @@ impl QueryService {
             planner,
             workers,
             log,
+            tree,
+            witnesses: Witnesses::default(),
             payloads,
             tasks,
         })
@@ -145,7 +154,7 @@ impl QueryService {
     /// # Errors
     /// If the entry cannot be written. The change must then not happen.
     pub(crate) fn admin(&self, who: &PeerId, detail: String) -> Result<(), LogError> {
-        self.log.append(&Entry { analyst: who.to_string(), ..Entry::admin(detail) })
+        self.log.append(&Entry { analyst: who.to_string(), ..Entry::admin(detail) }).map(drop)
     }
 
     /// The reason why nothing can be logged, and so nothing is answered.
@@ -211,7 +220,8 @@ impl QueryService {
         }
         let words = record::refused(sql, refusal);
         let asked = self.payloads.keep(RecordClass::Question, &words, || words.clone())?;
-        Ok(self.log.append(&refused(Some(Asked::Committed(asked))))?)
+        self.log.append(&refused(Some(Asked::Committed(asked))))?;
+        Ok(())
     }
 
     async fn run(self: Arc<Self>, query: Arc<Query>, time: Duration) {

@@ -1,6 +1,6 @@
 //! A stored answer that clients can fetch.
 
-use loda_ledger::sha256_hex;
+use loda_ledger::sha256_hex_of;
 use loda_proto::v1::Statement;
 use prost::Message;
 
@@ -16,6 +16,6 @@ impl QueryResult {
     pub(crate) fn sha256(&self) -> String {
         let statement = self.statement.encode_to_vec();
         let length = (statement.len() as u64).to_be_bytes();
-        sha256_hex(&[&length, statement.as_slice(), &self.arrow_ipc].concat())
+        sha256_hex_of(&[&length, statement.as_slice(), &self.arrow_ipc])
     }
 }

@@ -26,6 +26,9 @@ pub struct Answer {
     pub batches: Vec<RecordBatch>,
     /// The boroughs that answered, the number of withheld values, and the units that the figures count.
     pub statement: Statement,
+    /// The SHA-256 of what was fetched, in hexadecimal: the length of the statement in eight bytes, the statement, the rows.
+    /// The coordinator's log names it. Empty if this was not fetched.
+    pub sha256: String,
 }
 
 impl Answer {
@@ -81,7 +84,7 @@ impl Answer {
         let reader = StreamReader::try_new(ipc, None)?;
         let schema = reader.schema();
         let batches = reader.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { schema, batches, statement })
+        Ok(Self { schema, batches, statement, sha256: String::new() })
     }
 
     /// At most `rows` rows from row `offset` on, with the whole statement.
@@ -97,7 +100,7 @@ impl Answer {
                 batches.push(batch.slice(from, take));
             }
         }
-        Self { schema: self.schema.clone(), batches, statement: self.statement.clone() }
+        Self { schema: self.schema.clone(), batches, statement: self.statement.clone(), sha256: self.sha256.clone() }
     }
 }
 

@@ -27,5 +27,6 @@ pub fn sample(reasons: [Option<&str>; 4]) -> Answer {
         Arc::new(StringArray::from(reasons.to_vec())),
     ];
     let batch = RecordBatch::try_new(schema.clone(), columns).unwrap();
-    Answer { schema, batches: vec![batch], statement: Statement { complete: true, ..Default::default() } }
+    let statement = Statement { complete: true, ..Default::default() };
+    Answer { schema, batches: vec![batch], statement, sha256: String::new() }
 }

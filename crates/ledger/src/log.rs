@@ -5,18 +5,18 @@ use crate::seen::Head;
 
 /// A durable log that a party appends to.
 pub trait Log: Send + Sync {
-    /// Appends entries in their order. Returns only when all of them are on disk. After a crash the first ones may
-    /// stand without the others.
+    /// Appends entries in their order. Returns only when all of them are on disk, with the number of the first (from 0).
+    /// After a crash the first ones may stand without the others.
     ///
     /// # Errors
     /// If one of them may not be durable. The caller must not go on.
-    fn append_all(&self, entries: &[Entry]) -> Result<(), LogError>;
+    fn append_all(&self, entries: &[Entry]) -> Result<u64, LogError>;
 
     /// Appends one entry, as [`Log::append_all`].
     ///
     /// # Errors
     /// As [`Log::append_all`].
-    fn append(&self, entry: &Entry) -> Result<(), LogError> {
+    fn append(&self, entry: &Entry) -> Result<u64, LogError> {
         self.append_all(std::slice::from_ref(entry))
     }
 

@@ -52,6 +52,13 @@ pub struct ReadEntry {
 }
 
 impl SignedEntry {
+    /// Reads a line of a log, without its line end. `None`: it is none.
+    #[must_use]
+    pub fn of_line(line: &[u8]) -> Option<Self> {
+        let (body, signature) = split(std::str::from_utf8(line).ok()?)?;
+        Some(Self { entry: body.to_owned(), signature: hex::encode(signature) })
+    }
+
     /// Whether the key in hexadecimal signed it.
     #[must_use]
     pub fn is_signed_by(&self, public_hex: &str) -> bool {
@@ -97,14 +104,15 @@ pub fn search(
         if here < start {
             continue;
         }
-        let Some((body, signature)) = std::str::from_utf8(&line).ok().and_then(split) else { continue };
-        if !serde_json::from_str::<ReadEntry>(body).is_ok_and(|body| search.is_met(&body)) {
+        let Some(entry) =
+            SignedEntry::of_line(&line).filter(|entry| entry.read().is_some_and(|body| search.is_met(&body)))
+        else {
             continue;
-        }
+        };
         if found.len() >= limit {
             return Ok((found, Some(here)));
         }
-        found.push(SignedEntry { entry: body.to_owned(), signature: hex::encode(signature) });
+        found.push(entry);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The hashes of the log: SHA-256.
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 
 /// SHA-256 of an entry's line.
 pub(crate) type Hash = [u8; 32];
@@ -9,6 +9,14 @@ pub(crate) type Hash = [u8; 32];
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
+}
+
+/// SHA-256 of parts in a row, in hexadecimal.
+#[must_use]
+pub fn sha256_hex_of(parts: &[&[u8]]) -> String {
+    let mut hashed = Context::new(&SHA256);
+    parts.iter().for_each(|part| hashed.update(part));
+    hex::encode(hashed.finish())
 }
 
 /// The hash of a line, without its line end.

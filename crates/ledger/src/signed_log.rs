@@ -110,11 +110,12 @@ impl SignedLines {
 }
 
 impl Log for SignedLines {
-    fn append_all(&self, entries: &[Entry]) -> Result<(), LogError> {
+    fn append_all(&self, entries: &[Entry]) -> Result<u64, LogError> {
         let mut state = self.state();
         self.look(&mut state)?;
+        let first = state.index.entries();
         let (mut previous, mut lines) = (state.index.previous(), Vec::new());
-        for (sequence, entry) in (state.index.entries()..).zip(entries) {
+        for (sequence, entry) in (first..).zip(entries) {
             let body = json!({
                 "sequence": sequence,
                 "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
@@ -135,7 +136,7 @@ impl Log for SignedLines {
         }
         let written = state.write(&lines);
         state.fault = written.as_ref().err().map(ToString::to_string);
-        written.map_err(|source| LogError::Write { path: self.path.display().to_string(), source })
+        written.map(|()| first).map_err(|source| LogError::Write { path: self.path.display().to_string(), source })
     }
 
     fn fault(&self) -> Option<String> {
@@ -302,7 +303,9 @@ mod tests {
         let key = || SigningKey::from_pkcs8(&std::fs::read(dir.path().join("key")).unwrap()).unwrap();
         let write = |queries: &[&str]| {
             let log = SignedLines::open(&path, key()).unwrap();
-            queries.iter().for_each(|query| log.append(&entry(query)).unwrap());
+            for query in queries {
+                log.append(&entry(query)).unwrap();
+            }
         };
         write(&["a", "b", "c"]);
         let head = dir.path().join("log.head");
@@ -370,7 +373,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("log.jsonl");
             let log = SignedLines::open(&path, SigningKey::generate().unwrap().0).unwrap();
-            ["a", "b", "c"].iter().for_each(|query| log.append(&entry(query)).unwrap());
+            assert_eq!(["a", "b", "c"].map(|query| log.append(&entry(query)).unwrap()), [0, 1, 2]);
             // Waits for a tick of the file system's clock.
             std::thread::sleep(std::time::Duration::from_millis(20));
             assert!(!log.is_stopped());

@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(10);
 /// The folder of the tree, below the state folder.
 pub const FOLDER: &str = "log";
 
-/// The tree of a log, which two tasks may publish.
+/// The tree of a log, which several tasks share.
 #[derive(Clone)]
 pub struct LogTree(Arc<Mutex<PublishedTree>>);
 
@@ -61,7 +61,12 @@ impl LogTree {
         }
     }
 
+    /// Works on the tree. This waits for the disk.
+    pub fn with<T>(&self, work: impl FnOnce(&mut PublishedTree) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn publish(&self) -> Result<(), LogError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).publish().map(drop)
+        self.with(|tree| tree.publish().map(drop))
     }
 }

@@ -256,7 +256,7 @@ fn served(config: &Config, today: NaiveDate) -> anyhow::Result<Vec<Snapshot>> {
 struct NoLog;
 
 impl Log for NoLog {
-    fn append_all(&self, _entries: &[Entry]) -> Result<(), LogError> {
+    fn append_all(&self, _entries: &[Entry]) -> Result<u64, LogError> {
         Err(LogError::Stopped)
     }
 

@@ -342,7 +342,8 @@ impl Epochs {
 
     /// Writes a change to the log.
     fn note(&self, contract: &Contract, change: Change) -> anyhow::Result<()> {
-        Ok(self.log.append(&Entry::of_dataset(&contract.dataset, change))?)
+        self.log.append(&Entry::of_dataset(&contract.dataset, change))?;
+        Ok(())
     }
 
     /// The values of a dataset's open columns, from the public datasets that this node holds.

@@ -9,7 +9,7 @@ use loda_disclosure::{Method, Released};
 use loda_ledger::payload::{Commitment, PayloadStore, RecordClass, Retention};
 use loda_ledger::{
     Asked as AskedWords, Entry, Event, FailReason, Hourly, Log, LogError, OtherLogs, RefusalQuota, Refused, Seen,
-    Spool, of_key,
+    Spool, Unconfirmed, of_key,
 };
 use loda_proto::v1;
 use loda_question::{Refusal, Rule};
@@ -79,6 +79,8 @@ pub(crate) struct QueryService {
     /// The coordinator's log, as far as this node has seen it.
     others: OtherLogs,
     coordinator: Box<dyn Fn() -> String + Send + Sync>,
+    /// Why this node does not confirm the coordinator's log.
+    unconfirmed: Mutex<Option<String>>,
     /// The name of this node's log, by its key, at the opening of the log.
     own: String,
     refusals: RefusalQuota,
@@ -112,6 +114,7 @@ impl QueryService {
         Ok(Arc::new(Self {
             others: std::mem::take(&mut history.others),
             coordinator: names.coordinator,
+            unconfirmed: Mutex::default(),
             own: names.own,
             refusals: RefusalQuota::default(),
             accepted: Mutex::default(),
@@ -133,7 +136,7 @@ impl QueryService {
     /// # Errors
     /// The log cannot be written.
     pub(crate) fn note(&self, entry: &Entry) -> Result<(), LogError> {
-        self.gate.log().append(entry)
+        self.gate.log().append(entry).map(drop)
     }
 
     /// The reason why nothing can be logged. Then nothing is answered either.
@@ -148,10 +151,45 @@ impl QueryService {
 
     /// This node's doubt about the coordinator's log.
     pub(crate) fn coordinator_fault(&self) -> Option<String> {
-        let doubt = self.others.doubt(&of_key(&(self.coordinator)()))?;
+        let doubt = self.others.doubt(&of_key(&(self.coordinator)())).map(|doubt| doubt.to_string());
+        let doubt = doubt.or_else(|| self.unconfirmed())?;
         Some(format!(
             "the coordinator's query log {doubt}: its questions are refused; ask the federation what became of it"
         ))
+    }
+
+    fn unconfirmed(&self) -> Option<String> {
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps whether this node could confirm the newest checkpoint of the coordinator's log. A change is logged.
+    pub(crate) fn witnessed(&self, fault: Option<&Unconfirmed>) {
+        let doubt = match fault {
+            Some(fault @ (Unconfirmed::Back { .. } | Unconfirmed::Forked { .. } | Unconfirmed::Unproven { .. })) => {
+                Some(format!("was not confirmed: {fault}"))
+            }
+            // The caller asks again, or is not the coordinator, or this node's disk is at fault.
+            Some(_) => return,
+            None => None,
+        };
+        let before = {
+            let mut unconfirmed = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *unconfirmed, doubt.clone())
+        };
+        if before.is_some() != doubt.is_some() {
+            let what = doubt.as_deref().unwrap_or("is confirmed again");
+            self.note_of_coordinator(&format!("the coordinator's query log {what}"));
+        }
+    }
+
+    fn note_of_coordinator(&self, detail: &str) {
+        tracing::error!("{detail}");
+        let entry = Entry::admin(detail);
+        if self.refusals.takes(&entry)
+            && let Err(fault) = self.note(&entry)
+        {
+            tracing::error!("{fault}");
+        }
     }
 
     /// The head of this node's log, for a coordinator that has seen `seen` entries of it.
@@ -200,6 +238,9 @@ impl QueryService {
                 "does not say how far it has come, or is not the one that the manifest names".to_owned(),
             ));
         };
+        if let Some(fault) = self.unconfirmed() {
+            return Err(refused(fault));
+        }
         let judged = self.others.judge(&log, &head, None);
         let doubted = judged.doubt.map(|doubt| refused(doubt.to_string()));
         if judged.changed {
@@ -207,13 +248,7 @@ impl QueryService {
                 Some(refusal) => refusal.message.clone(),
                 None => "the coordinator's query log continues again".to_owned(),
             };
-            tracing::error!("{detail}");
-            let entry = Entry::admin(detail);
-            if self.refusals.takes(&entry)
-                && let Err(fault) = self.note(&entry)
-            {
-                tracing::error!("{fault}");
-            }
+            self.note_of_coordinator(&detail);
         }
         doubted.map_or(Ok(Seen { log, mark: head.now }), Err)
     }
@@ -353,7 +388,7 @@ impl QueryService {
     }
 
     fn append(&self, entries: &[Entry]) -> Result<(), Status> {
-        self.gate.log().append_all(entries).map_err(unavailable)
+        self.gate.log().append_all(entries).map(drop).map_err(unavailable)
     }
 
     /// Runs a query to its single end.

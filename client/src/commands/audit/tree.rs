@@ -6,19 +6,20 @@ use std::path::Path;
 use loda_answer::cells::thousands;
 use loda_answer::plain;
 use loda_identity::Manifest;
-use loda_ledger::tree::checkpoint::Checkpoint;
-use loda_ledger::tree::files::{check, read_note};
+use loda_ledger::tree::checkpoint::{Checkpoint, witnessed};
+use loda_ledger::tree::files::{TreeFiles, check, read_note};
 use loda_ledger::tree::note::Verifier;
 use loda_ledger::tree::proof;
-use loda_ledger::{CHECKPOINT, checkpoint_key};
+use loda_ledger::{CHECKPOINT, CONFIRMED, checkpoint_key, witness_key};
 
 use crate::commands::failure::Failure;
 use crate::commands::federation::manifest::load;
 use crate::commands::session::Session;
 
-/// Prints the key of each party's log.
+/// Prints the key of each party's log, and each borough's as a witness.
 pub(super) fn print_keys(manifest: &Path, session: &mut Session<'_>) -> Result<(), Failure> {
-    for key in keys(&load(manifest)?) {
+    let manifest = load(manifest)?;
+    for key in keys(&manifest).iter().chain(&witnesses(&manifest)) {
         writeln!(session.out, "{key}")?;
     }
     Ok(())
@@ -39,6 +40,10 @@ pub(super) fn verify(
     writeln!(session.out, "  root         {}", hex::encode(now.root))?;
     let entries = thousands(&now.size.to_string());
     writeln!(session.out, "  entries      {entries}: each is the one that was signed, and none is missing")?;
+    if let Some((boroughs, confirmed)) = confirmed(folder, &load(manifest)?, &key, &tree, &now)? {
+        let of = |number: u64| thousands(&number.to_string());
+        writeln!(session.out, "  confirmed    its first {} entries, by {boroughs} boroughs", of(confirmed))?;
+    }
     if let Some(since) = since {
         let (older_key, before) = signed(since, &load(manifest)?)?;
         let same = older_key == key && before.size <= now.size;
@@ -52,12 +57,41 @@ pub(super) fn verify(
     Ok(())
 }
 
+/// The keys of the boroughs as witnesses of the coordinator's log.
+fn witnesses(manifest: &Manifest) -> Vec<Verifier> {
+    let of = |gss: &str, key: &str| witness_key(&manifest.domain, gss, key);
+    manifest.members.iter().filter_map(|member| of(member.gss.as_str(), &member.log_key)).collect()
+}
+
 /// The keys of the parties' logs.
 fn keys(manifest: &Manifest) -> Vec<Verifier> {
     let coordinator = ("coordinator", &manifest.coordinator.log_key);
     let members = manifest.members.iter().map(|member| (member.gss.as_str(), &member.log_key));
     let all = [coordinator].into_iter().chain(members);
     all.filter_map(|(place, key)| checkpoint_key(&manifest.domain, place, key)).collect()
+}
+
+/// How many boroughs have confirmed how many of a log's entries. `None`: no file says so.
+fn confirmed(
+    folder: &Path,
+    manifest: &Manifest,
+    key: &Verifier,
+    tree: &TreeFiles,
+    now: &Checkpoint,
+) -> Result<Option<(usize, u64)>, Failure> {
+    let path = folder.join(CONFIRMED);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let fault = |source| Failure::File { action: "verify", path: path.clone(), source };
+    let wrong = |what: &str| fault(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
+    let (signed_by, before) = signed(&path, manifest)?;
+    let continues = before.size <= now.size && proof::root(tree, before.size).map_err(fault)? == before.root;
+    if signed_by != *key || !continues {
+        return Err(wrong("boroughs have confirmed another log than this one"));
+    }
+    let note = read_note(&path).map_err(fault)?;
+    Ok(Some((witnessed(&note, &witnesses(manifest)), before.size)))
 }
 
 /// A checkpoint that a log of the federation signed, and the log's key.

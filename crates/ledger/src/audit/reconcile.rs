@@ -424,7 +424,7 @@ mod tests {
             std::fs::remove_file(&path).unwrap();
             std::fs::remove_file(path.with_extension("head")).unwrap();
             let log = self.open(party);
-            entries.iter().for_each(|entry| log.append(entry).unwrap());
+            log.append_all(&entries).unwrap();
         }
 
         fn signed(&self, party: usize) -> Signed {

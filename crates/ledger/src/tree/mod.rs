@@ -10,6 +10,7 @@
 //! | [`note`] | signed notes, keys, signatures at a time |
 //! | [`published`] | the tree of a log of signed lines |
 //! | [`checkpoint`] | the size and root that a note signs |
+//! | [`witness`] | confirmations of other parties' logs |
 
 pub mod checkpoint;
 pub mod files;
@@ -18,3 +19,4 @@ pub mod note;
 pub mod proof;
 pub mod published;
 pub mod tile;
+pub mod witness;

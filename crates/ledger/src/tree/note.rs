@@ -182,6 +182,17 @@ impl Note {
         self.signatures.push(signature);
     }
 
+    /// Takes a key's signature from another copy of the note. Whether that copy has one that verifies.
+    pub fn take(&mut self, by: &Verifier, other: &Self) -> bool {
+        if other.text != self.text || by.verify(other).is_none() {
+            return false;
+        }
+        let is_its = |signature: &&NoteSignature| signature.name == by.name && signature.id == by.id();
+        self.signatures.retain(|signature| !is_its(&signature));
+        self.signatures.extend(other.signatures.iter().find(is_its).cloned());
+        true
+    }
+
     /// The note with its first `most` signatures: some verifiers read no more than 16.
     #[must_use]
     pub fn with_first(&self, most: usize) -> Self {

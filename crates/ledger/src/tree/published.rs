@@ -2,9 +2,11 @@
 //! beside the log.
 //!
 //! The tree follows the log: each whole line is an entry, byte for byte, those of earlier software too. It can be made anew
-//! from the log at any time. What cannot be made anew is what was signed: a checkpoint is durable before anybody sees it,
-//! and none is signed that does not continue it. So a log that was cut, changed or restored from an older copy is told, and
-//! not signed.
+//! from the log at any time. What cannot be made anew is what was signed: no checkpoint is signed that does not continue the
+//! newest one on the disk. So a log that was cut, changed or restored from an older copy is told, and not signed.
+//!
+//! Of an answer that is being given, a checkpoint is signed at once, and is on the disk with the next one that is published.
+//! The entries themselves are durable before it is signed.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
@@ -16,10 +18,14 @@ use crate::head_file;
 use crate::log::LogError;
 use crate::tree::checkpoint::Checkpoint;
 use crate::tree::files::{TreeFiles, read_note, write_whole};
+use crate::tree::hash::Hash;
 use crate::tree::note::{Note, Signs, Verifier};
 
 /// The name of the file that holds the newest checkpoint.
 pub const CHECKPOINT: &str = "checkpoint";
+
+/// The name of the file that holds the newest checkpoint that other parties have confirmed, with their signatures.
+pub const CONFIRMED: &str = "checkpoint.confirmed";
 
 /// The key that verifies the checkpoints of a party's log. `place`: `coordinator`, or a borough's GSS code. `log_key`: the
 /// party's, as the manifest has it. `None`: it is no key, or notes cannot hold the name.
@@ -38,8 +44,23 @@ pub struct PublishedTree {
     tree: TreeFiles,
     /// The bytes of the log that are in the tree.
     read: u64,
-    /// The newest checkpoint that was signed.
+    /// The newest checkpoint that was published.
     signed: Option<Checkpoint>,
+    /// The newest checkpoint that was signed, with its note.
+    newest: Option<(Checkpoint, Note)>,
+    confirmed: Option<(Checkpoint, Note)>,
+}
+
+/// An entry, with the proof that a signed log holds it.
+pub struct Included {
+    /// The entry's line, as it was signed.
+    pub entry: Vec<u8>,
+    /// The checkpoint of the log now.
+    pub checkpoint: Note,
+    /// The proof that the entry is in it.
+    pub inclusion: Vec<Hash>,
+    /// The newest checkpoint that other parties have confirmed, and the proof that the one of now continues it.
+    pub confirmed: Option<(Note, Vec<Hash>)>,
 }
 
 impl PublishedTree {
@@ -57,9 +78,12 @@ impl PublishedTree {
             Err(fault) if fault.kind() == io::ErrorKind::InvalidData => return Err(wrong(fault.to_string())),
             Err(source) => return Err(LogError::Write { path: path.display().to_string(), source }),
         };
+        // Confirmations can be had again.
+        let confirmed = read_note(&folder.join(CONFIRMED)).ok();
+        let confirmed = confirmed.and_then(|note| Some((Checkpoint::of_note(&note, &verifier).ok()?, note)));
         let (lines, folder) = (lines.to_owned(), folder.to_owned());
         let tree = TreeFiles::new(&folder);
-        let mut published = Self { lines, folder, key, verifier, tree, read: 0, signed };
+        let mut published = Self { lines, folder, key, verifier, tree, read: 0, signed, newest: None, confirmed };
         published.publish()?;
         // Files of the tree may have been lost, though the checkpoint was not.
         let made = published.tree.publish();
@@ -79,17 +103,87 @@ impl PublishedTree {
             return Err(self.back(format!("it has {} entries, and {known} were signed", self.tree.size())));
         }
         if self.tree.size() > known || self.signed.is_none() {
-            let root = self.tree.root().map_err(|source| fault(&self.folder, source))?;
-            let checkpoint = Checkpoint { origin: self.verifier.name().to_owned(), size: self.tree.size(), root };
-            let not_text = || fault(&self.folder, io::Error::from(io::ErrorKind::InvalidData));
-            let mut note = Note::new(&checkpoint.text()).ok_or_else(not_text)?;
-            note.sign(&self.verifier, 0, &|text| self.key.sign(text));
+            let (checkpoint, note) = self.sign()?;
             self.tree.publish().map_err(|source| fault(&self.folder, source))?;
             let path = self.folder.join(CHECKPOINT);
             write_whole(&path, note.to_string().as_bytes()).map_err(|source| fault(&path, source))?;
             self.signed = Some(checkpoint);
         }
         Ok(&self.signed)
+    }
+
+    /// Signs the tree as it is.
+    fn sign(&mut self) -> Result<(Checkpoint, Note), LogError> {
+        let size = self.tree.size();
+        if let Some(newest) = self.newest.as_ref().filter(|(checkpoint, _)| checkpoint.size == size) {
+            return Ok(newest.clone());
+        }
+        let root = self.tree.root().map_err(|source| self.unread(source))?;
+        let checkpoint = Checkpoint { origin: self.verifier.name().to_owned(), size, root };
+        let not_text = || self.unread(io::Error::from(io::ErrorKind::InvalidData));
+        let mut note = Note::new(&checkpoint.text()).ok_or_else(not_text)?;
+        note.sign(&self.verifier, 0, &|text| self.key.sign(text));
+        Ok(self.newest.insert((checkpoint, note)).clone())
+    }
+
+    /// The newest checkpoint that was signed.
+    #[must_use]
+    pub fn newest(&self) -> Option<&(Checkpoint, Note)> {
+        self.newest.as_ref()
+    }
+
+    /// The newest checkpoint that others have confirmed, with their signatures.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Note> {
+        self.confirmed.as_ref().map(|(_, note)| note.clone())
+    }
+
+    /// An entry (from 0) that the log has acknowledged, with the proof that the log as it is now holds it.
+    ///
+    /// # Errors
+    /// There is no such entry, a file cannot be read, or the log does not continue what was signed.
+    pub fn included(&mut self, number: u64) -> Result<Included, LogError> {
+        self.take_up().map_err(|source| LogError::Write { path: self.lines.display().to_string(), source })??;
+        let known = self.signed.as_ref().map_or(0, |signed| signed.size);
+        if self.tree.size() < known {
+            return Err(self.back(format!("it has {} entries, and {known} were signed", self.tree.size())));
+        }
+        let (checkpoint, note) = self.sign()?;
+        let inclusion = self.tree.inclusion(number, checkpoint.size).map_err(|source| self.unread(source))?;
+        let entry = self.tree.entry(number).map_err(|source| self.unread(source))?;
+        let confirmed = match &self.confirmed {
+            Some((confirmed, with)) => Some((with.clone(), self.continuing(confirmed.size, checkpoint.size)?)),
+            None => None,
+        };
+        Ok(Included { entry, checkpoint: note, inclusion, confirmed })
+    }
+
+    /// The proof that the first `size` entries continue the first `old`.
+    ///
+    /// # Errors
+    /// There are fewer, or a file cannot be read.
+    pub fn continuing(&self, old: u64, size: u64) -> Result<Vec<Hash>, LogError> {
+        self.tree.consistency(old, size).map_err(|source| self.unread(source))
+    }
+
+    /// Keeps a checkpoint of this log that others have confirmed, in place of an older one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_confirmed(&mut self, note: Note) -> Result<(), LogError> {
+        let Ok(checkpoint) = Checkpoint::of_note(&note, &self.verifier) else { return Ok(()) };
+        if self.confirmed.as_ref().is_some_and(|(before, _)| before.size > checkpoint.size) {
+            return Ok(());
+        }
+        let path = self.folder.join(CONFIRMED);
+        let fault = |source| LogError::Write { path: path.display().to_string(), source };
+        write_whole(&path, note.to_string().as_bytes()).map_err(fault)?;
+        self.confirmed = Some((checkpoint, note));
+        Ok(())
+    }
+
+    fn unread(&self, source: io::Error) -> LogError {
+        LogError::Write { path: self.folder.display().to_string(), source }
     }
 
     /// Adds the lines that the tree does not have, as far as they are acknowledged: one that could not be written whole is
@@ -132,6 +226,7 @@ mod tests {
     use crate::log::Log;
     use crate::signed_log::SignedLines;
     use crate::tree::files::check;
+    use crate::tree::proof::{continues, includes};
 
     struct Place {
         dir: tempfile::TempDir,
@@ -209,6 +304,50 @@ mod tests {
         fs::remove_dir_all(place.folder().join("tile")).unwrap();
         drop(place.open().unwrap());
         assert_eq!(place.checked(), 801);
+    }
+
+    #[test]
+    fn an_entry_is_proven_at_once_and_what_is_confirmed_is_continued() {
+        let place = Place::new();
+        place.log(300);
+        let mut published = place.open().unwrap();
+        let log = place.verifier();
+        let proven = |published: &mut PublishedTree, number: u64| {
+            let Included { entry, checkpoint, inclusion, confirmed } = published.included(number).unwrap();
+            let lines = fs::read_to_string(place.lines()).unwrap();
+            assert_eq!(entry, lines.lines().nth(usize::try_from(number).unwrap()).unwrap().as_bytes());
+            let now = Checkpoint::of_note(&checkpoint, &log).unwrap();
+            assert!(includes(&entry, number, now.size, &inclusion, &now.root), "{number}");
+            let confirmed = confirmed.map(|(note, proof)| {
+                let before = Checkpoint::of_note(&note, &log).unwrap();
+                assert!(continues(before.size, now.size, &proof, &before.root, &now.root));
+                before.size
+            });
+            (now.size, confirmed)
+        };
+        assert_eq!(proven(&mut published, 299), (300, None));
+        let note = published.newest().unwrap().1.clone();
+        published.keep_confirmed(note).unwrap();
+        place.log(2);
+        assert_eq!(proven(&mut published, 301), (302, Some(300)));
+        assert_eq!(proven(&mut published, 0), (302, Some(300)));
+        assert!(published.included(302).is_err());
+        // The checkpoint of now is not on the disk before it is published, and no start minds.
+        assert_eq!(place.checked(), 300);
+        drop(published);
+        let mut published = place.open().unwrap();
+        assert_eq!((place.checked(), proven(&mut published, 301)), (302, (302, Some(300))));
+        // Neither an older one nor another log's takes its place.
+        place.log(1);
+        published.publish().unwrap();
+        let newer = published.newest().unwrap().1.clone();
+        let older = proven(&mut published, 301);
+        assert_eq!(older, (303, Some(300)));
+        published.keep_confirmed(newer).unwrap();
+        let before = read_note(&place.folder().join(CONFIRMED)).unwrap();
+        published.keep_confirmed(Note::new("another text\n").unwrap()).unwrap();
+        assert_eq!(read_note(&place.folder().join(CONFIRMED)).unwrap(), before);
+        assert_eq!(proven(&mut published, 301), (303, Some(303)));
     }
 
     /// Nothing is signed while a tile cannot be written, and then the log as it is.

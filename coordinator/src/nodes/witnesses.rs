@@ -1,0 +1,149 @@
+//! The boroughs as witnesses of the coordinator's log: each confirms that the log continues what it confirmed before.
+//!
+//! A coordinator that shows two logs to two askers has to get both confirmed. It cannot: a borough confirms one.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+use futures::future::join_all;
+use loda_identity::{Gss, Manifest};
+use loda_ledger::tree::checkpoint::Checkpoint;
+use loda_ledger::tree::note::{Note, Verifier};
+use loda_ledger::witness_key;
+use loda_proto::v1;
+use loda_service::log_tree::LogTree;
+
+use crate::nodes::dispatch::Nodes;
+
+/// What is known of the witnesses.
+#[derive(Default)]
+pub(crate) struct Witnesses {
+    /// The number of entries that each borough confirmed last, as far as it said so.
+    sizes: Mutex<BTreeMap<Gss, u64>>,
+    /// The boroughs that do not confirm, and why.
+    refusing: Mutex<BTreeMap<Gss, String>>,
+}
+
+impl Witnesses {
+    /// Has the newest checkpoint confirmed by all boroughs that have not confirmed it yet, and publishes it with their
+    /// signatures. Returns the boroughs whose refusals are new.
+    ///
+    /// # Errors
+    /// The log or its tree cannot be read or written.
+    pub(crate) async fn round(
+        &self,
+        nodes: &Nodes,
+        manifest: &Manifest,
+        tree: &LogTree,
+    ) -> anyhow::Result<Vec<(Gss, String)>> {
+        let of_tree = tree.clone();
+        let newest = tokio::task::spawn_blocking(move || {
+            of_tree.with(|tree| tree.publish().map(drop).map(|()| (tree.newest().cloned(), tree.confirmed())))
+        });
+        let (Some((checkpoint, mut note)), confirmed) = newest.await?? else { return Ok(Vec::new()) };
+        let all: Vec<(Gss, Verifier)> = manifest
+            .members
+            .iter()
+            .filter_map(|m| Some((m.gss.clone(), witness_key(&manifest.domain, m.gss.as_str(), &m.log_key)?)))
+            .collect();
+        let had = |key: &Verifier| {
+            confirmed.as_ref().is_some_and(|old| old.text() == note.text() && key.verify(old).is_some())
+        };
+        let (have, wanted): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, key)| had(key));
+        if let Some(old) = &confirmed {
+            have.iter().for_each(|(_, key)| {
+                note.take(key, old);
+            });
+        }
+        let (at, unsigned) = (&checkpoint, &note);
+        let asked = wanted.iter().map(|(gss, key)| async move {
+            let signed = self.one(nodes, gss, tree, at, unsigned).await;
+            let signed = signed.and_then(|signed| {
+                anyhow::ensure!(unsigned.clone().take(key, &signed), "a signature of another key, or of another text");
+                Ok(signed)
+            });
+            (gss, key, signed)
+        });
+        let (mut signatures, mut new) = (Vec::new(), Vec::new());
+        for (gss, key, signed) in join_all(asked).await {
+            match signed {
+                Ok(signed) => {
+                    lock(&self.refusing).remove(gss);
+                    signatures.push((key, signed));
+                }
+                Err(fault) => {
+                    tracing::debug!(borough = %gss, "the log is not confirmed: {fault:#}");
+                    // A borough that cannot be reached keeps the refusal that it last gave.
+                    if let Some(Refused(why)) = fault.downcast_ref()
+                        && lock(&self.refusing).insert(gss.clone(), why.clone()).is_none()
+                    {
+                        new.push((gss.clone(), why.clone()));
+                    }
+                }
+            }
+        }
+        if !signatures.is_empty() {
+            signatures.iter().for_each(|(key, signed)| {
+                note.take(key, signed);
+            });
+            let tree = tree.clone();
+            tokio::task::spawn_blocking(move || tree.with(|tree| tree.keep_confirmed(note))).await??;
+        }
+        Ok(new)
+    }
+
+    /// One borough's signature.
+    async fn one(
+        &self,
+        nodes: &Nodes,
+        gss: &Gss,
+        tree: &LogTree,
+        checkpoint: &Checkpoint,
+        note: &Note,
+    ) -> anyhow::Result<Note> {
+        let mut old = lock(&self.sizes).get(gss).copied().unwrap_or_default();
+        // A borough that was asked from another size says from which.
+        for _ in 0..2 {
+            let (of_tree, size) = (tree.clone(), checkpoint.size);
+            let proof = tokio::task::spawn_blocking(move || of_tree.with(|tree| tree.continuing(old, size)));
+            let request = v1::CosignRequest {
+                checkpoint: note.to_string().into_bytes(),
+                old,
+                proof: proof.await??.into_iter().map(|hash| hash.to_vec()).collect(),
+            };
+            let said = nodes.cosign(gss, request).await?;
+            if !said.fault.is_empty() {
+                return Err(Refused(said.fault.chars().take(WORDS).collect()).into());
+            }
+            match said.proof_from {
+                None => {
+                    let signed = Note::parse(&said.note).map_err(anyhow::Error::msg)?;
+                    lock(&self.sizes).insert(gss.clone(), size);
+                    return Ok(signed);
+                }
+                // It would have refused a log that is shorter than what it confirmed.
+                Some(from) if from > size => anyhow::bail!("it has confirmed more entries than there are"),
+                Some(from) => old = from,
+            }
+        }
+        Err(anyhow::anyhow!("it asks for proofs from ever other sizes")).context(gss.to_string())
+    }
+
+    /// The boroughs that do not confirm our log, and why.
+    pub(crate) fn refusing(&self) -> BTreeMap<Gss, String> {
+        lock(&self.refusing).clone()
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The most characters of a borough's sentence.
+const WORDS: usize = 200;
+
+/// A borough does not confirm the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);

@@ -13,7 +13,7 @@ use loda_answer::reason;
 pub(crate) const MISSING: &str = "loda.missing";
 
 pub(super) const JUDGED: &str = "judged by a figure that is not complete";
-pub(super) const RANKED: &str = "its place is uncertain: figures in this order are incomplete";
+pub(super) const RANKED: &str = "ranked among figures that are not complete";
 pub(super) const GROUPED: &str = "grouped by figures that are not complete";
 pub(super) const JOINED: &str = "joined on figures that are not complete";
 pub(super) const UNDECIDED: &str = "lacks rows that could not be judged";

@@ -92,6 +92,8 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
         let query_id = answer.statement.query_id;
         let fetch = v1::FetchRequest { query_id: query_id.clone() };
         assert_eq!(mallory.fetch(fetch).await.unwrap_err().code(), Code::NotFound);
+        let recorded = v1::RecordedRequest { query_id: query_id.clone() };
+        assert_eq!(mallory.recorded(recorded).await.unwrap_err().code(), Code::NotFound);
         let watch = v1::WatchRequest { query_id: query_id.clone() };
         assert_eq!(mallory.watch(watch).await.unwrap_err().code(), Code::NotFound);
         assert_eq!(mallory.cancel(v1::CancelRequest { query_id }).await.unwrap_err().code(), Code::NotFound);

@@ -20,8 +20,8 @@ const ROOMS: [(&str, &[&str]); 2] = [
     (
         "node",
         &[
-            "snapshot", "tables", "epochs", "ingest", "config", "assess", "query", "refresh", "tools", "serve", "cli",
-            "testing",
+            "snapshot", "tables", "epochs", "ingest", "config", "assess", "query", "refresh", "tools", "serve", "door",
+            "cli", "testing",
         ],
     ),
 ];

@@ -8,7 +8,7 @@ use loda_identity::{Manifest, SigningKey};
 use loda_ledger::tree::checkpoint::{Checkpoint, witnessed};
 use loda_ledger::tree::files::read_note;
 use loda_ledger::tree::note::Note;
-use loda_ledger::{CONFIRMED, checkpoint_key, witness_key};
+use loda_ledger::{CONFIRMED, coordinator_key, witness_keys};
 use loda_proto::v1::{BoroughAnswer, CosignRequest};
 
 use crate::support::{self, Federation};
@@ -54,11 +54,10 @@ fn every_answer_is_in_a_log_that_the_boroughs_confirm() {
         // What is published beside the log verifies by the manifest alone.
         let manifest = std::fs::read_to_string(Config::load(&layout.client()).unwrap().manifest).unwrap();
         let manifest = Manifest::parse(&manifest, "manifest").unwrap();
-        let log = checkpoint_key(&manifest.domain, "coordinator", &manifest.coordinator.log_key).unwrap();
+        let log = coordinator_key(&manifest).unwrap();
         let state = layout.coordinator().join("state");
         let note = read_note(&state.join("log").join(CONFIRMED)).unwrap();
-        let witness = |gss: &str, key: &str| witness_key(&manifest.domain, gss, key).unwrap();
-        let witnesses: Vec<_> = manifest.members.iter().map(|m| witness(m.gss.as_str(), &m.log_key)).collect();
+        let witnesses: Vec<_> = witness_keys(&manifest).into_iter().map(|(_, key)| key).collect();
         let checkpoint = Checkpoint::of_note(&note, &log).unwrap();
         assert_eq!(witnessed(&note, &witnesses), 4);
         let mut verified = Command::new(env!("CARGO_BIN_EXE_loda-demo"));

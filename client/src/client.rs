@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use crate::config::{Config, ConfigError};
 use crate::error::ClientError;
-use crate::recorded::{self, Keys, Recorded};
+use crate::recorded::{self, Expected, Keys, Recorded};
 use loda_answer::{Answer, plain};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -135,15 +135,27 @@ impl Client {
     pub async fn recorded(&self, answer: &Answer) -> Result<Option<Recorded>, ClientError> {
         let mut rpc = self.rpc.clone();
         let query_id = &answer.statement.query_id;
-        let told = match within(CALL, rpc.recorded(v1::RecordedRequest { query_id: query_id.clone() })).await {
-            Ok(Err(status)) if status.code() == Code::Unimplemented => return Ok(None),
-            told => soon(async { told.unwrap_or_else(|_| Err(Status::unavailable("no reply"))) }).await?,
-        };
+        let told = soon(async {
+            match rpc.recorded(v1::RecordedRequest { query_id: query_id.clone() }).await {
+                Err(status) if status.code() == Code::Unimplemented => {
+                    Ok(tonic::Response::new(v1::RecordedResponse::default()))
+                }
+                told => told,
+            }
+        });
+        let told = told.await?;
         if told.entry.is_empty() {
             return Ok(None);
         }
-        let keys = Keys::of(&self.identity.manifest()).ok_or("the manifest's domain is no name of a log");
-        let checked = keys.and_then(|keys| recorded::check(&told, &keys, query_id, &answer.sha256));
+        let now = self.identity.now();
+        let expected = Expected {
+            query_id,
+            analyst: &now.own.id.to_string(),
+            purpose: &answer.statement.purpose,
+            sha256: &answer.sha256,
+        };
+        let keys = Keys::of(now.trust.manifest()).ok_or("the manifest's domain is no name of a log");
+        let checked = keys.and_then(|keys| recorded::check(&told, &keys, &expected));
         checked.map(Some).map_err(|fault| ClientError::NotRecorded { query: plain::line(query_id), fault })
     }
 
@@ -327,7 +339,13 @@ impl Client {
         while let Some(chunk) = stream.message().await.map_err(Fetching::Call)? {
             chunks.add(chunk).map_err(Fetching::Content)?;
         }
-        chunks.finish().map_err(Fetching::Content)
+        let answer = chunks.finish().map_err(Fetching::Content)?;
+        // The log holds other answers too.
+        if answer.statement.query_id != query_id {
+            let fault = "the coordinator sent the answer of another question".to_owned();
+            return Err(Fetching::Content(ClientError::Transport(fault)));
+        }
+        Ok(answer)
     }
 }
 

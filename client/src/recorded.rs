@@ -4,12 +4,9 @@ use loda_answer::cells::thousands;
 use loda_identity::Manifest;
 use loda_ledger::tree::checkpoint::{Checkpoint, witnessed};
 use loda_ledger::tree::note::{Note, Verifier};
-use loda_ledger::tree::proof::{continues, includes};
-use loda_ledger::{End, Event, SignedEntry, checkpoint_key, witness_key};
+use loda_ledger::tree::proof::{self, continues, includes};
+use loda_ledger::{End, Event, SignedEntry, coordinator_key, witness_keys};
 use loda_proto::v1::RecordedResponse;
-
-/// The most hashes of a proof: enough for 2^63 entries.
-const MAX_PROOF: usize = 64;
 
 /// The place of an answer's entry in the coordinator's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,35 +53,41 @@ pub(crate) struct Keys {
 impl Keys {
     /// The keys that a manifest names. `None`: its domain is no name of a log.
     pub(crate) fn of(manifest: &Manifest) -> Option<Self> {
-        let log_key = manifest.coordinator.log_key.clone();
-        let log = checkpoint_key(&manifest.domain, "coordinator", &log_key)?;
-        let witness = |gss: &str, log_key: &str| witness_key(&manifest.domain, gss, log_key);
-        let witnesses = manifest.members.iter().map(|member| witness(member.gss.as_str(), &member.log_key));
-        Some(Self { log_key, log, witnesses: witnesses.collect::<Option<_>>()? })
+        let witnesses = witness_keys(manifest).into_iter().map(|(_, key)| key).collect();
+        Some(Self { log_key: manifest.coordinator.log_key.clone(), log: coordinator_key(manifest)?, witnesses })
     }
 }
 
-/// Checks the proof that the log holds the answer with this id and hash.
+/// What the log's entry of an answer has to say.
+pub(crate) struct Expected<'a> {
+    pub(crate) query_id: &'a str,
+    /// The asker's SPIFFE id.
+    pub(crate) analyst: &'a str,
+    pub(crate) purpose: &'a str,
+    /// The hash of what was fetched, as [`loda_answer::Answer`] has it.
+    pub(crate) sha256: &'a str,
+}
+
+/// Checks the proof that the log holds an answer, as its asker knows it. The entry names no SQL, so an asker cannot see
+/// that the logged words are theirs. An auditor can.
 ///
 /// # Errors
 /// What does not hold.
-pub(crate) fn check(
-    told: &RecordedResponse,
-    keys: &Keys,
-    query_id: &str,
-    sha256: &str,
-) -> Result<Recorded, &'static str> {
+pub(crate) fn check(told: &RecordedResponse, keys: &Keys, expected: &Expected<'_>) -> Result<Recorded, &'static str> {
     let (_, now) = signed(&told.checkpoint, &keys.log)?;
     if !includes(&told.entry, told.number, now.size, &hashes(&told.inclusion)?, &now.root) {
         return Err("the entry that it shows is not in the log");
     }
     let entry = SignedEntry::of_line(&told.entry).filter(|entry| entry.is_signed_by(&keys.log_key));
     let read = entry.and_then(|entry| entry.read()).ok_or("the entry that it shows is not one that it signed")?;
-    if read.sequence != told.number || read.what.query != query_id {
+    if read.sequence != told.number || read.what.query != expected.query_id {
         return Err("the entry that it shows is of another question");
     }
+    if read.what.analyst != expected.analyst || read.what.purpose != expected.purpose {
+        return Err("the entry that it shows names another asker, or another purpose");
+    }
     match read.what.event {
-        Event::Outcome(End::Answered { result_sha256, .. }) if result_sha256 == sha256 => {}
+        Event::Outcome(End::Answered { result_sha256, .. }) if result_sha256 == expected.sha256 => {}
         _ => return Err("its entry names another answer than the one that came"),
     }
     let confirmed = match told.confirmed.as_slice() {
@@ -108,8 +111,7 @@ fn signed(note: &[u8], log: &Verifier) -> Result<(Note, Checkpoint), &'static st
 }
 
 fn hashes(proof: &[Vec<u8>]) -> Result<Vec<[u8; 32]>, &'static str> {
-    let hashes: Option<Vec<[u8; 32]>> = proof.iter().map(|hash| hash.as_slice().try_into().ok()).collect();
-    hashes.filter(|hashes| hashes.len() <= MAX_PROOF).ok_or("a proof that is none")
+    proof::of_bytes(proof).ok_or("a proof that is none")
 }
 
 #[cfg(test)]
@@ -118,7 +120,7 @@ mod tests {
     use std::path::Path;
 
     use loda_identity::SigningKey;
-    use loda_ledger::{Entry, Included, Log, PublishedTree, SignedLines};
+    use loda_ledger::{COORDINATOR, Entry, Included, Log, PublishedTree, SignedLines, checkpoint_key, witness_key};
 
     use super::*;
 
@@ -134,7 +136,7 @@ mod tests {
 
     fn keys(dir: &Path) -> Keys {
         let log_key = key(dir, "log.key").public_hex();
-        let log = checkpoint_key(DOMAIN, "coordinator", &log_key).unwrap();
+        let log = checkpoint_key(DOMAIN, COORDINATOR, &log_key).unwrap();
         let witnesses = ["E09000001", "E09000007"];
         let witnesses = witnesses.map(|gss| witness_key(DOMAIN, gss, &key(dir, gss).public_hex()).unwrap());
         Keys { log_key, log, witnesses: witnesses.to_vec() }
@@ -142,7 +144,12 @@ mod tests {
 
     fn outcome(query: &str, result: &str) -> Entry {
         let end = End::Answered { result_sha256: result.to_owned(), boroughs: 2, released: None };
-        Entry { query: query.to_owned(), ..Entry::of(Event::Outcome(end)) }
+        let (analyst, purpose) = ("spiffe://d/analyst/a".to_owned(), "p".to_owned());
+        Entry { query: query.to_owned(), analyst, purpose, ..Entry::of(Event::Outcome(end)) }
+    }
+
+    fn checked(told: &RecordedResponse, keys: &Keys, query_id: &str, sha256: &str) -> Result<Recorded, &'static str> {
+        check(told, keys, &Expected { query_id, analyst: "spiffe://d/analyst/a", purpose: "p", sha256 })
     }
 
     /// A log of these entries in a folder of its own, with the first ones confirmed by the first borough.
@@ -163,15 +170,14 @@ mod tests {
 
     fn told(tree: &mut PublishedTree, number: u64) -> RecordedResponse {
         let Included { entry, checkpoint, inclusion, confirmed } = tree.included(number).unwrap();
-        let bytes = |proof: Vec<[u8; 32]>| proof.into_iter().map(|hash| hash.to_vec()).collect();
         let (confirmed, continues) = confirmed.unwrap();
         RecordedResponse {
             entry,
             number,
             checkpoint: checkpoint.to_string().into_bytes(),
-            inclusion: bytes(inclusion),
+            inclusion: proof::to_bytes(&inclusion),
             confirmed: confirmed.to_string().into_bytes(),
-            continues: bytes(continues),
+            continues: proof::to_bytes(&continues),
         }
     }
 
@@ -183,20 +189,20 @@ mod tests {
         let then = [outcome("mine", "cc"), outcome("other", "dd")];
         let mut tree = log(dir.path(), "log", &first, &then);
         let good = told(&mut tree, 7);
-        let found = check(&good, &of, "mine", "cc").unwrap();
+        let found = checked(&good, &of, "mine", "cc").unwrap();
         assert_eq!(found, Recorded { number: 8, entries: 9, members: 2, confirmed: Some((1, 7)) });
         assert_eq!(
             found.sentence(),
             "recorded as entry 8 of 9 in the coordinator's query log; 1 of 2 boroughs have confirmed its first 7"
         );
         let early = RecordedResponse { confirmed: Vec::new(), continues: Vec::new(), ..good.clone() };
-        let early = check(&early, &of, "mine", "cc").unwrap();
+        let early = checked(&early, &of, "mine", "cc").unwrap();
         assert!(early.confirmed.is_none() && early.sentence().ends_with("no borough has confirmed the log yet"));
 
         // Another answer, another question, another entry, another place.
         let next = told(&mut tree, 8);
-        assert!(check(&good, &of, "mine", "cd").is_err() && check(&good, &of, "other", "cc").is_err());
-        assert!(check(&next, &of, "mine", "cc").is_err());
+        assert!(checked(&good, &of, "mine", "cd").is_err() && checked(&good, &of, "other", "cc").is_err());
+        assert!(checked(&next, &of, "mine", "cc").is_err());
         for bad in [
             RecordedResponse { number: 8, ..good.clone() },
             RecordedResponse { number: 6, ..good.clone() },
@@ -210,14 +216,20 @@ mod tests {
             RecordedResponse { continues: Vec::new(), ..good.clone() },
             RecordedResponse { confirmed: b"no note".to_vec(), ..good.clone() },
         ] {
-            assert!(check(&bad, &of, "mine", "cc").is_err());
+            assert!(checked(&bad, &of, "mine", "cc").is_err());
+        }
+        // Logged as somebody else's, or for something else.
+        for (analyst, purpose) in [("spiffe://d/analyst/b", "p"), ("spiffe://d/analyst/a", "q")] {
+            assert!(check(&good, &of, &Expected { query_id: "mine", analyst, purpose, sha256: "cc" }).is_err());
         }
         // An entry that another key signed, in a log of its own.
         let thief = tempfile::tempdir().unwrap();
         let mut other = log(thief.path(), "log", &first, &then);
         let forged = told(&mut other, 7);
-        assert!(check(&forged, &of, "mine", "cc").is_err());
-        assert!(check(&RecordedResponse { checkpoint: good.checkpoint.clone(), ..forged }, &of, "mine", "cc").is_err());
+        assert!(checked(&forged, &of, "mine", "cc").is_err());
+        assert!(
+            checked(&RecordedResponse { checkpoint: good.checkpoint.clone(), ..forged }, &of, "mine", "cc").is_err()
+        );
     }
 
     /// The coordinator shows one log to the boroughs and another to an asker: each is signed by its own key.
@@ -229,10 +241,10 @@ mod tests {
         let shown = told(&mut log(dir.path(), "shown", &first, &[]), 0);
         let mut hidden = log(dir.path(), "hidden", &first[..3], &[outcome("mine", "cc"), outcome("q4", "aa")]);
         let answer = told(&mut hidden, 3);
-        assert!(check(&answer, &of, "mine", "cc").is_ok());
+        assert!(checked(&answer, &of, "mine", "cc").is_ok());
         for continues in [Vec::new(), answer.continues.clone(), shown.continues.clone()] {
             let both = RecordedResponse { confirmed: shown.confirmed.clone(), continues, ..answer.clone() };
-            assert!(check(&both, &of, "mine", "cc").is_err());
+            assert!(checked(&both, &of, "mine", "cc").is_err());
         }
     }
 }

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `config`, `catalogue` | the manifest's contracts as tables with a `borough` column; the reference tables |
 //! | `plan` | SQL to a plan, and each aggregate over records to a leaf that boroughs answer, or a refusal |
-//! | `nodes` | fragments to nodes, and released cells back, under one deadline |
+//! | `nodes` | fragments to nodes, and released cells back, under one deadline; the boroughs as witnesses of the log |
 //! | `result` | borough cells to the cells of the question; the steps after the merge; the statement |
 //! | `work` | planning, the steps after the merge and the writing of files, in processes that can be ended |
 //! | `query` | the life of a query, also across a restart |

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use loda_identity::{Identity, SigningKey};
 use loda_ledger::payload::PayloadStore;
-use loda_ledger::{Entry, Log, SignedLines, Spool};
+use loda_ledger::{COORDINATOR, Entry, Log, SignedLines, Spool};
 use loda_proto::v1::query_server::QueryServer;
 use loda_service::log_tree::LogTree;
 use loda_service::read_log::PAYLOADS;
@@ -113,7 +113,7 @@ impl Coordinator {
             unended.note(entry);
         })?;
         log.append(&Entry::admin(format!("started, software {}", env!("CARGO_PKG_VERSION"))))?;
-        let tree = LogTree::open(&config.state, &identity, "coordinator")?;
+        let tree = LogTree::open(&config.state, &identity, COORDINATOR)?;
         let dialled = Dialled::default();
         let queries = QueryService::of(QueryServiceParts {
             limits: config.limits,

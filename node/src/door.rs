@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use loda_identity::PeerId;
-use loda_ledger::{Offered, Unconfirmed, checkpoint_key};
+use loda_ledger::tree::proof;
+use loda_ledger::{Offered, Unconfirmed, coordinator_key};
 use loda_proto::v1::node_server::Node as NodeService;
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
@@ -16,12 +17,6 @@ use tonic::{Request, Response, Status};
 
 use crate::query::registry::Job;
 use crate::serve::Node;
-
-/// The most hashes of a proof: enough for 2^63 entries.
-const MAX_PROOF: usize = 64;
-
-/// The name of the coordinator's log.
-const COORDINATOR: &str = "coordinator";
 
 #[tonic::async_trait]
 impl NodeService for Node {
@@ -113,12 +108,8 @@ impl NodeService for Node {
 
     async fn cosign(&self, request: Request<v1::CosignRequest>) -> Result<Response<v1::CosignResponse>, Status> {
         let request = request.into_inner();
-        let manifest = self.identity.manifest();
-        let log = checkpoint_key(&manifest.domain, COORDINATOR, &manifest.coordinator.log_key);
-        let log = log.ok_or_else(|| Status::internal("internal"))?;
-        let proof: Option<Vec<[u8; 32]>> =
-            request.proof.iter().take(MAX_PROOF).map(|hash| hash.as_slice().try_into().ok()).collect();
-        let proof = proof.ok_or_else(|| Status::invalid_argument("proof"))?;
+        let log = coordinator_key(&self.identity.manifest()).ok_or_else(|| Status::internal("internal"))?;
+        let proof = proof::of_bytes(&request.proof).ok_or_else(|| Status::invalid_argument("proof"))?;
         let now = u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(0);
         let witness = Arc::clone(&self.witness);
         // What is confirmed is written to the disk first.

@@ -17,7 +17,7 @@
 //! | `query` | a fragment to released cells: request, agreement, engine, disclosure control, release |
 //! | `refresh` | new readings of extracts, in a process of their own |
 //! | `tools` | a first mapping, the faults that would keep a node from serving, the effects of a perturbation table |
-//! | `serve`, `door`, `cli` | all of it over mTLS gRPC, and the command line of `loda-node` |
+//! | `serve`, `door`, `cli` | all of it in one process; the calls over mTLS gRPC; the command line of `loda-node` |
 
 mod assess;
 mod cli;

@@ -1,4 +1,4 @@
-//! The node's gRPC service, and the program around it.
+//! The node's process: files, data, log and connections, from start to stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

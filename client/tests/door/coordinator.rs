@@ -28,6 +28,8 @@ pub(crate) enum Scene {
     /// Watches end early, twice.
     Flaky,
     Endless,
+    /// The answer of another question comes.
+    Swapped,
 }
 
 #[derive(Default)]
@@ -213,7 +215,7 @@ impl Query for Coordinator {
             ..Default::default()
         };
         let statement = Statement {
-            query_id: "q1".into(),
+            query_id: if self.scene == Scene::Swapped { "q2" } else { "q1" }.into(),
             purpose: "test".into(),
             complete: self.scene != Scene::Partial,
             parts: vec![part],

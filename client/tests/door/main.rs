@@ -39,6 +39,14 @@ async fn a_partial_answer_is_printed_and_says_so() {
 }
 
 #[tokio::test]
+async fn the_answer_of_another_question_is_not_taken() {
+    let federation = Federation::start(Scene::Swapped).await;
+    let (code, out, err) = ran(&federation, &["query", "SELECT 1", "-p", "test"]).await;
+    assert_eq!((code, out.as_str()), (exit::FAILED, ""));
+    assert!(err.contains("another question"), "{err}");
+}
+
+#[tokio::test]
 async fn a_refusal_gives_its_reason() {
     let federation = Federation::start(Scene::Refused).await;
     for command in ["query", "explain"] {

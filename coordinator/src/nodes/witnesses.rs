@@ -10,7 +10,8 @@ use futures::future::join_all;
 use loda_identity::{Gss, Manifest};
 use loda_ledger::tree::checkpoint::Checkpoint;
 use loda_ledger::tree::note::{Note, Verifier};
-use loda_ledger::witness_key;
+use loda_ledger::tree::proof;
+use loda_ledger::witness_keys;
 use loda_proto::v1;
 use loda_service::log_tree::LogTree;
 
@@ -42,36 +43,21 @@ impl Witnesses {
             of_tree.with(|tree| tree.publish().map(drop).map(|()| (tree.newest().cloned(), tree.confirmed())))
         });
         let (Some((checkpoint, mut note)), confirmed) = newest.await?? else { return Ok(Vec::new()) };
-        let all: Vec<(Gss, Verifier)> = manifest
-            .members
-            .iter()
-            .filter_map(|m| Some((m.gss.clone(), witness_key(&manifest.domain, m.gss.as_str(), &m.log_key)?)))
-            .collect();
-        let had = |key: &Verifier| {
-            confirmed.as_ref().is_some_and(|old| old.text() == note.text() && key.verify(old).is_some())
-        };
-        let (have, wanted): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, key)| had(key));
-        if let Some(old) = &confirmed {
-            have.iter().for_each(|(_, key)| {
-                note.take(key, old);
-            });
+        if let Some(confirmed) = confirmed.filter(|confirmed| confirmed.text() == note.text()) {
+            note = confirmed;
         }
-        let (at, unsigned) = (&checkpoint, &note);
-        let asked = wanted.iter().map(|(gss, key)| async move {
-            let signed = self.one(nodes, gss, tree, at, unsigned).await;
-            let signed = signed.and_then(|signed| {
-                anyhow::ensure!(unsigned.clone().take(key, &signed), "a signature of another key, or of another text");
-                Ok(signed)
-            });
-            (gss, key, signed)
-        });
-        let (mut signatures, mut new) = (Vec::new(), Vec::new());
-        for (gss, key, signed) in join_all(asked).await {
+        let wanted: Vec<(Gss, Verifier)> =
+            witness_keys(manifest).into_iter().filter(|(_, key)| key.verify(&note).is_none()).collect();
+        let (at, before) = (&checkpoint, note.clone());
+        let asked = wanted.iter().map(|(gss, _)| self.one(nodes, gss, tree, at, &before));
+        let (mut more, mut new) = (false, Vec::new());
+        for ((gss, key), signed) in wanted.iter().zip(join_all(asked).await) {
             match signed {
-                Ok(signed) => {
+                Ok(signed) if note.take(key, &signed) => {
                     lock(&self.refusing).remove(gss);
-                    signatures.push((key, signed));
+                    more = true;
                 }
+                Ok(_) => tracing::warn!(borough = %gss, "it confirms the log by another key, or another text"),
                 Err(fault) => {
                     tracing::debug!(borough = %gss, "the log is not confirmed: {fault:#}");
                     // A borough that cannot be reached keeps the refusal that it last gave.
@@ -83,10 +69,7 @@ impl Witnesses {
                 }
             }
         }
-        if !signatures.is_empty() {
-            signatures.iter().for_each(|(key, signed)| {
-                note.take(key, signed);
-            });
+        if more {
             let tree = tree.clone();
             tokio::task::spawn_blocking(move || tree.with(|tree| tree.keep_confirmed(note))).await??;
         }
@@ -110,11 +93,13 @@ impl Witnesses {
             let request = v1::CosignRequest {
                 checkpoint: note.to_string().into_bytes(),
                 old,
-                proof: proof.await??.into_iter().map(|hash| hash.to_vec()).collect(),
+                proof: proof::to_bytes(&proof.await??),
             };
             let said = nodes.cosign(gss, request).await?;
             if !said.fault.is_empty() {
-                return Err(Refused(said.fault.chars().take(WORDS).collect()).into());
+                // A node's words go into our log and to people.
+                let words = said.fault.chars().filter(|sign| !sign.is_control());
+                return Err(Refused(words.take(WORDS).collect()).into());
             }
             match said.proof_from {
                 None => {
@@ -122,8 +107,9 @@ impl Witnesses {
                     lock(&self.sizes).insert(gss.clone(), size);
                     return Ok(signed);
                 }
-                // It would have refused a log that is shorter than what it confirmed.
-                Some(from) if from > size => anyhow::bail!("it has confirmed more entries than there are"),
+                Some(from) if from > size => {
+                    return Err(Refused(format!("it has confirmed {from} entries, and there are {size}")).into());
+                }
                 Some(from) => old = from,
             }
         }

@@ -27,7 +27,7 @@ pub(crate) struct Query {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) progress: Progress,
     pub(crate) result: OnceLock<QueryResult>,
-    /// The number of the log's entry of the answer, if this process wrote it.
+    /// The number of the log's entry of the answer, if this process wrote it or has looked for it.
     pub(crate) outcome: OnceLock<u64>,
     /// Why a step after the merge failed, where the asker's own SQL is the cause.
     pub(crate) refusal: OnceLock<Refusal>,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use loda_ledger::tree::proof;
 use loda_ledger::{EventKind, Search, search};
 use loda_proto::v1;
 
@@ -30,21 +31,22 @@ impl QueryService {
             })
         });
         let Some((number, included)) = included.await?? else { return Ok(None) };
-        let bytes = |hashes: Vec<[u8; 32]>| hashes.into_iter().map(|hash| hash.to_vec()).collect();
+        // A coordinator that was started again looks for it once.
+        let _first = query.outcome.set(number);
         let (confirmed, continues) =
             included.confirmed.map(|(note, proof)| (note.to_string(), proof)).unwrap_or_default();
         Ok(Some(v1::RecordedResponse {
             entry: included.entry,
             number,
             checkpoint: included.checkpoint.to_string().into_bytes(),
-            inclusion: bytes(included.inclusion),
+            inclusion: proof::to_bytes(&included.inclusion),
             confirmed: confirmed.into_bytes(),
-            continues: bytes(continues),
+            continues: proof::to_bytes(&continues),
         }))
     }
 }
 
-/// The number of a question's OUTCOME. A coordinator that was started again looks for it.
+/// The number of a question's OUTCOME.
 fn outcome(log: &Path, id: String) -> anyhow::Result<Option<u64>> {
     let (found, _) = search(log, &Search { query: Some(id), ..Search::default() }, 0, ENTRIES)?;
     let outcomes = found.iter().filter_map(|entry| entry.read());

@@ -9,6 +9,7 @@
 //! other party's head ─► other_logs ─► Doubt, or a mark in the next entry
 //! words ─► payload ─► payloads.db (entries hold commitments)
 //! log.jsonl ─► tree::published: log/checkpoint, log/tile/… for anybody's tools
+//! other party's checkpoint ─► tree::witness ─► cosignature, or a refusal
 //! ```
 
 #![deny(missing_docs)]
@@ -43,5 +44,7 @@ pub use seen::{Doubt, Head, Mark, Seen, of_key, shows};
 pub use sha256::{sha256_hex, sha256_hex_of};
 pub use signed_log::SignedLines;
 pub use spool::Spool;
-pub use tree::published::{CHECKPOINT, CONFIRMED, Included, PublishedTree, checkpoint_key};
-pub use tree::witness::{Offered, Unconfirmed, Witness, witness_key};
+pub use tree::published::{
+    CHECKPOINT, CONFIRMED, COORDINATOR, Included, PublishedTree, checkpoint_key, coordinator_key,
+};
+pub use tree::witness::{Offered, Unconfirmed, Witness, witness_key, witness_keys};

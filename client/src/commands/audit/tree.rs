@@ -5,12 +5,12 @@ use std::path::Path;
 
 use loda_answer::cells::thousands;
 use loda_answer::plain;
-use loda_identity::Manifest;
+use loda_identity::{Manifest, Member};
 use loda_ledger::tree::checkpoint::{Checkpoint, witnessed};
 use loda_ledger::tree::files::{TreeFiles, check, read_note};
 use loda_ledger::tree::note::Verifier;
 use loda_ledger::tree::proof;
-use loda_ledger::{CHECKPOINT, CONFIRMED, checkpoint_key, witness_key};
+use loda_ledger::{CHECKPOINT, CONFIRMED, checkpoint_key, coordinator_key, witness_keys};
 
 use crate::commands::failure::Failure;
 use crate::commands::federation::manifest::load;
@@ -19,7 +19,8 @@ use crate::commands::session::Session;
 /// Prints the key of each party's log, and each borough's as a witness.
 pub(super) fn print_keys(manifest: &Path, session: &mut Session<'_>) -> Result<(), Failure> {
     let manifest = load(manifest)?;
-    for key in keys(&manifest).iter().chain(&witnesses(&manifest)) {
+    let witnesses = witness_keys(&manifest).into_iter().map(|(_, key)| key);
+    for key in keys(&manifest).into_iter().chain(witnesses) {
         writeln!(session.out, "{key}")?;
     }
     Ok(())
@@ -57,18 +58,10 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// The keys of the boroughs as witnesses of the coordinator's log.
-fn witnesses(manifest: &Manifest) -> Vec<Verifier> {
-    let of = |gss: &str, key: &str| witness_key(&manifest.domain, gss, key);
-    manifest.members.iter().filter_map(|member| of(member.gss.as_str(), &member.log_key)).collect()
-}
-
 /// The keys of the parties' logs.
 fn keys(manifest: &Manifest) -> Vec<Verifier> {
-    let coordinator = ("coordinator", &manifest.coordinator.log_key);
-    let members = manifest.members.iter().map(|member| (member.gss.as_str(), &member.log_key));
-    let all = [coordinator].into_iter().chain(members);
-    all.filter_map(|(place, key)| checkpoint_key(&manifest.domain, place, key)).collect()
+    let of = |member: &Member| checkpoint_key(&manifest.domain, member.gss.as_str(), &member.log_key);
+    coordinator_key(manifest).into_iter().chain(manifest.members.iter().filter_map(of)).collect()
 }
 
 /// How many boroughs have confirmed how many of a log's entries. `None`: no file says so.
@@ -91,7 +84,8 @@ fn confirmed(
         return Err(wrong("boroughs have confirmed another log than this one"));
     }
     let note = read_note(&path).map_err(fault)?;
-    Ok(Some((witnessed(&note, &witnesses(manifest)), before.size)))
+    let witnesses: Vec<Verifier> = witness_keys(manifest).into_iter().map(|(_, key)| key).collect();
+    Ok(Some((witnessed(&note, &witnesses), before.size)))
 }
 
 /// A checkpoint that a log of the federation signed, and the log's key.

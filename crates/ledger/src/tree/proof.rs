@@ -6,6 +6,22 @@
 
 use super::hash::{Hash, empty, leaf, node};
 
+/// The most hashes of a proof, as <https://c2sp.org/tlog-witness> has it.
+const MAX_PROOF: usize = 63;
+
+/// Reads a proof from a message. `None`: it is none.
+#[must_use]
+pub fn of_bytes(hashes: &[Vec<u8>]) -> Option<Vec<Hash>> {
+    let fits = hashes.len() <= MAX_PROOF;
+    fits.then(|| hashes.iter().map(|hash| hash.as_slice().try_into().ok()).collect())?
+}
+
+/// A proof as messages hold it.
+#[must_use]
+pub fn to_bytes(proof: &[Hash]) -> Vec<Vec<u8>> {
+    proof.iter().map(|hash| hash.to_vec()).collect()
+}
+
 /// The hashes of a tree's complete subtrees.
 pub trait Nodes {
     /// A fault that reading one may have.
@@ -165,6 +181,13 @@ pub fn continues(old: u64, size: u64, proof: &[Hash], old_root: &Hash, root: &Ha
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn a_proof_is_whole_hashes_and_not_too_many() {
+        let proof = vec![[7; 32]; MAX_PROOF];
+        assert_eq!(of_bytes(&to_bytes(&proof)), Some(proof));
+        assert_eq!([of_bytes(&vec![vec![0; 32]; MAX_PROOF + 1]), of_bytes(&[vec![0; 31]])], [None, None]);
+    }
 
     struct Entries(Vec<Hash>);
 

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use loda_federation::SigningKey;
+use loda_federation::{Manifest, SigningKey};
 
 use crate::head_file;
 use crate::log::LogError;
@@ -33,6 +33,15 @@ pub const CONFIRMED: &str = "checkpoint.confirmed";
 pub fn checkpoint_key(domain: &str, place: &str, log_key: &str) -> Option<Verifier> {
     let key = hex::decode(log_key).ok()?.try_into().ok()?;
     Verifier::new(&format!("{domain}/log/{place}"), Signs::Text, key)
+}
+
+/// The place of the coordinator's log in the federation.
+pub const COORDINATOR: &str = "coordinator";
+
+/// The key that verifies the checkpoints of the coordinator's log. `None`: notes cannot hold its name.
+#[must_use]
+pub fn coordinator_key(manifest: &Manifest) -> Option<Verifier> {
+    checkpoint_key(&manifest.domain, COORDINATOR, &manifest.coordinator.log_key)
 }
 
 /// Keeps the tree of one log.
@@ -96,25 +105,29 @@ impl PublishedTree {
     /// # Errors
     /// As [`PublishedTree::open`].
     pub fn publish(&mut self) -> Result<&Option<Checkpoint>, LogError> {
-        let fault = |path: &Path, source| LogError::Write { path: path.display().to_string(), source };
-        self.take_up().map_err(|source| fault(&self.lines, source))??;
-        let known = self.signed.as_ref().map_or(0, |signed| signed.size);
-        if self.tree.size() < known {
-            return Err(self.back(format!("it has {} entries, and {known} were signed", self.tree.size())));
-        }
-        if self.tree.size() > known || self.signed.is_none() {
-            let (checkpoint, note) = self.sign()?;
-            self.tree.publish().map_err(|source| fault(&self.folder, source))?;
-            let path = self.folder.join(CHECKPOINT);
-            write_whole(&path, note.to_string().as_bytes()).map_err(|source| fault(&path, source))?;
+        let (checkpoint, note) = self.sign()?;
+        if self.signed.as_ref().is_none_or(|signed| checkpoint.size > signed.size) {
+            self.tree.publish().map_err(|source| self.unread(source))?;
+            self.write(CHECKPOINT, &note)?;
             self.signed = Some(checkpoint);
         }
         Ok(&self.signed)
     }
 
-    /// Signs the tree as it is.
+    fn write(&self, name: &str, note: &Note) -> Result<(), LogError> {
+        let path = self.folder.join(name);
+        let written = write_whole(&path, note.to_string().as_bytes());
+        written.map_err(|source| LogError::Write { path: path.display().to_string(), source })
+    }
+
+    /// Takes up the log's new entries, and signs the tree if there are any.
     fn sign(&mut self) -> Result<(Checkpoint, Note), LogError> {
+        self.take_up().map_err(|source| LogError::Write { path: self.lines.display().to_string(), source })??;
         let size = self.tree.size();
+        let known = self.signed.as_ref().map_or(0, |signed| signed.size);
+        if size < known {
+            return Err(self.back(format!("it has {size} entries, and {known} were signed")));
+        }
         if let Some(newest) = self.newest.as_ref().filter(|(checkpoint, _)| checkpoint.size == size) {
             return Ok(newest.clone());
         }
@@ -143,11 +156,6 @@ impl PublishedTree {
     /// # Errors
     /// There is no such entry, a file cannot be read, or the log does not continue what was signed.
     pub fn included(&mut self, number: u64) -> Result<Included, LogError> {
-        self.take_up().map_err(|source| LogError::Write { path: self.lines.display().to_string(), source })??;
-        let known = self.signed.as_ref().map_or(0, |signed| signed.size);
-        if self.tree.size() < known {
-            return Err(self.back(format!("it has {} entries, and {known} were signed", self.tree.size())));
-        }
         let (checkpoint, note) = self.sign()?;
         let inclusion = self.tree.inclusion(number, checkpoint.size).map_err(|source| self.unread(source))?;
         let entry = self.tree.entry(number).map_err(|source| self.unread(source))?;
@@ -175,9 +183,7 @@ impl PublishedTree {
         if self.confirmed.as_ref().is_some_and(|(before, _)| before.size > checkpoint.size) {
             return Ok(());
         }
-        let path = self.folder.join(CONFIRMED);
-        let fault = |source| LogError::Write { path: path.display().to_string(), source };
-        write_whole(&path, note.to_string().as_bytes()).map_err(fault)?;
+        self.write(CONFIRMED, &note)?;
         self.confirmed = Some((checkpoint, note));
         Ok(())
     }

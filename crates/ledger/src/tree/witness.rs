@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use loda_federation::SigningKey;
+use loda_federation::{Gss, Manifest, Member, SigningKey};
 
 use super::checkpoint::Checkpoint;
 use super::files::{read_note, write_whole};
@@ -23,6 +23,14 @@ use super::proof::continues;
 pub fn witness_key(domain: &str, borough: &str, log_key: &str) -> Option<Verifier> {
     let key = hex::decode(log_key).ok()?.try_into().ok()?;
     Verifier::new(&format!("{domain}/witness/{borough}"), Signs::TextAtTime, key)
+}
+
+/// Each borough of a federation as a witness, in the manifest's order.
+#[must_use]
+pub fn witness_keys(manifest: &Manifest) -> Vec<(Gss, Verifier)> {
+    let members = manifest.members.iter();
+    let key = |m: &Member| Some((m.gss.clone(), witness_key(&manifest.domain, m.gss.as_str(), &m.log_key)?));
+    members.filter_map(key).collect()
 }
 
 /// A checkpoint that a witness is asked to confirm.
@@ -119,15 +127,16 @@ impl Witness {
             Err(source) => return Err(fault(source)),
         };
         let has = checkpoint.size;
-        if has < had {
-            return Err(Unconfirmed::Back { had, has });
-        }
         if has == had && had > 0 && checkpoint.root != root {
             write_whole(&evidence, offered.note).map_err(fault)?;
             return Err(Unconfirmed::Forked { at: had });
         }
         if offered.old != had {
             return Err(Unconfirmed::ProofFrom(had));
+        }
+        // A request that was overtaken by a later one has begun at an older size. This one says that it has not.
+        if has < had {
+            return Err(Unconfirmed::Back { had, has });
         }
         if !continues(had, has, offered.proof, &root, &checkpoint.root) {
             return Err(Unconfirmed::Unproven { had });
@@ -218,8 +227,9 @@ mod tests {
         let witness = place.witness();
         assert!(matches!(place.confirm(&witness, &many, 0), Err(Unconfirmed::ProofFrom(5))));
         place.confirm(&witness, &many, 5).unwrap();
-        // A restored copy, and one that was written again.
-        assert!(matches!(place.confirm(&witness, &few, 5), Err(Unconfirmed::Back { had: 700, has: 5 })));
+        // A request that was overtaken; a restored copy, and one that was written again.
+        assert!(matches!(place.confirm(&witness, &few, 5), Err(Unconfirmed::ProofFrom(700))));
+        assert!(matches!(place.confirm(&witness, &few, 700), Err(Unconfirmed::Back { had: 700, has: 5 })));
         let longer = place.tree("longer", (0..699).chain([7, 8]));
         assert!(matches!(place.confirm(&witness, &longer, 700), Err(Unconfirmed::Unproven { had: 700 })));
         // Another key's log is another one, and bytes of anybody are none.

@@ -139,7 +139,7 @@ averaging:
 fuzz SECONDS="60":
     cd fuzz && mkdir -p corpus/fragment && RUSTC_BOOTSTRAP=1 cargo fuzz run fragment corpus/fragment seeds/fragment -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
 
-# Fuzz certificates, revocation lists, deny lists, manifests and their signatures (needs cargo-fuzz)
+# Fuzz certificates, revocation lists, deny lists, manifests and their signatures, signed questions (needs cargo-fuzz)
 fuzz-identity SECONDS="60":
     cd fuzz && mkdir -p corpus/identity && RUSTC_BOOTSTRAP=1 cargo fuzz run identity corpus/identity seeds/identity -- -max_total_time={{SECONDS}} -max_len=4096 -rss_limit_mb=4096
 

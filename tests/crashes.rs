@@ -53,7 +53,7 @@ fn killed_at_any_moment_nothing_runs_twice_and_everything_ends() {
                 }
             };
             let time = Some(Duration::from_secs(6));
-            let Ok(id) = client.start_detached(&prepared.prepared_id, time).await else { continue };
+            let Ok(id) = client.start_detached(&prepared, time).await else { continue };
             tokio::time::sleep(Duration::from_micros(dice.below(25_000))).await;
             let which = dice.below(4);
             if which != 0 {
@@ -155,7 +155,7 @@ fn work_stops_within_a_second_of_a_cancel_and_of_a_lost_asker() {
         assert!(whole.statement.complete);
         let begin = || async {
             let prepared = client.prepare(heavy, "demo", false).await.unwrap();
-            client.start(&prepared.prepared_id, None).await.unwrap()
+            client.start(&prepared, None).await.unwrap()
         };
         let node = layout.node(layout.boroughs[1].gss).join("state/log.jsonl");
         let centre = layout.coordinator().join("state/log.jsonl");

@@ -453,7 +453,8 @@ fn who_may_not_ask_does_not_fill_the_logs() {
                 targets: vec![gss.to_owned()],
                 deadline_ms: 5_000,
                 dry_run: false,
-                authority: None,
+                signed: None,
+                would_sign: false,
                 log: None,
                 question_id: String::new(),
             };

@@ -226,7 +226,8 @@ fn every_stop_inside_a_node_looks_the_same_and_is_told_at_the_deadline() {
                 targets: vec![borough.gss.to_owned()],
                 deadline_ms: 1_500,
                 dry_run: false,
-                authority: None,
+                signed: None,
+                would_sign: false,
                 log: None,
                 question_id: String::new(),
             };

@@ -33,7 +33,8 @@ fn request(fragment: Vec<u8>) -> v1::SubmitRequest {
         targets: vec![NODE.to_owned()],
         deadline_ms: 5_000,
         dry_run: false,
-        authority: None,
+        signed: None,
+        would_sign: false,
         log: None,
         question_id: String::new(),
     }

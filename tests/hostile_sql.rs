@@ -130,7 +130,7 @@ async fn tried(doors: &Doors, client: &Client, token: &str, way: u64, sql: Strin
             let planned = began.elapsed();
             let Ok(prepared) = prepared else { return planned };
             let began = Instant::now();
-            if let Ok(id) = client.start(&prepared.prepared_id, Some(Duration::from_secs(DEADLINE))).await {
+            if let Ok(id) = client.start(&prepared, Some(Duration::from_secs(DEADLINE))).await {
                 let _answer = client.await_answer(&id, |_| {}).await;
             }
             planned.max(began.elapsed())

@@ -86,7 +86,7 @@ fn one_analyst_cannot_see_or_stop_the_question_of_another() {
         let mut mallory = QueryClient::new(channel);
         let sql = "SELECT borough, COUNT(*) FROM residents GROUP BY borough";
         let prepared = federation.client.prepare(sql, "demo", false).await.unwrap();
-        let stolen = v1::RunRequest { prepared_id: prepared.prepared_id, deadline_ms: 0, detached: false };
+        let stolen = v1::RunRequest { prepared_id: prepared.prepared_id.clone(), ..v1::RunRequest::default() };
         assert_eq!(mallory.run(stolen).await.unwrap_err().code(), Code::NotFound);
         let answer = federation.client.query(sql, "demo", None, |_| {}).await.unwrap();
         let query_id = answer.statement.query_id;

@@ -42,6 +42,7 @@ mod properties;
 mod protection;
 mod residents;
 mod scenarios;
+mod signed;
 mod simulation;
 mod sources;
 mod structure;

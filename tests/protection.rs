@@ -37,7 +37,8 @@ pub async fn released_by(mut node: NodeClient<Channel>, layout: &Layout, gss: &s
         targets: vec![gss.to_owned()],
         deadline_ms: 30_000,
         dry_run: false,
-        authority: None,
+        signed: None,
+        would_sign: false,
         log: None,
         question_id: String::new(),
     };

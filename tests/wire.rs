@@ -80,7 +80,7 @@ async fn sent(federation: &support::Federation, file: &str) -> Vec<(String, Vec<
     let mut found = Vec::new();
     for scenario in scenarios::queries(file) {
         let prepared = federation.client.prepare(&scenario.sql, "demo", false).await.unwrap();
-        for fragment in prepared.fragments {
+        for fragment in prepared.fragments.clone() {
             found.push((scenario.line.clone(), fragment.bytes, fragment.boroughs));
         }
     }

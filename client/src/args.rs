@@ -188,6 +188,9 @@ pub(crate) struct Query {
     /// Wait for a query that was asked before, and print its answer; it is kept for ten minutes
     #[arg(long, value_name = "ID", conflicts_with_all = ["sql", "file", "timeout"])]
     pub(crate) resume: Option<String>,
+    /// Ask only if boroughs would get exactly what `loda explain` showed under this digest
+    #[arg(long, value_name = "DIGEST", conflicts_with = "resume")]
+    pub(crate) as_explained: Option<String>,
     /// Name the method of protection too, with its parameters
     #[arg(long, short)]
     pub(crate) verbose: bool,

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use loda_ledger::audit::{LogFault, Logged};
+use loda_identity::{Asking, Manifest, SignedBy, signed_by};
+use loda_ledger::audit::{LogFault, Logged, Question};
+use loda_ledger::payload::record::QuestionAsked;
+use loda_ledger::sha256_hex;
 
 use crate::error::ClientError;
 
@@ -41,4 +44,67 @@ pub(crate) struct BoroughEntries {
     pub(crate) name: String,
     /// Its entries, or why there are none to see.
     pub(crate) entries: Result<Vec<Logged>, Unread>,
+}
+
+/// What is known of the asker's signature of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signature {
+    /// The entry says that the asker did not sign.
+    None,
+    /// The words that are kept hold it, and it is the asker's, of this question.
+    Checked,
+    /// The entry says that there was one, and the words that would show it are not kept or not opened.
+    NotKept,
+    /// What is kept is no signature of this question by this asker.
+    Wrong,
+    /// It is by a certificate that names the asker, and that no authority of the manifest issued.
+    Stranger,
+}
+
+impl Signature {
+    pub(crate) fn of(question: &Question, manifest: &Manifest) -> Self {
+        let begun = &question.begun.what;
+        if begun.signed.is_empty() {
+            return Self::None;
+        }
+        let Some(asked) = question.asked() else { return Self::NotKept };
+        let Some(signed) = &asked.signed else { return Self::Wrong };
+        if sha256_hex(signed.text.as_bytes()) != begun.signed {
+            return Self::Wrong;
+        }
+        match signed_by(signed, manifest) {
+            None => Self::Wrong,
+            Some(SignedBy::Stranger) => Self::Stranger,
+            Some(SignedBy::Asker(asking)) if is_of(&asking, question, &asked) => Self::Checked,
+            Some(SignedBy::Asker(_)) => Self::Wrong,
+        }
+    }
+
+    /// One word for programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Checked => "checked",
+            Self::NotKept => "not kept",
+            Self::Wrong => "wrong",
+            Self::Stranger => "stranger",
+        }
+    }
+}
+
+/// Whether what was signed is a question as the log has it, with its parts and their boroughs.
+fn is_of(asking: &Asking, question: &Question, asked: &QuestionAsked) -> bool {
+    let begun = &question.begun.what;
+    let signed = asking.parts.iter().map(|part| {
+        let boroughs: Vec<String> = part.boroughs.iter().map(ToString::to_string).collect();
+        (part.sha256.as_str(), boroughs)
+    });
+    let sent = asked.fragments.iter().map(|sent| (sent.sha256.as_str(), sent.boroughs.clone()));
+    let parts: Vec<&str> = asking.parts.iter().map(|part| part.sha256.as_str()).collect();
+    asking.asker.to_string() == begun.analyst
+        && asking.purpose == begun.purpose
+        && asking.question.to_string() == question.id()
+        && asking.until >= question.begun.time.timestamp()
+        && parts.join(" ") == begun.fragment
+        && signed.eq(sent)
 }

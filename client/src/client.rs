@@ -2,20 +2,23 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use loda_contract::Contract;
 use loda_identity::{Identity, Paths, PeerId, Role};
-use loda_ledger::sha256_hex_of;
 use loda_proto::v1::query_client::QueryClient;
 use loda_proto::v1::{self, State};
-use prost::Message;
+use loda_question::Fragment;
 use tokio::time::{sleep, timeout as within};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use crate::chunks::Chunks;
 use crate::config::{Config, ConfigError};
 use crate::error::ClientError;
 use crate::recorded::{self, Expected, Keys, Recorded};
+use crate::signing::{Contracts, Prepared};
 use loda_answer::{Answer, plain};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -35,6 +38,7 @@ const MESSAGE: usize = 16 << 20;
 pub struct Client {
     rpc: QueryClient<Channel>,
     identity: Identity,
+    contracts: Contracts,
 }
 
 impl fmt::Debug for Client {
@@ -59,7 +63,11 @@ impl Client {
         let coordinator = PeerId { domain: manifest.domain.clone(), role: Role::Coordinator };
         let channel = loda_transport::channel(&address, &identity, &coordinator, CONNECT)
             .map_err(|error| ClientError::transport(&address, &error))?;
-        Ok(Self { rpc: QueryClient::new(channel).max_decoding_message_size(MESSAGE), identity })
+        Ok(Self {
+            rpc: QueryClient::new(channel).max_decoding_message_size(MESSAGE),
+            identity,
+            contracts: Contracts::default(),
+        })
     }
 
     /// The tables that can be asked.
@@ -172,18 +180,60 @@ impl Client {
         }
     }
 
-    /// Plans a question without running it. With `ask_nodes` every node also gives its verdict.
+    /// Plans a question without running it. With `ask_nodes` every node also gives its verdict. The fragments' words are
+    /// made here, from the bytes that nodes get.
     ///
     /// # Errors
     /// [`ClientError::Refused`] or [`ClientError::Transport`].
-    pub async fn prepare(&self, sql: &str, purpose: &str, ask_nodes: bool) -> Result<v1::PrepareResponse, ClientError> {
+    pub async fn prepare(&self, sql: &str, purpose: &str, ask_nodes: bool) -> Result<Prepared, ClientError> {
         let mut rpc = self.rpc.clone();
         let request = v1::PrepareRequest { sql: sql.into(), purpose: purpose.into(), ask_nodes };
         let mut prepared = soon(rpc.prepare(request)).await?;
-        match prepared.refusal.take() {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(prepared),
+        if let Some(refusal) = prepared.refusal.take() {
+            return Err(refusal.into());
         }
+        let mut meanings = Vec::new();
+        for fragment in &prepared.fragments {
+            meanings.push(self.meaning(&fragment.bytes).await?);
+        }
+        Prepared::read(sql, purpose, prepared, meanings)
+    }
+
+    /// The meaning of a fragment's bytes, under the contracts that the manifest names. `None`: it cannot be told.
+    async fn meaning(&self, bytes: &[u8]) -> Result<Option<Fragment>, ClientError> {
+        loop {
+            let dataset = match self.contracts.decode(bytes) {
+                Ok(fragment) => return Ok(Some(fragment)),
+                Err(Some(dataset)) => dataset,
+                Err(None) => return Ok(None),
+            };
+            if self.contract(&dataset).await?.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The contract that the manifest names for a dataset. `None`: it names none, or the coordinator does not show it.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn contract(&self, dataset: &str) -> Result<Option<Arc<Contract>>, ClientError> {
+        if let Some(known) = self.contracts.get(dataset) {
+            return Ok(Some(known));
+        }
+        let manifest = self.identity.manifest();
+        let Some(pinned) = manifest.datasets.iter().find(|of| of.name == dataset) else { return Ok(None) };
+        let mut rpc = self.rpc.clone();
+        let told = soon(async {
+            match rpc.contract(v1::ContractRequest { dataset: dataset.to_owned() }).await {
+                Err(status) if matches!(status.code(), Code::Unimplemented | Code::NotFound) => {
+                    Ok(tonic::Response::new(v1::ContractResponse::default()))
+                }
+                told => told,
+            }
+        });
+        self.contracts.take_up(dataset, &told.await?.text, &pinned.contract_sha256);
+        Ok(self.contracts.get(dataset))
     }
 
     /// Asks, waits and fetches. `timeout` is the boroughs' deadline; without it the coordinator's own limit applies.
@@ -220,8 +270,23 @@ impl Client {
             prepared = self.prepare(sql, purpose, false) => prepared?,
             () = &mut stop => return Err(ClientError::Cancelled),
         };
+        self.ask_until(&prepared, timeout, on_progress, stop).await
+    }
+
+    /// As [`Client::query_until`], for a question that is planned.
+    ///
+    /// # Errors
+    /// As [`Client::query_until`].
+    pub async fn ask_until(
+        &self,
+        prepared: &Prepared,
+        timeout: Option<Duration>,
+        on_progress: impl FnMut(&v1::Progress),
+        stop: impl Future<Output = ()>,
+    ) -> Result<Answer, ClientError> {
+        tokio::pin!(stop);
         // This call is not interrupted, because a query without a known id could not be cancelled.
-        let query_id = self.start(&prepared.prepared_id, timeout).await?;
+        let query_id = self.start(prepared, timeout).await?;
 
         let deadline = async {
             match timeout {
@@ -239,26 +304,28 @@ impl Client {
         Err(stopped)
     }
 
-    /// Runs a prepared question, and returns the query's id.
+    /// Signs and runs a prepared question, and returns the query's id.
     ///
     /// # Errors
-    /// [`ClientError::Transport`].
-    pub async fn start(&self, prepared_id: &str, timeout: Option<Duration>) -> Result<String, ClientError> {
-        self.run(prepared_id, timeout, false).await
+    /// [`ClientError::Refused`] or [`ClientError::Transport`].
+    pub async fn start(&self, prepared: &Prepared, timeout: Option<Duration>) -> Result<String, ClientError> {
+        self.run(prepared, timeout, false).await
     }
 
     /// As [`Client::start`], for a question that continues while no client waits for it. [`Client::await_answer`]
     /// fetches its answer later, up to ten minutes after its end.
     ///
     /// # Errors
-    /// [`ClientError::Transport`].
-    pub async fn start_detached(&self, prepared_id: &str, timeout: Option<Duration>) -> Result<String, ClientError> {
-        self.run(prepared_id, timeout, true).await
+    /// [`ClientError::Refused`] or [`ClientError::Transport`].
+    pub async fn start_detached(&self, prepared: &Prepared, timeout: Option<Duration>) -> Result<String, ClientError> {
+        self.run(prepared, timeout, true).await
     }
 
-    async fn run(&self, prepared_id: &str, timeout: Option<Duration>, detached: bool) -> Result<String, ClientError> {
+    async fn run(&self, prepared: &Prepared, timeout: Option<Duration>, detached: bool) -> Result<String, ClientError> {
         let mut rpc = self.rpc.clone();
-        let request = v1::RunRequest { prepared_id: prepared_id.into(), deadline_ms: deadline_ms(timeout), detached };
+        let signed = prepared.sign(&self.identity, timeout)?;
+        let prepared_id = prepared.prepared_id.clone();
+        let request = v1::RunRequest { prepared_id, deadline_ms: deadline_ms(timeout), detached, signed };
         let ran = soon(rpc.run(request)).await?;
         ran.refusal.map_or(Ok(ran.query_id), |refusal| Err(refusal.into()))
     }
@@ -414,40 +481,6 @@ async fn again(failures: &mut u32, why: &str) -> Result<(), ClientError> {
 /// The deadline in milliseconds. 0 means the coordinator's own limit, so the shortest deadline is 1 ms.
 fn deadline_ms(timeout: Option<Duration>) -> u32 {
     timeout.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1))
-}
-
-/// The largest result that a client reads into memory, in bytes.
-const LIMIT: usize = 1 << 30;
-
-/// Collects the chunks of a Fetch.
-#[derive(Default)]
-struct Chunks {
-    statement: Option<Vec<u8>>,
-    ipc: Vec<u8>,
-}
-
-impl Chunks {
-    fn add(&mut self, chunk: v1::ResultChunk) -> Result<(), ClientError> {
-        if self.ipc.len().saturating_add(chunk.arrow_ipc.len()) > LIMIT {
-            return Err(ClientError::Transport("the result is larger than 1 GiB; ask for fewer cells".into()));
-        }
-        self.statement = self.statement.take().or(chunk.statement);
-        self.ipc.extend_from_slice(&chunk.arrow_ipc);
-        Ok(())
-    }
-
-    /// The whole answer. An answer without a statement is refused, because it could be partial without notice.
-    fn finish(self) -> Result<Answer, ClientError> {
-        let Some(statement) = self.statement else {
-            return Err(ClientError::Transport("the coordinator sent a result without its statement".into()));
-        };
-        let length = (statement.len() as u64).to_be_bytes();
-        let sha256 = sha256_hex_of(&[&length, &statement, &self.ipc]);
-        let statement = v1::Statement::decode(statement.as_slice());
-        let statement = statement.map_err(|fault| ClientError::transport("the statement cannot be read", &fault))?;
-        let answer = Answer::read(&self.ipc, statement).map_err(|fault| ClientError::Transport(fault.to_string()))?;
-        Ok(Answer { sha256, ..answer })
-    }
 }
 
 #[cfg(test)]

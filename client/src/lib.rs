@@ -5,7 +5,8 @@
 //! | the words of a command line, and their execution | `args`, `command_line`, `commands` |
 //! | the coordinator's address and the asker's certificate | [`config`] |
 //! | what an auditor could read of the parties' logs | `audit` |
-//! | the way from a question to an answer | [`client`], [`answer`], [`error`] |
+//! | the way from a question to an answer | [`client`], `chunks`, [`answer`], [`error`] |
+//! | what boroughs would be asked, read and signed | `signing` |
 //! | the look of answers and statements | [`render`] |
 //! | the meaning of the exit code | [`exit`] |
 //!
@@ -13,6 +14,7 @@
 
 mod args;
 mod audit;
+mod chunks;
 pub mod client;
 mod command_line;
 mod commands;
@@ -23,6 +25,7 @@ mod progress;
 mod recorded;
 pub mod render;
 mod screen;
+mod signing;
 
 pub use client::Client;
 pub use command_line::{run, run_on};
@@ -31,3 +34,4 @@ pub use error::ClientError;
 pub use loda_answer::{self as answer, Answer};
 pub use recorded::Recorded;
 pub use screen::Screen;
+pub use signing::Prepared;

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use loda_contract::{Column, ColumnType, Contract, Domain, Role, Unit, Value};
 use loda_identity::Manifest;
+use loda_ledger::sha256_hex;
 use loda_proto::v1;
 use loda_question::plan::{
     BOROUGH, BOROUGH_NAME, CODE_END, CODES, Lookup, Reader, arrow_schema, column_type, value_at,
@@ -120,6 +121,13 @@ impl Catalogue {
 
     pub(crate) fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// The text of a dataset's contract, as the manifest pins it.
+    pub(crate) fn contract_text(&self, dataset: &str) -> Option<&str> {
+        let sha256 = &self.contracts.get(dataset)?.sha256;
+        let texts = self.files.contracts.iter().map(|(_, text)| text.as_str());
+        texts.into_iter().find(|text| sha256_hex(text.as_bytes()) == *sha256)
     }
 
     /// A catalogue of datasets alone.

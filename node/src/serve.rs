@@ -11,7 +11,9 @@ use futures::{Stream, StreamExt};
 use loda_contract::Contract;
 use loda_identity::{Gss, Identity, SigningKey};
 use loda_ledger::payload::PayloadStore;
-use loda_ledger::{Change, Entry, Event, Log, SignedLines, Spool, Witness, of_key, witness_key};
+use loda_ledger::{
+    Change, Entry, Event, Log, SignedLines, Spool, Unconfirmed, Witness, coordinator_key, of_key, witness_key,
+};
 use loda_proto::v1::node_server::NodeServer;
 use loda_service::log_tree::LogTree;
 use loda_service::read_log::PAYLOADS;
@@ -30,7 +32,7 @@ use crate::query::borough::Borough;
 use crate::query::disclose::Methods;
 use crate::query::engine::DataFusionEngine;
 use crate::query::registry::LogRecovery;
-use crate::query::service::{LogNames, QueryService, Work};
+use crate::query::service::{Parties, QueryService, Work};
 use crate::refresh::{self, subprocess};
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
@@ -56,6 +58,8 @@ pub struct Node {
     pub(crate) identity: Identity,
     /// Confirms checkpoints of the coordinator's log.
     pub(crate) witness: Arc<Witness>,
+    /// The tree of the log, while the node serves as a process.
+    pub(crate) tree: Option<LogTree>,
 }
 
 /// Runs a node until it is told to stop.
@@ -81,6 +85,7 @@ pub fn run(config: &Path, program: Program, ingest_only: bool) -> anyhow::Result
         return Ok(());
     }
     let tree = LogTree::open(&node.borough.config.state, &node.identity, node.borough.config.borough.as_str())?;
+    let node = Node { tree: Some(tree.clone()), ..node };
     serving.block_on(async {
         let listener = node.bind().await?;
         let draining = async {
@@ -224,11 +229,17 @@ impl Node {
             config,
         });
         let work: Arc<dyn Work> = Arc::<Borough>::clone(&borough);
-        let names = log_names(&identity, &borough.config.borough);
+        let parties = parties(&identity, &borough.config.borough);
         let payloads = Arc::new(PayloadStore::open(&borough.config.state.join(PAYLOADS))?);
         let queries =
-            QueryService::open(&limits, (log, payloads), spool, history, work, TaskGroup::new(queries), names)?;
-        Ok(Self { borough, queries, identity, witness: Arc::new(witness) })
+            QueryService::open(&limits, (log, payloads), spool, history, work, TaskGroup::new(queries), parties)?;
+        // The proof of a fork outlives a restart.
+        if let Some(log) = coordinator_key(&manifest)
+            && let Some(at) = witness.forked(&log).context("reading what was confirmed of the coordinator's log")?
+        {
+            queries.witnessed(Some(&Unconfirmed::Forked { at }));
+        }
+        Ok(Self { borough, queries, identity, witness: Arc::new(witness), tree: None })
     }
 
     /// Binds the address that the configuration names, if it names one.
@@ -360,11 +371,19 @@ fn assessments(
     Ok(believed)
 }
 
-/// The names of the logs of this node and of the coordinator.
-pub(crate) fn log_names(identity: &Identity, borough: &Gss) -> LogNames {
+/// The other parties, as this node knows them.
+pub(crate) fn parties(identity: &Identity, borough: &Gss) -> Parties {
     let own = identity.manifest().member(borough).map(|member| of_key(&member.log_key)).unwrap_or_default();
-    let identity = identity.clone();
-    LogNames { own, coordinator: Box::new(move || identity.manifest().coordinator.log_key.clone()) }
+    let (of_log, of_askers, of_quorum) = (identity.clone(), identity.clone(), identity.clone());
+    Parties {
+        own,
+        coordinator: Box::new(move || of_log.manifest().coordinator.log_key.clone()),
+        asker_of: Box::new(move |signed| match of_askers.now().trust.asker_of(signed) {
+            Ok((peer, asking)) => Ok((peer.id, asking)),
+            Err(refusal) => Err(refusal.to_string()),
+        }),
+        quorum: Box::new(move || of_quorum.manifest().witnessing()),
+    }
 }
 
 /// A stream that is not there yields nothing, and does not end the server.

@@ -56,7 +56,8 @@ async fn asked(
         targets: vec![gss.to_owned()],
         deadline_ms: 60_000,
         dry_run: false,
-        authority: None,
+        signed: None,
+        would_sign: false,
         log: None,
         question_id: String::new(),
     };

@@ -205,7 +205,8 @@ impl Side {
             targets: vec![self.layout.boroughs[1].gss.to_owned()],
             deadline_ms: asked.deadline_ms,
             dry_run: asked.dry_run,
-            authority: None,
+            signed: None,
+            would_sign: false,
             log: None,
             question_id: String::new(),
         };

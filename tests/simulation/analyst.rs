@@ -63,6 +63,7 @@ impl Analyst {
             prepared_id: prepared.prepared_id,
             deadline_ms: u32::try_from(time.as_millis()).unwrap(),
             detached: world.below(2) == 0,
+            signed: None,
         };
         let v1::RunResponse { query_id: id, refusal: None } = rpc.run(run).await.ok()?.into_inner() else {
             return None;

@@ -61,7 +61,8 @@ fn stage(dir: &Path) -> Arc<Stage> {
                         targets: boroughs.iter().map(ToString::to_string).collect(),
                         deadline_ms: 1000,
                         dry_run: false,
-                        authority: None,
+                        signed: None,
+                        would_sign: false,
                         log: None,
                         question_id: String::new(),
                     };

@@ -17,6 +17,10 @@ pub(super) async fn run(explain: &Explain, config: Option<&Path>, session: &mut 
     let detail = if explain.verbose { render::Detail::Verbose } else { render::Detail::Plain };
     let text = render::wrapped(&render::explanation(&prepared, detail), session.screen.width);
     session.out.write_all(text.as_bytes())?;
+    if let Some(digest) = prepared.digest() {
+        let how = format!("\nTo ask exactly this, and nothing else: loda query --as-explained {digest} …\n");
+        session.out.write_all(render::wrapped(&how, session.screen.width).as_bytes())?;
+    }
     session.out.flush()?;
     Ok(code(&prepared))
 }

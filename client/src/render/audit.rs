@@ -3,6 +3,7 @@
 use chrono::Datelike;
 use loda_answer::cells::thousands;
 use loda_answer::plain;
+use loda_identity::Manifest;
 use loda_ledger::audit::{Days, Logged, Question, Reconciled};
 use loda_ledger::payload::record::{CellsReleased, of_text};
 use loda_ledger::{End, Event, FailReason, Refused};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::sql::laid_out;
 use super::table::grid;
 use super::wrap::wrapped;
-use crate::audit::{BoroughEntries, Unread};
+use crate::audit::{BoroughEntries, Signature, Unread};
 
 /// The most gaps that are listed one by one.
 const LISTED: usize = 50;
@@ -51,33 +52,41 @@ pub(crate) fn questions(found: &[Question], width: Option<u16>) -> String {
 }
 
 /// The questions with their words.
-pub(crate) fn questions_json(found: &[Question]) -> Value {
-    let one = |question: &Question| {
-        let begun = &question.begun;
-        let hash = match question.end() {
-            Some(End::Answered { result_sha256, .. }) => Some(result_sha256),
-            _ => None,
-        };
-        json!({
+pub(crate) fn questions_json(found: &[Question], manifest: &Manifest) -> Value {
+    Value::Array(found.iter().map(|question| question_json(question, manifest)).collect())
+}
+
+/// One question with its words.
+pub(super) fn question_json(question: &Question, manifest: &Manifest) -> Value {
+    let begun = &question.begun;
+    let hash = match question.end() {
+        Some(End::Answered { result_sha256, .. }) => Some(result_sha256),
+        _ => None,
+    };
+    json!({
             "id": question.id(),
             "entry": begun.number,
             "ended_entry": question.ended.as_ref().map(|ended| ended.number),
             "asked": begun.time.to_rfc3339(),
             "analyst": begun.what.analyst,
             "purpose": begun.what.purpose,
+            "signature": Signature::of(question, manifest).name(),
             "datasets": each_once(&begun.what.dataset).split(' ').filter(|name| !name.is_empty()).collect::<Vec<_>>(),
             "refused_by": question.rule(),
             "end": question.end().map(End::name),
             "result_sha256": hash,
             "asked_words": question.asked(),
             "released": question.released(),
-        })
-    };
-    Value::Array(found.iter().map(one).collect())
+    })
 }
 
 /// One question, from its first word to the last figure's hash.
-pub(crate) fn question(question: &Question, boroughs: &[BoroughEntries], width: Option<u16>) -> String {
+pub(crate) fn question(
+    question: &Question,
+    boroughs: &[BoroughEntries],
+    manifest: &Manifest,
+    width: Option<u16>,
+) -> String {
     let begun = &question.begun;
     let mut text = String::new();
     let mut say = |name: &str, words: &str| text.push_str(&wrapped(&format!("{name:<9} {words}\n"), width));
@@ -91,6 +100,9 @@ pub(crate) fn question(question: &Question, boroughs: &[BoroughEntries], width: 
             plain::line(&begun.what.purpose)
         ),
     );
+    if question.was_sent() {
+        say("signed", &signature(question, manifest));
+    }
     say("outcome", &outcome(question));
     if let Some(End::Answered { result_sha256, .. }) = question.end() {
         say("result", &format!("SHA-256 {}", plain::line(result_sha256)));
@@ -125,6 +137,29 @@ pub(crate) fn question(question: &Question, boroughs: &[BoroughEntries], width: 
     text.push_str(&grid(&names.map(str::to_owned), &[false, true, true, true, true, false], &rows, width));
     text.push_str(&wrapped("asked, released: the numbers of the entries in the borough's log, each signed by the key that the manifest names for it. Cells sent: figures that left the borough; what it withholds is not sent, or is empty\n", width));
     text
+}
+
+/// Whether the asker signed, in a sentence.
+fn signature(question: &Question, manifest: &Manifest) -> String {
+    let asker = asker(&question.begun.what.analyst);
+    match Signature::of(question, manifest) {
+        Signature::None => {
+            "no: the coordinator alone vouches for the asker (a token, or software that signs nothing)".to_owned()
+        }
+        Signature::Checked => format!("by {asker}, with the key of their certificate; the signature was checked here"),
+        Signature::NotKept => {
+            format!("by {asker}, says the entry; the words that would show it are not kept or not opened")
+        }
+        Signature::Stranger => format!(
+            "NOT by {asker}: a certificate in their name signed it, and no authority of the manifest issued that. Keep the log \
+             for an inquiry, unless the manifest has changed its authorities since"
+        ),
+        Signature::Wrong => {
+            format!(
+                "NOT by {asker}: what the coordinator keeps is no signature of this question. Keep the log for an inquiry"
+            )
+        }
+    }
 }
 
 fn borough_row(borough: &BoroughEntries) -> Vec<String> {
@@ -229,7 +264,7 @@ fn short_id(question: &Question) -> String {
 }
 
 /// The name in a SPIFFE id, with its role.
-fn asker(id: &str) -> String {
+pub(super) fn asker(id: &str) -> String {
     let mut parts = id.rsplit('/');
     match (parts.next(), parts.next()) {
         (Some(name), Some("analyst")) => plain::line(name),
@@ -238,7 +273,7 @@ fn asker(id: &str) -> String {
     }
 }
 
-fn each_once(datasets: &str) -> String {
+pub(super) fn each_once(datasets: &str) -> String {
     let mut seen: Vec<&str> = Vec::new();
     for name in datasets.split(' ').filter(|name| !name.is_empty()) {
         if !seen.contains(&name) {
@@ -248,7 +283,7 @@ fn each_once(datasets: &str) -> String {
     seen.join(" ")
 }
 
-fn outcome(question: &Question) -> String {
+pub(super) fn outcome(question: &Question) -> String {
     if let Some(rule) = question.rule() {
         return format!("refused: {}", plain::line(rule));
     }

@@ -147,6 +147,10 @@ impl Query for Coordinator {
         Ok(Response::new(CatalogueResponse { tables }))
     }
 
+    async fn contract(&self, _: Request<ContractRequest>) -> Reply<ContractResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn nodes(&self, _: Request<NodesRequest>) -> Reply<NodesResponse> {
         let node = NodeEntry { borough: "E09000012".into(), reachable: true, ..Default::default() };
         Ok(Response::new(NodesResponse { nodes: vec![node], ..Default::default() }))

@@ -19,7 +19,7 @@ use crate::doors::fault::Fault;
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, By, Denied, Scope};
 use crate::doors::sign_in::tokens::{TokenFault, TokenInfo, Wanted};
-use crate::query::explain::wire_refusal;
+use crate::query::explain::{Verdicts, wire_refusal};
 use crate::query::query::Query;
 
 /// The door over [`DoorService`]. The caller is the holder of the connection's certificate.
@@ -83,6 +83,12 @@ impl QueryApi for GrpcDoor {
         Ok(Response::new(self.service.catalogue().wire(&holders)))
     }
 
+    async fn contract(&self, request: Request<v1::ContractRequest>) -> Result<Response<v1::ContractResponse>, Status> {
+        let _asker = caller(&request)?;
+        let text = self.service.contract(&request.into_inner().dataset).map_err(|fault| status(&fault))?;
+        Ok(Response::new(v1::ContractResponse { text }))
+    }
+
     async fn nodes(&self, request: Request<v1::NodesRequest>) -> Result<Response<v1::NodesResponse>, Status> {
         let nodes = self.service.nodes(&caller(&request)?).await.map_err(|fault| status(&fault))?;
         let manifest = self.service.manifest();
@@ -107,6 +113,8 @@ impl QueryApi for GrpcDoor {
         let asker = caller(&request)?;
         asker.may(Scope::Ask).map_err(|denied| status(&denied.into()))?;
         let v1::PrepareRequest { sql, purpose, ask_nodes } = request.into_inner();
+        // Who asks here has a certificate, and can sign.
+        let ask = ask_nodes.then_some(Verdicts { signed: true });
         let prepared = match self.service.plan(&asker, sql, purpose).await {
             Ok(prepared) => prepared,
             Err(Fault::Refused(refusal)) => {
@@ -116,7 +124,7 @@ impl QueryApi for GrpcDoor {
             Err(fault) => return Err(status(&fault)),
         };
         let prepared_id = self.service.keep(Arc::clone(&prepared)).to_string();
-        let explained = self.service.explain(&asker, prepared, ask_nodes).await.map_err(|fault| status(&fault))?;
+        let explained = self.service.explain(&asker, prepared, ask).await.map_err(|fault| status(&fault))?;
         Ok(Response::new(v1::PrepareResponse { prepared_id, ..explained }))
     }
 
@@ -126,7 +134,7 @@ impl QueryApi for GrpcDoor {
         let request = request.into_inner();
         let prepared = self.service.kept(&asker, &parse_id(&request.prepared_id)?);
         let prepared = prepared.ok_or_else(|| Status::not_found("unknown_prepared"))?;
-        Ok(Response::new(match self.service.ask(prepared, request.deadline_ms, request.detached) {
+        Ok(Response::new(match self.service.ask_signed(prepared, &request) {
             Ok(query) => v1::RunResponse { query_id: query.id.to_string(), refusal: None },
             Err(Fault::Refused(refusal)) => {
                 v1::RunResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() }

@@ -20,6 +20,7 @@ use crate::doors::sign_in::asker::{Asker, Denied, Scope};
 use crate::doors::sign_in::tokens::{MadeToken, TokenFault, TokenInfo, Tokens, Wanted};
 use crate::plan::planner::OpenColumns;
 use crate::plan::split::Prepared;
+use crate::query::explain::Verdicts;
 use crate::query::query::Query;
 use crate::query::service::{QueryService, today};
 use crate::result::local_query;
@@ -109,15 +110,15 @@ impl DoorService {
         Ok(self.queries.workers.local(&asker.id, sql, last).await?)
     }
 
-    /// Explains a question.
+    /// Explains a question. With `ask`, each borough says whether it would answer.
     pub(crate) async fn explain(
         &self,
         asker: &Asker,
         prepared: Arc<Prepared>,
-        ask_nodes: bool,
+        ask: Option<Verdicts>,
     ) -> Result<v1::PrepareResponse, Fault> {
         let _turn = self.turn(asker).await?;
-        self.queries.explained(prepared, ask_nodes).await.map_err(|_| Fault::Internal)
+        self.queries.explained(prepared, ask).await.map_err(|_| Fault::Internal)
     }
 
     /// Keeps a planned question under an id, for a later call that runs it.
@@ -132,7 +133,17 @@ impl DoorService {
 
     /// Runs a planned question. A deadline of 0 stands for the longest time.
     pub(crate) fn ask(&self, prepared: Arc<Prepared>, deadline_ms: u32, detached: bool) -> Result<Arc<Query>, Fault> {
-        Ok(self.queries.start(prepared, deadline_ms, detached)?)
+        Ok(self.queries.start(prepared, deadline_ms, detached, None)?)
+    }
+
+    /// The same, with the asker's signature if there is one.
+    pub(crate) fn ask_signed(&self, prepared: Arc<Prepared>, run: &v1::RunRequest) -> Result<Arc<Query>, Fault> {
+        Ok(self.queries.start(prepared, run.deadline_ms, run.detached, run.signed.as_ref())?)
+    }
+
+    /// The text of a dataset's contract.
+    pub(crate) fn contract(&self, dataset: &str) -> Result<String, Fault> {
+        self.queries.catalogue.contract_text(dataset).map(str::to_owned).ok_or(Fault::NotFound("dataset"))
     }
 
     /// Ends a query, unless its answer is there.
@@ -195,8 +206,8 @@ impl DoorService {
                 None => Ok(page),
             };
         }
-        let state = self.state.clone();
-        let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request)).await;
+        let (state, tree) = (self.state.clone(), self.queries.tree.clone());
+        let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request, tree.as_ref())).await;
         let Ok(Ok(page)) = page else {
             tracing::error!("the log cannot be read");
             return Err(Fault::Internal);

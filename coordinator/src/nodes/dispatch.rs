@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use anyhow::bail;
 use loda_contract::Value;
-use loda_identity::Gss;
+use loda_identity::{Gss, SignedQuestion};
 use loda_ledger::Seen;
 use loda_proto::v1::node_client::NodeClient;
 use loda_proto::v1::told::Word;
 use loda_proto::{VERSIONS, v1};
-use loda_question::Rule;
 use loda_question::table::{CellFigure, Lowered, TableCells};
+use loda_question::{Fragment, Rule};
 use loda_service::heads;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -23,7 +23,6 @@ use crate::nodes::channels::{CONNECT, NodeChannel, NodeConnector};
 use crate::nodes::decode_cells::{self, ReleasedCells};
 use crate::nodes::log_heads::NodeLogs;
 use crate::plan::federated_aggregate::FederatedAggregate;
-use crate::plan::fragment::Fragment;
 
 /// The most characters of each text from a node.
 const WORDS: usize = 500;
@@ -72,6 +71,10 @@ pub(crate) struct NodeRequest {
     pub(crate) purpose: String,
     pub(crate) targets: Vec<String>,
     pub(crate) fragment: Fragment,
+    /// The question as its asker signed it.
+    pub(crate) signed: Option<Arc<SignedQuestion>>,
+    /// In a dry run: the asker would sign it.
+    pub(crate) would_sign: bool,
     /// How far the logs of the nodes that released an answer had come.
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
@@ -383,10 +386,16 @@ impl NodeRequest {
             targets: self.targets.clone(),
             deadline_ms: u32::try_from(time.as_millis()).unwrap_or(u32::MAX),
             dry_run: false,
-            authority: None,
+            signed: self.signed.as_deref().map(wire_signed),
+            would_sign: self.would_sign,
             log,
         }
     }
+}
+
+fn wire_signed(signed: &SignedQuestion) -> v1::SignedQuestion {
+    let SignedQuestion { text, scheme, signature, certificate } = signed.clone();
+    v1::SignedQuestion { text, scheme: scheme.into(), signature, certificate }
 }
 
 /// The refusal in place of an answer from a node whose log is in doubt.

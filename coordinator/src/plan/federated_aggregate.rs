@@ -9,12 +9,11 @@ use loda_identity::Gss;
 use loda_question::plan::{BOROUGH, FigureReading, ReadAggregate, ReadFigure, Spread};
 use loda_question::table::Lowered;
 use loda_question::{
-    Comparison, Contracts, Draft, Figure, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question, Refusal, Rows,
-    Rule, Scalar, Scope, Source, bare_name, scale,
+    Comparison, Contracts, Draft, Figure, Fragment, Join, JoinKind, LIMITS, Measure, Moment, Predicate, Question,
+    Refusal, Rows, Rule, Scalar, Scope, Source, bare_name, scale,
 };
 
 use crate::catalogue::{Catalogue, rows_stay_home};
-use crate::plan::fragment::Fragment;
 
 /// The most cells that one part may have over all its boroughs together.
 const CELL_LIMIT: u64 = 1_000_000;

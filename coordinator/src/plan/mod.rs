@@ -8,7 +8,6 @@ pub(crate) mod dry_run;
 pub(crate) mod federated_aggregate;
 pub(crate) mod federated_node;
 pub(crate) mod forms;
-pub(crate) mod fragment;
 pub(crate) mod grouping_sets;
 pub(crate) mod growing_functions;
 pub(crate) mod lineage;

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan
 use loda_contract::{Contract, Protection};
 use loda_identity::{Gss, PeerId};
 use loda_question::plan::{Beside, ReadAggregate, read_aggregate};
-use loda_question::{Refusal, Rule};
+use loda_question::{Fragment, Refusal, Rule};
 use tokio::time::Instant;
 
 use crate::catalogue::{Catalogue, is_federated, rows_stay_home};
@@ -22,7 +22,6 @@ use crate::plan::domains::{Domains, Sources};
 use crate::plan::federated_aggregate::{self, FederatedAggregate};
 use crate::plan::federated_node::Federated;
 use crate::plan::forms::{beside_results, divided, in_known_forms, on_grain, outer_rows, tabulated};
-use crate::plan::fragment::Fragment;
 use crate::plan::lineage;
 
 /// The most questions to the boroughs in one statement.

@@ -34,7 +34,7 @@ impl QueryService {
         }
         if !query.resumed() {
             // Nobody is asked before the words and the entry are on disk.
-            let words = record::asked(prepared);
+            let words = record::asked(prepared, query.signed.as_deref());
             let asked = Asked::Committed(self.payloads.keep(RecordClass::Question, &words, || words.clone())?);
             self.log.append(&self.entry(Event::Intent { asked }, query))?;
         }
@@ -95,6 +95,8 @@ impl QueryService {
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),
                     fragment: bundle.fragment.clone(),
+                    signed: query.signed.clone(),
+                    would_sign: false,
                     seen: Arc::clone(&seen),
                 };
                 (bundle.part, bundle.table, gss, errand)

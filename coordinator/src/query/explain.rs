@@ -24,11 +24,19 @@ use crate::query::service::{QueryService, datasets};
 use crate::result::post_process::explained_schema;
 use crate::result::query_result::QueryResult;
 
+/// Asks the boroughs whether they would answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Verdicts {
+    /// Whether the asker would sign the question.
+    pub(crate) signed: bool,
+}
+
 impl QueryService {
     /// EXPLAIN: a table of each borough's fragments, and whether the borough would answer. Nothing runs.
     pub(crate) async fn explain(&self, query: &Query) -> anyhow::Result<QueryResult> {
         let prepared = &query.prepared;
-        let (schema, batch) = table(&self.explanation_of(prepared, true).await)?;
+        let (schema, batch) =
+            table(&self.explanation_of(prepared, Some(Verdicts { signed: query.signed.is_some() })).await)?;
         let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
         writer.write(&batch)?;
         let arrow_ipc = writer.into_inner()?;
@@ -42,17 +50,19 @@ impl QueryService {
         Ok(QueryResult { statement, arrow_ipc })
     }
 
-    /// The fragments of a question. With `ask_nodes`, also whether each borough would answer.
+    /// The fragments of a question. With `ask`, also whether each borough would answer.
     pub(crate) async fn explained(
         self: &Arc<Self>,
         prepared: Arc<Prepared>,
-        ask_nodes: bool,
+        ask: Option<Verdicts>,
     ) -> Result<v1::PrepareResponse, Ended> {
-        if ask_nodes && let Err(refusal) = self.has_purpose(&prepared) {
+        if ask.is_some()
+            && let Err(refusal) = self.has_purpose(&prepared)
+        {
             return Ok(v1::PrepareResponse { refusal: Some(wire_refusal(&refusal)), ..Default::default() });
         }
         let inner = Arc::clone(self);
-        self.tasks.run(async move { inner.explanation_of(&prepared, ask_nodes).await }).await
+        self.tasks.run(async move { inner.explanation_of(&prepared, ask).await }).await
     }
 
     /// Logs that a question was explained, with its words. The first ones of each asker have an entry each.
@@ -66,14 +76,16 @@ impl QueryService {
         if !self.refusals.takes(&entry(Asked::Hashed(String::new()))) {
             return Ok(());
         }
-        let words = record::asked(prepared);
+        let words = record::asked(prepared, None);
         let asked = self.payloads.keep(RecordClass::Question, &words, || words.clone())?;
         self.log.append(&entry(Asked::Committed(asked)))?;
         Ok(())
     }
 
-    async fn explanation_of(&self, prepared: &Prepared, ask_nodes: bool) -> v1::PrepareResponse {
-        if ask_nodes && let Err(fault) = self.log_explained(prepared) {
+    async fn explanation_of(&self, prepared: &Prepared, ask: Option<Verdicts>) -> v1::PrepareResponse {
+        if ask.is_some()
+            && let Err(fault) = self.log_explained(prepared)
+        {
             tracing::error!("{fault:#}");
         }
         let steps = prepared.split.plan.display_indent().to_string();
@@ -84,7 +96,10 @@ impl QueryService {
             _ => line.to_owned(),
         });
         let after_merge = named.collect::<Vec<_>>().join("\n");
-        let verdicts = if ask_nodes { self.verdicts(prepared).await } else { Vec::new() };
+        let verdicts = match ask {
+            Some(ask) => self.verdicts(prepared, ask).await,
+            None => Vec::new(),
+        };
         let mut verdicts = verdicts.into_iter();
         let fragments = bundles(&prepared.split).into_iter().zip(0_u32..).map(|(bundle, number)| {
             let bytes = bundle.fragment.encode();
@@ -102,7 +117,7 @@ impl QueryService {
         v1::PrepareResponse { fragments: fragments.collect(), after_merge, ..Default::default() }
     }
 
-    async fn verdicts(&self, prepared: &Prepared) -> Vec<Vec<v1::Verdict>> {
+    async fn verdicts(&self, prepared: &Prepared, ask: Verdicts) -> Vec<Vec<v1::Verdict>> {
         let bundles = bundles(&prepared.split);
         let asked = bundles.iter().map(|bundle| {
             let targets: Vec<String> = bundle.boroughs.iter().map(Gss::to_string).collect();
@@ -114,6 +129,8 @@ impl QueryService {
                     purpose: prepared.purpose.clone(),
                     targets: targets.clone(),
                     fragment: bundle.fragment.clone(),
+                    signed: None,
+                    would_sign: ask.signed,
                     seen: Arc::default(),
                 };
                 async move {

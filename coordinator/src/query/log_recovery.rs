@@ -1,6 +1,6 @@
 //! The questions of earlier runs, as the log records them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use loda_ledger::{End, Entry, Event, OtherLogs};
 use uuid::Uuid;
@@ -11,6 +11,8 @@ pub(crate) struct LogRecovery {
     pub(super) begun: BTreeMap<Uuid, Entry>,
     /// With the hash of the answer, if there is one.
     pub(super) ended: HashMap<Uuid, Option<String>>,
+    /// The ids of all questions. Each takes 16 bytes.
+    pub(super) ids: HashSet<Uuid>,
     /// The marks of other logs that were seen.
     pub(super) others: OtherLogs,
 }
@@ -22,6 +24,7 @@ impl LogRecovery {
         let Ok(id) = Uuid::try_parse(&entry.query) else { return };
         match &entry.event {
             Event::Intent { .. } => {
+                self.ids.insert(id);
                 self.begun.insert(id, entry);
             }
             Event::Outcome(end) => {

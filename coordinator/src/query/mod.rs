@@ -12,3 +12,4 @@ pub(crate) mod record;
 mod recorded;
 pub(crate) mod registry;
 pub(crate) mod service;
+mod signature;

@@ -109,6 +109,7 @@ mod tests {
             datasets: texts(&["residents"]),
             from: "2026-01-01".to_owned(),
             until: until.to_owned(),
+            signed: false,
         };
         let (ann, bob) = ("spiffe://f/analyst/ann", "spiffe://f/analyst/bob");
         let purposes = Purposes::default();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use loda_identity::PeerId;
+use loda_identity::{PeerId, SignedQuestion};
 use loda_proto::v1::{State, Statement};
 use loda_question::Refusal;
 use prost::Message;
@@ -25,6 +25,8 @@ const NO_WATCHER: Duration = Duration::from_millis(500);
 pub(crate) struct Query {
     pub(crate) id: Uuid,
     pub(crate) prepared: Arc<Prepared>,
+    /// The question as its asker signed it.
+    pub(crate) signed: Option<Arc<SignedQuestion>>,
     pub(crate) progress: Progress,
     pub(crate) result: OnceLock<QueryResult>,
     /// The number of the log's entry of the answer, if this process wrote it or has looked for it.
@@ -78,6 +80,8 @@ pub(crate) struct PersistedQuery {
     /// The number of restarts after which it was resumed. The files call it `lives`, as earlier software did.
     #[serde(default, rename = "lives")]
     pub(crate) restarts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed: Option<SignedQuestion>,
     #[serde(skip)]
     pub(crate) result: Option<QueryResult>,
 }
@@ -114,10 +118,11 @@ impl PersistedQuery {
 }
 
 impl Query {
-    pub(crate) fn new(id: Uuid, prepared: Arc<Prepared>, terms: Terms) -> Arc<Self> {
+    pub(crate) fn new(id: Uuid, prepared: Arc<Prepared>, signed: Option<SignedQuestion>, terms: Terms) -> Arc<Self> {
         Arc::new(Self {
             id,
             prepared,
+            signed: signed.map(Arc::new),
             progress: Progress::default(),
             result: OnceLock::new(),
             outcome: OnceLock::new(),
@@ -165,6 +170,7 @@ impl Query {
             until: self.terms.until,
             detached: self.terms.detached,
             restarts: self.terms.restarts,
+            signed: self.signed.as_deref().cloned(),
             result: None,
         }
     }

@@ -1,6 +1,6 @@
 //! The words behind entries of the log: what was asked, and what was released.
 
-use loda_identity::Gss;
+use loda_identity::{Gss, SignedQuestion};
 use loda_ledger::payload::record::{
     BoroughReleased, FragmentSent, PartReleased, QuestionAsked, RefusalTold, ResultReleased, to_text,
 };
@@ -11,15 +11,20 @@ use loda_question::Refusal;
 use crate::plan::split::{Prepared, bundles};
 use crate::plan::syntax::sql_bounds::MAX_SQL;
 
-/// A question, with what is sent to each borough.
-pub(super) fn asked(prepared: &Prepared) -> Vec<u8> {
+/// A question, with what is sent to each borough, and as its asker signed it.
+pub(super) fn asked(prepared: &Prepared, signed: Option<&SignedQuestion>) -> Vec<u8> {
     let fragments = bundles(&prepared.split).into_iter().map(|bundle| FragmentSent {
         sha256: sha256_hex(&bundle.fragment.encode()),
         words: bundle.fragment.words(),
         sql: bundle.fragment.sql(),
         boroughs: bundle.boroughs.iter().map(Gss::to_string).collect(),
     });
-    to_text(&QuestionAsked { sql: prepared.sql.clone(), fragments: fragments.collect(), refusal: None })
+    to_text(&QuestionAsked {
+        sql: prepared.sql.clone(),
+        fragments: fragments.collect(),
+        refusal: None,
+        signed: signed.cloned(),
+    })
 }
 
 /// A question that was refused before anybody was asked.
@@ -28,7 +33,7 @@ pub(super) fn refused(sql: &str, refusal: &Refusal) -> Vec<u8> {
     // A text that is refused for its length is kept as far as one may be long.
     let end = sql.floor_char_boundary(MAX_SQL);
     let sql = sql.get(..end).unwrap_or_default().to_owned();
-    to_text(&QuestionAsked { sql, fragments: Vec::new(), refusal: Some(told) })
+    to_text(&QuestionAsked { sql, refusal: Some(told), ..QuestionAsked::default() })
 }
 
 /// What a statement says was released.

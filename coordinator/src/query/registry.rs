@@ -3,12 +3,12 @@
 //! A running query is stored beside the log, so that a restart can resume it. The nodes know a query by its id and run
 //! nothing twice. The result of an ended query is stored for as long as it can be fetched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use loda_identity::PeerId;
+use loda_identity::{PeerId, SignedQuestion};
 use loda_ledger::Spool;
 use loda_question::{Refusal, Rule};
 use tokio::sync::watch;
@@ -59,6 +59,8 @@ impl Default for Environment {
 pub(crate) struct QueryRegistry {
     prepared: Mutex<HashMap<Uuid, Arc<Prepared>>>,
     queries: Mutex<HashMap<Uuid, Arc<Query>>>,
+    /// The id of every question that the log begins: an asker who signs chooses the id, and chooses it once.
+    ids: Mutex<HashSet<Uuid>>,
     limits: Limits,
     spool: Spool,
     environment: Environment,
@@ -66,13 +68,21 @@ pub(crate) struct QueryRegistry {
 }
 
 impl QueryRegistry {
-    pub(crate) fn new(limits: Limits, spool: Spool, environment: Environment) -> Self {
+    pub(crate) fn new(limits: Limits, spool: Spool, environment: Environment, ids: HashSet<Uuid>) -> Self {
         let draining = watch::Sender::new(false);
-        Self { prepared: Mutex::default(), queries: Mutex::default(), limits, spool, environment, draining }
+        Self {
+            prepared: Mutex::default(),
+            queries: Mutex::default(),
+            ids: Mutex::new(ids),
+            limits,
+            spool,
+            environment,
+            draining,
+        }
     }
 
     /// In Unix milliseconds.
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         (self.environment.clock)().timestamp_millis()
     }
 
@@ -145,11 +155,17 @@ impl QueryRegistry {
         lock(&self.prepared).get(id).filter(|p| p.owner == *owner).cloned()
     }
 
-    /// Admits a query.
+    /// Admits a query. A signed one has the id that its asker signed.
     ///
     /// # Errors
-    /// Rule `busy`.
-    pub(crate) fn start(&self, prepared: Arc<Prepared>, time: Duration, detached: bool) -> Result<Arc<Query>, Refusal> {
+    /// Rule `busy`, or `signature` for an id that is in use.
+    pub(crate) fn start(
+        &self,
+        prepared: Arc<Prepared>,
+        signed: Option<(Uuid, SignedQuestion)>,
+        time: Duration,
+        detached: bool,
+    ) -> Result<Arc<Query>, Refusal> {
         if *self.draining.borrow() {
             return Err(Refusal::new(Rule::Busy, "the coordinator is stopping", "Try again in a minute"));
         }
@@ -173,7 +189,20 @@ impl QueryRegistry {
         let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let until = self.now().saturating_add(time);
         let terms = Terms { until, detached, resumed: false, restarts: 0 };
-        Ok(Self::insert(&mut all, (self.environment.ids)(), prepared, terms))
+        let mut ids = lock(&self.ids);
+        let (id, signed) = match signed {
+            Some((id, _)) if ids.contains(&id) => {
+                return Err(Refusal::new(
+                    Rule::Signature,
+                    "this question was asked before",
+                    "Ask anew: the client signs it anew",
+                ));
+            }
+            Some((id, signed)) => (id, Some(signed)),
+            None => ((self.environment.ids)(), None),
+        };
+        ids.insert(id);
+        Ok(Self::insert(&mut all, id, Query::new(id, prepared, signed, terms)))
     }
 
     /// Makes room for one more ended question. The last one to end stays, however large its answer is.
@@ -194,11 +223,11 @@ impl QueryRegistry {
     /// Resumes a query of an earlier run. `begun`: the log has its INTENT.
     pub(crate) fn restore(&self, id: Uuid, prepared: Arc<Prepared>, kept: &PersistedQuery, begun: bool) -> Arc<Query> {
         let terms = Terms { until: kept.until, detached: kept.detached, resumed: begun, restarts: kept.restarts };
-        Self::insert(&mut lock(&self.queries), id, prepared, terms)
+        let query = Query::new(id, prepared, kept.signed.clone(), terms);
+        Self::insert(&mut lock(&self.queries), id, query)
     }
 
-    fn insert(all: &mut HashMap<Uuid, Arc<Query>>, id: Uuid, prepared: Arc<Prepared>, terms: Terms) -> Arc<Query> {
-        let query = Query::new(id, prepared, terms);
+    fn insert(all: &mut HashMap<Uuid, Arc<Query>>, id: Uuid, query: Arc<Query>) -> Arc<Query> {
         all.insert(id, Arc::clone(&query));
         query
     }

@@ -52,7 +52,7 @@ pub(crate) struct QueryService {
     pub(crate) nodes: Nodes,
     pub(super) log: Arc<dyn Log>,
     /// The tree of the log, from which others check it.
-    pub(super) tree: Option<LogTree>,
+    pub(crate) tree: Option<LogTree>,
     pub(super) witnesses: Witnesses,
     /// The words behind the log's entries.
     pub(crate) payloads: Arc<PayloadStore>,
@@ -103,7 +103,7 @@ impl QueryService {
         let workers = Arc::new(Workers::new(&catalogue, &planner, &limits, program));
         let logs = NodeLogs::new(Arc::clone(&log), identity.clone(), std::mem::take(&mut unended.others));
         Arc::new(Self {
-            registry: QueryRegistry::new(limits, spool, environment),
+            registry: QueryRegistry::new(limits, spool, environment, std::mem::take(&mut unended.ids)),
             outcomes: Outcomes::default(),
             sign_ins: Outcomes::default(),
             times: Times::default(),
@@ -145,6 +145,7 @@ impl QueryService {
             dataset: datasets(prepared),
             agreement: String::new(),
             fragment: fragments(prepared),
+            signed: query.signed.as_deref().map(|signed| sha256_hex(signed.text.as_bytes())).unwrap_or_default(),
             seen: Vec::new(),
         }
     }
@@ -337,12 +338,13 @@ impl QueryService {
     /// A deadline of 0 stands for the longest time.
     ///
     /// # Errors
-    /// Rule `busy`; rule `agreement` if no purpose is stated.
+    /// Rule `busy`; rule `agreement` if no purpose is stated; rule `signature` for one that is not of this question.
     pub(crate) fn start(
         self: &Arc<Self>,
         prepared: Arc<Prepared>,
         deadline_ms: u32,
         detached: bool,
+        signed: Option<&v1::SignedQuestion>,
     ) -> Result<Arc<Query>, Refusal> {
         let longest = self.limits.deadline();
         let time = match deadline_ms {
@@ -354,7 +356,8 @@ impl QueryService {
             self.has_purpose(&prepared)?;
             self.allowance.permits(&prepared.owner, &prepared.purpose)?;
         }
-        let query = self.registry.start(prepared, time, detached)?;
+        let signed = signed.map(|signed| self.signature(&prepared, signed)).transpose()?;
+        let query = self.registry.start(prepared, signed, time, detached)?;
         if asks {
             self.allowance.asked(&query.prepared.owner);
             self.registry.keep(&query, None);

@@ -10,11 +10,13 @@
 //! | who belongs, and which version follows which | [`manifest`] |
 //! | which authority may issue which identity | [`anchor`] |
 //! | how versions and log entries are signed | [`sign`] |
+//! | what an asker signs, so that nobody can ask in their name | [`asking`] |
 //! | how secrets are written to disk | [`private`] |
 
 #![deny(missing_docs)]
 
 pub mod anchor;
+pub mod asking;
 pub mod borough;
 mod digest;
 pub mod error;
@@ -24,6 +26,7 @@ pub mod private;
 pub mod sign;
 
 pub use anchor::{Anchor, Purpose};
+pub use asking::{AskedPart, Asking, SignedQuestion};
 pub use borough::{Gss, NotAGss};
 pub use digest::sha256;
 pub use error::{FederationError, ManifestError};

@@ -103,6 +103,9 @@ pub enum Refusal {
     /// This party denies it, whatever its authority says.
     #[error("the identity or certificate is on this party's deny list")]
     Denied,
+    /// A text that the certificate's key did not sign, or that names another asker.
+    #[error("the signature is not of this text, or not the asker's")]
+    Signature,
 }
 
 impl From<NotAPeerId> for Refusal {
@@ -130,6 +133,7 @@ impl Refusal {
             Self::Revoked => "certificate_revoked",
             Self::RevocationUnknown => "revocation_unknown",
             Self::Denied => "peer_denied",
+            Self::Signature => "signature",
         }
     }
 

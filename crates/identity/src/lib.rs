@@ -8,6 +8,7 @@
 //! |---|---|
 //! | whose certificate is this, and does it still count | [`peer`], [`trust`], [`revocation`], [`deny_list`] |
 //! | which files change while a program runs | [`paths`], [`live`], [`web_certificate`] |
+//! | did this person sign this question | [`Trust::asker_of`], [`signed_by`] |
 //! | how are connections protected | [`tls`] |
 //! | where certificates come from in development | [`pki`] |
 //! | what can go wrong | [`error`] |
@@ -24,6 +25,7 @@ mod pinned;
 pub mod pki;
 mod provider;
 pub mod revocation;
+mod signing;
 pub mod tls;
 pub mod trust;
 pub mod web_certificate;
@@ -33,13 +35,15 @@ pub use error::{IdentityError, Refusal};
 pub use live::Identity;
 pub use loda_federation::manifest;
 pub use loda_federation::{
-    AnalystAuthority, Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, FederationError, Gss, Manifest, ManifestError,
-    Member, NotAGss, NotAPeerId, PeerId, Role, SERVER_NAME, Signatures, SigningKey, Version, verify, write_private,
+    AnalystAuthority, AskedPart, Asking, Chain, CoordinatorEntry, DIAL_OUT, DatasetEntry, FederationError, Gss,
+    Manifest, ManifestError, Member, NotAGss, NotAPeerId, PeerId, Role, SERVER_NAME, Signatures, SignedQuestion,
+    SigningKey, Version, verify, write_private,
 };
 pub use paths::{Paths, TlsSection};
 pub use peer::Peer;
 pub use pki::{Authority, Issued};
 pub use revocation::RevocationList;
+pub use signing::{SignedBy, signed_by};
 pub use tls::{Credentials, client_config, server_config};
 pub use trust::Trust;
 pub use web_certificate::WebCertificate;

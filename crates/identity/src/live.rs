@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use loda_federation::private::read;
-use loda_federation::{Chain, Manifest, PeerId, Signatures, Version};
+use loda_federation::{Asking, Chain, Manifest, PeerId, Signatures, SignedQuestion, Version};
 use rustls::server::ResolvesServerCert;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
@@ -128,6 +128,14 @@ impl Identity {
     /// The manifest that holds now.
     pub fn manifest(&self) -> Arc<Manifest> {
         Arc::clone(self.now().trust.manifest())
+    }
+
+    /// Signs a question with our certificate's key.
+    ///
+    /// # Errors
+    /// [`IdentityError::Tls`] where the key cannot sign.
+    pub fn sign(&self, asking: &Asking) -> Result<SignedQuestion, IdentityError> {
+        self.now().credentials.sign(asking.to_text())
     }
 
     /// The faults of the files, in sentences; empty where all is well.

@@ -7,8 +7,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use loda_federation::PeerId;
 use loda_federation::private::read;
+use loda_federation::{PeerId, SignedQuestion};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::verify_tls13_signature;
@@ -22,6 +22,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use crate::error::{IdentityError, Refusal};
 use crate::peer::Peer;
 use crate::provider::provider;
+use crate::signing::schemes;
 use crate::trust::Trust;
 
 /// The protocol that both sides must agree on: HTTP/2.
@@ -62,6 +63,18 @@ impl Credentials {
     /// [`loda_federation::FederationError::Unusable`].
     pub fn from_pem(cert: &str, key: &str) -> Result<Self, IdentityError> {
         Self::from_bytes(cert.as_bytes(), key.as_bytes(), "certificate", "key")
+    }
+
+    /// Signs a text with the certificate's key, for others to check later.
+    ///
+    /// # Errors
+    /// [`IdentityError::Tls`] where the key cannot sign.
+    pub(crate) fn sign(&self, text: String) -> Result<SignedQuestion, IdentityError> {
+        let key = provider().key_provider.load_private_key(self.key.clone_key())?;
+        let signer =
+            key.choose_scheme(&schemes()).ok_or_else(|| rustls::Error::General("the key signs no text".to_owned()))?;
+        let (scheme, signature) = (signer.scheme().into(), signer.sign(text.as_bytes())?);
+        Ok(SignedQuestion { text, scheme, signature, certificate: self.leaf.to_vec() })
     }
 
     /// Our own identity under `trust`: for a program to find at its start, and not in others' logs, that

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use loda_federation::{Anchor, Manifest, PeerId, Purpose, Role, SERVER_NAME};
+use loda_federation::{Anchor, Asking, Manifest, PeerId, Purpose, Role, SERVER_NAME, SignedQuestion, sha256};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -25,6 +25,7 @@ use crate::error::{IdentityError, Refusal};
 use crate::peer::Peer;
 use crate::provider::provider;
 use crate::revocation::{RevocationList, newest};
+use crate::signing::{Signers, holds};
 
 /// Our trust at one moment: the manifest's authorities, each with its newest revocation list, and the deny list of this
 /// party.
@@ -33,6 +34,7 @@ pub struct Trust {
     manifest: Arc<Manifest>,
     issuers: Vec<Issuer>,
     denials: DenyList,
+    signers: Signers,
 }
 
 impl Trust {
@@ -66,7 +68,7 @@ impl Trust {
             });
             issuers.push(issuer.map_err(|reason| IdentityError::unusable("verifier", reason))?);
         }
-        Ok((Self { manifest, issuers, denials }, faults))
+        Ok((Self { manifest, issuers, denials, signers: Signers::default() }, faults))
     }
 
     /// The manifest that this trust follows.
@@ -113,6 +115,27 @@ impl Trust {
             return Err(Refusal::ChainLength);
         };
         self.client(leaf, UnixTime::now())
+    }
+
+    /// The asker of a signed question, and what they signed. The certificate is checked as in a handshake: authority,
+    /// revocation, identity, deny list. Whether the question is the one that came, and still in time, is the caller's part.
+    ///
+    /// # Errors
+    /// Any bytes may be given.
+    pub fn asker_of(&self, signed: &SignedQuestion) -> Result<(Peer, Asking), Refusal> {
+        let certificate = CertificateDer::from(signed.certificate.as_slice());
+        let peer = match self.signers.get(&sha256(&certificate)) {
+            // A certificate is checked once. Whether it still counts is asked each time.
+            Some(peer) => self.still_good(&peer).map(|()| peer)?,
+            None => {
+                let peer = self.peer_of(std::slice::from_ref(&certificate))?;
+                self.signers.add(peer.clone());
+                peer
+            }
+        };
+        holds(signed, &certificate)?;
+        let asking = Asking::parse(&signed.text).filter(|asking| asking.asker == peer.id);
+        Ok((peer, asking.ok_or(Refusal::Signature)?))
     }
 
     pub(crate) fn client(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<Peer, Refusal> {

@@ -27,6 +27,8 @@ pub struct Entry {
     pub agreement: String,
     /// SHA-256 of each canonical fragment, in hexadecimal, separated by spaces.
     pub fragment: String,
+    /// SHA-256 of what the asker signed, in hexadecimal. Empty if the question came without their signature.
+    pub signed: String,
     /// The marks of other parties' logs that this party had seen at that time.
     pub seen: Vec<Seen>,
 }
@@ -43,6 +45,8 @@ struct EntryLine {
     dataset: String,
     agreement: String,
     fragment: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    signed: String,
     detail: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seen: Vec<Seen>,
@@ -50,16 +54,18 @@ struct EntryLine {
 
 impl From<EntryLine> for Entry {
     fn from(line: EntryLine) -> Self {
-        let EntryLine { kind, query, question, analyst, purpose, dataset, agreement, fragment, detail, seen } = line;
-        Self { event: Event::read(kind, detail), query, question, analyst, purpose, dataset, agreement, fragment, seen }
+        let EntryLine { kind, query, question, analyst, purpose, dataset, agreement, fragment, signed, detail, seen } =
+            line;
+        let event = Event::read(kind, detail);
+        Self { event, query, question, analyst, purpose, dataset, agreement, fragment, signed, seen }
     }
 }
 
 impl From<Entry> for EntryLine {
     fn from(entry: Entry) -> Self {
-        let Entry { event, query, question, analyst, purpose, dataset, agreement, fragment, seen } = entry;
+        let Entry { event, query, question, analyst, purpose, dataset, agreement, fragment, signed, seen } = entry;
         let (kind, detail) = (event.kind(), event.detail());
-        Self { kind, query, question, analyst, purpose, dataset, agreement, fragment, detail, seen }
+        Self { kind, query, question, analyst, purpose, dataset, agreement, fragment, signed, detail, seen }
     }
 }
 
@@ -77,6 +83,7 @@ impl Entry {
             dataset: empty(),
             agreement: empty(),
             fragment: empty(),
+            signed: empty(),
             seen: Vec::new(),
         }
     }

@@ -24,6 +24,7 @@
 //! | `wire` | the fragment format: encoding, and decoding under limits |
 //! | `describe` | a question for people, in English and in SQL |
 //! | `table` | questions about people: tables that contracts fix |
+//! | `fragment` | a part of a question, as a borough is asked it: a question or a table |
 //! | `plan` | from and to DataFusion plans (feature `datafusion`) |
 //! | `wire_schema` | the columns of released cells (feature `datafusion`) |
 
@@ -34,6 +35,7 @@ mod derive;
 mod describe;
 mod draft;
 mod enumerate;
+mod fragment;
 mod grid;
 mod logic;
 mod normal;
@@ -54,6 +56,7 @@ pub use draft::{
     Arithmetic, Comparison, DatePart, Draft, Figure, Join, JoinKind, Measure, PerUnit, Predicate, Rows, Scalar, Source,
     bare_name,
 };
+pub use fragment::Fragment;
 pub use grid::{Cell, Possible};
 pub use refusal::{Refusal, Rule};
 pub use rules::{Counted, Key};

@@ -110,6 +110,8 @@ rules! {
     Log = "query-log",
     /// Bytes that are not a canonical fragment within the limits.
     Fragment = "fragment",
+    /// The asker's signature is missing where an agreement asks for it, or is not of this question.
+    Signature = "signature",
     /// No agreement in force covers asker, purpose and dataset.
     Agreement = "agreement",
     /// The node is not among the query's targets.

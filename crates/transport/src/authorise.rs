@@ -50,6 +50,7 @@ const MAY_CALL: &[(&str, &[Caller])] = &[
     ("/loda.v1.Node/ReadLog", &[Caller::Coordinator]),
     ("/loda.v1.Node/Cosign", &[Caller::Coordinator]),
     ("/loda.v1.Query/Catalogue", &[Caller::Analyst, Caller::Auditor]),
+    ("/loda.v1.Query/Contract", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Nodes", &[Caller::Analyst, Caller::Auditor]),
     ("/loda.v1.Query/Purposes", &[Caller::Analyst]),
     ("/loda.v1.Query/Successors", &[Caller::Analyst, Caller::Auditor]),

@@ -38,6 +38,9 @@ struct Grant {
     /// The first and the last day of the grant.
     from: NaiveDateText,
     until: NaiveDateText,
+    /// Only for questions that the analyst has signed: the coordinator cannot ask in their name.
+    #[serde(default)]
+    signed: bool,
 }
 
 /// A date in quotes, as `YYYY-MM-DD`.
@@ -203,6 +206,7 @@ impl Agreement {
             datasets: grant.datasets.clone(),
             from: grant.from.0.to_string(),
             until: grant.until.0.to_string(),
+            signed: grant.signed,
         };
         self.grant.iter().map(wire).collect()
     }
@@ -213,10 +217,10 @@ impl Agreement {
         of_dataset.map(|grant| grant.until.0).max()
     }
 
-    /// The agreement's name for the log, if a grant covers the question today.
+    /// The agreement's name for the log, if a grant covers the question today. `signed`: the analyst has signed it.
     ///
     /// # Errors
-    /// Rule `agreement`. The refusal names the missing part. The asker may know this, because agreements are public
+    /// Rule `agreement`, or `signature` if only the analyst's signature is missing. The refusal names the missing part. The asker may know this, because agreements are public
     /// within the federation.
     pub(crate) fn allows(
         &self,
@@ -224,6 +228,7 @@ impl Agreement {
         purpose: &str,
         dataset: &str,
         today: NaiveDate,
+        signed: bool,
     ) -> Result<String, Refusal> {
         let refuse = |message: String, advice: &str| Err(Refusal::new(Rule::Agreement, message, advice));
         let names = |list: &[String], name: &str| list.iter().any(|item| item == name);
@@ -247,10 +252,18 @@ impl Agreement {
             let advice = format!("State the purpose with --purpose: {}", purposes.join(", "));
             return refuse(format!("purpose '{purpose}' is not agreed for '{dataset}'"), &advice);
         }
-        if of_purpose.iter().any(|g| g.from.0 <= today && today <= g.until.0) {
-            return Ok(self.name());
+        let in_force: Vec<&&&&Grant> = of_purpose.iter().filter(|g| g.from.0 <= today && today <= g.until.0).collect();
+        if in_force.is_empty() {
+            return refuse("the agreement is not in force today".to_owned(), "Ask the borough to renew it");
         }
-        refuse("the agreement is not in force today".to_owned(), "Ask the borough to renew it")
+        if !signed && in_force.iter().all(|g| g.signed) {
+            return Err(Refusal::new(
+                Rule::Signature,
+                "the agreement is for questions that their asker has signed, and this one is not signed",
+                "Ask with `loda query` and your certificate: tokens cannot sign",
+            ));
+        }
+        Ok(self.name())
     }
 }
 
@@ -266,8 +279,9 @@ mod tests {
              from = '2026-01-01'\nuntil = '2026-12-31'",
         )
         .unwrap();
-        let ask =
-            |analyst, purpose, dataset, day: &str| agreement.allows(analyst, purpose, dataset, day.parse().unwrap());
+        let ask = |analyst, purpose, dataset, day: &str| {
+            agreement.allows(analyst, purpose, dataset, day.parse().unwrap(), false)
+        };
         assert_eq!(ask("a", "p", "d", "2026-12-31").unwrap(), "A/2");
         for (analyst, purpose, dataset, day) in [
             ("b", "p", "d", "2026-06-01"),
@@ -293,7 +307,7 @@ mod tests {
         std::fs::write(&path, text("2026-12-31")).unwrap();
         let agreed = Agreed::open(&path).unwrap();
         let day: NaiveDate = "2026-06-01".parse().unwrap();
-        let may = || agreed.now().allows("a", "p", "d", day).is_ok();
+        let may = || agreed.now().allows("a", "p", "d", day, false).is_ok();
         assert!(!agreed.reread(|_| panic!("nothing changed")) && may() && agreed.fault().is_none());
         for bad in ["", "id = 1", &text("2025-01-01")] {
             std::fs::write(&path, bad).unwrap();
@@ -307,6 +321,27 @@ mod tests {
             Ok(())
         });
         assert!(logged && !may() && agreed.fault().is_none() && said.contains("sha256 "), "{said}");
+    }
+
+    #[test]
+    fn a_grant_can_ask_for_the_askers_signature() {
+        let text = |signed: &str| {
+            format!(
+                "id = 'A'\nversion = 2\n[[grant]]\nanalysts = ['a']\npurposes = ['p']\ndatasets = ['d']\n\
+                 from = '2026-01-01'\nuntil = '2026-12-31'\n{signed}"
+            )
+        };
+        let day: NaiveDate = "2026-06-01".parse().unwrap();
+        let may = |text: &str, signed| {
+            let agreement: Agreement = toml::from_str(text).unwrap();
+            agreement.allows("a", "p", "d", day, signed).map_err(|refusal| refusal.rule)
+        };
+        assert!(may(&text(""), false).is_ok() && may(&text("signed = false"), false).is_ok());
+        assert!(may(&text("signed = true"), true).is_ok());
+        assert_eq!(may(&text("signed = true"), false), Err(Rule::Signature));
+        // Another grant without that condition covers it.
+        let both = format!("{}\n{}", text("signed = true"), text("").split_once("version = 2\n").unwrap().1);
+        assert!(may(&both, false).is_ok());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use loda_contract::{Contract, Protection};
 use loda_disclosure::{Method, Released};
 use loda_proto::v1;
 use loda_question::table::Table;
-use loda_question::{Refusal, Rule};
+use loda_question::{Fragment, Refusal, Rule};
 use loda_service::{AbortOnDropHandle, compute};
 
 use crate::assess::Believed;
@@ -26,7 +26,7 @@ use crate::ingest::unit_ids::RecordSecret;
 use crate::query::agreement::Agreed;
 use crate::query::disclose::{Methods, released};
 use crate::query::engine::{Engine, EngineError};
-use crate::query::request::{Accepted, Asked, Fragment};
+use crate::query::request::{Accepted, Asked};
 use crate::query::service::Work;
 use crate::snapshot::Snapshot;
 use crate::tables::{Pinned, Tables};
@@ -289,7 +289,7 @@ impl Work for Borough {
         let (agreement, today) = (self.agreement.now(), chrono::Utc::now().date_naive());
         let analyst = asked.analyst.to_string();
         accepted.snapshots.iter().try_for_each(|snapshot| {
-            agreement.allows(&analyst, &asked.purpose, &snapshot.contract.dataset, today).map(drop)
+            agreement.allows(&analyst, &asked.purpose, &snapshot.contract.dataset, today, asked.is_signed()).map(drop)
         })
     }
 

@@ -1,18 +1,14 @@
 //! From a request's bytes to a typed question, or a refusal, before a row is read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use loda_contract::{Contract, Protection};
 use loda_disclosure::Released;
-use loda_identity::{Gss, PeerId};
+use loda_identity::{Asking, Gss, PeerId, SignedQuestion};
 use loda_ledger::payload::record::{self, FragmentAsked};
-use loda_ledger::{Entry, Event};
-use loda_proto::v1::{Coverage, SubmitRequest};
-use loda_question::table::Table;
-use loda_question::{Contracts, LIMITS, Question, Refusal, Rule};
-use ring::digest::{SHA256, digest};
+use loda_ledger::{Entry, Event, fragment_id, sha256_hex};
+use loda_proto::v1::{self, Coverage, SubmitRequest};
+use loda_question::{Fragment, LIMITS, Refusal, Rule};
 use uuid::Uuid;
 
 use crate::query::agreement::Agreement;
@@ -48,63 +44,9 @@ impl Accepted {
     }
 }
 
-/// The meaning of a fragment's bytes. A question about people is a table, and nothing else.
-#[derive(Clone)]
-pub(crate) enum Fragment {
-    Question(Box<Question>),
-    Table(Box<Table>),
-}
-
-impl Fragment {
-    /// Decodes a fragment.
-    ///
-    /// # Errors
-    /// The rule that refuses it.
-    pub(crate) fn decode(bytes: &[u8], contracts: Contracts<'_>) -> Result<Self, Refusal> {
-        if Table::is_meant(bytes, LIMITS) {
-            return Table::decode(bytes, LIMITS, contracts).map(|table| Self::Table(Box::new(table)));
-        }
-        let question = Question::decode(bytes, LIMITS, contracts)?;
-        if question.scope().datasets.iter().any(|c| c.protection.may_be_about_people()) {
-            return Err(Refusal::new(
-                Rule::Table,
-                "data about people are asked for by tables alone",
-                "Ask through the coordinator: it asks for tables, and evaluates conditions over what is released",
-            ));
-        }
-        Ok(Self::Question(Box::new(question)))
-    }
-
-    pub(crate) fn datasets(&self) -> &[Arc<Contract>] {
-        match self {
-            Self::Question(question) => &question.scope().datasets,
-            Self::Table(table) => table.datasets(),
-        }
-    }
-
-    pub(crate) fn protection(&self) -> Protection {
-        match self {
-            Self::Question(question) => question.scope().protection,
-            Self::Table(_) => Protection::CellKey,
-        }
-    }
-
-    /// What is asked, in words and as SQL, for readers of the log.
-    pub(crate) fn described(&self) -> Vec<u8> {
-        let (words, sql) = match self {
-            Self::Question(question) => (question.words(), question.sql()),
-            Self::Table(table) => (table.words(), table.sql()),
-        };
-        record::to_text(&FragmentAsked { words, sql })
-    }
-
-    /// The names of the datasets, for logs and people.
-    pub(crate) fn title(&self) -> String {
-        match self {
-            Self::Question(question) => question.scope().title(),
-            Self::Table(table) => table.title(),
-        }
-    }
+/// What is asked, in words and as SQL, for readers of the log.
+pub(crate) fn described(fragment: &Fragment) -> Vec<u8> {
+    record::to_text(&FragmentAsked { words: fragment.words(), sql: fragment.sql() })
 }
 
 /// A request's own values, with types. A value that does not fit its type makes the request invalid.
@@ -115,8 +57,22 @@ pub(crate) struct Asked {
     pub(crate) analyst: PeerId,
     pub(crate) purpose: String,
     pub(crate) fragment: Vec<u8>,
+    /// The SHA-256 of its bytes, in hexadecimal.
+    fragment_sha256: String,
     targets: Vec<Gss>,
+    /// The question as its asker is said to have signed it.
+    offered: Option<SignedQuestion>,
+    /// The SHA-256 of what the asker signed, in hexadecimal, once it is checked. Empty before, and without a signature.
+    signed: String,
+    /// In a dry run: the asker would sign it.
+    would_sign: bool,
 }
+
+/// The asker of a signed question, and what they signed, by the certificates that count now.
+pub(crate) type AskerOf = Box<dyn Fn(&SignedQuestion) -> Result<(PeerId, Asking), String> + Send + Sync>;
+
+/// How far the end of a signature may lie ahead, in seconds.
+const SIGNED_FOR: i64 = 25 * 3600;
 
 const MAX_TARGETS: usize = 64;
 const MAX_PURPOSE: usize = 128;
@@ -141,18 +97,74 @@ impl Asked {
         }
         let targets = request.targets.iter().map(|t| t.parse().map_err(|_| fault("a target is not a GSS code")));
         let targets = targets.collect::<Result<Vec<Gss>, Refusal>>()?;
-        Ok(Self { query, question, analyst, purpose: request.purpose, fragment: request.fragment, targets })
+        let signed =
+            |of: v1::SignedQuestion| SignedQuestion::of_wire(&of.text, of.scheme, &of.signature, &of.certificate);
+        let offered = request.signed.map(signed).map(|of| of.ok_or_else(|| fault("the signature is too large")));
+        let offered = offered.transpose()?;
+        let would_sign = request.dry_run && request.would_sign;
+        Ok(Self {
+            query,
+            question,
+            analyst,
+            purpose: request.purpose,
+            fragment_sha256: sha256_hex(&request.fragment),
+            fragment: request.fragment,
+            targets,
+            offered,
+            signed: String::new(),
+            would_sign,
+        })
     }
 
-    pub(crate) fn fragment_hash(&self) -> String {
-        hex::encode(digest(&SHA256, &self.fragment))
+    /// The SHA-256 of the fragment's bytes, in hexadecimal.
+    pub(crate) fn fragment_hash(&self) -> &str {
+        &self.fragment_sha256
+    }
+
+    /// Checks the asker's signature, if there is one: it has to be of this very question, of this asker, for these
+    /// boroughs, and in time. `now`: in Unix seconds.
+    ///
+    /// # Errors
+    /// Rule `signature`.
+    pub(crate) fn check_signature(&mut self, asker_of: &AskerOf, now: i64) -> Result<(), Refusal> {
+        let Some(offered) = &self.offered else { return Ok(()) };
+        let refused = |what: &str, advice: &str| Refusal::new(Rule::Signature, what, advice);
+        const AGAIN: &str = "Ask again with `loda query`, which signs what is sent";
+        let (signer, asking) =
+            asker_of(offered).map_err(|why| refused(&format!("the asker's signature does not count: {why}"), AGAIN))?;
+        let part = |(number, part): (usize, &loda_identity::AskedPart)| {
+            part.sha256 == self.fragment_hash()
+                && part.boroughs == self.targets
+                && fragment_id(asking.question, number) == self.query
+        };
+        let of_this = signer == self.analyst
+            && asking.purpose == self.purpose
+            && self.question == Some(asking.question)
+            && asking.parts.iter().enumerate().any(part);
+        if !of_this {
+            return Err(refused("the asker signed another question than this one", AGAIN));
+        }
+        if asking.until < now || asking.until.saturating_sub(now) > SIGNED_FOR {
+            return Err(refused(
+                "the asker's signature is not for this time",
+                "Ask again, with the clock of your machine set right",
+            ));
+        }
+        self.signed = sha256_hex(offered.text.as_bytes());
+        Ok(())
+    }
+
+    /// Whether a grant for signed questions covers it.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.would_sign || !self.signed.is_empty()
     }
 
     /// The text of everything that a query id stands for.
     pub(crate) fn identity(&self) -> String {
         let targets: Vec<&str> = self.targets.iter().map(Gss::as_str).collect();
         let question = self.question.map(|id| format!("|{id}")).unwrap_or_default();
-        format!("{}|{}|{}|{}{question}", self.analyst, self.purpose, targets.join(","), self.fragment_hash())
+        let signed = if self.signed.is_empty() { String::new() } else { format!("|{}", self.signed) };
+        format!("{}|{}|{}|{}{question}{signed}", self.analyst, self.purpose, targets.join(","), self.fragment_hash())
     }
 
     /// A log entry of this query.
@@ -165,7 +177,8 @@ impl Asked {
             purpose: self.purpose.clone(),
             dataset: dataset.to_owned(),
             agreement: agreement.to_owned(),
-            fragment: self.fragment_hash(),
+            fragment: self.fragment_hash().to_owned(),
+            signed: self.signed.clone(),
             seen: Vec::new(),
         }
     }
@@ -195,7 +208,7 @@ impl Asked {
         let (mut pinned, mut agreed) = (Vec::new(), String::new());
         // An asker who may not see a dataset may not filter by it either, so every dataset must be agreed.
         for contract in fragment.datasets() {
-            agreed = agreement.allows(&analyst, &self.purpose, &contract.dataset, today)?;
+            agreed = agreement.allows(&analyst, &self.purpose, &contract.dataset, today, self.is_signed())?;
             pinned.push(snapshots(&contract.dataset).filter(|s| s.contract == *contract).ok_or_else(missing)?);
         }
         if let Fragment::Table(table) = &fragment {

@@ -4,15 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use chrono::Utc;
 use futures::future::BoxFuture;
 use loda_disclosure::{Method, Released};
+use loda_identity::manifest::Quorum;
 use loda_ledger::payload::{Commitment, PayloadStore, RecordClass, Retention};
 use loda_ledger::{
     Asked as AskedWords, Entry, Event, FailReason, Hourly, Log, LogError, OtherLogs, RefusalQuota, Refused, Seen,
     Spool, Unconfirmed, of_key,
 };
 use loda_proto::v1;
-use loda_question::{Refusal, Rule};
+use loda_question::{Fragment, Refusal, Rule};
 use loda_service::{FairQueue, Outcomes, TaskGroup, Times, heads, retention};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
@@ -20,9 +22,10 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::config::Limits;
+use crate::query::confirmation::Confirmation;
 use crate::query::registry::{Admission, Job, LogRecovery, QueryRegistry};
 use crate::query::release::{Gate, Release};
-use crate::query::request::{Accepted, Asked, AtHand, Fragment};
+use crate::query::request::{Accepted, Asked, AskerOf, AtHand, described};
 
 /// No deadline is shorter, so nobody learns from a deadline whether an answer takes a little longer.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -62,11 +65,16 @@ pub(crate) trait Work: Send + Sync + 'static {
     ) -> BoxFuture<'a, anyhow::Result<Released<RecordBatch>>>;
 }
 
-/// The names of logs, by their keys. This node's name is the one at the opening of its log. The coordinator's is the
-/// one that the manifest gives now.
-pub(crate) struct LogNames {
+/// The other parties, as manifest and certificates of the moment have them.
+pub(crate) struct Parties {
+    /// The name of this node's log, by its key, at the opening of the log.
     pub(crate) own: String,
+    /// The key of the coordinator's log.
     pub(crate) coordinator: Box<dyn Fn() -> String + Send + Sync>,
+    /// The asker of a signed question.
+    pub(crate) asker_of: AskerOf,
+    /// What the manifest demands of the boroughs as witnesses of the coordinator's log.
+    pub(crate) quorum: Box<dyn Fn() -> Option<Quorum> + Send + Sync>,
 }
 
 /// All queries of one node, from its start to its end.
@@ -78,11 +86,11 @@ pub(crate) struct QueryService {
     gate: Gate,
     /// The coordinator's log, as far as this node has seen it.
     others: OtherLogs,
-    coordinator: Box<dyn Fn() -> String + Send + Sync>,
+    parties: Parties,
     /// Why this node does not confirm the coordinator's log.
     unconfirmed: Mutex<Option<String>>,
-    /// The name of this node's log, by its key, at the opening of the log.
-    own: String,
+    /// Whether enough boroughs have confirmed it.
+    pub(crate) confirmation: Confirmation,
     refusals: RefusalQuota,
     /// The questions that were accepted within the hour, by asker.
     accepted: Mutex<Hourly>,
@@ -106,16 +114,16 @@ impl QueryService {
         mut history: LogRecovery,
         work: Arc<dyn Work>,
         tasks: TaskGroup,
-        names: LogNames,
+        parties: Parties,
     ) -> anyhow::Result<Arc<Self>> {
         for ending in history.endings() {
             log.append(&ending)?;
         }
         Ok(Arc::new(Self {
             others: std::mem::take(&mut history.others),
-            coordinator: names.coordinator,
+            parties,
             unconfirmed: Mutex::default(),
-            own: names.own,
+            confirmation: Confirmation::default(),
             refusals: RefusalQuota::default(),
             accepted: Mutex::default(),
             hourly: limits.questions_per_hour,
@@ -151,7 +159,7 @@ impl QueryService {
 
     /// This node's doubt about the coordinator's log.
     pub(crate) fn coordinator_fault(&self) -> Option<String> {
-        let doubt = self.others.doubt(&of_key(&(self.coordinator)())).map(|doubt| doubt.to_string());
+        let doubt = self.others.doubt(&of_key(&(self.parties.coordinator)())).map(|doubt| doubt.to_string());
         let doubt = doubt.or_else(|| self.unconfirmed())?;
         Some(format!(
             "the coordinator's query log {doubt}: its questions are refused; ask the federation what became of it"
@@ -159,7 +167,8 @@ impl QueryService {
     }
 
     fn unconfirmed(&self) -> Option<String> {
-        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let own = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        own.or_else(|| self.confirmation.lacks((self.parties.quorum)()))
     }
 
     /// Keeps whether this node could confirm the newest checkpoint of the coordinator's log. A change is logged.
@@ -192,9 +201,14 @@ impl QueryService {
         }
     }
 
+    /// The most entries of the coordinator's log that this node has been shown.
+    pub(crate) fn shown(&self) -> u64 {
+        self.others.newest(&of_key(&(self.parties.coordinator)())).entries
+    }
+
     /// The head of this node's log, for a coordinator that has seen `seen` entries of it.
     pub(crate) fn head(&self, seen: u64) -> v1::LogHead {
-        heads::told(&self.own, &self.gate.log().head(seen), self.others.newest(&of_key(&(self.coordinator)())).entries)
+        heads::told(&self.parties.own, &self.gate.log().head(seen), self.shown())
     }
 
     /// Destroys the words behind the log when their time is over.
@@ -224,7 +238,7 @@ impl QueryService {
 
     /// Checks that the coordinator's log continues the part that this node has seen. Returns how far the log has come.
     fn continues(&self, told: Option<&v1::LogHead>) -> Result<Seen, Refusal> {
-        let log = of_key(&(self.coordinator)());
+        let log = of_key(&(self.parties.coordinator)());
         let refused = |what: String| {
             Refusal::new(
                 Rule::Log,
@@ -287,14 +301,18 @@ impl QueryService {
     fn take(self: &Arc<Self>, request: v1::SubmitRequest) -> Result<Option<Refusal>, Status> {
         let (dry_run, deadline) = (request.dry_run, Duration::from_millis(request.deadline_ms.into()));
         let log = request.log.clone();
-        let asked = match Asked::parse(request) {
+        let mut asked = match Asked::parse(request) {
             Ok(asked) => asked,
             Err(refusal) => return Ok(Some(refusal)),
         };
         if dry_run {
             return Ok(self.work.judge(&asked).err());
         }
-        let judged = self.continues(log.as_ref()).and_then(|seen| Ok((seen, self.work.judge(&asked)?)));
+        let signature = asked.check_signature(&self.parties.asker_of, Utc::now().timestamp());
+        let judged = self.continues(log.as_ref()).and_then(|seen| {
+            signature?;
+            Ok((seen, self.work.judge(&asked)?))
+        });
         let (seen, mut accepted) = match judged {
             Ok(judged) => judged,
             Err(refusal) => {
@@ -350,7 +368,7 @@ impl QueryService {
 
     /// Stores what was asked.
     fn words(&self, asked: &Asked, fragment: &Fragment) -> Result<Commitment, Status> {
-        let kept = self.gate.payloads.keep(RecordClass::Question, &asked.fragment, || fragment.described());
+        let kept = self.gate.payloads.keep(RecordClass::Question, &asked.fragment, || described(fragment));
         kept.map_err(unavailable)
     }
 

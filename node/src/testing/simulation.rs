@@ -11,14 +11,14 @@ use loda_ledger::payload::PayloadStore;
 use loda_ledger::{Entry, Log, Spool};
 use loda_proto::v1::SubmitRequest;
 use loda_proto::v1::node_server::NodeServer;
-use loda_question::Refusal;
+use loda_question::{Fragment, Refusal};
 use loda_service::TaskGroup;
 use uuid::Uuid;
 
 use crate::query::registry::LogRecovery;
-use crate::query::request::{Accepted, Asked, Fragment};
+use crate::query::request::{Accepted, Asked};
 use crate::query::service::{QueryService, Work};
-use crate::serve::{Node, log_names};
+use crate::serve::{Node, parties};
 
 /// The work on a query: how long it takes, and whether it succeeds.
 pub type SimulatedWork = dyn Fn(Uuid) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
@@ -44,7 +44,7 @@ impl CannedNode {
         let asked = Asked::parse(request).map_err(refused)?;
         let accepted = self.node.borough.judge(&asked).map_err(refused)?;
         let cells = self.node.borough.cells(&asked, &accepted).await?;
-        self.answers.insert(asked.fragment_hash(), cells);
+        self.answers.insert(asked.fragment_hash().to_owned(), cells);
         Ok(())
     }
 
@@ -70,7 +70,7 @@ impl CannedNode {
             history,
             work,
             tasks,
-            log_names(&self.node.identity, &self.node.borough.config.borough),
+            parties(&self.node.identity, &self.node.borough.config.borough),
         )?;
         let mut node = self.node.clone();
         node.queries = queries;
@@ -99,7 +99,7 @@ impl Work for Working {
     /// Of one question in three, the answer is at hand.
     fn at_hand(&self, asked: &Asked, _accepted: &Accepted) -> Option<Released<RecordBatch>> {
         let ready = asked.query.as_u128().is_multiple_of(3);
-        ready.then(|| self.rehearsed.answers.get(&asked.fragment_hash()).cloned()).flatten()
+        ready.then(|| self.rehearsed.answers.get(asked.fragment_hash()).cloned()).flatten()
     }
 
     fn method(&self, accepted: &Accepted) -> Arc<dyn Method> {
@@ -117,7 +117,7 @@ impl Work for Working {
     ) -> BoxFuture<'a, anyhow::Result<Released<RecordBatch>>> {
         Box::pin(async move {
             (self.toil)(asked.query).await?;
-            let answer = self.rehearsed.answers.get(&asked.fragment_hash());
+            let answer = self.rehearsed.answers.get(asked.fragment_hash());
             answer.cloned().ok_or_else(|| anyhow::anyhow!("the simulation has not rehearsed this question"))
         })
     }

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::problem::{Body, Id, NotAsked, NotLetIn, NotRead, NotThere, NotUnderstood, Params, Problem, within};
 use crate::doors::service::DoorService;
 use crate::doors::sign_in::asker::{Asker, Scope};
+use crate::query::explain::Verdicts as AskVerdicts;
 use crate::query::query::Query;
 
 /// The longest time that a request may wait for the end, in seconds.
@@ -300,7 +301,9 @@ pub(crate) async fn explain(
     text("purpose", &request.purpose, 0, 200)?;
     let purpose = asker.purpose(&request.purpose)?;
     let prepared = service.plan(&asker, request.sql, purpose).await?;
-    let explained = service.explain(&asker, prepared, request.ask_boroughs).await?;
+    // What comes through this door is not signed.
+    let ask = request.ask_boroughs.then_some(AskVerdicts { signed: false });
+    let explained = service.explain(&asker, prepared, ask).await?;
     let verdict = |verdict: v1::Verdict| {
         let refusal = verdict.refusal.unwrap_or_default();
         Verdict {

@@ -30,6 +30,8 @@ pub enum GapKind {
     OtherFragment,
     /// The party was told another asker or purpose than the coordinator's log says.
     OtherAsker,
+    /// The party was shown another signature of the asker than the coordinator's log says, or none.
+    OtherSignature,
     /// The party is not among the boroughs that the coordinator's log says were asked.
     OtherTarget,
     /// The party's log begins two questions with this id.
@@ -84,6 +86,9 @@ impl fmt::Display for Gap {
             }
             GapKind::OtherAsker => {
                 write!(f, "{party} was told another asker or purpose than the coordinator's log says")
+            }
+            GapKind::OtherSignature => {
+                write!(f, "{party} was shown another signature of the asker than the coordinator's log says, or none")
             }
             GapKind::OtherTarget => {
                 write!(f, "{party} was asked, and the coordinator's log does not name it among those asked")

@@ -86,8 +86,8 @@ pub fn reconcile(coordinator: &PartyLog, boroughs: &[PartyLog], days: Days) -> R
     let all = questions(coordinator.entries.clone());
     let mut begun = Begun::new();
     for question in all.iter().filter(|question| question.was_sent()) {
-        let again = begun.insert(question.id(), question).is_some();
-        if again && days.hold(&question.begun) {
+        let first = *begun.entry(question.id()).or_insert(question);
+        if !std::ptr::eq(first, question) && days.hold(&question.begun) {
             found.gaps.insert(coordinator.gap(question.id(), GapKind::Twice));
         }
     }
@@ -181,6 +181,9 @@ impl Leg<'_> {
         }
         if begun.analyst != first.what.analyst || begun.purpose != first.what.purpose {
             kinds.push(GapKind::OtherAsker);
+        }
+        if begun.signed != first.what.signed {
+            kinds.push(GapKind::OtherSignature);
         }
         if let Some(asked) = question.asked() {
             let mut sent = asked.fragments.iter().filter(|sent| sent.sha256 == *fragment).peekable();
@@ -388,7 +391,7 @@ mod tests {
                 sql: "SELECT 1".to_owned(),
                 boroughs: boroughs.clone(),
             };
-            let asked = QuestionAsked { sql: "SELECT 1".to_owned(), fragments: vec![sent], refusal: None };
+            let asked = QuestionAsked { sql: "SELECT 1".to_owned(), fragments: vec![sent], ..QuestionAsked::default() };
             let asked = self.text(to_text(&asked));
             let log = self.open(centre);
             log.append(&entry(Event::Intent { asked: Asked::Committed(asked) })).unwrap();
@@ -470,7 +473,7 @@ mod tests {
     type Cheat = (&'static str, fn(&Federation), fn(&GapKind) -> bool);
 
     /// What a party does to its own log, with its own key, and what names it.
-    const CHEATS: [Cheat; 14] = [
+    const CHEATS: [Cheat; 15] = [
         (
             "a borough hides that it was asked",
             |all| all.rewrite(0, |log| log.retain(|e| e.question != Q2)),
@@ -513,6 +516,11 @@ mod tests {
             "the coordinator names another purpose",
             |all| all.rewrite(3, |log| log[2].purpose = "q".into()),
             |k| *k == GapKind::OtherAsker,
+        ),
+        (
+            "the coordinator says that the asker signed",
+            |all| all.rewrite(3, |log| log[2].signed = "ab".into()),
+            |k| *k == GapKind::OtherSignature,
         ),
         (
             "a borough was sent another fragment",
@@ -605,7 +613,11 @@ mod tests {
                 sql: sql.to_owned(),
                 boroughs: BOROUGHS.map(str::to_owned).to_vec(),
             });
-            let innocent = QuestionAsked { sql: "SELECT 2".to_owned(), fragments: fragments.collect(), refusal: None };
+            let innocent = QuestionAsked {
+                sql: "SELECT 2".to_owned(),
+                fragments: fragments.collect(),
+                ..QuestionAsked::default()
+            };
             let asked = Asked::Committed(all.text(to_text(&innocent)));
             all.rewrite(3, |log| log[2].event = Event::Intent { asked });
             let found = all.reconciled().gaps;

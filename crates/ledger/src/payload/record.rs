@@ -1,5 +1,6 @@
 //! The texts behind entries, as JSON: what was asked and what was released, at the coordinator and at a node.
 
+use loda_federation::SignedQuestion;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ pub struct QuestionAsked {
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalTold>,
+    /// The question as its asker signed it: the entries name the hash of its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedQuestion>,
 }
 
 /// A part of a question, as boroughs are sent it.

@@ -4,11 +4,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use loda::{Answer, ClientError, Config, Recorded};
+use loda_demo::layout::Layout;
 use loda_identity::{Manifest, SigningKey};
 use loda_ledger::tree::checkpoint::{Checkpoint, witnessed};
 use loda_ledger::tree::files::read_note;
 use loda_ledger::tree::note::Note;
 use loda_ledger::{CONFIRMED, coordinator_key, witness_keys};
+use loda_node::Methods;
 use loda_proto::v1::{BoroughAnswer, CosignRequest};
 
 use crate::support::{self, Federation};
@@ -77,6 +79,7 @@ fn every_answer_is_in_a_log_that_the_boroughs_confirm() {
             checkpoint: note.to_string().into_bytes(),
             old: checkpoint.size,
             proof: Vec::new(),
+            confirmed: Vec::new(),
         };
         let mut node = federation.node_client(deceived);
         assert!(!node.cosign(shown(&note)).await.unwrap().into_inner().note.is_empty());
@@ -97,5 +100,72 @@ fn every_answer_is_in_a_log_that_the_boroughs_confirm() {
         assert!(is_its && rule(refused[0]).as_deref() == Some("query-log"), "{:?}", answer.statement);
         let own = std::fs::read_to_string(layout.node(deceived).join("state/log.jsonl")).unwrap();
         assert!(own.contains("the coordinator's query log was not confirmed"), "{own}");
+    });
+}
+
+/// The manifest demands that all boroughs confirm the log within a minute. One that was shown two logs confirms no more.
+#[test]
+fn nothing_is_answered_while_too_few_boroughs_confirm_the_log() {
+    support::run(async {
+        let demand = |layout: &Layout| {
+            let manifest = std::fs::read_to_string(layout.manifest()).unwrap();
+            let (before, after) = manifest.split_once("witnesses = ").unwrap();
+            let after = after.split_once('\n').unwrap().1;
+            std::fs::write(layout.manifest(), format!("{before}witnesses = 4\nwitness_minutes = 1\n{after}")).unwrap();
+        };
+        let methods = Methods::standard().unwrap();
+        let federation = Federation::changed(4, support::Of::Small, methods, &demand).await;
+        let (layout, client) = (&federation.layout, &federation.client);
+        let answer = client.query(COUNT, "demo", None, |_| ()).await.unwrap();
+        assert!(answer.statement.complete, "{:?}", answer.statement);
+        confirmed(&federation, &answer).await;
+        // For as long as all confirm, the minute is never over, though nobody asks.
+        tokio::time::sleep(Duration::from_secs(75)).await;
+        let answer = client.query(COUNT, "demo", None, |_| ()).await.unwrap();
+        assert!(answer.statement.complete, "{:?}", answer.statement);
+        confirmed(&federation, &answer).await;
+
+        let state = layout.coordinator().join("state");
+        let log = coordinator_key(&Manifest::load(layout.manifest()).unwrap()).unwrap();
+        let note = read_note(&state.join("log").join(CONFIRMED)).unwrap();
+        let checkpoint = Checkpoint::of_note(&note, &log).unwrap();
+        let key = SigningKey::load(&state.join("log.key")).unwrap();
+        let mut forged = Note::new(&Checkpoint { root: [7; 32], ..checkpoint.clone() }.text()).unwrap();
+        forged.sign(&log, 0, &|text| key.sign(text));
+        let deceived = layout.boroughs[0].gss;
+        let shown = CosignRequest {
+            checkpoint: forged.to_string().into_bytes(),
+            old: checkpoint.size,
+            ..CosignRequest::default()
+        };
+        let said = federation.node_client(deceived).cosign(shown).await.unwrap().into_inner();
+        assert!(said.note.is_empty(), "{said:?}");
+        // The others answer for a while, and then nobody does.
+        let answers = |answer: &Answer| {
+            let boroughs = answer.statement.parts[0].boroughs.iter();
+            boroughs.filter(|said| said.answer == "answered").count()
+        };
+        assert_eq!(answers(&client.query(COUNT, "demo", None, |_| ()).await.unwrap()), 3);
+        tokio::time::sleep(Duration::from_secs(75)).await;
+        let answer = client.query(COUNT, "demo", None, |_| ()).await.unwrap();
+        let refused = |said: &BoroughAnswer| said.refusal.as_ref().is_some_and(|no| no.rule == "query-log");
+        assert!(answer.statement.parts[0].boroughs.iter().all(refused), "{:?}", answer.statement);
+        let why = answer.statement.parts[0].boroughs[1].refusal.clone().unwrap().message;
+        assert!(why.contains("not been confirmed by 4 boroughs within 1 minutes"), "{why}");
+        let own = std::fs::read_to_string(layout.node(layout.boroughs[1].gss).join("state/log.jsonl")).unwrap();
+        assert!(own.contains("\"REFUSE\"") && own.contains("query-log"), "{own}");
+
+        // Once somebody has looked into it and taken the evidence away, all confirm again, and answer.
+        let witness = layout.node(deceived).join("state/witness");
+        for file in std::fs::read_dir(&witness).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_some_and(|is| is == "fork") {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+        let began = Instant::now();
+        while answers(&client.query(COUNT, "demo", None, |_| ()).await.unwrap()) < 4 {
+            assert!(began.elapsed() < Duration::from_secs(60), "all confirm the log again");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
     });
 }

@@ -20,6 +20,8 @@ pub struct Recorded {
     /// The number of boroughs that have confirmed the log's first entries, and the number of these. Never more entries than
     /// there are now.
     pub confirmed: Option<(usize, u64)>,
+    /// The number of boroughs that must have confirmed the log lately, as the manifest demands. 0: it demands nothing.
+    pub demanded: usize,
 }
 
 impl Recorded {
@@ -37,7 +39,13 @@ impl Recorded {
             Some((boroughs, entries)) => {
                 let of =
                     if entries == self.entries { "it".to_owned() } else { format!("its first {}", number(entries)) };
-                format!("{at}; {boroughs} of {} boroughs have confirmed {of}", self.members)
+                let lack = match self.demanded {
+                    demanded if boroughs < demanded => {
+                        format!(", fewer than the {demanded} that the manifest demands within some time")
+                    }
+                    _ => String::new(),
+                };
+                format!("{at}; {boroughs} of {} boroughs have confirmed {of}{lack}", self.members)
             }
         }
     }
@@ -48,13 +56,20 @@ pub(crate) struct Keys {
     log_key: String,
     log: Verifier,
     witnesses: Vec<Verifier>,
+    demanded: usize,
 }
 
 impl Keys {
     /// The keys that a manifest names. `None`: its domain is no name of a log.
     pub(crate) fn of(manifest: &Manifest) -> Option<Self> {
         let witnesses = witness_keys(manifest).into_iter().map(|(_, key)| key).collect();
-        Some(Self { log_key: manifest.coordinator.log_key.clone(), log: coordinator_key(manifest)?, witnesses })
+        let demanded = manifest.witnessing().map_or(0, |quorum| quorum.members);
+        Some(Self {
+            log_key: manifest.coordinator.log_key.clone(),
+            log: coordinator_key(manifest)?,
+            witnesses,
+            demanded,
+        })
     }
 }
 
@@ -101,7 +116,7 @@ pub(crate) fn check(told: &RecordedResponse, keys: &Keys, expected: &Expected<'_
         }
     };
     let (number, members) = (told.number.saturating_add(1), keys.witnesses.len());
-    Ok(Recorded { number, entries: now.size, members, confirmed })
+    Ok(Recorded { number, entries: now.size, members, confirmed, demanded: keys.demanded })
 }
 
 fn signed(note: &[u8], log: &Verifier) -> Result<(Note, Checkpoint), &'static str> {
@@ -139,7 +154,7 @@ mod tests {
         let log = checkpoint_key(DOMAIN, COORDINATOR, &log_key).unwrap();
         let witnesses = ["E09000001", "E09000007"];
         let witnesses = witnesses.map(|gss| witness_key(DOMAIN, gss, &key(dir, gss).public_hex()).unwrap());
-        Keys { log_key, log, witnesses: witnesses.to_vec() }
+        Keys { log_key, log, witnesses: witnesses.to_vec(), demanded: 0 }
     }
 
     fn outcome(query: &str, result: &str) -> Entry {
@@ -190,7 +205,9 @@ mod tests {
         let mut tree = log(dir.path(), "log", &first, &then);
         let good = told(&mut tree, 7);
         let found = checked(&good, &of, "mine", "cc").unwrap();
-        assert_eq!(found, Recorded { number: 8, entries: 9, members: 2, confirmed: Some((1, 7)) });
+        assert_eq!(found, Recorded { number: 8, entries: 9, members: 2, confirmed: Some((1, 7)), demanded: 0 });
+        let few = Recorded { demanded: 2, ..found };
+        assert!(few.sentence().contains("fewer than the 2 that the manifest demands"), "{}", few.sentence());
         assert_eq!(
             found.sentence(),
             "recorded as entry 8 of 9 in the coordinator's query log; 1 of 2 boroughs have confirmed its first 7"

@@ -232,12 +232,16 @@ impl Layout {
                 log_key: log_key(&folder)?,
             })
         });
+        // Two thirds of them: no two logs can both be confirmed unless a third of the boroughs helps.
+        let quorum = u32::try_from(self.boroughs.len() * 2 / 3).ok().filter(|_| self.boroughs.len() > 3);
         let manifest = Manifest {
             federation: "London data federation (demo)".to_owned(),
             domain: DOMAIN.to_owned(),
             version: 1,
             previous: None,
             approvals: None,
+            witnesses: quorum,
+            witness_minutes: None,
             members: members.collect::<anyhow::Result<Vec<_>>>()?,
             coordinator: CoordinatorEntry {
                 address: format!("127.0.0.1:{port}"),

@@ -2,11 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use loda_identity::PeerId;
+use loda_ledger::tree::checkpoint::{Checkpoint, witnessed_at};
+use loda_ledger::tree::note::{Note, Verifier};
 use loda_ledger::tree::proof;
-use loda_ledger::{Offered, Unconfirmed, coordinator_key};
+use loda_ledger::{Offered, Unconfirmed, coordinator_key, witness_keys};
 use loda_proto::v1::node_server::Node as NodeService;
 use loda_proto::v1::told::Word;
 use loda_proto::{CHUNK, VERSIONS, v1};
@@ -94,8 +97,8 @@ impl NodeService for Node {
         if request.texts {
             self.queries.note_reading(&auditor.to_string())?;
         }
-        let state = self.borough.config.state.clone();
-        let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request)).await;
+        let (state, tree) = (self.borough.config.state.clone(), self.tree.clone());
+        let page = tokio::task::spawn_blocking(move || read_log::read(&state, &wanted, &request, tree.as_ref())).await;
         match page {
             Ok(Ok(page)) => Ok(Response::new(page)),
             Ok(Err(fault)) => {
@@ -108,12 +111,25 @@ impl NodeService for Node {
 
     async fn cosign(&self, request: Request<v1::CosignRequest>) -> Result<Response<v1::CosignResponse>, Status> {
         let request = request.into_inner();
-        let log = coordinator_key(&self.identity.manifest()).ok_or_else(|| Status::internal("internal"))?;
+        let manifest = self.identity.manifest();
+        let log = coordinator_key(&manifest).ok_or_else(|| Status::internal("internal"))?;
         let proof = proof::of_bytes(&request.proof).ok_or_else(|| Status::invalid_argument("proof"))?;
         let now = u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(0);
-        let witness = Arc::clone(&self.witness);
+        let (witness, queries) = (Arc::clone(&self.witness), Arc::clone(&self.queries));
         // What is confirmed is written to the disk first.
         let confirmed = tokio::task::spawn_blocking(move || {
+            if let Some(quorum) = manifest.witnessing().filter(|quorum| queries.confirmation.wants(quorum))
+                && let Ok(note) = Note::parse(&request.confirmed)
+                && let Ok(checkpoint) = Checkpoint::of_note(&note, &log)
+                && witness.has_confirmed(&log, &note)
+            {
+                let keys: Vec<Verifier> = witness_keys(&manifest).into_iter().map(|(_, key)| key).collect();
+                let at = witnessed_at(&note, &keys, quorum.members, now);
+                if let Some(at) = at {
+                    let ago = Duration::from_secs(now.saturating_sub(at));
+                    queries.confirmation.heard(ago, checkpoint.size, queries.shown());
+                }
+            }
             witness.confirm(&log, &Offered { note: &request.checkpoint, old: request.old, proof: &proof }, now)
         });
         let confirmed = confirmed.await.map_err(|_| Status::internal("internal"))?;

@@ -78,6 +78,13 @@ pub(crate) struct Found {
     /// How many members must sign each later version [default: more than half]
     #[arg(long, value_name = "K")]
     pub(crate) approvals: Option<u32>,
+    /// How many members must have confirmed the coordinator's query log lately, or nodes answer nothing: two thirds of
+    /// them is a good number
+    #[arg(long, value_name = "K")]
+    pub(crate) witnesses: Option<u32>,
+    /// Within how many minutes they must [default: 60]
+    #[arg(long, value_name = "MINUTES", requires = "witnesses")]
+    pub(crate) witness_minutes: Option<u32>,
     /// Where to write the draft
     #[arg(long, short, value_name = "FILE", default_value = "draft.toml")]
     pub(crate) out: PathBuf,

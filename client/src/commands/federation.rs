@@ -212,6 +212,8 @@ fn founded(found: &Found, session: &mut Session<'_>) -> Result<(), Failure> {
         version: 1,
         previous: None,
         approvals: found.approvals,
+        witnesses: found.witnesses,
+        witness_minutes: found.witness_minutes,
         coordinator: CoordinatorEntry {
             address: found.coordinator.clone(),
             ca: read(&found.ca)?,
@@ -225,8 +227,8 @@ fn founded(found: &Found, session: &mut Session<'_>) -> Result<(), Failure> {
             .collect::<Result<_, Failure>>()?,
         datasets: datasets.collect::<Result<_, Failure>>()?,
     };
-    // The number of approvals is checked once there are members.
-    let checked = Manifest { approvals: None, ..draft.clone() };
+    // The number of approvals and of witnesses is checked once there are members.
+    let checked = Manifest { approvals: None, witnesses: None, witness_minutes: None, ..draft.clone() };
     checked.check().map_err(|error| Failure::Usage(error.to_string()))?;
     write(&found.out, &draft.to_toml())?;
     writeln!(session.out, "wrote {}: invite boroughs with `loda federation invite`", found.out.display())?;

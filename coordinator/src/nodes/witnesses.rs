@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context;
 use futures::future::join_all;
+use loda_identity::manifest::Quorum;
 use loda_identity::{Gss, Manifest};
-use loda_ledger::tree::checkpoint::Checkpoint;
+use loda_ledger::tree::checkpoint::{Checkpoint, witnessed_at};
 use loda_ledger::tree::note::{Note, Verifier};
 use loda_ledger::tree::proof;
 use loda_ledger::witness_keys;
@@ -24,6 +26,19 @@ pub(crate) struct Witnesses {
     sizes: Mutex<BTreeMap<Gss, u64>>,
     /// The boroughs that do not confirm, and why.
     refusing: Mutex<BTreeMap<Gss, String>>,
+    renewal: Mutex<Renewal>,
+}
+
+/// Whether confirmations have to be made again, though the log has no new entry: they count for a time only.
+#[derive(Clone, Copy, Default)]
+enum Renewal {
+    /// They are to be made now.
+    #[default]
+    Due,
+    /// They were made, and the boroughs do not have them yet.
+    Made,
+    /// The boroughs have had them since this time.
+    Told(Instant),
 }
 
 impl Witnesses {
@@ -43,13 +58,17 @@ impl Witnesses {
             of_tree.with(|tree| tree.publish().map(drop).map(|()| (tree.newest().cloned(), tree.confirmed())))
         });
         let (Some((checkpoint, mut note)), confirmed) = newest.await?? else { return Ok(Vec::new()) };
+        let renewal = self.renewal(manifest);
+        let shown = confirmed.as_ref().map(Note::to_string).unwrap_or_default().into_bytes();
         if let Some(confirmed) = confirmed.filter(|confirmed| confirmed.text() == note.text()) {
             note = confirmed;
         }
-        let wanted: Vec<(Gss, Verifier)> =
-            witness_keys(manifest).into_iter().filter(|(_, key)| key.verify(&note).is_none()).collect();
+        let all = witness_keys(manifest);
+        let renews = !matches!(renewal, Some(Renewal::Told(_)) | None);
+        let lacks = |(_, key): &&(Gss, Verifier)| renews || key.verify(&note).is_none();
+        let wanted: Vec<(Gss, Verifier)> = all.iter().filter(lacks).cloned().collect();
         let (at, before) = (&checkpoint, note.clone());
-        let asked = wanted.iter().map(|(gss, _)| self.one(nodes, gss, tree, at, &before));
+        let asked = wanted.iter().map(|(gss, _)| self.one(nodes, gss, tree, at, &before, &shown));
         let (mut more, mut new) = (false, Vec::new());
         for ((gss, key), signed) in wanted.iter().zip(join_all(asked).await) {
             match signed {
@@ -71,9 +90,30 @@ impl Witnesses {
         }
         if more {
             let tree = tree.clone();
+            let keys: Vec<Verifier> = all.into_iter().map(|(_, key)| key).collect();
+            let now = u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(0);
+            let enough = manifest.witnessing().is_some_and(|Quorum { members, within }| {
+                let at = witnessed_at(&note, &keys, members, now);
+                at.is_some_and(|at| now.saturating_sub(at) < within.as_secs() / 4)
+            });
             tokio::task::spawn_blocking(move || tree.with(|tree| tree.keep_confirmed(note))).await??;
+            match renewal {
+                Some(Renewal::Due) if enough => *lock(&self.renewal) = Renewal::Made,
+                Some(Renewal::Made) if enough => *lock(&self.renewal) = Renewal::Told(Instant::now()),
+                _ => {}
+            }
         }
         Ok(new)
+    }
+
+    /// Whether confirmations have to be made again. `None`: the manifest demands none.
+    fn renewal(&self, manifest: &Manifest) -> Option<Renewal> {
+        let within = manifest.witnessing()?.within;
+        let mut renewal = lock(&self.renewal);
+        if matches!(*renewal, Renewal::Told(at) if at.elapsed() > within / 4) {
+            *renewal = Renewal::Due;
+        }
+        Some(*renewal)
     }
 
     /// One borough's signature.
@@ -84,6 +124,7 @@ impl Witnesses {
         tree: &LogTree,
         checkpoint: &Checkpoint,
         note: &Note,
+        confirmed: &[u8],
     ) -> anyhow::Result<Note> {
         let mut old = lock(&self.sizes).get(gss).copied().unwrap_or_default();
         // A borough that was asked from another size says from which.
@@ -94,6 +135,7 @@ impl Witnesses {
                 checkpoint: note.to_string().into_bytes(),
                 old,
                 proof: proof::to_bytes(&proof.await??),
+                confirmed: confirmed.to_vec(),
             };
             let said = nodes.cosign(gss, request).await?;
             if !said.fault.is_empty() {

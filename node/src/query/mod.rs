@@ -2,6 +2,7 @@
 
 pub(crate) mod agreement;
 pub(crate) mod borough;
+pub(crate) mod confirmation;
 pub(crate) mod disclose;
 pub(crate) mod engine;
 pub(crate) mod registry;

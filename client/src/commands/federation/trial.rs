@@ -120,6 +120,8 @@ fn found(
         version: 1,
         previous: None,
         approvals: None,
+        witnesses: None,
+        witness_minutes: None,
         coordinator: CoordinatorEntry {
             address: format!("127.0.0.1:{}", trial.port),
             ca: office.ca_pem().to_owned(),

@@ -29,6 +29,12 @@ fn text(manifest: &Manifest) -> String {
     if let Some(approvals) = manifest.approvals {
         out.push_str(&format!("approvals = {approvals}\n"));
     }
+    if let Some(witnesses) = manifest.witnesses {
+        out.push_str(&format!("witnesses = {witnesses}\n"));
+    }
+    if let Some(minutes) = manifest.witness_minutes {
+        out.push_str(&format!("witness_minutes = {minutes}\n"));
+    }
 
     out.push_str("\n[coordinator]\n");
     entry(&mut out, "address", &manifest.coordinator.address);

@@ -89,6 +89,21 @@ impl Manifest {
                 "give a number from 1 to that of the members, or leave it out for more than half",
             );
         }
+        let witnesses = self.witnessing().map(|quorum| quorum.members);
+        if witnesses.is_some_and(|k| !self.members.is_empty() && !(1..=self.members.len()).contains(&k)) {
+            return fault(
+                LinePlace::Top,
+                format!("witnesses = {} cannot be had", witnesses.unwrap_or(0)),
+                "give a number from 1 to that of the members, such as two thirds of them, or leave it out",
+            );
+        }
+        if self.witness_minutes.is_some_and(|minutes| !(1..=1440).contains(&minutes) || witnesses.is_none()) {
+            return fault(
+                LinePlace::Top,
+                "witness_minutes cannot be used".to_owned(),
+                "give 1 to 1440 minutes, beside witnesses = …",
+            );
+        }
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What stands in a manifest.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::borough::Gss;
@@ -22,6 +24,11 @@ pub struct Manifest {
     pub previous: Option<String>,
     /// How many members must sign the next version; more than half where it is not stated.
     pub approvals: Option<u32>,
+    /// How many members must have confirmed the coordinator's log lately, or nodes answer nothing; any number where it is
+    /// not stated.
+    pub witnesses: Option<u32>,
+    /// Within how many minutes they must; [`WITNESS_MINUTES`] where it is not stated.
+    pub witness_minutes: Option<u32>,
     /// The one coordinator.
     pub coordinator: CoordinatorEntry,
     /// The boroughs.
@@ -58,6 +65,18 @@ pub struct Member {
     pub ca: String,
     /// The Ed25519 public key of its log: 64 lower-case hex digits.
     pub log_key: String,
+}
+
+/// Within how many minutes enough members must have confirmed the coordinator's log.
+pub const WITNESS_MINUTES: u32 = 60;
+
+/// What a manifest demands of the members as witnesses of the coordinator's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    /// How many must have confirmed it.
+    pub members: usize,
+    /// Within this time.
+    pub within: Duration,
 }
 
 /// The address of a member whose node accepts no connections, and dials the coordinator instead.
@@ -100,6 +119,13 @@ impl Manifest {
     pub fn quorum(&self) -> usize {
         let majority = (self.members.len() / 2).saturating_add(1);
         self.approvals.map_or(majority, |k| usize::try_from(k).unwrap_or(usize::MAX))
+    }
+
+    /// What it demands of the members as witnesses of the coordinator's log. `None`: nothing.
+    pub fn witnessing(&self) -> Option<Quorum> {
+        let minutes = self.witness_minutes.unwrap_or(WITNESS_MINUTES);
+        let members = usize::try_from(self.witnesses?).unwrap_or(usize::MAX);
+        Some(Quorum { members, within: Duration::from_secs(u64::from(minutes).saturating_mul(60)) })
     }
 
     /// The DNS name that every server certificate carries; see [`SERVER_NAME`].

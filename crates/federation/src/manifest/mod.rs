@@ -7,6 +7,8 @@
 //! federation = "London"
 //! domain = "london.example"
 //! version = 1
+//! approvals = 3    # members that must sign the next version; else more than half
+//! witnesses = 22   # members that must have confirmed the coordinator's log lately
 //!
 //! [coordinator]
 //! address = "coordinator.london.example:7400"
@@ -44,5 +46,7 @@ mod successor;
 
 pub use crate::error::ManifestError;
 pub use chain::{Chain, Version};
-pub use entries::{Authority, CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, Member, SERVER_NAME};
+pub use entries::{
+    Authority, CoordinatorEntry, DIAL_OUT, DatasetEntry, Manifest, Member, Quorum, SERVER_NAME, WITNESS_MINUTES,
+};
 pub use successor::Signatures;

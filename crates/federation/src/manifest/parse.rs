@@ -33,7 +33,7 @@ impl Manifest {
             line: error.span().map(|span| line_of(span.start)),
             problem: error.message().trim_end().replace('\n', " "),
             fix: "correct this line; the manifest's fields are federation, domain, version, \
-                  previous, approvals, coordinator, members, analysts and datasets"
+                  previous, approvals, witnesses, witness_minutes, coordinator, members, analysts and datasets"
                 .to_owned(),
         })?;
         let spans = source.spans();
@@ -63,6 +63,8 @@ struct Source {
     version: u64,
     previous: Option<String>,
     approvals: Option<u32>,
+    witnesses: Option<u32>,
+    witness_minutes: Option<u32>,
     coordinator: Spanned<CoordinatorEntry>,
     #[serde(default)]
     members: Vec<Spanned<Member>>,
@@ -89,6 +91,8 @@ impl Source {
             version: self.version,
             previous: self.previous,
             approvals: self.approvals,
+            witnesses: self.witnesses,
+            witness_minutes: self.witness_minutes,
             coordinator: self.coordinator.into_inner(),
             members: values(self.members),
             analysts: values(self.analysts),

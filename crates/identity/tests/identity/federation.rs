@@ -40,6 +40,8 @@ impl Federation {
             version: 1,
             previous: None,
             approvals: None,
+            witnesses: None,
+            witness_minutes: None,
             coordinator: CoordinatorEntry {
                 address: "127.0.0.1:7400".into(),
                 ca: coordinator.ca_pem().into(),

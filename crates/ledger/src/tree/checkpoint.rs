@@ -64,6 +64,25 @@ pub fn witnessed(note: &Note, witnesses: &[Verifier]) -> usize {
     counted.len()
 }
 
+/// How far the clocks of two parties may differ, in seconds.
+const CLOCKS: u64 = 300;
+
+/// The time since when `count` of some witnesses have confirmed a checkpoint's note, in seconds since 1970: that of the
+/// oldest of their newest signatures. A time more than five minutes ahead of `now` does not count. `None`: fewer signed it.
+#[must_use]
+pub fn witnessed_at(note: &Note, witnesses: &[Verifier], count: usize, now: u64) -> Option<u64> {
+    let mut keys: Vec<&Verifier> = Vec::new();
+    witnesses.iter().for_each(|key| {
+        if !keys.contains(&key) {
+            keys.push(key)
+        }
+    });
+    let times = keys.iter().filter_map(|key| key.verify(note));
+    let mut times: Vec<u64> = times.filter(|time| *time <= now.saturating_add(CLOCKS)).collect();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    times.get(count.checked_sub(1)?).copied()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -106,6 +125,18 @@ mod tests {
         known.push(known[0].clone());
         assert_eq!(witnessed(&note, &known), 33);
         assert_eq!(witnessed(&note.with_first(16), &known), 15);
+        // The oldest of the newest signatures counts, and none from the future.
+        let at = |count, now| witnessed_at(&note, &known, count, now);
+        assert_eq!(
+            (at(33, 1_790_000_000), at(34, 1_790_000_000), at(0, 1_790_000_000)),
+            (Some(1_790_000_000), None, None)
+        );
+        assert_eq!((at(1, 1_789_999_700), at(1, 1_789_999_699)), (Some(1_790_000_000), None));
+        let mut later = note.clone();
+        signed(&mut later, &known[1].clone(), 1_790_000_100, &witnesses[1].1);
+        signed(&mut later, &known[2].clone(), 1_790_000_200, &witnesses[2].1);
+        let at = |count| witnessed_at(&later, &known, count, 1_790_000_200);
+        assert_eq!([at(1), at(2), at(3)], [Some(1_790_000_200), Some(1_790_000_100), Some(1_790_000_000)]);
         // Another log's key under the same name, a witness's key in the log's place, and another time or text.
         let thief = verifier(log.name(), Signs::Text, &pair(2));
         assert!(Checkpoint::of_note(&note, &thief).is_err() && Checkpoint::of_note(&note, &known[0]).is_err());

@@ -97,6 +97,25 @@ impl Witness {
         Self { folder: folder.to_owned(), key, verifier, turn: Mutex::new(()) }
     }
 
+    /// Where a log was signed twice, if this witness holds the proof of that.
+    ///
+    /// # Errors
+    /// The file of the proof cannot be read.
+    pub fn forked(&self, log: &Verifier) -> io::Result<Option<u64>> {
+        match read_note(&self.file(log).with_extension("fork")) {
+            Ok(second) => Ok(Some(Checkpoint::parse(second.text()).map_or(0, |second| second.size))),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(source),
+        }
+    }
+
+    /// Whether a note is the checkpoint of a log that this witness confirmed last.
+    #[must_use]
+    pub fn has_confirmed(&self, log: &Verifier, note: &Note) -> bool {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        read_note(&self.file(log)).is_ok_and(|before| before.text() == note.text())
+    }
+
     /// Confirms a checkpoint of a log at a time, in seconds since 1970. Returns its text with this witness's signature.
     ///
     /// # Errors
@@ -109,12 +128,9 @@ impl Witness {
         let file = self.file(log);
         let fault = |source| Unconfirmed::File { path: file.display().to_string(), source };
         let evidence = file.with_extension("fork");
-        match read_note(&evidence) {
-            Ok(second) => {
-                let at = Checkpoint::parse(second.text()).map_or(0, |second| second.size);
-                return Err(Unconfirmed::Forked { at });
-            }
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+        match self.forked(log) {
+            Ok(Some(at)) => return Err(Unconfirmed::Forked { at }),
+            Ok(None) => {}
             Err(source) => return Err(Unconfirmed::File { path: evidence.display().to_string(), source }),
         }
         let (had, root) = match read_note(&file) {
@@ -225,6 +241,10 @@ mod tests {
         }
         drop(witness);
         let witness = place.witness();
+        let as_note = |tree: &TreeFiles| Note::parse(&place.signed(tree)).unwrap();
+        assert!(
+            witness.has_confirmed(&place.log, &as_note(&few)) && !witness.has_confirmed(&place.log, &as_note(&many))
+        );
         assert!(matches!(place.confirm(&witness, &many, 0), Err(Unconfirmed::ProofFrom(5))));
         place.confirm(&witness, &many, 5).unwrap();
         // A request that was overtaken; a restored copy, and one that was written again.
@@ -247,6 +267,7 @@ mod tests {
         for tree in [&other, &other, &many] {
             assert!(matches!(place.confirm(&witness, tree, 700), Err(Unconfirmed::Forked { at: 700 })));
         }
+        assert_eq!(place.witness().forked(&place.log).unwrap(), Some(700));
         // Both checkpoints of the fork are kept.
         let kept: Vec<Vec<u8>> = std::fs::read_dir(place.dir.path().join("witness"))
             .unwrap()

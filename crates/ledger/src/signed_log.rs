@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loda_federation::SigningKey;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::check::{CheckedLog, check, line};
 use crate::entry::Entry;
@@ -41,6 +41,16 @@ struct State {
     /// The reason why this process will never write again: a failed fsync leaves the disk in an unknown state, and a file that
     /// another process has changed is not a log.
     stopped: Option<String>,
+}
+
+/// The signed part of a line.
+#[derive(Serialize)]
+struct Body<'a> {
+    sequence: u64,
+    time: String,
+    previous: &'a str,
+    head: bool,
+    what: &'a Entry,
 }
 
 impl SignedLines {
@@ -116,14 +126,10 @@ impl Log for SignedLines {
         let first = state.index.entries();
         let (mut previous, mut lines) = (state.index.previous(), Vec::new());
         for (sequence, entry) in (first..).zip(entries) {
-            let body = json!({
-                "sequence": sequence,
-                "time": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-                "previous": previous,
-                "head": true,
-                "what": entry,
-            })
-            .to_string();
+            let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            let body = Body { sequence, time, previous: &previous, head: true, what: entry };
+            // Texts and numbers always have a JSON form.
+            let body = serde_json::to_string(&body).unwrap_or_default();
             let signature = hex::encode(self.key.sign(body.as_bytes()));
             let line = line(&body, &signature);
             // A longer entry would keep all that follow out of the tree.

@@ -78,6 +78,31 @@ fn an_auditor_finds_what_was_asked_and_is_told_of_what_was_changed() {
     let boroughs = first["released"]["parts"][0]["boroughs"].as_array().unwrap();
     assert!(boroughs.len() == 4 && boroughs.iter().all(|said| said["answer"] == "answered"), "{first:#}");
 
+    // The same for other tools.
+    let exported = |form: &str| text(&audit(&auditor, &["export", "--as", form, "--from", "2026-01-01"]));
+    let (lines, table, events) = (exported("ndjson"), exported("csv"), exported("ocsf"));
+    assert_eq!((lines.lines().count(), events.lines().count()), (all.len(), all.len()));
+    assert_eq!(serde_json::from_str::<Value>(lines.lines().next().unwrap()).unwrap(), all[0]);
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows.len() == all.len() + 1 && rows[0].starts_with("asked,question,entry,") && rows[1].contains(COUNT));
+    for (event, question) in events.lines().zip(&all) {
+        let event: Value = serde_json::from_str(event).unwrap();
+        // What the class demands of each event.
+        for wanted in ["activity_id", "category_uid", "class_uid", "severity_id", "time", "type_uid"] {
+            assert!(event[wanted].is_u64(), "{wanted}: {event:#}");
+        }
+        for wanted in ["actor", "database", "metadata", "src_endpoint"] {
+            assert!(event[wanted].is_object(), "{wanted}: {event:#}");
+        }
+        assert!(event["class_uid"] == 6005 && event["type_uid"] == 600_504, "{event:#}");
+        assert_eq!(event["query_info"]["query_string"], question["asked_words"]["sql"]);
+        let refused = question["refused_by"].is_string();
+        assert_eq!(event["status_id"], if refused { 2 } else { 1 }, "{event:#}");
+    }
+    let file = layout.dir.join("questions.csv");
+    audit(&auditor, &["export", "--as", "csv", "--from", "2026-01-01", "--out", file.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), table);
+
     // One question, down to each borough's entries.
     let id = first["id"].as_str().unwrap().to_owned();
     let shown = text(&audit(&auditor, &["show", &id[..8]]));

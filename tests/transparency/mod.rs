@@ -1,5 +1,7 @@
 //! A query log is a tree that other people's tools check: Go's golang.org/x/mod/sumdb, and aics-tlog of PyPI.
 
+mod bundle;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,17 +1,18 @@
 //! `loda query`.
 
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::connection::connect;
 use super::failure::Failure;
+use super::files;
 use super::session::Session;
 use crate::args::{Format, Query};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::progress::ProgressLine;
+use crate::signing::Prepared;
 use crate::{exit, render};
 use loda_answer::Answer;
 
@@ -39,7 +40,10 @@ pub(super) async fn run(query: &Query, config: Option<&Path>, session: &mut Sess
     let asked = match &query.resume {
         // Ctrl-C does not cancel a resumed query, because the asker can resume it again.
         Some(id) => client.await_answer(id, on_progress).await,
-        None => client.query_until(&sql, &query.question.purpose, timeout, on_progress, interrupted).await,
+        None => {
+            let prepared = prepared(&client, &sql, query, session).await?;
+            client.ask_until(&prepared, timeout, on_progress, interrupted).await
+        }
     };
     line.clear();
     let answer = asked?;
@@ -80,10 +84,20 @@ async fn recorded(client: &Client, answer: &Answer) -> Result<Option<String>, Fa
     Ok(Some(format!("{sentence}\n")))
 }
 
-async fn detach(client: &Client, sql: &str, query: &Query, session: &mut Session<'_>) -> Result<u8, Failure> {
+/// Plans the question, and says so if it will not be signed.
+async fn prepared(client: &Client, sql: &str, query: &Query, session: &mut Session<'_>) -> Result<Prepared, Failure> {
     let prepared = client.prepare(sql, &query.question.purpose, false).await?;
+    let prepared = prepared.as_explained(query.as_explained.as_deref())?;
+    if prepared.is_unsigned() {
+        writeln!(session.err, "not signed: the coordinator's software is of another version than this program")?;
+    }
+    Ok(prepared)
+}
+
+async fn detach(client: &Client, sql: &str, query: &Query, session: &mut Session<'_>) -> Result<u8, Failure> {
+    let prepared = prepared(client, sql, query, session).await?;
     let timeout = query.timeout.map(|seconds| Duration::from_secs(seconds.into()));
-    let id = client.start_detached(&prepared.prepared_id, timeout).await?;
+    let id = client.start_detached(&prepared, timeout).await?;
     writeln!(session.out, "{id}")?;
     session.out.flush()?;
     writeln!(session.err, "asked; for the answer: loda query --resume {id}")?;
@@ -113,7 +127,7 @@ fn write_answer(answer: &Answer, query: &Query, session: &mut Session<'_>) -> Re
         Some(file) => {
             let mut bytes = Vec::new();
             write_format(answer, query.format(), None, &mut bytes)?;
-            replace(file, &bytes)
+            files::replace(file, &bytes)
         }
         None if query.format() == Format::Table && session.screen.width.is_some() => {
             let text = render::table_head(answer, session.screen.width, HEAD);
@@ -160,22 +174,12 @@ fn buffered(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Resul
     buffer.flush()
 }
 
-/// Writes beside the file and renames, so that a full disk leaves no partial answer under the file's name.
-fn replace(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part: PathBuf = file.with_file_name(name);
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, file));
-    written.map_err(|source| {
-        // Best effort: the failure to report is the first one.
-        let _ = fs::remove_file(&part);
-        Failure::File { action: "write", path: file.to_path_buf(), source }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::Screen;
     use crate::args::Question;
@@ -183,7 +187,16 @@ mod tests {
 
     fn query(format: Format, out: Option<PathBuf>) -> Query {
         let question = Question { sql: None, file: None, purpose: String::new() };
-        Query { question, format: Some(format), out, timeout: None, detach: false, resume: None, verbose: false }
+        Query {
+            question,
+            format: Some(format),
+            out,
+            timeout: None,
+            detach: false,
+            resume: None,
+            verbose: false,
+            as_explained: None,
+        }
     }
 
     fn on(width: Option<u16>, run: impl FnOnce(&mut Session<'_>)) -> (String, String) {

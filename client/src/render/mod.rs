@@ -1,6 +1,7 @@
 //! Answers, plans and lists as text. [`loda_answer`] writes answers as files.
 
 mod audit;
+pub(crate) mod audit_export;
 mod catalogue;
 mod explain;
 mod heading;

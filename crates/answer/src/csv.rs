@@ -44,7 +44,8 @@ fn text((cell, column): (&Cell, &Column)) -> String {
 }
 
 /// A text field, made harmless, and quoted where CSV needs it. An empty text is `""`, because NULL is an empty field.
-fn field(value: &str) -> String {
+#[must_use]
+pub fn field(value: &str) -> String {
     let safe = plain::line(value);
     // Spreadsheets of some locales take the full-width forms for operators.
     let is_formula = |text: &str| text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);

@@ -66,10 +66,16 @@ impl SignedEntry {
             .is_ok_and(|signature| loda_federation::verify(public_hex, self.entry.as_bytes(), &signature))
     }
 
+    /// Its line in the log, without the line end: a leaf of the log's tree.
+    #[must_use]
+    pub fn line(&self) -> String {
+        line(&self.entry, &self.signature)
+    }
+
     /// The SHA-256 of its line in the log, in hexadecimal: the next entry names it.
     #[must_use]
     pub fn line_sha256(&self) -> String {
-        sha256_hex(line(&self.entry, &self.signature).as_bytes())
+        sha256_hex(self.line().as_bytes())
     }
 
     /// What it says. `None`: it is no entry.

@@ -5,11 +5,16 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::NaiveDate;
 use loda_ledger::payload::{Opening, PayloadReader};
+use loda_ledger::tree::proof;
 use loda_ledger::{Search, SignedEntry, search};
 use loda_proto::v1::{self, ReadLogRequest, ReadLogResponse};
 
+use crate::log_tree::LogTree;
+
 /// The most entries of a page, and the bytes after which a page ends.
 const ENTRIES: u32 = 1000;
+/// The most entries of a page with proofs.
+const PROVEN: u32 = 100;
 const BYTES: usize = 2 << 20;
 
 /// The most characters of a condition.
@@ -37,14 +42,21 @@ pub fn wanted(request: &ReadLogRequest) -> Option<Search> {
     })
 }
 
-/// Reads a page of entries from the log in a state folder.
+/// Reads a page of entries from the log in a state folder. `tree`: the tree of the log, for proofs.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn read(state: &Path, wanted: &Search, request: &ReadLogRequest) -> anyhow::Result<ReadLogResponse> {
+pub fn read(
+    state: &Path,
+    wanted: &Search,
+    request: &ReadLogRequest,
+    tree: Option<&LogTree>,
+) -> anyhow::Result<ReadLogResponse> {
+    let tree = tree.filter(|_| request.proofs);
+    let most = if tree.is_some() { PROVEN } else { ENTRIES };
     let limit = match request.limit {
-        0 => ENTRIES,
-        limit => limit.min(ENTRIES),
+        0 => most,
+        limit => limit.min(most),
     };
     let (found, mut next) = search(&state.join(LOG), wanted, request.start, limit as usize)?;
     let payloads = state.join(PAYLOADS);
@@ -60,9 +72,22 @@ pub fn read(state: &Path, wanted: &Search, request: &ReadLogRequest) -> anyhow::
             break;
         }
         let SignedEntry { entry, signature } = one;
-        entries.push(v1::LoggedEntry { entry, signature, opening });
+        entries.push(v1::LoggedEntry { entry, signature, opening, inclusion: Vec::new() });
     }
-    Ok(ReadLogResponse { entries, next, refusal: None })
+    let checkpoint = tree.map(|tree| prove(&mut entries, tree)).transpose()?.unwrap_or_default();
+    Ok(ReadLogResponse { entries, next, refusal: None, checkpoint })
+}
+
+/// Adds the proofs to entries. Returns the checkpoint that they are of.
+fn prove(entries: &mut [v1::LoggedEntry], tree: &LogTree) -> anyhow::Result<Vec<u8>> {
+    let number = |entry: &v1::LoggedEntry| {
+        let signed = SignedEntry { entry: entry.entry.clone(), signature: String::new() };
+        signed.read().map(|read| read.sequence).context("an entry of the log cannot be read")
+    };
+    let numbers = entries.iter().map(number).collect::<anyhow::Result<Vec<u64>>>()?;
+    let (note, proofs) = tree.with(|tree| tree.proofs(&numbers))?;
+    entries.iter_mut().zip(proofs).for_each(|(entry, inclusion)| entry.inclusion = proof::to_bytes(&inclusion));
+    Ok(note.to_string().into_bytes())
 }
 
 fn opening(texts: &PayloadReader, entry: &SignedEntry) -> anyhow::Result<Option<v1::Opening>> {

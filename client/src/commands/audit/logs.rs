@@ -1,27 +1,31 @@
 //! The logs of all parties, read through the coordinator and checked with the manifest's keys.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{Days as OfDays, Utc};
 use loda_answer::plain;
 use loda_identity::Manifest;
-use loda_ledger::SignedEntry;
 use loda_ledger::audit::{Days, LogFault, Logged, PartyLog, Question, chained, each_signed, questions};
 use loda_ledger::payload::Opening;
+use loda_ledger::tree::checkpoint::Checkpoint;
+use loda_ledger::tree::note::Note;
+use loda_ledger::tree::proof::{self, includes};
+use loda_ledger::{SignedEntry, checkpoint_key, coordinator_key};
 use loda_proto::v1::{self, ReadLogRequest};
 use tokio::task::JoinSet;
 
-use crate::args::audit::AuditSearch;
+use crate::args::audit::AuditConditions;
 use crate::audit::{BoroughEntries, Unread};
 use crate::client::Client;
+use crate::commands::audit::bundle::{COORDINATOR, Proven, ProvenEntry, zipped};
+use crate::commands::audit::coverage::{Coverage, coverage};
 use crate::commands::connection::connect;
 use crate::commands::failure::Failure;
 use crate::commands::federation::manifest::load;
 use crate::config::Config;
 use crate::error::ClientError;
-
-/// The name of the coordinator among the parties.
-const COORDINATOR: &str = "coordinator";
+use crate::render;
 
 impl From<Unread> for Failure {
     fn from(unread: Unread) -> Self {
@@ -44,6 +48,11 @@ impl Logs {
         Ok(Self { manifest: load(&found.manifest)?, client: connect(config).await? })
     }
 
+    /// The manifest, whose keys check the logs.
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     /// A borough's name; the code itself if it is none.
     pub(super) fn name(&self, gss: &str) -> String {
         let member = self.manifest.members.iter().find(|member| member.gss.as_str() == gss);
@@ -56,7 +65,7 @@ impl Logs {
     }
 
     /// The questions that meet the conditions, with their words.
-    pub(super) async fn search(&self, wanted: &AuditSearch) -> Result<Vec<Question>, Failure> {
+    pub(super) async fn search(&self, wanted: &AuditConditions) -> Result<Vec<Question>, Failure> {
         let analyst = wanted.analyst.clone().map(|name| match name.starts_with("spiffe://") {
             true => name,
             false => format!("spiffe://{}/analyst/{name}", self.manifest.domain),
@@ -95,6 +104,21 @@ impl Logs {
                 })
         });
         Ok(found)
+    }
+
+    /// How much each analyst has asked of each dataset.
+    pub(super) async fn coverage(
+        &self,
+        wanted: &AuditConditions,
+    ) -> Result<BTreeMap<(String, String), Coverage>, Failure> {
+        let found = self.search(wanted).await?;
+        let mut contracts = BTreeMap::new();
+        for dataset in &self.manifest.datasets {
+            if let Some(contract) = self.client.contract(&dataset.name).await? {
+                contracts.insert(dataset.name.clone(), contract);
+            }
+        }
+        Ok(coverage(&found, &|dataset| contracts.get(dataset).cloned()))
     }
 
     /// One question, and what each borough's log says of it.
@@ -147,6 +171,74 @@ impl Logs {
             }
         }
         Ok((question, boroughs))
+    }
+
+    /// A question's entries in one log, with the proofs that the log holds them. Everything is checked here before it is
+    /// passed on.
+    async fn proven(&self, borough: &str, id: &str) -> Result<Proven, Unread> {
+        let request = ReadLogRequest {
+            borough: borough.to_owned(),
+            query: id.to_owned(),
+            texts: true,
+            proofs: true,
+            ..Default::default()
+        };
+        let page = self.client.read_log(request).await?;
+        let wrong = |what: &str| Unread::NotShown(what.to_owned());
+        if page.next.is_some() {
+            return Err(wrong("it has more entries of one question than a file holds"));
+        }
+        let party = if borough.is_empty() { COORDINATOR } else { borough }.to_owned();
+        let key = match borough {
+            "" => coordinator_key(&self.manifest),
+            gss => checkpoint_key(&self.manifest.domain, gss, &self.key(gss)),
+        };
+        let checkpoint = match (page.checkpoint.as_slice(), &key) {
+            ([], _) | (_, None) => None,
+            (note, Some(key)) => {
+                let checkpoint = Note::parse(note).and_then(|note| Checkpoint::of_note(&note, key));
+                Some(checkpoint.map_err(wrong)?)
+            }
+        };
+        let inclusions: Vec<Vec<Vec<u8>>> = page.entries.iter().map(|entry| entry.inclusion.clone()).collect();
+        let found: Vec<(SignedEntry, Option<Opening>)> = page.entries.into_iter().map(signed).collect();
+        let entries = each_signed(found.clone(), &self.key(borough)).map_err(Unread::Damaged)?;
+        let mut proven = Vec::new();
+        for ((entry, (signed, opening)), inclusion) in entries.iter().zip(found).zip(inclusions) {
+            if entry.what.question() != id && entry.what.query != id {
+                return Err(wrong("entries of another question were shown in its place"));
+            }
+            let inclusion = proof::of_bytes(&inclusion).ok_or_else(|| wrong("a proof that is none"))?;
+            let holds =
+                |at: &Checkpoint| includes(signed.line().as_bytes(), entry.number, at.size, &inclusion, &at.root);
+            if checkpoint.as_ref().is_some_and(|at| !holds(at)) {
+                return Err(wrong("an entry that it shows is not in the log that it signed"));
+            }
+            proven.push(ProvenEntry { number: entry.number, signed, opening, inclusion });
+        }
+        let checkpoint = if checkpoint.is_some() { page.checkpoint } else { Vec::new() };
+        Ok(Proven { party, entries: proven, checkpoint })
+    }
+
+    /// One question as a file with its proofs. Also how many parties' entries are in it, and how many are not.
+    pub(super) async fn bundle(&self, named: &str) -> Result<(Vec<u8>, usize, usize), Failure> {
+        let (question, boroughs) = self.life(named).await?;
+        if question.id().is_empty() {
+            let fix = "fix: name a question that boroughs were asked";
+            return Err(Failure::Usage(format!("{named} was refused before it had an id\n  {fix}")));
+        }
+        let told = render::question(&question, &boroughs, &self.manifest, None);
+        let mut parties = vec![self.proven("", question.id()).await?];
+        let mut missing = Vec::new();
+        let asked = |name: &str| boroughs.iter().any(|borough| borough.name == name);
+        for member in self.manifest.members.iter().filter(|member| asked(&plain::line(&member.name))) {
+            match self.proven(member.gss.as_str(), question.id()).await {
+                Ok(proven) => parties.push(proven),
+                Err(why) => missing.push((plain::line(&member.name), why.to_string())),
+            }
+        }
+        let bytes = zipped(&self.manifest, &self.manifest.to_toml(), &told, &parties, &missing)?;
+        Ok((bytes, parties.len(), missing.len()))
     }
 
     /// All parties' entries of some days, the coordinator's first, each without a gap.
@@ -236,7 +328,7 @@ impl Clone for Logs {
 }
 
 fn signed(logged: v1::LoggedEntry) -> (SignedEntry, Option<Opening>) {
-    let v1::LoggedEntry { entry, signature, opening } = logged;
+    let v1::LoggedEntry { entry, signature, opening, .. } = logged;
     // A key of another length opens nothing.
     let opening =
         opening.map(|opening| Opening { key: opening.key.try_into().unwrap_or_default(), text: opening.text });

@@ -43,7 +43,10 @@ pub(super) fn verify(
     writeln!(session.out, "  entries      {entries}: each is the one that was signed, and none is missing")?;
     if let Some((boroughs, confirmed)) = confirmed(folder, &load(manifest)?, &key, &tree, &now)? {
         let of = |number: u64| thousands(&number.to_string());
-        writeln!(session.out, "  confirmed    its first {} entries, by {boroughs} boroughs", of(confirmed))?;
+        let demanded = load(manifest)?.witnessing().map_or(0, |quorum| quorum.members);
+        let lack =
+            if boroughs < demanded { format!(", of {demanded} that the manifest demands") } else { String::new() };
+        writeln!(session.out, "  confirmed    its first {} entries, by {boroughs} boroughs{lack}", of(confirmed))?;
     }
     if let Some(since) = since {
         let (older_key, before) = signed(since, &load(manifest)?)?;

@@ -117,6 +117,7 @@ pub(crate) async fn search(
         limit,
         texts: wanted.texts.unwrap_or(false),
         auditor: String::new(),
+        proofs: false,
     };
     let page = service.read_log(&asker, request).await?;
     let entry = |logged: LoggedEntry| LogEntry {

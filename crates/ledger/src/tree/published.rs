@@ -166,6 +166,20 @@ impl PublishedTree {
         Ok(Included { entry, checkpoint: note, inclusion, confirmed })
     }
 
+    /// The proofs that the log holds some entries (from 0), in one checkpoint: the one that others have confirmed, if it
+    /// reaches so far, else that of the log as it is now.
+    ///
+    /// # Errors
+    /// As [`PublishedTree::included`].
+    pub fn proofs(&mut self, numbers: &[u64]) -> Result<(Note, Vec<Vec<Hash>>), LogError> {
+        let holds = |size: u64| numbers.iter().all(|number| *number < size);
+        let confirmed = self.confirmed.clone().filter(|(confirmed, _)| holds(confirmed.size));
+        let (checkpoint, note) = confirmed.map_or_else(|| self.sign(), Ok)?;
+        let inclusion =
+            |number: &u64| self.tree.inclusion(*number, checkpoint.size).map_err(|source| self.unread(source));
+        Ok((note, numbers.iter().map(inclusion).collect::<Result<_, _>>()?))
+    }
+
     /// The proof that the first `size` entries continue the first `old`.
     ///
     /// # Errors

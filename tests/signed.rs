@@ -123,7 +123,7 @@ fn nobody_asks_in_the_name_of_an_analyst() {
         let good = Held::of(&analyst, &bytes, layout, now() + 600);
         let told = |signed: &v1::SignedQuestion| v1::RunRequest { signed: Some(signed.clone()), ..run.clone() };
         let other = Held::of(&analyst, b"another", layout, now() + 600);
-        let late = Held::of(&analyst, &bytes, layout, now() - 1);
+        let late = Held::of(&analyst, &bytes, layout, now() - 4 * 86_400);
         for wrong in [&other.signed, &late.signed] {
             let said = rpc.run(told(wrong)).await.unwrap().into_inner().refusal.unwrap();
             assert_eq!(said.rule, "signature", "{said:?}");
@@ -177,7 +177,7 @@ fn nobody_asks_in_the_name_of_an_analyst() {
             ("with another's signature", elsewhere(other.signed.clone())),
             ("with its own certificate", elsewhere(wire(its_own.sign(&held.asking).unwrap()))),
             ("with a certificate of its own making", elsewhere(wire(forger.sign(&held.asking).unwrap()))),
-            ("when it is over", Held::of(&analyst, &bytes, layout, now() - 1).request()),
+            ("when it is over", Held::of(&analyst, &bytes, layout, now() - 4 * 86_400).request()),
             ("for a year", Held::of(&analyst, &bytes, layout, now() + 365 * 86_400).request()),
             (
                 "as a dry run that would be signed",

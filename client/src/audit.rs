@@ -104,7 +104,7 @@ fn is_of(asking: &Asking, question: &Question, asked: &QuestionAsked) -> bool {
     asking.asker.to_string() == begun.analyst
         && asking.purpose == begun.purpose
         && asking.question.to_string() == question.id()
-        && asking.until >= question.begun.time.timestamp()
+        && asking.is_in_time(question.begun.time.timestamp())
         && parts.join(" ") == begun.fragment
         && signed.eq(sent)
 }

@@ -32,12 +32,12 @@ impl QueryService {
         let sent = bundles(&prepared.split)
             .into_iter()
             .map(|bundle| AskedPart { sha256: sha256_hex(&bundle.fragment.encode()), boroughs: bundle.boroughs });
-        if peer.id != prepared.owner || asking.purpose != prepared.purpose || !sent.eq(asking.parts) {
+        if peer.id != prepared.owner || asking.purpose != prepared.purpose || !sent.eq(asking.parts.iter().cloned()) {
             return Err(refused("another question is signed than this one".to_owned()));
         }
-        if asking.until < self.registry.now() / 1000 {
+        if !asking.is_in_time(self.registry.now() / 1000) {
             let advice = "Ask again, with the clock of your machine set right";
-            return Err(Refusal::new(Rule::Signature, "the signature's time is over", advice));
+            return Err(Refusal::new(Rule::Signature, "the signature is not for this time", advice));
         }
         Ok((asking.question, signed))
     }

@@ -30,6 +30,13 @@ pub const MAX_SIGNATURE: usize = 1 << 10;
 /// The most bytes of a certificate.
 pub const MAX_CERTIFICATE: usize = 8 << 10;
 
+/// How far the clocks of two parties may differ, in seconds. A signature serves once at each borough, so that it can be held
+/// for some days costs little.
+const CLOCKS: i64 = 3 * 24 * 3600;
+
+/// How far the end of a signature may lie ahead of its asker's clock, in seconds.
+const LONGEST: i64 = 25 * 3600;
+
 const FIRST: &str = "loda question v1";
 
 /// A text, with the signature that its asker's certificate checks.
@@ -80,7 +87,7 @@ pub struct Asking {
     pub asker: PeerId,
     /// The purpose.
     pub purpose: String,
-    /// After this time the signature serves for nothing, in Unix seconds.
+    /// After this time by the asker's clock the signature serves for nothing, in Unix seconds.
     pub until: i64,
     /// The parts, in the order of their numbers.
     pub parts: Vec<AskedPart>,
@@ -96,6 +103,13 @@ pub struct AskedPart {
 }
 
 impl Asking {
+    /// Whether its time is not over, and not too far ahead, by a clock that may differ from the asker's by three days.
+    #[must_use]
+    pub fn is_in_time(&self, now: i64) -> bool {
+        let left = self.until.saturating_sub(now);
+        (-CLOCKS..=LONGEST + CLOCKS).contains(&left)
+    }
+
     /// The text that is signed.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -158,6 +172,17 @@ mod tests {
         assert_eq!(Asking::parse(&asking.to_text()), Some(asking.clone()));
         let none = Asking { parts: Vec::new(), ..asking };
         assert_eq!(Asking::parse(&none.to_text()), Some(none));
+    }
+
+    #[test]
+    fn a_signature_has_its_time() {
+        let day = 24 * 3600;
+        let asking = asking();
+        for (off, in_time) in [(0, true), (2 * day, true), (-2 * day, true), (4 * day, false), (-5 * day, false)] {
+            assert_eq!(asking.is_in_time(asking.until + off), in_time, "{off}");
+        }
+        assert!(!Asking { until: i64::MAX, ..asking.clone() }.is_in_time(0));
+        assert!(!Asking { until: i64::MIN, ..asking }.is_in_time(i64::MAX));
     }
 
     #[test]

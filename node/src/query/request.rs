@@ -71,9 +71,6 @@ pub(crate) struct Asked {
 /// The asker of a signed question, and what they signed, by the certificates that count now.
 pub(crate) type AskerOf = Box<dyn Fn(&SignedQuestion) -> Result<(PeerId, Asking), String> + Send + Sync>;
 
-/// How far the end of a signature may lie ahead, in seconds.
-const SIGNED_FOR: i64 = 25 * 3600;
-
 const MAX_TARGETS: usize = 64;
 const MAX_PURPOSE: usize = 128;
 
@@ -144,7 +141,7 @@ impl Asked {
         if !of_this {
             return Err(refused("the asker signed another question than this one", AGAIN));
         }
-        if asking.until < now || asking.until.saturating_sub(now) > SIGNED_FOR {
+        if !asking.is_in_time(now) {
             return Err(refused(
                 "the asker's signature is not for this time",
                 "Ask again, with the clock of your machine set right",

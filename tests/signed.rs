@@ -107,7 +107,7 @@ fn nobody_asks_in_the_name_of_an_analyst() {
         let verdicts = client.prepare(COUNT, "demo", true).await.unwrap().fragments[0].verdicts.clone();
         assert!(verdicts.len() == 3 && verdicts.iter().all(|verdict| verdict.answer == "yes"), "{verdicts:?}");
 
-        // Whoever only has a certificate, and signs nothing, gets an answer of the last borough alone.
+        // Without a signature, only the last borough answers.
         let mut rpc = coordinator(&analyst).await;
         let prepare = v1::PrepareRequest { sql: COUNT.to_owned(), purpose: "demo".to_owned(), ask_nodes: false };
         let prepared = rpc.prepare(prepare.clone()).await.unwrap().into_inner();

@@ -55,13 +55,14 @@ impl Checkpoint {
 /// How many of some witnesses signed a checkpoint's note.
 #[must_use]
 pub fn witnessed(note: &Note, witnesses: &[Verifier]) -> usize {
-    let mut counted: Vec<&Verifier> = Vec::new();
-    for witness in witnesses {
-        if !counted.contains(&witness) && witness.verify(note).is_some() {
-            counted.push(witness);
-        }
-    }
-    counted.len()
+    times(note, witnesses).len()
+}
+
+/// The time of each witness's newest signature. A witness that is named twice counts once.
+fn times(note: &Note, witnesses: &[Verifier]) -> Vec<u64> {
+    let distinct =
+        witnesses.iter().enumerate().filter(|(at, key)| !witnesses.iter().take(*at).any(|other| other == *key));
+    distinct.filter_map(|(_, key)| key.verify(note)).collect()
 }
 
 /// How far the clocks of two parties may differ, in seconds.
@@ -71,14 +72,8 @@ const CLOCKS: u64 = 300;
 /// oldest of their newest signatures. A time more than five minutes ahead of `now` does not count. `None`: fewer signed it.
 #[must_use]
 pub fn witnessed_at(note: &Note, witnesses: &[Verifier], count: usize, now: u64) -> Option<u64> {
-    let mut keys: Vec<&Verifier> = Vec::new();
-    witnesses.iter().for_each(|key| {
-        if !keys.contains(&key) {
-            keys.push(key)
-        }
-    });
-    let times = keys.iter().filter_map(|key| key.verify(note));
-    let mut times: Vec<u64> = times.filter(|time| *time <= now.saturating_add(CLOCKS)).collect();
+    let mut times = times(note, witnesses);
+    times.retain(|time| *time <= now.saturating_add(CLOCKS));
     times.sort_unstable_by(|one, other| other.cmp(one));
     times.get(count.checked_sub(1)?).copied()
 }
